@@ -1,0 +1,155 @@
+"""Every error this package raises on purpose, as one tree split by who must act.
+
+::
+
+    BackendError
+    |-- PayloadError (ValueError)               the caller: mend the payload
+    |   `-- ContextWindowError                  the prompt is longer than the model reads
+    |-- AgentClosedError (RuntimeError)         the caller: load a new agent
+    |-- ConfigError (ValueError)                the operator: mend the settings
+    |   |-- ConfigFileError                     the file is missing, unreadable or not TOML
+    |   `-- UnknownEngineError                  no engine has that name
+    |-- ExtraError (ImportError)                the operator: mend the installation
+    |   |-- MissingExtraError                   an optional library is not installed
+    |   `-- BrokenExtraError                    it is installed, but does not import
+    |-- ModelError                              the operator: mend the model
+    |   |-- ModelNotFoundError (LookupError)    nothing has that name or path
+    |   `-- ModelFormatError                    it is there, but is no whole model
+    |-- InsufficientMemoryError (MemoryError)   the operator: smaller model or larger machine
+    |-- AgentValidationError                    the model answers, but not sensibly
+    `-- EngineError                             the engine or its server failed while answering
+        |-- EngineConnectionError (ConnectionError)
+        |-- EngineTimeoutError (TimeoutError)
+        |-- EngineAuthenticationError
+        `-- EngineResponseError                 the answer cannot be read
+
+Each message says the fact, the value, and the next step. This module imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AgentClosedError",
+    "AgentValidationError",
+    "BackendError",
+    "BrokenExtraError",
+    "ConfigError",
+    "ConfigFileError",
+    "ContextWindowError",
+    "EngineAuthenticationError",
+    "EngineConnectionError",
+    "EngineError",
+    "EngineResponseError",
+    "EngineTimeoutError",
+    "ExtraError",
+    "InsufficientMemoryError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "PayloadError",
+    "UnknownEngineError",
+]
+
+
+class BackendError(Exception):
+    """Root of the tree: catch this to catch everything this package raises on purpose."""
+
+
+class PayloadError(BackendError, ValueError):
+    """The payload cannot be answered as it is; nothing was sent to a model."""
+
+
+class ContextWindowError(PayloadError):
+    """The prompt has more tokens than the model's context window.
+
+    Attributes:
+        prompt_tokens: length of the prompt, in tokens.
+        context_window: what the model reads at most, in tokens.
+    """
+
+    def __init__(self, message: str, *, prompt_tokens: int, context_window: int) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.context_window = context_window
+
+
+class AgentClosedError(BackendError, RuntimeError):
+    """The agent was closed; its model may be gone from memory."""
+
+
+class ConfigError(BackendError, ValueError):
+    """A setting is wrong, wherever it came from."""
+
+
+class ConfigFileError(ConfigError):
+    """The configuration file is missing, cannot be read, or is not TOML."""
+
+
+class UnknownEngineError(ConfigError):
+    """No engine has the name that was asked for."""
+
+
+class ExtraError(BackendError, ImportError):
+    """An optional library cannot be used.
+
+    ``name`` (from ImportError) is the library's module name.
+    """
+
+
+class MissingExtraError(ExtraError):
+    """An optional library is not installed."""
+
+
+class BrokenExtraError(ExtraError):
+    """An optional library is installed, but importing it fails."""
+
+
+class ModelError(BackendError):
+    """The model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, LookupError):
+    """No packaged model, directory, file or hub entry has that name."""
+
+
+class ModelFormatError(ModelError):
+    """What the name points to is there, but it is not a whole, loadable model."""
+
+
+class InsufficientMemoryError(BackendError, MemoryError):
+    """The model does not fit into the memory that is free.
+
+    Attributes:
+        required: bytes that are needed.
+        available: bytes that are free.
+    """
+
+    def __init__(self, message: str, *, required: int, available: int) -> None:
+        super().__init__(message)
+        self.required = required
+        self.available = available
+
+
+class AgentValidationError(BackendError):
+    """The model answered, but failed the validation prompts."""
+
+
+class EngineError(BackendError):
+    """The engine, or the server behind it, failed while answering."""
+
+
+class EngineConnectionError(EngineError, ConnectionError):
+    """The server could not be reached, or the connection broke."""
+
+
+class EngineTimeoutError(EngineError, TimeoutError):
+    """The server did not answer in time."""
+
+
+class EngineAuthenticationError(EngineError):
+    """The server refused the key."""
+
+
+class EngineResponseError(EngineError):
+    """The server or the model gave an answer that cannot be read."""

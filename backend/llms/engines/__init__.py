@@ -1,0 +1,1 @@
+"""One module per engine, each the only place that imports its library."""

@@ -1,0 +1,252 @@
+"""What goes into an agent and what comes out of it: plain, frozen, standard-library dataclasses.
+
+They check themselves when they are made, so that bad input is refused before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from backend.errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+__all__ = [
+    "AgentPayload",
+    "AgentResponse",
+    "Effort",
+    "GenerationOptions",
+    "MemoryEntry",
+    "ReasoningEffort",
+    "Role",
+    "Summary",
+    "Timings",
+    "ToolCall",
+    "Usage",
+]
+
+Role = Literal["system", "user", "assistant", "tool"]
+Effort = Literal["none", "minimal", "low", "medium", "high"]
+Summary = Literal["none", "auto", "concise", "detailed"]
+
+
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check reads best as `_require(x > 0, ...)`)
+    if not condition:
+        raise PayloadError(message)
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    _require(value in choices, f"{name} is {value!r}. Use one of: {', '.join(choices)}.")
+
+
+def _require_number(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    if value is None:
+        return
+    _require(
+        isinstance(value, kind) and not isinstance(value, bool),
+        f"{name} is {value!r}, a {type(value).__name__}. Give {expected}, or None for the default.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOptions:
+    """How an answer is generated. ``None`` leaves the choice to the settings, then to the engine.
+
+    Attributes:
+        max_new_tokens: most tokens to generate, at least 1.
+        temperature: 0 is greedy decoding (the default); above 0 samples.
+        top_p: keep the smallest set of tokens whose probability reaches this, in (0, 1].
+        top_k: keep this many most likely tokens, at least 1.
+        seed: makes sampling repeatable on the same machine.
+        stop: texts that end the answer; they are not part of it.
+
+    Raises:
+        PayloadError: a value is of the wrong type or outside its range.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_number("max_new_tokens", self.max_new_tokens, int, "a whole number of at least 1")
+        _require_number("temperature", self.temperature, (int, float), "a number of at least 0")
+        _require_number("top_p", self.top_p, (int, float), "a number above 0 and at most 1")
+        _require_number("top_k", self.top_k, int, "a whole number of at least 1")
+        _require_number("seed", self.seed, int, "a whole number of at least 0")
+        for name, low in (("max_new_tokens", 1), ("temperature", 0), ("top_k", 1), ("seed", 0)):
+            value = getattr(self, name)
+            _require(value is None or value >= low, f"{name} is {value!r}. Give at least {low}.")
+        _require(
+            self.top_p is None or 0 < self.top_p <= 1,
+            f"top_p is {self.top_p!r}. Give a number above 0 and at most 1.",
+        )
+        _require(
+            not isinstance(self.stop, str) and all(isinstance(text, str) and text for text in self.stop),
+            f"stop is {self.stop!r}. Give a sequence of texts that are not empty, such as ('###',).",
+        )
+        object.__setattr__(self, "stop", tuple(self.stop))
+
+    def over(self, defaults: GenerationOptions) -> GenerationOptions:
+        """These options, with what they leave open taken from ``defaults``."""
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, ())}
+        return replace(defaults, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningEffort:
+    """How hard a reasoning model thinks, and what it shows of that.
+
+    Raises:
+        PayloadError: a value is none of the named choices.
+    """
+
+    effort: Effort = "none"
+    generate_summary: Summary = "none"
+    summary: Summary = "none"
+
+    def __post_init__(self) -> None:
+        _require_choice("reasoning effort", self.effort, get_args(Effort))
+        _require_choice("generate_summary", self.generate_summary, get_args(Summary))
+        _require_choice("summary", self.summary, get_args(Summary))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool that the model asks for.
+
+    Attributes:
+        name: the tool's name.
+        arguments: its arguments, parsed.
+        id: the engine's name of this call; a tool's answer refers to it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry:
+    """One earlier turn of the conversation.
+
+    Attributes:
+        role: who spoke.
+        content: what was said.
+        timestamp: when, if it is known.
+        tool_calls: what tools an assistant's turn asked for.
+        metadata: for the caller; ``tool_call_id`` in a tool's turn names the call that it answers.
+
+    Raises:
+        PayloadError: the role is unknown, or the content is no text.
+    """
+
+    role: Role
+    content: str
+    timestamp: datetime | None = None
+    tool_calls: Sequence[ToolCall] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_choice("a memory entry's role", self.role, get_args(Role))
+        _require(
+            isinstance(self.content, str),
+            f"a memory entry's content is a {type(self.content).__name__}. Give a text.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPayload:
+    """One request to an agent. Only ``user_message`` is required.
+
+    Attributes:
+        user_message: what the user says now.
+        thinking_blob: earlier reasoning that the model should go on from.
+        system_context: the system prompt.
+        user_profile: what is known of the user; goes into the system prompt.
+        tools_available: tools in OpenAI's function format that the model may call.
+        session_id: for the caller; comes back in the response's metadata.
+        metadata: for the caller; never sent to a model.
+        reasoning_effort: overrides the configured one.
+        memory: the conversation so far, oldest first.
+        generation: overrides the configured generation options, one by one.
+
+    Raises:
+        PayloadError: the message is empty or no text.
+    """
+
+    user_message: str
+    thinking_blob: str = ""
+    system_context: str = ""
+    user_profile: Mapping[str, Any] = field(default_factory=dict)
+    tools_available: Sequence[Mapping[str, Any]] = ()
+    session_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    reasoning_effort: ReasoningEffort | None = None
+    memory: Sequence[MemoryEntry] = ()
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+
+    def __post_init__(self) -> None:
+        _require(
+            isinstance(self.user_message, str),
+            f"user_message is a {type(self.user_message).__name__}. Give a text.",
+        )
+        _require(bool(self.user_message.strip()), "user_message is empty. Give the text to answer.")
+        _require(
+            all(isinstance(entry, MemoryEntry) for entry in self.memory),
+            "memory holds something that is no MemoryEntry. Give MemoryEntry(role, content) for each turn.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens read and written for one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one answer went, in seconds.
+
+    Attributes:
+        queued: waiting for the model while it answered others.
+        first_token: from the start of the work to the first token; ``None`` where the engine cannot tell.
+        total: from the start of the work to the end of the answer.
+    """
+
+    queued: float
+    first_token: float | None
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentResponse:
+    """One answer.
+
+    Attributes:
+        response: the answer's text, without reasoning and tool calls.
+        thinking: the model's reasoning, if it showed any.
+        code: the content of the answer's first fenced code block.
+        tool_calls: what tools the model asks for.
+        metadata: ``engine``, ``model``, ``finish_reason`` ("stop", "length" or "tool_calls"), ``session_id``,
+            ``usage`` (Usage or None), ``timings`` (Timings), and what an engine adds.
+    """
+
+    response: str
+    thinking: str = ""
+    code: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)

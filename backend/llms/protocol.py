@@ -1,0 +1,63 @@
+"""What an agent is: the one interface that every engine implements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from types import TracebackType
+
+    from backend.llms.payloads import AgentPayload, AgentResponse
+
+__all__ = ["Agent"]
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Answers payloads until it is closed; usable as ``async with``.
+
+    Every method but ``aclose`` raises AgentClosedError once the agent is closed.
+    """
+
+    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+        """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
+        ...
+
+    async def invoke_with_tools(
+        self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]
+    ) -> AgentResponse:
+        """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
+        ...
+
+    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+        """Yield the answer's text piece by piece; joined, the pieces are ``invoke``'s ``response``.
+
+        Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it.
+        """
+        ...
+
+    async def get_context_window(self) -> int:
+        """How many tokens prompt and answer may have together."""
+        ...
+
+    async def supports_streaming(self) -> bool:
+        """Whether ``stream`` yields pieces while the answer is still being made."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the agent holds; closing twice is fine."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the agent."""
+        ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the agent."""
+        ...
