@@ -1,0 +1,259 @@
+"""The settings of an agent: typed, frozen, and checked; where they come from is config_file's business.
+
+Levels of settings are merged key by key, and every error says which level the wrong value came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from backend.errors import ConfigError, UnknownEngineError
+from backend.llms.payloads import Effort, GenerationOptions, ReasoningEffort, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "ENGINE_NAMES",
+    "AgentSettings",
+    "EngineName",
+    "ReasoningSettings",
+    "SettingsLevel",
+    "build_settings",
+    "close_match",
+    "unknown_engine",
+]
+
+EngineName = Literal["openai", "huggingface", "langchain"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def close_match(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the known name most like ``name``, with a space before it; empty if none is alike."""
+    matches = get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def unknown_engine(name: object, source: str) -> UnknownEngineError:
+    """The error for an engine called ``name`` that ``source`` asks for."""
+    known = ", ".join(repr(engine) for engine in ENGINE_NAMES)
+    return UnknownEngineError(
+        f"{source}: there is no engine {name!r}.{close_match(str(name), ENGINE_NAMES)} Use one of: {known}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsLevel:
+    """Settings from one place, not yet checked.
+
+    Attributes:
+        source: where they come from, as errors name it: "config.toml [agent]", "argument model".
+        values: key to value; may hold keys, so it is left out of ``repr``.
+        hidden: keys whose value errors must not show, because it may be a secret.
+    """
+
+    source: str
+    values: Mapping[str, object] = field(repr=False)
+    hidden: frozenset[str] = frozenset({"api_key"})
+
+
+class _Settings(BaseModel):
+    """Frozen, strict, and failing with ConfigError."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=False
+    )
+
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401  (wrong types are what it is there to refuse)
+        errors: list[ErrorDetails] = []
+        try:
+            super().__init__(**values)
+        except ValidationError as exc:
+            errors = exc.errors()
+        if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
+            raise _config_error(type(self), errors, [SettingsLevel(type(self).__name__, values)])
+
+    # Nested settings are checked in one pass with their owner, so that an error knows the whole path of the key.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class ReasoningSettings(_Settings):
+    """How hard a reasoning model thinks, and what it shows of that.
+
+    Raises:
+        ConfigError: an unknown key, or a value that is none of the named choices.
+    """
+
+    effort: Effort = Field("none", description=f"one of: {', '.join(get_args(Effort))}")
+    generate_summary: Summary = Field("none", description=f"one of: {', '.join(get_args(Summary))}")
+    summary: Summary = Field("none", description=f"one of: {', '.join(get_args(Summary))}")
+
+    def to_payload(self) -> ReasoningEffort:
+        """The same, as payloads carry it."""
+        return ReasoningEffort(effort=self.effort, generate_summary=self.generate_summary, summary=self.summary)
+
+
+def _accept_text(value: object) -> object:
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+_Key = Annotated[SecretStr, BeforeValidator(_accept_text)]
+_SWITCH = "true or false"
+
+
+class AgentSettings(_Settings):
+    """What an engine needs to know to make an agent. ``None`` leaves the choice to the engine.
+
+    Attributes:
+        backend: the engine's name.
+        model: a packaged model, a directory, a GGUF file or a hub name; for a server, the name that it knows.
+        revision: the hub's revision (branch, tag or commit).
+        api_key: the server's key.
+        base_url: the server's address.
+        timeout: seconds that one request may take.
+        reasoning_effort: how hard a reasoning model thinks.
+        device: where a local model runs.
+        temperature: 0 is greedy decoding, above 0 samples.
+        max_new_tokens: most tokens to generate.
+        top_p: keep the smallest set of tokens whose probability reaches this.
+        top_k: keep this many most likely tokens.
+        do_sample: False forces temperature 0; True with no temperature means temperature 1.
+        context_window: tokens; narrows what the model says, never widens it.
+        trust_remote_code: run Python code that comes with a model.
+        load_in_8bit: quantise the weights to 8 bits.
+        load_in_4bit: quantise the weights to 4 bits.
+        use_responses: speak OpenAI's Responses API in place of chat completions.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type or outside its range.
+    """
+
+    backend: EngineName | None = Field(None, description=f"one of: {', '.join(ENGINE_NAMES)}")
+    model: str | None = Field(None, min_length=1, description="the name or path of a model, as a text")
+    revision: str | None = Field(None, min_length=1, description="a branch, tag or commit of the hub, as a text")
+    api_key: _Key | None = Field(None, min_length=1, description="the server's key, as a text that is not empty")
+    base_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/@?#]+([/?#]\S*)?$",
+        description="an address that starts with http:// or https:// and holds no user name or password",
+    )
+    timeout: float = Field(60.0, gt=0, description="a number of seconds above 0")
+    reasoning_effort: ReasoningSettings | None = Field(
+        None, description="a table with any of the keys effort, generate_summary and summary"
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
+        description="one of: auto, cpu, cuda, mps, or cuda:N with the number of a GPU",
+    )
+    temperature: float | None = Field(None, ge=0, description="a number of at least 0")
+    max_new_tokens: int | None = Field(None, ge=1, description="a whole number of at least 1")
+    top_p: float | None = Field(None, gt=0, le=1, description="a number above 0 and at most 1")
+    top_k: int | None = Field(None, ge=1, description="a whole number of at least 1")
+    do_sample: bool | None = Field(None, description=_SWITCH)
+    context_window: int | None = Field(None, ge=1, description="a whole number of tokens, at least 1")
+    trust_remote_code: bool = Field(default=False, description=_SWITCH)
+    load_in_8bit: bool = Field(default=False, description=_SWITCH)
+    load_in_4bit: bool = Field(default=False, description=_SWITCH)
+    use_responses: bool = Field(default=False, description=_SWITCH)
+
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401  (wrong types are what it is there to refuse)
+        super().__init__(**values)
+        _refuse_both_quantisations(self, [SettingsLevel(type(self).__name__, values)])
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def generation_defaults(self) -> GenerationOptions:
+        """The generation options that these settings choose; a payload's own options go over them."""
+        temperature = self.temperature
+        if self.do_sample is False:
+            temperature = 0
+        elif self.do_sample and temperature is None:
+            temperature = 1.0
+        return GenerationOptions(
+            max_new_tokens=self.max_new_tokens, temperature=temperature, top_p=self.top_p, top_k=self.top_k
+        )
+
+
+def build_settings(levels: Sequence[SettingsLevel]) -> AgentSettings:
+    """Merge ``levels``, highest first, key by key (in tables inside them too), and check the result.
+
+    Raises:
+        UnknownEngineError: ``backend`` is no engine's name.
+        ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
+    """
+    merged: dict[str, Any] = {}
+    for level in reversed(levels):
+        merged = _merge(merged, level.values)
+    try:
+        settings = AgentSettings.model_validate(merged)
+    except ValidationError as exc:
+        errors = exc.errors()
+    else:
+        _refuse_both_quantisations(settings, levels)
+        return settings
+    # Raised outside of `except`: pydantic's error carries the values, which may hold a key.
+    raise _config_error(AgentSettings, errors, levels)
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**low, **high}
+    for key in low.keys() & high.keys():
+        if isinstance(low[key], dict) and isinstance(high[key], dict):
+            merged[key] = _merge(low[key], high[key])
+    return merged
+
+
+def _refuse_both_quantisations(settings: AgentSettings, levels: Sequence[SettingsLevel]) -> None:
+    if settings.load_in_8bit and settings.load_in_4bit:
+        eight, four = (_level_of((key,), levels).source for key in ("load_in_8bit", "load_in_4bit"))
+        message = f"load_in_8bit ({eight}) and load_in_4bit ({four}) are both true. Set one of them to false."
+        raise ConfigError(message)
+
+
+def _config_error(
+    kind: type[_Settings], errors: Sequence[ErrorDetails], levels: Sequence[SettingsLevel]
+) -> ConfigError:
+    """One error for all that is wrong; UnknownEngineError when that is the engine's name alone."""
+    if len(errors) == 1 and errors[0]["loc"] == ("backend",) and isinstance(errors[0]["input"], str):
+        return unknown_engine(errors[0]["input"], _level_of(("backend",), levels).source)
+    return ConfigError("\n".join(_describe(kind, error, levels) for error in errors))
+
+
+def _describe(kind: type[_Settings], error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
+    path = tuple(str(part) for part in error["loc"])
+    level = _level_of(path, levels)
+    where, key = f"{level.source}: ", ".".join(path)
+    owner = _owner(kind, path)
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(owner.model_fields)
+        return f"{where}there is no key {key!r}.{close_match(path[-1], owner.model_fields)} The keys are: {known}."
+    allowed = owner.model_fields[path[-1]].description
+    value = error["input"]
+    if path[0] in level.hidden or "@" in str(value):  # an address may hold a password before its @
+        return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
+    guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) and allowed else ""
+    return f"{where}{key} is {value!r} (type {type(value).__name__}).{guess} Give {allowed}."
+
+
+def _owner(kind: type[_Settings], path: Sequence[str]) -> type[_Settings]:
+    return kind if len(path) == 1 else ReasoningSettings
+
+
+def _level_of(path: Sequence[str], levels: Sequence[SettingsLevel]) -> SettingsLevel:
+    """The highest level that says something about the key at ``path``."""
+    for level in levels:
+        found: object = level.values
+        for part in path:
+            if not isinstance(found, dict) or part not in found:
+                break
+            found = found[part]
+        else:
+            return level
+    return levels[0]
