@@ -236,7 +236,8 @@ def _describe(kind: type[_Settings], error: ErrorDetails, levels: Sequence[Setti
         return f"{where}there is no key {key!r}.{close_match(path[-1], owner.model_fields)} The keys are: {known}."
     allowed = owner.model_fields[path[-1]].description
     value = error["input"]
-    if path[0] in level.hidden or "@" in str(value):  # an address may hold a password before its @
+    # An address may hold a password before its @, and a whole table anything.
+    if path[0] in level.hidden or isinstance(value, (dict, list)) or "@" in str(value):
         return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
     guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) and allowed else ""
     return f"{where}{key} is {value!r} (type {type(value).__name__}).{guess} Give {allowed}."

@@ -1,0 +1,89 @@
+"""The one place that knows whether the extras' libraries are there, and whether they work.
+
+"Not installed" means ModuleNotFoundError for that very module; whatever else stops an import is a broken installation.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from backend.errors import BrokenExtraError, MissingExtraError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["LIBRARIES", "import_library", "is_installed", "missing_library", "require_extra"]
+
+# What an engine cannot do without, by the extra that installs it.
+LIBRARIES = {
+    "openai": ("openai",),
+    "langchain": ("langchain_openai",),
+    "llm-cpu": ("torch", "transformers"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether the top-level ``module`` is there; it is not imported, so it may still be broken."""
+    return find_spec(module) is not None
+
+
+def missing_library(extra: str) -> str | None:
+    """Name the first library of ``extra`` that is not installed, without importing any; None if all are there."""
+    return next((module for module in LIBRARIES[extra] if not is_installed(module)), None)
+
+
+def require_extra(extra: str, needed_by: str) -> None:
+    """Import all libraries of ``extra``; slow the first time, so not for the event loop.
+
+    Args:
+        extra: the extra of this package that installs them.
+        needed_by: who needs them, as the error says it: "The huggingface engine".
+
+    Raises:
+        MissingExtraError: one is not installed.
+        BrokenExtraError: one is installed, but does not import.
+    """
+    missing = missing_library(extra)  # known at once, where importing the others first would take seconds
+    if missing is not None:
+        raise _missing(missing, extra, needed_by)
+    for module in LIBRARIES[extra]:
+        import_library(module, extra, needed_by)
+
+
+def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
+    """Import ``module``, a library that ``extra`` installs (or a module of ours that needs one).
+
+    Args:
+        module: its name, as in ``import``.
+        extra: the extra of this package that installs it.
+        needed_by: who needs it, as the error says it: "The huggingface engine".
+
+    Raises:
+        MissingExtraError: it is not installed.
+        BrokenExtraError: it is installed, but does not import.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name == module:
+            raise _missing(module, extra, needed_by) from exc
+        raise _broken(module, extra, needed_by, exc) from exc
+    except Exception as exc:
+        raise _broken(module, extra, needed_by, exc) from exc
+
+
+def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:
+    message = (
+        f"{needed_by} needs {module}, which is not installed. Install it with: pip install 'llm-backend[{extra}]'."
+    )
+    return MissingExtraError(message, name=module)
+
+
+def _broken(module: str, extra: str, needed_by: str, exc: Exception) -> BrokenExtraError:
+    message = (
+        f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."
+        f" Install it anew with: pip install --force-reinstall 'llm-backend[{extra}]'."
+    )
+    return BrokenExtraError(message, name=module)
