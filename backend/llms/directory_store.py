@@ -1,0 +1,115 @@
+"""A folder of directories that are made once, checked by digest at every use, and made anew when damaged.
+
+Safe between threads and processes: one maker at a time under a file lock, the others wait and take its result.
+A directory appears under its key only when it is whole, by one rename, so a killed maker leaves nothing behind
+that could be taken for a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["DirectoryStore", "StoredDirectory", "file_digest"]
+
+_log = logging.getLogger(__name__)
+_MANIFEST = "manifest.json"
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDirectory:
+    """A directory whose files were just found to be those that were made.
+
+    Attributes:
+        directory: where it is.
+        digests: file name to SHA-256.
+
+    """
+
+    directory: Path
+    digests: Mapping[str, str]
+
+
+class DirectoryStore:
+    """Directories under ``root``, by key."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def provide(self, key: str, make: Callable[[Path], None]) -> StoredDirectory:
+        """The directory of ``key``; ``make`` fills an empty one when there is none, or a damaged one.
+
+        Raises:
+            OSError: the store cannot be written.
+            Exception: what ``make`` raises; nothing is kept then.
+
+        """
+        final = self._root / key
+        if found := _check(final):
+            return found
+        self._root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._root / f"{key}.lock"):
+            if found := _check(final):
+                return found
+            self._clear_leftovers(key)
+            work = self._root / f".{key}.{os.getpid()}"
+            work.mkdir()
+            try:
+                make(work)
+                found = _seal(work)
+                work.rename(final)
+            except BaseException:
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+        return StoredDirectory(final, found.digests)
+
+    def _clear_leftovers(self, key: str) -> None:
+        """Under the lock, whatever is there of this key is damaged or was left by a killed process."""
+        final = self._root / key
+        if final.exists():
+            _log.warning("the stored directory %s is damaged; making it anew", key)
+            shutil.rmtree(final)
+        for leftover in self._root.glob(f".{key}.*"):
+            shutil.rmtree(leftover)
+
+
+def _seal(directory: Path) -> StoredDirectory:
+    """Bring the files to the disk and write down their digests, last."""
+    digests = {}
+    for path in sorted(directory.iterdir()):
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+        digests[path.name] = file_digest(path)
+    manifest = directory / _MANIFEST
+    with manifest.open("w", encoding="utf-8") as file:
+        json.dump({"sha256": digests}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    return StoredDirectory(directory, digests)
+
+
+def _check(directory: Path) -> StoredDirectory | None:
+    """The directory, if every file is there as its manifest says."""
+    try:
+        digests = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        sound = all(file_digest(directory / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # no such directory, or a damaged one: the caller makes it, and says so
+    return StoredDirectory(directory, digests) if sound else None

