@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backend.llms.payloads import AgentPayload, MemoryEntry, ToolCall
 
-__all__ = ["build_messages", "describe_tools", "plain_prompt", "render_tool_calls"]
+__all__ = ["build_messages", "build_text_messages", "plain_prompt"]
 
 _TOOL_INSTRUCTIONS = """\
 You can call these tools:
@@ -23,34 +23,33 @@ To call one, answer with its name and its arguments as JSON between <tool_call> 
 </tool_call>"""
 
 
-def build_messages(payload: AgentPayload) -> list[dict[str, Any]]:
+def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"] = "json") -> list[dict[str, Any]]:
     """The system prompt, the remembered turns and the user's message, oldest first.
 
     The system prompt is made of ``system_context``, the user's profile and earlier reasoning, and is left out
-    when all three are empty.
+    when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, as an
+    object for chat templates.
     """
-    system = _system_prompt(payload)
-    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    messages += [_turn(entry) for entry in payload.memory]
-    messages.append({"role": "user", "content": payload.user_message})
-    return messages
+    turns = [_turn(entry, arguments) for entry in payload.memory]
+    return _around(payload, [_system_prompt(payload)], turns)
 
 
-def describe_tools(tools: Sequence[Mapping[str, Any]]) -> str:
-    """Instructions for models whose chat template knows no tools.
+def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same for models that know no tools: the tools and the calls of them are written out as text.
 
     The tags are those of the Hermes function-calling format, which many open models were trained on:
     https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
     """
-    return _TOOL_INSTRUCTIONS.format(tools="\n".join(json.dumps(dict(tool)) for tool in tools))
-
-
-def render_tool_calls(calls: Sequence[ToolCall]) -> str:
-    """The calls in the text form that ``describe_tools`` asks for."""
-    return "\n".join(
-        f"<tool_call>\n{json.dumps({'name': call.name, 'arguments': dict(call.arguments)})}\n</tool_call>"
-        for call in calls
-    )
+    listed = "\n".join(json.dumps(dict(tool)) for tool in tools)
+    instructions = _TOOL_INSTRUCTIONS.format(tools=listed) if tools else ""
+    turns = [
+        {
+            "role": entry.role,
+            "content": "\n".join(text for text in (entry.content, *map(_call_text, entry.tool_calls)) if text),
+        }
+        for entry in payload.memory
+    ]
+    return _around(payload, [_system_prompt(payload), instructions], turns)
 
 
 def plain_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]]:
@@ -77,17 +76,30 @@ def _system_prompt(payload: AgentPayload) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _turn(entry: MemoryEntry) -> dict[str, Any]:
+def _around(payload: AgentPayload, system: Sequence[str], turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    first = "\n\n".join(part for part in system if part)
+    opening = [{"role": "system", "content": first}] if first else []
+    return [*opening, *turns, {"role": "user", "content": payload.user_message}]
+
+
+def _turn(entry: MemoryEntry, arguments: Literal["json", "object"]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": entry.role, "content": entry.content}
     if entry.tool_calls:
         message["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+                "function": {
+                    "name": call.name,
+                    "arguments": json.dumps(dict(call.arguments)) if arguments == "json" else dict(call.arguments),
+                },
             }
             for call in entry.tool_calls
         ]
     if entry.role == "tool":
         message["tool_call_id"] = entry.metadata.get("tool_call_id")
     return message
+
+
+def _call_text(call: ToolCall) -> str:
+    return f"<tool_call>\n{json.dumps({'name': call.name, 'arguments': dict(call.arguments)})}\n</tool_call>"
