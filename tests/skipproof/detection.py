@@ -1,0 +1,161 @@
+"""What is really here: a capability is there, is not installed, or is broken, and these three are never mixed up.
+
+"Not installed" is ModuleNotFoundError for that very module. Every other failure to import is a broken install, and a
+broken install is an error, because as a skip it would look like a machine that never had it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+    from .contract import Capability, Contract
+
+
+class BrokenInstallError(Exception):
+    """Something is installed but does not work; the message has the cause and the next step."""
+
+
+def import_module(name: str) -> ModuleType | None:
+    """Import a module for real; return it, or None when it is not installed.
+
+    Raises:
+        BrokenInstallError: it is there, but importing it fails, or only an empty folder of it is left.
+    """
+    try:
+        with warnings.catch_warnings():
+            # A library's own deprecations say nothing about whether it is installed.
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            return None
+        raise BrokenInstallError(_broken(f"module {name}", error)) from error
+    except Exception as error:
+        raise BrokenInstallError(_broken(f"module {name}", error)) from error
+    if _is_hollow(module):
+        message = (
+            f"module {name} is an empty folder, left behind by an installation: {list(module.__path__)}; remove it"
+        )
+        raise BrokenInstallError(message)
+    return module
+
+
+def has_distribution(name: str) -> bool:
+    """Return whether a distribution is installed.
+
+    Raises:
+        BrokenInstallError: it is registered, but files that it recorded are gone.
+    """
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    for file in distribution.files or ():
+        # Byte code comes and goes without harm.
+        if file.suffix != ".pyc" and not Path(str(distribution.locate_file(file))).exists():
+            raise BrokenInstallError(_broken(f"distribution {name}", FileNotFoundError(f"{file} is missing")))
+    return True
+
+
+def missing_parts(capability: Capability) -> list[str]:
+    """Return what a capability lacks here, such as ``["module torch"]``; empty when all of it is here.
+
+    Raises:
+        BrokenInstallError: a part of it is installed but does not work.
+    """
+    parts = [f"module {name}" for name in capability.modules if import_module(name) is None]
+    parts += [f"distribution {name}" for name in capability.distributions if not has_distribution(name)]
+    if capability.probe is not None and not PROBES[capability.probe]():
+        parts.append(f"hardware {capability.probe}")
+    return parts
+
+
+def leftover_parts(capability: Capability) -> list[str]:
+    """Return what is here of a capability that should not be; nothing is imported for it."""
+    parts = [f"module {name}" for name in capability.modules if _can_find(name)]
+    parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
+    # Without its library nothing can be asked, and a library that should not be here is named above.
+    if capability.probe is not None and "torch" in sys.modules and PROBES[capability.probe]():
+        parts.append(f"hardware {capability.probe}")
+    return parts
+
+
+def disagreements(contract: Contract, environment: str) -> list[str]:
+    """Return every way in which this interpreter is not the named environment; empty when it is exactly that."""
+    promised = contract.promised(environment)
+    remedy = f"make it exactly its lock again: uv pip sync {contract.lock(environment).relative_to(contract.root)}"
+    found: list[str] = []
+    # What is promised comes first: only then does a probe of what is not find its library imported.
+    for name in sorted(contract.capabilities, key=lambda name: name not in promised):
+        capability = contract.capabilities[name]
+        if name not in promised:
+            found += [
+                f"contaminated: {environment} does not promise {name}, but {part} is here; {remedy}"
+                for part in leftover_parts(capability)
+            ]
+            continue
+        try:
+            found += [
+                f"{environment} promises {name}, but {part} is missing; {remedy}" for part in missing_parts(capability)
+            ]
+        except BrokenInstallError as error:
+            found.append(f"{environment} promises {name}, but {error}")
+    return found
+
+
+def versions(capabilities: Iterable[Capability]) -> list[str]:
+    """Return ``name version`` of every module and distribution of these capabilities, for the run's header."""
+    parts: dict[str, str] = {}
+    for capability in capabilities:
+        for name in (*capability.modules, *capability.distributions):
+            parts[name] = getattr(sys.modules.get(name), "__version__", None) or _recorded_version(name)
+    return [f"{name} {version}" for name, version in parts.items()]
+
+
+def _recorded_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _can_find(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        # The parent of a dotted name is not there, so neither is the module.
+        return False
+
+
+def _is_registered(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _is_hollow(module: ModuleType) -> bool:
+    return hasattr(module, "__path__") and getattr(module, "__file__", None) is None
+
+
+def _broken(what: str, cause: Exception) -> str:
+    return f"{what} is installed but broken ({type(cause).__name__}: {cause}); install it again"
+
+
+def _has_cuda() -> bool:
+    torch = import_module("torch")
+    return torch is not None and bool(torch.cuda.is_available())
+
+
+PROBES: Mapping[str, Callable[[], bool]] = {"cuda": _has_cuda}

@@ -1,0 +1,121 @@
+"""One test's reports, held against what the contract says it must do.
+
+========================================  ===================================================================
+the environment has what the test needs   the test must
+========================================  ===================================================================
+yes                                       run; a skip, an xfail or no outcome at all is a violation
+no                                        skip with the derived reason; running, or another reason, is a violation
+========================================  ===================================================================
+
+A test that runs and fails is no violation: pytest itself makes the run red for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pytest
+
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing"]
+RAN = ("passed", "failed", "xfailed", "xpassed")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a test asks for.
+
+    Attributes:
+        requires: every capability that its marks name, in the order of the table.
+        expected_reason: the reason with which it has to skip here, or None when it has to run.
+    """
+
+    requires: tuple[str, ...] = ()
+    expected_reason: str | None = None
+
+
+@dataclass(slots=True)
+class TestRecord:
+    """What became of one test; its phases are added as pytest reports them.
+
+    Attributes:
+        needs: what the test asks for.
+        reason: why it was skipped or xfailed, or None.
+        duration: seconds of setup, call and teardown together.
+    """
+
+    # pytest would take the class for a test case by its name.
+    __test__ = False
+
+    needs: Needs
+    reason: str | None = None
+    duration: float = 0.0
+    _seen: set[str] = field(default_factory=set)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Add the report of one phase."""
+        self.duration += report.duration
+        if hasattr(report, "wasxfail"):
+            self._seen.add("xpassed" if report.passed else "xfailed")
+            self.reason = report.wasxfail
+        elif report.skipped:
+            self._seen.add("skipped")
+            self.reason = skip_reason(report)
+        elif report.failed:
+            self._seen.add("failed")
+        elif report.when == "call":
+            self._seen.add("passed")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst thing that any phase said; "missing" when the test's body was never reached."""
+        order: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed")
+        return next((outcome for outcome in order if outcome in self._seen), "missing")
+
+    def violation(self) -> str | None:
+        """Return how the test broke the contract, with the next step, or None when it kept it."""
+        expected = self.needs.expected_reason
+        return self._breach_where_capable() if expected is None else self._breach_where_not(expected)
+
+    def _breach_where_capable(self) -> str | None:
+        match self.outcome:
+            case "passed" | "failed":
+                return None
+            case "missing":
+                return "was collected but has no outcome; let the run come to its end, without -x, --lf or --setup-only"
+            case "skipped":
+                return (
+                    f"skipped ({self.reason!r}) although the environment has all it needs; "
+                    "make it run, or say what it needs with @pytest.mark.requires"
+                )
+            case outcome:
+                return f"{outcome} ({self.reason!r}) where it has to pass; mend it and take the xfail away"
+
+    def _breach_where_not(self, expected: str) -> str | None:
+        if self.outcome == "skipped":
+            if self.reason == expected:
+                return None
+            return f"skipped with {self.reason!r} where the contract derives {expected!r}; leave the skip to the mark"
+        return (
+            f"{self.outcome} where it has to skip with {expected!r}; correct its requires mark, or what undid the skip"
+        )
+
+
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return the bare reason of a skip report, without pytest's prefix."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def duplicates(ids: Iterable[str]) -> list[str]:
+    """Return the ids that come more than once, each once."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for name in ids:
+        if name in seen:
+            twice[name] = None
+        seen.add(name)
+    return list(twice)

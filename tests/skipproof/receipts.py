@@ -1,0 +1,167 @@
+"""What a run leaves behind, and the digests that tie it to its sources and its lock.
+
+A receipt is written when the run starts, without a closing mark, and replaced at once when it ends. A run that was
+interrupted or died leaves the first one, which nobody can take for a finished one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .contract import Contract
+
+FORMAT = 1
+_SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class ReceiptError(ValueError):
+    """A receipt cannot be read, or a session's name cannot be a file's name."""
+
+
+@dataclass(slots=True)
+class TestResult:
+    """What became of one test, as the receipt keeps it.
+
+    Attributes:
+        outcome: passed, failed, skipped, xfailed, xpassed or missing.
+        reason: why it was skipped or xfailed, or None.
+        duration: seconds of setup, call and teardown together.
+        requires: capabilities that its marks name.
+    """
+
+    # pytest would take the class for a test case by its name.
+    __test__ = False
+
+    outcome: str
+    reason: str | None
+    duration: float
+    requires: list[str]
+
+
+@dataclass(slots=True)
+class Receipt:
+    """One session's run.
+
+    Attributes:
+        session: its name, and the receipt's.
+        environment: the environment it ran in.
+        capabilities: what the environment had.
+        python: version of the interpreter.
+        platform: operating system and machine.
+        lock: digest of the environment's lock file when the run started, None when there was none.
+        sources: digest of the sources when the run started.
+        suites: the folders it ran, relative to the root.
+        coverage: what its coverage data files' paths begin with, relative to the root; None when nothing was measured.
+        process: id of the process, which is part of the name of its coverage data.
+        started: time in ISO 8601, UTC.
+        finished: the same, only in the receipt of a run that came to its end.
+        exit_status: what pytest exited with, None as long as it runs.
+        violations: every breach of the contract.
+        tests: by id, in the order of collection.
+    """
+
+    session: str
+    environment: str
+    capabilities: list[str]
+    python: str
+    platform: str
+    lock: str | None
+    sources: str
+    suites: list[str]
+    coverage: str | None
+    process: int
+    started: str
+    finished: str | None = None
+    exit_status: int | None = None
+    violations: list[str] = field(default_factory=list)
+    tests: dict[str, TestResult] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def check_session_name(name: str) -> None:
+    """Raise ReceiptError when the name cannot be a file's name."""
+    if _SESSION_NAME.fullmatch(name) is None:
+        message = f"a session cannot be called {name!r}: use letters, digits, '.', '_' and '-'"
+        raise ReceiptError(message)
+
+
+def receipts_folder(contract: Contract) -> Path:
+    """Return the folder in which the receipts lie."""
+    return contract.root / contract.state / "receipts"
+
+
+def coverage_base(contract: Contract, session: str) -> Path:
+    """Return the path that every coverage data file of a session begins with."""
+    return contract.root / contract.state / "coverage" / f".coverage.{session}"
+
+
+def coverage_files(contract: Contract, session: str) -> list[Path]:
+    """Return the coverage data files of a session: its own, and those of the processes that it started."""
+    base = coverage_base(contract, session)
+    # The data of a session "unit-3.11" must not pass for that of a session "unit-3".
+    longer = {path.stem for path in receipts_folder(contract).glob(f"{session}.*.json")}
+    others = tuple(f".coverage.{name}." for name in longer)
+    files = [path for path in base.parent.glob(f"{base.name}.*") if not f"{path.name}.".startswith(others)]
+    return sorted([*files, base] if base.is_file() else files)
+
+
+def write_receipt(contract: Contract, receipt: Receipt) -> Path:
+    """Write or replace a session's receipt in one step, and return its path."""
+    folder = receipts_folder(contract)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{receipt.session}.json"
+    draft = folder / f"{receipt.session}.{os.getpid()}.draft"
+    draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a receipt.
+
+    Raises:
+        ReceiptError: it is not JSON, or another version of this plugin wrote it.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            message = f"{path.name} has format {document['format']}, not {FORMAT}: run its session again"
+            raise ReceiptError(message)
+        document["tests"] = {name: TestResult(**result) for name, result in document["tests"].items()}
+        return Receipt(**document)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        message = f"{path.name} is no receipt ({error}): run its session again"
+        raise ReceiptError(message) from error
+
+
+def sources_digest(contract: Contract) -> str:
+    """Return the SHA-256 over names and contents of all sources, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(_source_files(contract)):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(contract.root).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def lock_digest(contract: Contract, environment: str) -> str | None:
+    """Return the SHA-256 of the environment's lock file in hexadecimal, None when there is no such file."""
+    path = contract.lock(environment)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _source_files(contract: Contract) -> Iterator[Path]:
+    for name in contract.sources:
+        path = contract.root / name
+        if path.is_dir():
+            yield from path.rglob("*.py")
+        elif path.is_file():
+            yield path
