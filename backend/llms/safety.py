@@ -1,0 +1,284 @@
+"""Measures the machine and the model, and decides what fits. All sizes are in bytes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from backend.errors import InsufficientMemoryError, ModelFormatError
+from backend.llms.availability import import_library, is_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "ModelMemory",
+    "ensure_ram",
+    "get_available_memory",
+    "get_available_vram",
+    "model_memory_requirements",
+    "pick_device",
+]
+
+_log = logging.getLogger(__name__)
+
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_CGROUP_MOUNT = Path("/sys/fs/cgroup")
+_LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_LENGTH_FIELD = 8  # bytes in front of the header that hold its length
+_SMALLEST_VALUE = 2  # bytes; quantised weights still compute, and so cache, in 16 bits
+_OVERHEAD = 0.2  # of the weights, for activations and the runtime: https://blog.eleuther.ai/transformer-math/
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMemory:
+    """How much memory a model takes, on whatever device it runs.
+
+    Attributes:
+        parameters: number of weights.
+        weights: bytes of the weights as they are stored.
+        kv_cache: bytes of the key-value cache of one stream that fills the context window.
+        overhead: bytes for activations and the runtime; a rule of thumb, not a measurement.
+    """
+
+    parameters: int
+    weights: int
+    kv_cache: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """All of it together, in bytes."""
+        return self.weights + self.kv_cache + self.overhead
+
+
+def get_available_memory() -> int:
+    """Bytes of RAM that can be taken without swapping, within the limits of the process's control groups."""
+    return max(0, min([psutil.virtual_memory().available, *_cgroup_headrooms()]))
+
+
+def get_available_vram(index: int = 0) -> int:
+    """Bytes that are free on the NVIDIA GPU ``index`` (NVML's order); CUDA is left uninitialised.
+
+    Returns:
+        0 when there is no such GPU, no driver or no ``pynvml``; and, with a warning in the log, when NVML fails.
+    """
+    if not is_installed("pynvml"):
+        return 0
+    nvml = import_module("pynvml")
+    try:
+        nvml.nvmlInit()
+    except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
+        return 0
+    except nvml.NVMLError as exc:
+        _log.warning("the NVIDIA driver does not answer, so no GPU memory is counted: %s", exc)
+        return 0
+    try:
+        if index >= nvml.nvmlDeviceGetCount():
+            return 0
+        return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index)).free)
+    except nvml.NVMLError as exc:
+        _log.warning("the memory of GPU %d cannot be read, so it is not counted: %s", index, exc)
+        return 0
+    finally:
+        nvml.nvmlShutdown()
+
+
+def ensure_ram(required: int) -> None:
+    """Refuse work that needs more than the RAM that is free.
+
+    Args:
+        required: bytes.
+
+    Raises:
+        InsufficientMemoryError: less is free.
+    """
+    available = get_available_memory()
+    if required > available:
+        message = (
+            f"{required:,} bytes of memory are needed, but only {available:,} are free."
+            " Choose a smaller model or context window, close other programs, or use a larger machine."
+        )
+        raise InsufficientMemoryError(message, required=required, available=available)
+
+
+def pick_device(min_vram: int = 0) -> str:
+    """Choose where a model runs.
+
+    Args:
+        min_vram: bytes that must be free on a GPU for it to be chosen.
+
+    Returns:
+        "cuda:N" for the first GPU that torch can use and that has room, else "mps" on such a machine, else "cpu".
+
+    Raises:
+        BrokenExtraError: torch is installed, but does not import.
+    """
+    if not is_installed("torch"):
+        return "cpu"
+    torch = import_library("torch", "llm-cpu", "Choosing a device")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            # Asked of torch and not of NVML, because the two may number the GPUs differently.
+            if min_vram == 0 or torch.cuda.mem_get_info(index)[0] >= min_vram:
+                return f"cuda:{index}"
+    if torch.backends.mps.is_available() and get_available_memory() >= min_vram:
+        return "mps"
+    return "cpu"
+
+
+def model_memory_requirements(model_directory: Path, context_window: int | None = None) -> ModelMemory:
+    """Work out how much memory the model in ``model_directory`` takes, without loading it.
+
+    Weights and parameters come from the headers of the safetensors files. The key-value cache is
+    ``2 * layers * kv_heads * head_dim * context * bytes_per_value`` (keys and values of every layer, see
+    https://huggingface.co/blog/kv-cache-quantization), with values as wide as the stored weights are on average.
+
+    Args:
+        model_directory: holds config.json and the weights.
+        context_window: tokens; by default as many as the model reads.
+
+    Raises:
+        ModelFormatError: a file is missing, cut short, or cannot be read.
+    """
+    tensors = [tensor for file in _weight_files(model_directory) for tensor in _tensors(file)]
+    parameters = sum(count for count, _ in tensors)
+    weights = sum(size for _, size in tensors)
+    if not parameters:
+        message = f"{model_directory} holds no weights at all. Fetch the model anew."
+        raise ModelFormatError(message)
+    bytes_per_value = max(_SMALLEST_VALUE, round(weights / parameters))
+    values = _cached_values(_read_object(model_directory / "config.json"), model_directory, context_window)
+    return ModelMemory(
+        parameters=parameters, weights=weights, kv_cache=values * bytes_per_value, overhead=round(weights * _OVERHEAD)
+    )
+
+
+def _cgroup_headrooms() -> Iterator[int]:
+    """Bytes left in each control group that this process is in and that has a limit."""
+    for line in _read_text(_OWN_CGROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mount, limit, usage, cached = _CGROUP_MOUNT, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            mount, cached = _CGROUP_MOUNT / "memory", "total_inactive_file"
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        own = mount / path.lstrip("/")
+        # Every ancestor's limit holds, too. In a container the path may be the host's: then only the mount is there.
+        for directory in (own, *own.parents[: len(own.parts) - len(mount.parts)]):
+            yield from _headroom(directory, limit, usage, cached)
+
+
+def _headroom(directory: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
+    allowed, used = _read_text(directory / limit).strip(), _read_text(directory / usage).strip()
+    if allowed.isdigit() and used.isdigit():  # no digits: no file, or "max", which is no limit
+        counters = dict(line.split(" ", 1) for line in _read_text(directory / "memory.stat").splitlines())
+        yield int(allowed) - int(used) + int(counters.get(cached, 0))  # the kernel drops such cache when it is asked
+
+
+def _read_text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    return ""
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """The files that the index names; without an index, all of them."""
+    index = directory / "model.safetensors.index.json"
+    if not index.is_file():
+        files = sorted(directory.glob("*.safetensors"))
+        if not files:
+            message = f"{directory} holds no safetensors file. Give the directory of a whole model."
+            raise ModelFormatError(message)
+        return files
+    shards = _read_object(index).get("weight_map")
+    if not isinstance(shards, dict):
+        message = f"{index} has no weight_map. Fetch the model anew."
+        raise ModelFormatError(message)
+    return [directory / name for name in sorted({str(name) for name in shards.values()})]
+
+
+def _tensors(file: Path) -> Iterator[tuple[int, int]]:
+    """Number of values and of bytes of each tensor in a safetensors file.
+
+    The format: https://github.com/huggingface/safetensors#format
+    """
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(_LENGTH_FIELD), "little")
+            if length > min(_LARGEST_HEADER, file.stat().st_size):
+                raise ModelFormatError(_damaged(file, f"its header is said to have {length:,} bytes"))
+            header = json.loads(stream.read(length))
+            data = os.fstat(stream.fileno()).st_size - stream.tell()
+        tensors = [(prod(map(int, tensor["shape"])), tensor["data_offsets"]) for tensor in _without_metadata(header)]
+        sizes = [(count, end - begin) for count, (begin, end) in tensors]
+        needed = max((end for _, (_, end) in tensors), default=0)
+    except OSError as exc:
+        raise ModelFormatError(_damaged(file, f"it cannot be read: {exc.strerror}")) from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ModelFormatError(_damaged(file, "its header is not as the format wants it")) from exc
+    if needed != data:
+        raise ModelFormatError(_damaged(file, f"its tensors need {needed:,} bytes, but it holds {data:,}"))
+    yield from sizes
+
+
+def _without_metadata(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [tensor for name, tensor in header.items() if name != "__metadata__"]
+
+
+def _damaged(file: Path, fact: str) -> str:
+    return f"{file} is no whole safetensors file: {fact}. Fetch the model anew."
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as exc:
+        message = f"{path} cannot be read: {exc.strerror}. Give the directory of a whole model."
+        raise ModelFormatError(message) from exc
+    except ValueError as exc:
+        message = f"{path} is not valid JSON: {exc}. Fetch the model anew."
+        raise ModelFormatError(message) from exc
+    if not isinstance(content, dict):
+        message = f"{path} holds a {type(content).__name__} in place of an object. Fetch the model anew."
+        raise ModelFormatError(message)
+    return content
+
+
+def _cached_values(config: Mapping[str, Any], directory: Path, context_window: int | None) -> int:
+    """How many values the key-value cache holds when the context window is full."""
+    nested = config.get("text_config")  # models that also see or hear nest their language part
+    text = nested if isinstance(nested, dict) else config
+    layers = _number(text, directory, "num_hidden_layers", "n_layer")
+    heads = _number(text, directory, "num_attention_heads", "n_head")
+    kv_heads = _number(text, directory, "num_key_value_heads", "num_attention_heads", "n_head")
+    if text.get("head_dim") is None:  # families that cannot choose it leave it out, or write null
+        head_dim = _number(text, directory, "hidden_size", "n_embd") // heads
+    else:
+        head_dim = _number(text, directory, "head_dim")
+    longest = _number(text, directory, "max_position_embeddings", "n_positions", "n_ctx")
+    return 2 * layers * kv_heads * head_dim * min(context_window or longest, longest)
+
+
+def _number(config: Mapping[str, Any], directory: Path, *names: str) -> int:
+    """The first of ``names`` that config.json has as a count; model families call the same thing differently."""
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    message = (
+        f"{directory / 'config.json'} has no count as {' or '.join(names)}, so the memory of the model's cache is"
+        " unknown. Fetch the model anew."
+    )
+    raise ModelFormatError(message)
