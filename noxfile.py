@@ -1,0 +1,184 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox[uv]>=2026.10.20"]
+# ///
+"""The matrix: every session makes its room exactly its lock, and then proves something in it.
+
+A path, or options for pytest, after ``--`` make a session run just that, without the proof that the whole suite gives.
+REQUIRE_INTERPRETERS=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import nox
+from python_discovery import get_interpreter
+
+# nox reads this file without its folder being on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+from tests.skipproof import locks, rooms  # noqa: E402
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = os.environ.get("REQUIRE_INTERPRETERS") == "1"
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+UNIT, INTEGRATION = "tests/unit", "tests/integration"
+MATRIX = Path(".matrix")
+BUILD_LOCK = str(locks.lock_path("build"))
+GPUS = rooms.gpus()
+# What a developer has set for other programs does not reach the tests, and the model hub is never asked.
+TEST_ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "LANGSMITH_TRACING": None,
+    "LLM_BACKEND_CONFIG": None,
+    "OPENAI_API_KEY": None,
+    "OPENAI_API_URL": None,
+    "OPENAI_BASE_URL": None,
+}
+
+
+@nox.session(allow_parallel=True)
+def lint(session: nox.Session) -> None:
+    """Check style, import order and workflows: ruff, import-linter, actionlint, zizmor."""
+    furnish(session, "tools")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+    session.run("actionlint", "-color=false")
+    session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".github/workflows")
+
+
+@nox.session(allow_parallel=True)
+def types(session: nox.Session) -> None:
+    """Check types, strictly, over backend, tests and noxfile.py: mypy."""
+    furnish(session, "tools")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS, allow_parallel=True)
+def unit(session: nox.Session) -> None:
+    """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
+    furnish(session, "no-llm")
+    prove(session, "no-llm", UNIT)
+
+
+@nox.session(name="skip-check", allow_parallel=True)
+def skip_check(session: nox.Session) -> None:
+    """Prove that every integration test skips without the extras, each for exactly the reason it should."""
+    furnish(session, "no-llm")
+    prove(session, "no-llm", INTEGRATION)
+
+
+@nox.session(allow_parallel=True)
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist, and run the sdist's unit tests against the installed wheel."""
+    source = furnish(session, "no-llm")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("uv", "build", "--quiet", "--build-constraints", BUILD_LOCK, env=source.variables)
+    [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
+    session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel))
+    with session.chdir(unpack_without_package(sdist, Path(session.create_tmp()))):
+        session.run("python", "-c", "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__")
+        session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
+
+
+@nox.session(name="integration-cpu", allow_parallel=True)
+def integration_cpu(session: nox.Session) -> None:
+    """Run all tests with real inference on the CPU; AF_LLM_MODEL chooses another model."""
+    furnish(session, "llm-cpu")
+    session.run("python", "-m", "backend.llms.model_store")
+    prove(session, "llm-cpu", UNIT, INTEGRATION)
+
+
+@nox.session(name="integration-cuda", default=False, venv_backend="uv" if GPUS else "none")
+def integration_cuda(session: nox.Session) -> None:
+    """Run all tests with real inference on a GPU (REQUIRE_GPU=1: it must be there)."""
+    if not GPUS:
+        stop = session.error if os.environ.get("REQUIRE_GPU") == "1" else session.skip
+        stop("No NVIDIA GPU here: neither nvidia-smi nor /dev names one. Run it where one is; nothing was built.")
+    session.log(f"GPU: {', '.join(GPUS)}")
+    furnish(session, "llm-cuda")
+    session.run("python", "-m", "backend.llms.model_store")
+    prove(session, "llm-cuda", UNIT, INTEGRATION)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
+    furnish(session, "no-llm")
+    expected = [part for name in expected_sessions() for part in ("--expect", name)]
+    session.run("python", "-m", "tests.skipproof.merge", *expected, *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
+    environment = rooms.lock_environment(os.environ, Path.home())
+    extra = [argument for argument in session.posargs if argument != "--check"]
+
+    def uv(arguments: list[str]) -> None:
+        session.run("uv", *arguments, env=environment)
+
+    if extra == session.posargs:
+        for name in locks.NAMES:
+            locks.refresh(name, uv, extra)
+        return
+    found = [line for name in locks.NAMES for line in locks.check(name, uv, Path(session.create_tmp()))]
+    if found:
+        session.error("\n".join([*found, "Run `nox -s lock` and commit what it writes."]))
+
+
+def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
+    """Make the session's room exactly its lock, at every run: what is missing comes, what is foreign goes."""
+    source = rooms.package_source(environment, os.environ, Path.home())
+    room = Path(session.virtualenv.location)
+    stale = ["--reinstall-package", "torch"] if rooms.torch_trouble(environment, room, source) else []
+    session.log(f"{environment}: packages come by {source.reason}")
+    constraints = ["--build-constraints", BUILD_LOCK]
+    session.run_install("uv", "pip", "sync", str(locks.lock_path(environment)), *constraints, *stale, env=source.variables)
+    trouble = rooms.torch_trouble(environment, room, source)
+    if trouble:
+        session.error(trouble)
+    return source
+
+
+def prove(session: nox.Session, environment: str, *suites: str) -> None:
+    """Run whole suites under the environment's contract, or just what was asked for, which proves nothing."""
+    if session.posargs:
+        session.warn("Running only what was asked for: no contract, no receipt, no coverage data.")
+        session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, session.posargs), env=TEST_ENV)
+        return
+    data = rooms.fresh_data_file(MATRIX / "coverage", session.name)
+    measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]
+    contract = ["--environment", environment, "--session", session.name]
+    session.run("python", "-m", *measured, *suites, *contract, env=TEST_ENV)
+
+
+def expected_sessions() -> list[str]:
+    """Name the sessions that must have left a receipt: all that this machine can run, or was told to run."""
+    everything = os.environ.get("REQUIRE_INTERPRETERS") == "1"
+    units = [f"unit-{version}" for version in PYTHONS if everything or get_interpreter(version)]
+    cuda = os.environ.get("REQUIRE_GPU") == "1" or (MATRIX / "receipts" / "integration-cuda.json").exists()
+    return [*units, "skip-check", "integration-cpu", *(["integration-cuda"] if cuda else [])]
+
+
+def unpack_without_package(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist and take the package out of it, so that its tests can only find the installed one."""
+    shutil.rmtree(folder)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    [project] = folder.iterdir()
+    shutil.rmtree(project / "backend")
+    return project
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,230 @@
+"""What this machine offers to the rooms (virtual environments) in which the matrix runs.
+
+Where packages come from, whether a GPU is there, which build of torch a room holds, where a session's coverage goes.
+The noxfile asks, and passes the answers on as arguments and as ``env=``; nothing here writes to ``os.environ``, because
+sessions run side by side. Only the standard library is used: the noxfile is read before any environment exists.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "PackageSource",
+    "fresh_data_file",
+    "gpus",
+    "lock_environment",
+    "package_source",
+    "pytest_arguments",
+    "torch_build",
+    "torch_trouble",
+]
+
+# uv's settings that say where packages come from; with one of them set, uv needs nothing from us.
+UV_VARIABLES = (
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_NO_INDEX",
+    "UV_TORCH_BACKEND",
+)
+UV_KEYS = ("extra-index-url", "find-links", "index", "index-url", "no-index", "torch-backend")
+# uv's own choice of torch's index, for an environment on a machine where nobody chose.
+TORCH_BACKENDS = {"llm-cpu": "cpu", "llm-cuda": "auto"}
+TORCH_BUILDS = {"llm-cpu": "cpu", "llm-cuda": "cuda"}
+TRUE_WORDS = {"1", "on", "true", "y", "yes"}
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """Where a room's packages come from: who said so, and the variables that tell uv."""
+
+    reason: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def package_source(environment: str, environ: Mapping[str, str], home: Path) -> PackageSource:
+    """Tell uv what this machine's owner already told uv, or else pip; with neither, where torch's build comes from.
+
+    pip's extra indexes weigh as much as its first one, and the best version wins; uv's do not, unless told so.
+    """
+    chosen = _uv_choice(environ, home)
+    if chosen:
+        return PackageSource(f"uv's own setting {chosen}")
+    options = _pip_options(environ, home)
+    certificates = _certificates(options, environ)
+    variables = _pip_as_uv(options)
+    if variables:
+        return PackageSource(f"pip's {', '.join(sorted(set(options) & set(PIP_SOURCES)))}", variables | certificates)
+    if environment in TORCH_BACKENDS:
+        backend = TORCH_BACKENDS[environment]
+        return PackageSource(f"uv's torch backend {backend}", {"UV_TORCH_BACKEND": backend} | certificates)
+    return PackageSource("uv's default index", certificates)
+
+
+def lock_environment(environ: Mapping[str, str], home: Path) -> dict[str, str | None]:
+    """Variables for compiling locks: a mirror of the whole index may serve, a partial index or a folder may not.
+
+    A folder of wheels knows only some of a release's files, so a lock made with it would carry only their hashes.
+    None means that the variable must be absent.
+    """
+    variables: dict[str, str | None] = dict.fromkeys((*UV_VARIABLES, "UV_INDEX_STRATEGY"))
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if environ.get(name):
+            variables[name] = environ[name]
+    options = _pip_options(environ, home)
+    if not _uv_choice(environ, home) and options.get("index-url"):
+        variables["UV_DEFAULT_INDEX"] = options["index-url"]
+    return variables | _certificates(options, environ)
+
+
+def _uv_choice(environ: Mapping[str, str], home: Path) -> str | None:
+    """Name the first setting of uv that says where packages come from, or None when there is none."""
+    for name in UV_VARIABLES:
+        if environ.get(name):
+            return name
+    for path in _uv_files(environ, home):
+        for key in _uv_file_keys(path):
+            return f"{key} in {path}"
+    return None
+
+
+def _uv_files(environ: Mapping[str, str], home: Path) -> list[Path]:
+    if environ.get("UV_CONFIG_FILE"):
+        return [Path(environ["UV_CONFIG_FILE"])]
+    if environ.get("UV_NO_CONFIG"):
+        return []
+    user = Path(environ.get("XDG_CONFIG_HOME") or environ.get("APPDATA") or home / ".config")
+    system = [Path(folder) for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)]
+    return [folder / "uv" / "uv.toml" for folder in (user, *system, Path("/etc"))]
+
+
+def _uv_file_keys(path: Path) -> list[str]:
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return []  # uv reads the file too, and explains what is wrong with it better than we could
+    pip = settings.get("pip", {})
+    return [key for key in UV_KEYS if key in settings or key in pip]
+
+
+# What pip calls it -> what uv calls it, and what uv wants between two values.
+PIP_SOURCES = {
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "no-index": ("UV_NO_INDEX", " "),
+}
+
+
+def _pip_as_uv(options: Mapping[str, str]) -> dict[str, str]:
+    """Translate pip's options to uv's variables; ``no-index = false`` is no option at all."""
+    variables = {name: sep.join(options[key].split()) for key, (name, sep) in PIP_SOURCES.items() if key in options}
+    if variables.get("UV_NO_INDEX", "").lower() not in TRUE_WORDS:
+        variables.pop("UV_NO_INDEX", None)
+    if "UV_INDEX" in variables:
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return variables
+
+
+def _certificates(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """A mirror behind its own certificate authority is reached by pip only because pip was told which."""
+    if "cert" in options and not environ.get("SSL_CERT_FILE"):
+        return {"SSL_CERT_FILE": options["cert"]}
+    return {}
+
+
+def _pip_options(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Merge pip's settings as pip does: [global] of every file, then [install] of every file, then PIP_ variables."""
+    files = [_read_pip_file(path) for path in _pip_files(environ, home)]
+    options: dict[str, str] = {}
+    for section in ("global", "install"):
+        for parser in files:
+            if parser.has_section(section):
+                options |= {key.replace("_", "-"): value for key, value in parser.items(section)}
+    for name, value in environ.items():
+        if name.startswith("PIP_"):
+            options[name.removeprefix("PIP_").lower().replace("_", "-")] = value
+    return {key: value for key, value in options.items() if value.strip()}
+
+
+def _read_pip_file(path: Path) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except configparser.Error:
+        return configparser.RawConfigParser()  # pip refuses such a file by itself, with the line that is wrong
+    return parser
+
+
+def _pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """List pip's configuration files from the weakest to the strongest, as ``pip config debug`` does."""
+    explicit = environ.get("PIP_CONFIG_FILE")
+    if explicit == os.devnull:
+        return []
+    system = [Path(folder, "pip") for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)]
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    apple = Path("Library", "Application Support", "pip")
+    folders = [*system, Path("/etc"), Path("/") / apple, home / ".pip", home / apple, user / "pip", Path(sys.prefix)]
+    files = [folder / "pip.conf" for folder in folders]
+    if environ.get("APPDATA"):
+        files.append(Path(environ["APPDATA"], "pip", "pip.ini"))
+    return [*files, Path(explicit)] if explicit else files
+
+
+def gpus(devices: Path = Path("/dev")) -> list[str]:
+    """Name the NVIDIA GPUs of this machine, without loading any library that would set one up."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return sorted(path.name for path in devices.glob("nvidia[0-9]*"))
+    answer = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)  # noqa: S603 - found on PATH
+    return [line for line in answer.stdout.splitlines() if line.startswith("GPU ")] if answer.returncode == 0 else []
+
+
+def torch_build(room: Path) -> str | None:
+    """Say whether a room's torch was built for "cpu" or for "cuda"; None when the room holds no torch."""
+    for path in [*room.glob("lib/python*/site-packages/torch/version.py"), *room.glob("Lib/site-packages/torch/version.py")]:
+        cuda = re.search(r"^cuda\b[^=]*= *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return "cpu" if cuda is None or cuda[1].strip() == "None" else "cuda"
+    return None
+
+
+def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | None:
+    """Say what is wrong with the build of torch that a room holds; None when it is the one its name promises."""
+    wanted, found = TORCH_BUILDS.get(environment), torch_build(room)
+    if found in {wanted, None}:
+        return None
+    return (
+        f"The {environment} environment holds torch's {found} build, and needs its {wanted} build. "
+        f"It came by {source.reason}. Offer the {wanted} build there (a folder in find-links will do), "
+        f"or set UV_TORCH_BACKEND to say which of torch's own indexes to use."
+    )
+
+
+def fresh_data_file(folder: Path, session: str) -> Path:
+    """Name the coverage data file of a session, with everything that an earlier run of it left behind removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / f".coverage.{session}"
+    for leftover in (data, *folder.glob(f"{data.name}.*")):
+        leftover.unlink(missing_ok=True)
+    return data
+
+
+def pytest_arguments(suites: Iterable[str], chosen: Sequence[str]) -> list[str]:
+    """Add the session's suites to what was typed after ``--``, unless a file or folder was typed there."""
+    typed_a_path = any(Path(argument.partition("::")[0]).exists() for argument in chosen)
+    return [*chosen] if typed_a_path else [*suites, *chosen]
