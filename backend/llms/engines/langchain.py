@@ -1,0 +1,102 @@
+"""The langchain engine: the same kind of server, through LangChain's ChatOpenAI."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import openai
+from langchain_core.messages import convert_to_messages
+from langchain_openai import ChatOpenAI
+from langsmith import tracing_context
+
+from backend.llms.openai_format import Piece, Reply, chat_options, read_arguments, read_usage
+from backend.llms.payloads import ToolCall
+from backend.llms.responses_format import response_options, response_status
+from backend.llms.server_agent import ServerAgent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from langchain_core.messages import AIMessage, AIMessageChunk
+
+    from backend.llms.openai_format import Request
+
+__all__ = ["LangChainAgent"]
+
+
+class LangChainAgent(ServerAgent):
+    """Chat completions, or the Responses API where ``settings.use_responses`` says so.
+
+    Never traces: LANGSMITH_TRACING and its like would send every prompt to a third party, whatever the server.
+    Reasoning beside a chat completion's text is not there, as LangChain drops it.
+    """
+
+    engine: ClassVar[str] = "langchain"
+    # What LangChain raises when it takes a malformed answer apart.
+    _unreadable: ClassVar[tuple[type[Exception], ...]] = (AttributeError, LookupError, TypeError, ValueError)
+
+    def _connect(self) -> openai.AsyncOpenAI:
+        # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
+        return openai.AsyncOpenAI(**self._server.client_options())
+
+    @cached_property
+    def _chat(self) -> ChatOpenAI:
+        return ChatOpenAI(
+            model=self.model,
+            root_async_client=self._client,
+            async_client=self._client.chat.completions,
+            use_responses_api=self._settings.use_responses,
+            stream_chunk_timeout=self._server.timeout,
+        )
+
+    async def _reply(self, request: Request) -> Reply:
+        options = self._options(request)
+        with tracing_context(enabled=False):
+            return _read(await self._chat.ainvoke(convert_to_messages(request.messages), **options))
+
+    async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
+        async with aclosing(self._start(request)) as chunks:
+            while True:
+                # Not around the whole loop: between two pieces the context is the caller's, whose tracing is their own.
+                with tracing_context(enabled=False):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield Piece(text=_text(chunk), finish_reason=_finish_reason(chunk))
+
+    def _start(self, request: Request) -> AsyncGenerator[AIMessageChunk, None]:
+        chunks = self._chat.astream(convert_to_messages(request.messages), **self._options(request))
+        return cast("AsyncGenerator[AIMessageChunk, None]", chunks)  # declared as less than it is
+
+    def _options(self, request: Request) -> dict[str, Any]:
+        if not self._settings.use_responses:
+            return chat_options(request, limit_name=self._server.limit_name)
+        options = response_options(request)
+        del options["input"]  # LangChain makes it from its own messages
+        return options
+
+
+def _read(message: AIMessage) -> Reply:
+    good = [ToolCall(name=call["name"], arguments=call["args"], id=call["id"]) for call in message.tool_calls]
+    for call in message.invalid_tool_calls:
+        name = str(call["name"])
+        good.append(ToolCall(name=name, arguments=read_arguments(name, call["args"]), id=call["id"]))
+    return Reply(
+        text=_text(message),
+        reasoning="".join(str(block.get("reasoning", "")) for block in message.content_blocks),
+        tool_calls=tuple(good),
+        finish_reason=_finish_reason(message) or "stop",
+        usage=read_usage(message.usage_metadata, "input_tokens", "output_tokens"),
+    )
+
+
+def _text(message: AIMessage) -> str:
+    return str(message.text) or str(message.additional_kwargs.get("refusal") or "")
+
+
+def _finish_reason(message: AIMessage) -> str:
+    """Why the answer ended; empty for a chunk that does not end it."""
+    metadata = message.response_metadata
+    return response_status(metadata) if "status" in metadata else str(metadata.get("finish_reason") or "")

@@ -1,0 +1,234 @@
+"""OpenAI's chat format as plain data: what is sent to a server, and what its answers mean.
+
+Imports no client library, so that every engine that speaks to such a server can share it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import ConfigError, EngineResponseError
+from backend.llms.payloads import ToolCall, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from backend.llms.payloads import GenerationOptions, ReasoningEffort
+
+__all__ = [
+    "Piece",
+    "Reply",
+    "Request",
+    "as_mapping",
+    "as_mappings",
+    "card_window",
+    "chat_options",
+    "extra_body",
+    "given",
+    "only_model",
+    "read_arguments",
+    "read_chunk",
+    "read_completion",
+    "read_usage",
+]
+
+# What servers call the context window in their model cards: vLLM and SGLang, OpenRouter, Groq, Mistral, LM Studio.
+_WINDOW_KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
+_MOST_NAMES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, before an engine puts it into its library's words."""
+
+    messages: list[dict[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    generation: GenerationOptions
+    effort: ReasoningEffort | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A server's whole answer, before the model's text is taken apart."""
+
+    text: str
+    finish_reason: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a streamed answer; ``finish_reason`` is set on the part that ends it."""
+
+    text: str = ""
+    finish_reason: str = ""
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` without those that nobody chose."""
+    return {name: value for name, value in options.items() if value not in (None, (), [], {})}
+
+
+def extra_body(generation: GenerationOptions, **more: object) -> dict[str, Any]:
+    """What local servers know and OpenAI's format does not, and ``more``; sent only where somebody asks for it."""
+    return given({"top_k": generation.top_k, **more})
+
+
+def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
+    """Keyword arguments of a chat completion; ``limit_name`` is what the server calls the answer's length limit.
+
+    The limit travels in ``extra_body``, where no library gives it another name.
+    """
+    generation = request.generation
+    return given(
+        {
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+            "seed": generation.seed,
+            "stop": list(generation.stop),
+            "reasoning_effort": request.effort and request.effort.effort,
+            "tools": [dict(tool) for tool in request.tools],
+            "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}),
+        }
+    )
+
+
+def as_mapping(answer: object) -> Mapping[str, Any]:
+    """A library's answer as plain data.
+
+    Raises:
+        EngineResponseError: it is no JSON object.
+    """
+    dump = getattr(answer, "model_dump", None)
+    if dump is None:
+        message = (
+            f"The server's answer is no JSON object but a {type(answer).__name__}. "
+            "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
+        )
+        raise EngineResponseError(message)
+    plain: Mapping[str, Any] = dump(warnings=False)
+    return plain
+
+
+def as_mappings(items: object) -> list[Mapping[str, Any]]:
+    """``items`` if it is a list of JSON objects, without what is none; else an empty list."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def read_completion(answer: Mapping[str, Any]) -> Reply:
+    """Read a chat completion.
+
+    Raises:
+        EngineResponseError: it holds no message, or what the message holds is not what the format says.
+    """
+    for choice in as_mappings(answer.get("choices")):
+        message = choice.get("message")
+        if isinstance(message, dict):
+            calls = tuple(_read_call(call) for call in as_mappings(message.get("tool_calls")))
+            return Reply(
+                text=_text(message, "content") or _text(message, "refusal"),
+                reasoning=_text(message, "reasoning_content") or _text(message, "reasoning"),
+                tool_calls=calls,
+                finish_reason=_finish_reason(choice),
+                usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
+            )
+    message = f"The server's answer holds no message; it has: {', '.join(sorted(given(answer))) or 'nothing'}. "
+    raise EngineResponseError(message + "Look into the server's log.")
+
+
+def read_chunk(chunk: Mapping[str, Any]) -> Piece:
+    """Read one part of a streamed chat completion; parts without a choice carry only figures.
+
+    Raises:
+        EngineResponseError: its text is no text.
+    """
+    for choice in as_mappings(chunk.get("choices")):
+        delta = choice.get("delta")
+        text = _text(delta, "content") or _text(delta, "refusal") if isinstance(delta, dict) else ""
+        return Piece(text=text, finish_reason=_finish_reason(choice) if choice.get("finish_reason") else "")
+    return Piece()
+
+
+def read_arguments(name: str, arguments: object) -> dict[str, Any]:
+    """The arguments of a call of tool ``name``. They may be private, so the error does not show them.
+
+    Raises:
+        EngineResponseError: they are no JSON object.
+    """
+    try:
+        parsed = json.loads(arguments) if isinstance(arguments, str) else None
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        message = (
+            f"The model called tool {name!r} with arguments that are no JSON object. Ask again, or simplify the tool."
+        )
+        raise EngineResponseError(message)
+    return parsed
+
+
+def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
+    """Tokens read and written, or None when the server does not say."""
+    if not isinstance(figures, dict):
+        return None
+    read, written = figures.get(prompt), figures.get(completion)
+    if isinstance(read, int) and isinstance(written, int):
+        return Usage(prompt_tokens=read, completion_tokens=written)
+    return None
+
+
+def only_model(cards: Iterable[Mapping[str, Any]], server: str) -> str:
+    """The name of the one model that the server has.
+
+    Raises:
+        ConfigError: it has none, or several, so that one has to be chosen.
+    """
+    names = sorted({str(card["id"]) for card in cards if card.get("id")})
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        message = f"No model is set, and the server at {server} offers none. Set model (AF_LLM_MODEL)."
+        raise ConfigError(message)
+    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    message = (
+        f"No model is set, and the server at {server} offers {len(names)}. Set model (AF_LLM_MODEL) to one of: {shown}."
+    )
+    raise ConfigError(message)
+
+
+def card_window(cards: Iterable[Mapping[str, Any]], model: str) -> int | None:
+    """The context window of ``model`` in tokens, as its card says it, or None when no card does."""
+    for card in cards:
+        if card.get("id") == model:
+            meta = card.get("meta")  # where llama.cpp keeps it
+            told = [card.get(key) for key in _WINDOW_KEYS] + [meta.get("n_ctx") if isinstance(meta, dict) else None]
+            return next((window for window in told if isinstance(window, int) and window > 0), None)
+    return None
+
+
+def _text(holder: Mapping[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        message = f"The answer's {key} is a {type(value).__name__}, not a text. This model is not one for chat in text."
+        raise EngineResponseError(message)
+    return value
+
+
+def _finish_reason(choice: Mapping[str, Any]) -> str:
+    reason = str(choice.get("finish_reason") or "stop")
+    return "tool_calls" if reason == "function_call" else reason
+
+
+def _read_call(call: Mapping[str, Any]) -> ToolCall:
+    function = call.get("function")
+    if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
+        message = "The answer holds a tool call without a function's name. Look into the server's log."
+        raise EngineResponseError(message)
+    name = function["name"]
+    return ToolCall(name=name, arguments=read_arguments(name, function.get("arguments")), id=call.get("id"))

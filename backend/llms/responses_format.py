@@ -1,0 +1,137 @@
+"""OpenAI's Responses API as plain data: the other way to speak to its servers, with another shape of everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import EngineError, EngineResponseError, PayloadError
+from backend.llms.openai_format import Piece, Reply, as_mappings, extra_body, given, read_arguments, read_usage
+from backend.llms.payloads import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from backend.llms.openai_format import Request
+    from backend.llms.payloads import ReasoningEffort
+
+__all__ = ["read_event", "read_response", "reasoning_options", "response_options", "response_status"]
+
+_ENDS = {"response.completed", "response.incomplete"}
+
+
+def response_options(request: Request) -> dict[str, Any]:
+    """Keyword arguments of a request to the Responses API. Nothing is kept on the server (``store``).
+
+    Raises:
+        PayloadError: the payload asks for what this API does not have.
+    """
+    generation = request.generation
+    missing = [
+        name for name, value in (("seed", generation.seed), ("stop", generation.stop)) if value not in (None, ())
+    ]
+    if missing:
+        message = f"The Responses API has no {' and no '.join(missing)}. Leave it out, or set use_responses = false."
+        raise PayloadError(message)
+    return given(
+        {
+            "input": [item for message in request.messages for item in _input_items(message)],
+            "max_output_tokens": generation.max_new_tokens,
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+            "reasoning": reasoning_options(request.effort),
+            "tools": [_flat_tool(tool) for tool in request.tools],
+            "extra_body": extra_body(generation),
+        }
+    ) | {"store": False}
+
+
+def reasoning_options(effort: ReasoningEffort | None) -> dict[str, str]:
+    """How hard to think and what to show of it; empty when nobody asks for reasoning."""
+    if effort is None:
+        return {}
+    summary = effort.summary if effort.summary != "none" else effort.generate_summary
+    return {"effort": effort.effort} | ({"summary": summary} if summary != "none" else {})
+
+
+def response_status(answer: Mapping[str, Any]) -> str:
+    """Why the answer ended, in the words of chat completions."""
+    if answer.get("status") != "incomplete":
+        return "stop"
+    details = answer.get("incomplete_details")
+    reason = str(details.get("reason")) if isinstance(details, dict) else "incomplete"
+    return "length" if reason == "max_output_tokens" else reason
+
+
+def read_response(answer: Mapping[str, Any]) -> Reply:
+    """Read an answer of the Responses API.
+
+    Raises:
+        EngineError: the server says that it failed.
+        EngineResponseError: it holds no output, or a tool call that cannot be read.
+    """
+    _raise_failure(answer)
+    items = as_mappings(answer.get("output"))
+    if not items:
+        message = "The server's answer holds no output. Look into the server's log."
+        raise EngineResponseError(message)
+    calls = tuple(_read_call(item) for item in items if item.get("type") == "function_call")
+    return Reply(
+        text=_joined(items, "message", "content", ("text", "refusal")),
+        reasoning=_joined(items, "reasoning", "summary", ("text",))
+        or _joined(items, "reasoning", "content", ("text",)),
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls else response_status(answer),
+        usage=read_usage(answer.get("usage"), "input_tokens", "output_tokens"),
+    )
+
+
+def read_event(event: Mapping[str, Any]) -> Piece:
+    """Read one event of a streamed answer; events that carry no text give an empty piece.
+
+    Raises:
+        EngineError: the server says that it failed.
+    """
+    kind = str(event.get("type"))
+    if kind in {"response.output_text.delta", "response.refusal.delta"}:
+        return Piece(text=str(event.get("delta") or ""))
+    response = event.get("response")
+    answer = response if isinstance(response, dict) else {}
+    if kind == "error":
+        answer = {"status": "failed", "error": event}
+    _raise_failure(answer)
+    return Piece(finish_reason=response_status(answer)) if kind in _ENDS else Piece()
+
+
+def _raise_failure(answer: Mapping[str, Any]) -> None:
+    if answer.get("status") in {"failed", "cancelled"}:
+        error = answer.get("error")
+        words = error.get("message") if isinstance(error, dict) else None
+        message = f"The server gave up on the answer: {words or 'it does not say why'}. Look into the server's log."
+        raise EngineError(message)
+
+
+def _input_items(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """A chat message as the items that it is made of here: calls and their results are items of their own."""
+    if message["role"] == "tool":
+        yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": message["content"]}
+        return
+    calls = message.get("tool_calls", ())
+    if message["content"] or not calls:
+        yield {"role": message["role"], "content": message["content"]}
+    for call in calls:
+        yield {"type": "function_call", "call_id": call["id"], **call["function"]}
+
+
+def _flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool.get("function")
+    return {"type": "function", **function} if isinstance(function, dict) else dict(tool)
+
+
+def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str, keys: tuple[str, ...]) -> str:
+    parts = [part for item in items if item.get("type") == kind for part in as_mappings(item.get(holder))]
+    return "".join(str(part.get(key) or "") for part in parts for key in keys)
+
+
+def _read_call(item: Mapping[str, Any]) -> ToolCall:
+    name = str(item.get("name"))
+    return ToolCall(name=name, arguments=read_arguments(name, item.get("arguments")), id=item.get("call_id"))

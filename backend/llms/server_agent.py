@@ -1,0 +1,255 @@
+"""What every agent does that asks an OpenAI-compatible server, whichever library carries the request."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError
+from backend.llms.answer_parsing import AnswerParser, split_answer
+from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
+from backend.llms.openai_server import Server, engine_errors, refuses_temperature
+from backend.llms.payloads import AgentResponse, Timings
+from backend.llms.prompting import build_messages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from backend.llms.config import AgentSettings
+    from backend.llms.openai_format import Piece, Reply
+    from backend.llms.payloads import AgentPayload, ReasoningEffort, ToolCall
+
+__all__ = ["ServerAgent"]
+
+
+class ServerAgent(ABC):
+    """Answers payloads by asking a server; engines add how a request travels.
+
+    ``settings.timeout`` is in seconds and bounds every wait for the server: for the connection, for the answer,
+    and between two pieces of a stream.
+    """
+
+    engine: ClassVar[str]
+    _unreadable: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def __init__(self, settings: AgentSettings, server: Server) -> None:
+        self._settings = settings
+        self._server = server
+        self._client: Any = self._connect()
+        self._window: int | None = None
+        self._takes_temperature = True
+        self._closed = False
+
+    @classmethod
+    async def create(cls, settings: AgentSettings) -> Self:
+        """Make an agent. The server is asked only when ``settings`` name no model: it may have but one.
+
+        Raises:
+            ConfigError: the settings name no server, or no model where the server has none or several.
+            EngineError: the server was asked and did not answer sensibly.
+        """
+        agent = cls(settings, Server.from_settings(settings))
+        if agent._server.model:
+            return agent
+        try:
+            model = only_model(await agent._list_cards(), agent._server.place)
+        except BaseException:
+            await agent.aclose()
+            raise
+        agent._server = replace(agent._server, model=model)
+        return agent
+
+    @abstractmethod
+    def _connect(self) -> Any:  # noqa: ANN401  (an openai.AsyncOpenAI, whose library this module does without)
+        """Make the client; it connects on the first request."""
+
+    @abstractmethod
+    async def _reply(self, request: Request) -> Reply:
+        """Ask for a whole answer."""
+
+    @abstractmethod
+    def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
+        """Ask for an answer in pieces; closing the generator closes the connection."""
+
+    @property
+    def model(self) -> str:
+        """The model's name on the server."""
+        return self._server.model
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r}, server={self._server.place!r})"
+
+    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+        """Answer ``payload``.
+
+        Raises:
+            AgentClosedError: the agent was closed.
+            PayloadError: the server's API has no place for what the payload asks, or the prompt is too long.
+            ModelNotFoundError: the server does not have the model.
+            EngineError: the server failed, or its answer cannot be read.
+        """
+        return await self.invoke_with_tools(payload, payload.tools_available)
+
+    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
+        """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``.
+
+        Raises the same errors as ``invoke``.
+        """
+        self._check_open()
+        started = time.perf_counter()
+        reply = await self._reply_at_any_temperature(payload, tools)
+        return self._response(payload, reply, time.perf_counter() - started)
+
+    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+        """Yield the answer's text as it arrives; joined, it is ``invoke``'s ``response``.
+
+        Tool calls have no text and are left out. Closing the generator closes the connection to the server.
+        Raises the same errors as ``invoke``, and EngineConnectionError when the answer breaks off.
+        """
+        self._check_open()
+        parser = AnswerParser()
+        ended = ""
+        async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
+            async for piece in pieces:
+                ended = piece.finish_reason or ended
+                if text := parser.feed(piece.text):
+                    yield text
+        if not ended:
+            message = (
+                f"The server at {self._server.place} broke off before {self.model!r} had finished its answer. "
+                "Ask again, and look into the server's log."
+            )
+            raise EngineConnectionError(message)
+        if text := parser.finish():
+            yield text
+
+    async def get_context_window(self) -> int:
+        """How many tokens prompt and answer may have together: what the server's model card says.
+
+        ``settings.context_window`` narrows that, and stands in for it where the card or the server says nothing.
+
+        Raises:
+            ConfigError: neither of them says it.
+            EngineError: the server was asked and did not answer sensibly.
+        """
+        self._check_open()
+        if self._window is None:
+            self._window = await self._find_window()
+        return self._window
+
+    async def supports_streaming(self) -> bool:
+        """Always true."""
+        self._check_open()
+        return True
+
+    async def aclose(self) -> None:
+        """Close the connections to the server; closing twice is fine."""
+        self._closed = True
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the agent."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the agent."""
+        await self.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = f"This agent for {self.model!r} is closed. Load a new one with load_agent."
+            raise AgentClosedError(message)
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return engine_errors(self._server, unreadable=self._unreadable)
+
+    def _request(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> Request:
+        generation = payload.generation.over(self._settings.generation_defaults())
+        effort = self._effort(payload)
+        if generation.temperature is None and effort is None and self._takes_temperature:
+            generation = replace(generation, temperature=0.0)
+        return Request(messages=build_messages(payload), tools=tools, generation=generation, effort=effort)
+
+    def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
+        """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
+        configured = self._settings.reasoning_effort
+        effort = payload.reasoning_effort or (configured.to_payload() if configured else None)
+        return effort if effort and effort.effort != "none" else None
+
+    def _gives_way(self, exc: Exception, request: Request, payload: AgentPayload) -> bool:
+        """Whether to ask again without a temperature: the model refuses the one that nobody but us chose."""
+        chosen = payload.generation.over(self._settings.generation_defaults()).temperature
+        if chosen is not None or request.generation.temperature is None or not refuses_temperature(exc):
+            return False
+        self._takes_temperature = False
+        return True
+
+    async def _reply_at_any_temperature(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> Reply:
+        with self._errors():
+            request = self._request(payload, tools)
+            try:
+                return await self._reply(request)
+            except Exception as exc:
+                if not self._gives_way(exc, request, payload):
+                    raise
+            return await self._reply(self._request(payload, tools))
+
+    async def _pieces_at_any_temperature(self, payload: AgentPayload) -> AsyncGenerator[Piece, None]:
+        with self._errors():
+            while True:
+                request = self._request(payload, payload.tools_available)
+                try:
+                    async with aclosing(self._pieces(request)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                except Exception as exc:
+                    if not self._gives_way(exc, request, payload):
+                        raise
+                else:
+                    return
+
+    async def _list_cards(self) -> list[Mapping[str, Any]]:
+        with self._errors():
+            return as_mappings(as_mapping(await self._client.models.list()).get("data"))
+
+    async def _find_window(self) -> int:
+        configured = self._settings.context_window
+        try:
+            told = card_window(await self._list_cards(), self.model)
+        except BackendError:
+            if configured is None:
+                raise
+            told = None
+        windows = [window for window in (configured, told) if window is not None]
+        if not windows:
+            message = (
+                f"The server at {self._server.place} does not say how many tokens {self.model!r} reads. "
+                f"Set context_window under [agent.{self.engine}]."
+            )
+            raise ConfigError(message)
+        return min(windows)
+
+    def _response(self, payload: AgentPayload, reply: Reply, total: float) -> AgentResponse:
+        parsed = split_answer(reply.text)
+        calls: tuple[ToolCall, ...] = (*reply.tool_calls, *parsed.tool_calls)
+        return AgentResponse(
+            response=parsed.response,
+            thinking="\n".join(text for text in (reply.reasoning.strip(), parsed.thinking) if text),
+            code=parsed.code,
+            tool_calls=calls,
+            metadata={
+                "engine": self.engine,
+                "model": self.model,
+                "finish_reason": "tool_calls" if calls and reply.finish_reason == "stop" else reply.finish_reason,
+                "session_id": payload.session_id,
+                "usage": reply.usage,
+                "timings": Timings(queued=0.0, first_token=None, total=total),
+            },
+        )
