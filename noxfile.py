@@ -15,13 +15,17 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
 from python_discovery import get_interpreter
 
 # nox reads this file without its folder being on the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.skipproof import locks, rooms  # noqa: E402
+from tests.skipproof import locks, rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv"
@@ -86,7 +90,9 @@ def build(session: nox.Session) -> None:
     [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
     session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel))
     with session.chdir(unpack_without_package(sdist, Path(session.create_tmp()))):
-        session.run("python", "-c", "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__")
+        session.run(
+            "python", "-c", "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__"
+        )
         session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
 
 
@@ -124,7 +130,7 @@ def lock(session: nox.Session) -> None:
     environment = rooms.lock_environment(os.environ, Path.home())
     extra = [argument for argument in session.posargs if argument != "--check"]
 
-    def uv(arguments: list[str]) -> None:
+    def uv(arguments: Sequence[str]) -> None:
         session.run("uv", *arguments, env=environment)
 
     if extra == session.posargs:
@@ -143,7 +149,9 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     stale = ["--reinstall-package", "torch"] if rooms.torch_trouble(environment, room, source) else []
     session.log(f"{environment}: packages come by {source.reason}")
     constraints = ["--build-constraints", BUILD_LOCK]
-    session.run_install("uv", "pip", "sync", str(locks.lock_path(environment)), *constraints, *stale, env=source.variables)
+    session.run_install(
+        "uv", "pip", "sync", str(locks.lock_path(environment)), *constraints, *stale, env=source.variables
+    )
     trouble = rooms.torch_trouble(environment, room, source)
     if trouble:
         session.error(trouble)

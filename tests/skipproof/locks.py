@@ -23,7 +23,9 @@ NAMES = ("no-llm", "llm-cpu", "llm-cuda", "tools", "build")
 # These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
 # so its hash, differs by source, while the version does not.
 WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}
-PIN = re.compile(r"^(?P<requirement>[A-Za-z0-9].*?==[^\\\n]*?|-e .*?)[ \\]*\n(?P<hashes>(?: +--hash=.*\n)*)", re.MULTILINE)
+PIN = re.compile(
+    r"^(?P<requirement>[A-Za-z0-9].*?==[^\\\n]*?|-e .*?)[ \\]*\n(?P<hashes>(?: +--hash=.*\n)*)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def differences(present: str, fresh: str) -> list[str]:
     """Say, line by line, what a lock pins and should not, or should pin and does not; comments do not count."""
     old, new = pins(present), pins(fresh)
     gone = [f"pins {pin.requirement}, which does not follow from its inputs" for pin in old if pin not in new]
-    missing = [f"lacks {pin.requirement}, or its hashes, which follows from its inputs" for pin in new if pin not in old]
+    missing = [
+        f"lacks {pin.requirement}, or its hashes, which follows from its inputs" for pin in new if pin not in old
+    ]
     return gone + missing
 
 

@@ -191,13 +191,16 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return sorted(path.name for path in devices.glob("nvidia[0-9]*"))
-    answer = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)  # noqa: S603 - found on PATH
+    answer = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
     return [line for line in answer.stdout.splitlines() if line.startswith("GPU ")] if answer.returncode == 0 else []
 
 
 def torch_build(room: Path) -> str | None:
     """Say whether a room's torch was built for "cpu" or for "cuda"; None when the room holds no torch."""
-    for path in [*room.glob("lib/python*/site-packages/torch/version.py"), *room.glob("Lib/site-packages/torch/version.py")]:
+    for path in [
+        *room.glob("lib/python*/site-packages/torch/version.py"),
+        *room.glob("Lib/site-packages/torch/version.py"),
+    ]:
         cuda = re.search(r"^cuda\b[^=]*= *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         return "cpu" if cuda is None or cuda[1].strip() == "None" else "cuda"
     return None
