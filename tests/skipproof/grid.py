@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 # A number alone is tests that passed; these letters stand before the others.
 _LETTERS = {"failed": "F", "skipped": "s", "xfailed": "x", "xpassed": "X", "missing": "?"}
 _LEGEND = "12 passed, s skipped as derived, F failed, x xfailed, X xpassed, ? no outcome, - not in the session"
-    "12 passed, s skipped for the derived reason, F failed, x xfailed, X xpassed, ? no outcome, - not in this session"
-)
 _WIDTH = 100
 
 Row = tuple[str, ...]
