@@ -109,7 +109,7 @@ def integration_cuda(session: nox.Session) -> None:
     """Run all tests with real inference on a GPU (REQUIRE_GPU=1: it must be there)."""
     if not GPUS:
         stop = session.error if os.environ.get("REQUIRE_GPU") == "1" else session.skip
-        stop("No NVIDIA GPU here: neither nvidia-smi nor /dev names one. Run it where one is; nothing was built.")
+        stop("No NVIDIA GPU here: neither nvidia-smi nor /dev names one. Run it where one is; nothing was built")
     session.log(f"GPU: {', '.join(GPUS)}")
     furnish(session, "llm-cuda")
     session.run("python", "-m", "backend.llms.model_store")
