@@ -249,12 +249,8 @@ def _owner(kind: type[_Settings], path: Sequence[str]) -> type[_Settings]:
 
 def _level_of(path: Sequence[str], levels: Sequence[SettingsLevel]) -> SettingsLevel:
     """The highest level that says something about the key at ``path``."""
-    for level in levels:
-        found: object = level.values
-        for part in path:
-            if not isinstance(found, dict) or part not in found:
-                break
-            found = found[part]
-        else:
-            return level
-    return levels[0]
+    return next(level for level in levels if _holds(level.values, *path))
+
+
+def _holds(values: object, key: str, *inner: str) -> bool:
+    return isinstance(values, dict) and key in values and (not inner or _holds(values[key], *inner))

@@ -1,0 +1,345 @@
+"""The loader takes the right engine with the right settings, and keeps no broken agent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.errors import (
+    AgentValidationError,
+    BrokenExtraError,
+    ConfigError,
+    EngineConnectionError,
+    MissingExtraError,
+    UnknownEngineError,
+)
+from backend.llms import agent_loader
+from backend.llms.agent_loader import ENGINES, PROBES, Engine, load_agent, validate_agent
+from backend.llms.availability import LIBRARIES
+from backend.llms.config import ENGINE_NAMES, AgentSettings
+from backend.llms.payloads import AgentResponse
+from tests.unit.backend.fake_agent import FakeAgent
+
+if TYPE_CHECKING:
+    from backend.llms.payloads import AgentPayload
+
+PARIS = {PROBES[0].question: AgentResponse(response="The capital of France is Paris.")}
+
+
+@pytest.fixture(autouse=True)
+def _fake_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the fake agent behind every engine's name; torch is installed."""
+    module: Any = ModuleType("fake_engine")
+    module.FakeAgent = FakeAgent
+    monkeypatch.setitem(sys.modules, "fake_engine", module)
+    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
+    for name in ENGINE_NAMES:
+        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "FakeAgent", "fake"))
+    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")
+
+
+def _write(text: str) -> Path:
+    path = Path.cwd() / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+async def _settings(backend: str | None = None, model: str | None = None, *, use_config: bool = True) -> AgentSettings:
+    """The settings that an engine gets."""
+    await load_agent(backend, model, validate=False, use_config=use_config)
+    settings = FakeAgent.created.settings
+    assert settings is not None
+    return settings
+
+
+async def test_the_agent_of_the_engine_is_returned() -> None:
+    """The caller gets something else than what the engine made."""
+    agent = await load_agent("huggingface", validate=False)
+    assert agent is FakeAgent.created
+    assert not FakeAgent.created.closed
+
+
+@pytest.mark.parametrize("backend", ["hugginface", "", "HUGGINGFACE"])
+async def test_an_unknown_engine_is_refused(backend: str) -> None:
+    """A misspelled engine is taken for none, or its error has no way out."""
+    with pytest.raises(UnknownEngineError) as caught:
+        await load_agent(backend)
+    message = str(caught.value)
+    assert message.startswith(f"argument backend: there is no engine {backend!r}.")
+    assert message.endswith(" Use one of: 'openai', 'huggingface', 'langchain'.")
+    assert ("Did you mean 'huggingface'?" in message) == bool(backend)
+
+
+async def test_an_unknown_engine_is_refused_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo in an argument costs the import of torch, or hides behind another error."""
+    monkeypatch.setattr(agent_loader, "import_library", None)
+    monkeypatch.setattr(agent_loader, "read_config_file", None)
+    with pytest.raises(UnknownEngineError):
+        await load_agent("hugginface")
+
+
+@pytest.mark.parametrize(
+    ("present", "model"),
+    [
+        (5, "argument"),
+        (4, "section"),
+        (3, "common"),
+        (2, "environment"),
+        (1, None),
+    ],
+)
+async def test_the_highest_level_decides(present: int, model: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level of the documented precedence is skipped, or two have changed places."""
+    if present >= 2:
+        monkeypatch.setenv("AF_LLM_MODEL", "environment")
+    common = "[agent]\nmodel = 'common'\n" if present >= 3 else ""
+    section = "[agent.huggingface]\nmodel = 'section'\n" if present >= 4 else ""
+    _write(common + section + "[agent.openai]\nmodel = 'of another engine'\n")
+    settings = await _settings("huggingface", "argument" if present >= 5 else None)
+    assert (settings.model, settings.backend) == (model, "huggingface")
+
+
+async def test_levels_complete_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that says something about one key hides all keys of the levels below."""
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+    _write("[agent]\ntimeout = 5\nbackend = 'langchain'\n[agent.openai]\nbase_url = 'http://host'\n")
+    settings = await _settings("openai", "m")
+    assert settings.api_key is not None
+    assert (settings.model, settings.base_url, settings.timeout) == ("m", "http://host", 5)
+    assert (settings.api_key.get_secret_value(), settings.backend) == ("from-environment", "openai")
+
+
+async def test_the_file_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``use_config=False`` reads the file, or leaves out the environment, too."""
+    _write("[agent]\nmodel = 'common'\nnot_a_key = 1")
+    monkeypatch.setenv("AF_LLM_MODEL", "environment")
+    assert (await _settings("huggingface", use_config=False)).model == "environment"
+
+
+async def test_a_wrong_argument_is_refused() -> None:
+    """A model that is no text reaches an engine, or the error does not say which argument."""
+    model: Any = 5
+    with pytest.raises(ConfigError) as caught:
+        await load_agent("huggingface", model)
+    assert str(caught.value) == ("argument model: model is 5 (type int). Give the name or path of a model, as a text.")
+
+
+async def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong variable of the environment reaches an engine, or the error does not name it."""
+    monkeypatch.setenv("OPENAI_API_URL", "localhost:8000")
+    with pytest.raises(ConfigError) as caught:
+        await load_agent("openai")
+    assert str(caught.value).startswith("environment variable OPENAI_API_URL: base_url is 'localhost:8000' (type str).")
+
+
+async def test_a_wrong_key_is_refused_with_its_section() -> None:
+    """A misspelled key is ignored."""
+    path = _write("[agent.huggingface]\ntemprature = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        await load_agent("huggingface")
+    assert str(caught.value).startswith(
+        f"{path} [agent.huggingface]: there is no key 'temprature'. Did you mean 'temperature'?"
+    )
+
+
+async def test_a_section_of_an_unused_engine_may_need_what_is_not_set() -> None:
+    """A file that several machines share stops those that do not use one of its engines."""
+    _write("[agent]\nbackend = 'huggingface'\n[agent.openai]\napi_key = '${H_UNSET}'\n")
+    assert (await _settings()).backend == "huggingface"
+
+
+async def test_the_configured_engine_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``backend`` in the file is ignored for what is in the environment."""
+    monkeypatch.setenv("OPENAI_API_URL", "http://host")
+    _write("[agent]\nbackend = 'langchain'\n")
+    assert (await _settings()).backend == "langchain"
+
+
+async def test_a_servers_address_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auto-detection overlooks ``OPENAI_API_URL``."""
+    monkeypatch.setenv("OPENAI_API_URL", "http://host")
+    settings = await _settings()
+    assert (settings.backend, settings.base_url) == ("openai", "http://host")
+
+
+@pytest.mark.parametrize("section", ["agent", "agent.openai"])
+async def test_a_configured_address_chooses_openai(section: str) -> None:
+    """Auto-detection overlooks ``base_url`` in the file."""
+    _write(f"[{section}]\nbase_url = 'http://host'\n")
+    settings = await _settings()
+    assert (settings.backend, settings.base_url) == ("openai", "http://host")
+
+
+@pytest.mark.parametrize("text", ["", "[agent]\nmodel = 'm'\n[agent.langchain]\nbase_url = 'http://host'\n"])
+async def test_torch_chooses_huggingface(text: str) -> None:
+    """Auto-detection overlooks torch, or takes another engine's address for openai's."""
+    _write(text)
+    assert (await _settings()).backend == "huggingface"
+
+
+async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody without torch and without a server is not told what to do."""
+    monkeypatch.setattr(agent_loader, "is_installed", lambda _: False)
+    with pytest.raises(MissingExtraError) as caught:
+        await load_agent()
+    assert str(caught.value) == (
+        "No backend was chosen, and none can be: no server's address is set, and torch is not installed."
+        " Set OPENAI_API_URL (or base_url in config.toml) to an OpenAI-compatible server,"
+        " or install a local engine with: pip install 'llm-backend[llm-cpu]'."
+    )
+    assert caught.value.name == "torch"
+
+
+async def test_a_missing_library_is_told_by_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error does not say which engine needs the library."""
+    monkeypatch.setitem(LIBRARIES, "fake", ("h3_absent",))
+    with pytest.raises(MissingExtraError) as caught:
+        await load_agent("langchain")
+    assert str(caught.value) == (
+        "The langchain engine needs h3_absent, which is not installed."
+        " Install it with: pip install 'llm-backend[fake]'."
+    )
+
+
+async def test_an_engine_that_does_not_import_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A library of a version that the engine cannot use fails with a bare ImportError."""
+    (tmp_path / "h3_engine.py").write_text("from json import no_such_name", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ENGINES, "openai", Engine("h3_engine", "FakeAgent", "fake"))
+    with pytest.raises(BrokenExtraError, match="The openai engine needs h3_engine"):
+        await load_agent("openai")
+
+
+async def test_engines_are_imported_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing torch stops every other request for seconds."""
+    threads = []
+
+    def import_engine(name: str) -> type[FakeAgent]:
+        threads.append((name, threading.current_thread()))
+        return FakeAgent
+
+    monkeypatch.setattr(agent_loader, "_import_engine", import_engine)
+    await load_agent("huggingface", validate=False)
+    assert [name for name, _ in threads] == ["huggingface"]
+    assert threads[0][1] is not threading.current_thread()
+
+
+def test_the_table_knows_every_engine() -> None:
+    """An engine has a name, but no module behind it."""
+    assert set(ENGINES) == set(ENGINE_NAMES)
+
+
+async def test_a_sound_agent_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working agent is refused or closed."""
+    monkeypatch.setattr(FakeAgent, "invoke", _answering(PARIS))
+    agent = await load_agent("huggingface")
+    assert agent is FakeAgent.created
+    assert not FakeAgent.created.closed
+
+
+def _answering(answers: dict[str, AgentResponse]) -> object:
+    async def invoke(_: FakeAgent, payload: AgentPayload) -> AgentResponse:
+        return answers[payload.user_message]
+
+    return invoke
+
+
+@pytest.mark.parametrize(("model", "named"), [(None, "The default model"), ("some/model", "The model 'some/model'")])
+async def test_a_broken_agent_is_closed_and_refused(model: str | None, named: str) -> None:
+    """A model with damaged weights goes into service, or stays in memory."""
+    with pytest.raises(AgentValidationError) as caught:
+        await load_agent("huggingface", model)
+    assert str(caught.value) == (
+        f"{named} on the huggingface engine answered none of 4 simple questions rightly."
+        " Its weights may be damaged: fetch the model anew, or choose another."
+        " If it is sound (not every model knows English), load it with validate=False."
+    )
+    assert FakeAgent.created.closed
+
+
+async def test_an_error_while_validating_closes_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent whose server is gone stays open, or its error is swallowed."""
+
+    async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
+        message = "no server"
+        raise EngineConnectionError(message)
+
+    monkeypatch.setattr(FakeAgent, "invoke", fail)
+    with pytest.raises(EngineConnectionError, match="no server"):
+        await load_agent("openai")
+    assert FakeAgent.created.closed
+
+
+async def test_cancelling_while_validating_closes_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that gives up leaves a model in memory that nobody can close."""
+    asked = asyncio.Event()
+
+    async def hang(_: FakeAgent, __: AgentPayload) -> AgentResponse:
+        asked.set()
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(FakeAgent, "invoke", hang)
+    loading = asyncio.create_task(load_agent("huggingface"))
+    await asked.wait()
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert FakeAgent.created.closed
+
+
+@pytest.mark.parametrize(
+    ("number", "response"),
+    [
+        (0, AgentResponse(response="The capital of France is Paris.")),
+        (0, AgentResponse(response="", thinking="Easy, that's PARIS")),
+        (1, AgentResponse(response="4")),
+        (1, AgentResponse(response="Four.")),
+        (2, AgentResponse(response=" and Thursday) to create a cycle")),
+        (3, AgentResponse(response=" 5, 6, 7, 8")),
+    ],
+)
+async def test_one_right_answer_is_enough(number: int, response: AgentResponse) -> None:
+    """A small model, one that only continues texts, or one that still thinks, is taken for a broken one."""
+    agent = FakeAgent({PROBES[number].question: response})
+    assert await validate_agent(agent) is True
+    assert [payload.user_message for payload in agent.payloads] == [probe.question for probe in PROBES[: number + 1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n\n",
+        "44",
+        " 4 4 4 4 4 4",
+        "Paris Paris Paris Paris",
+        "comparison 1.45 fiftyfive",
+        " dilution wag dilution\n dilution\n dilution\n",
+        "parallelediparisparalleled",
+        "Monday, Tuesday, Wednesday, 1, 2, 3,",
+    ],
+)
+async def test_nonsense_is_no_answer(text: str) -> None:
+    """A model with destroyed weights passes, because its answer is not empty or holds the right letters."""
+    agent = FakeAgent({probe.question: AgentResponse(response=text) for probe in PROBES})
+    assert await validate_agent(agent) is False
+
+
+async def test_echoing_the_question_is_no_answer() -> None:
+    """A server that only repeats what it is sent passes for a model."""
+    agent = FakeAgent({probe.question: AgentResponse(response=probe.question) for probe in PROBES})
+    assert await validate_agent(agent) is False
+
+
+async def test_questions_are_short_and_greedy() -> None:
+    """Validation takes long, or its verdict changes from run to run."""
+    agent = FakeAgent()
+    await validate_agent(agent)
+    options = {(payload.generation.max_new_tokens, payload.generation.temperature) for payload in agent.payloads}
+    assert options == {(32, 0)}

@@ -1,0 +1,102 @@
+"""A library that is missing and one that is broken are different errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.errors import BrokenExtraError, MissingExtraError
+from backend.llms import availability
+from backend.llms.availability import LIBRARIES, import_library, is_installed, missing_library, require_extra
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A directory whose modules can be imported, for this test alone."""
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most frequent error of all does not say what to install."""
+    monkeypatch.setattr(availability, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as caught:
+        require_extra("llm-cpu", "The huggingface engine")
+    assert str(caught.value) == (
+        "The huggingface engine needs torch, which is not installed."
+        " Install it with: pip install 'llm-backend[llm-cpu]'."
+    )
+    assert caught.value.name == "torch"
+
+
+def test_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names a library that is there."""
+    monkeypatch.setattr(availability, "find_spec", lambda name: name != "transformers" or None)
+    assert missing_library("llm-cpu") == "transformers"
+
+
+def test_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra that is installed counts as missing."""
+    monkeypatch.setitem(LIBRARIES, "extra", ("json", "wave"))
+    assert missing_library("extra") is None
+    require_extra("extra", "This test")
+    assert "wave" in sys.modules
+
+
+@pytest.mark.usefixtures("libraries")
+def test_looking_does_not_import(libraries: Path) -> None:
+    """Asking whether torch is there takes the seconds of its import, or runs a broken one."""
+    (libraries / "h3_loud.py").write_text("raise SystemExit", encoding="utf-8")
+    assert is_installed("h3_loud")
+    assert not is_installed("h3_absent")
+
+
+def test_a_library_that_is_not_there_is_missing() -> None:
+    """A missing library is no MissingExtraError, or the cause is lost."""
+    with pytest.raises(MissingExtraError) as caught:
+        import_library("h3_absent", "some-extra", "This test")
+    assert str(caught.value) == (
+        "This test needs h3_absent, which is not installed. Install it with: pip install 'llm-backend[some-extra]'."
+    )
+    assert isinstance(caught.value, ImportError)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("import h3_absent_dependency", "ModuleNotFoundError: No module named 'h3_absent_dependency'"),
+        ("from json import no_such_name", "ImportError: cannot import name 'no_such_name' from 'json'"),
+        ("raise OSError('libcudart.so.13: cannot open shared object file')", "OSError: libcudart.so.13: cannot open"),
+        ("raise RuntimeError('numpy was compiled for another ABI')", "RuntimeError: numpy was compiled for another"),
+    ],
+)
+def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, cause: str) -> None:
+    """A broken installation looks like none, so that its tests are skipped and its cause is never seen."""
+    (libraries / "h3_broken.py").write_text(source, encoding="utf-8")
+    with pytest.raises(BrokenExtraError) as caught:
+        import_library("h3_broken", "some-extra", "This test")
+    message = str(caught.value)
+    assert message.startswith(f"This test needs h3_broken, which is installed but does not import ({cause}")
+    assert message.endswith(" Install it anew with: pip install --force-reinstall 'llm-backend[some-extra]'.")
+    assert caught.value.name == "h3_broken"
+    assert type(caught.value.__cause__).__name__ == cause.partition(":")[0]
+
+
+def test_a_broken_library_of_an_extra_is_found(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is found but does not import passes the check of its extra."""
+    (libraries / "h3_broken.py").write_text("raise OSError", encoding="utf-8")
+    monkeypatch.setitem(LIBRARIES, "extra", ("json", "h3_broken"))
+    with pytest.raises(BrokenExtraError, match="This test needs h3_broken"):
+        require_extra("extra", "This test")
+
+
+def test_a_library_that_imports_is_returned() -> None:
+    """The caller gets no module, or another one."""
+    assert import_library("json", "extra", "This test") is sys.modules["json"]

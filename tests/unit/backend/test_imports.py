@@ -1,0 +1,81 @@
+"""Importing the package is light, and its public names are there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import backend
+import backend.llms
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "gguf",
+    "numpy",
+    "openai",
+    "httpx",
+    "langchain",
+    "langchain_core",
+    "langchain_openai",
+    "pynvml",
+)
+
+BLOCKER = """
+import sys
+
+class Blocker:
+    def __init__(self, names):
+        self.names = names
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            sys.exit(f"loaded {name}")
+
+sys.meta_path.insert(0, Blocker(sys.argv[1].split(",")))
+"""
+
+
+def _run(code: str, *blocked: str) -> tuple[int, str]:
+    """Run ``code`` in a new interpreter that ends as soon as a blocked module is looked for."""
+    done = subprocess.run(  # noqa: S603  (our own code, in our own interpreter)
+        [sys.executable, "-c", BLOCKER + code, ",".join(blocked)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_blocker_sees_an_import() -> None:
+    """The tests below could not fail, because their detector is blind."""
+    assert _run("import wave", *HEAVY, "wave") == (1, "loaded wave\n")
+
+
+def test_import_backend_is_light() -> None:
+    """``import backend`` loads a library that takes long."""
+    assert _run("import backend", *HEAVY, "pydantic", "psutil", "filelock", "platformdirs") == (0, "")
+
+
+def test_importing_the_loader_is_light() -> None:
+    """Importing ``load_agent`` loads an engine's library before an engine is chosen."""
+    names = ", ".join(backend.llms.__all__)
+    assert _run(f"from backend.llms import {names}; import backend.llms.safety", *HEAVY) == (0, "")
+
+
+def test_nothing_of_ours_prints_or_needs_extras() -> None:
+    """A public name does not exist."""
+    assert all(callable(getattr(backend, name)) for name in backend.__all__)
+    assert all(callable(getattr(backend.llms, name)) for name in backend.llms.__all__)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    """A typo in an import gives a confusing error, or none."""
+    with pytest.raises(AttributeError, match=r"module 'backend\.llms' has no attribute 'load_agnt'"):
+        _ = backend.llms.load_agnt  # type: ignore[attr-defined]

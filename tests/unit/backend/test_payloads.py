@@ -1,0 +1,142 @@
+"""Payloads refuse what no model could answer, before a model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, Usage
+from backend.errors import PayloadError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0. Give at least 1."),
+        ({"max_new_tokens": -3}, "max_new_tokens is -3. Give at least 1."),
+        (
+            {"max_new_tokens": 1.5},
+            "max_new_tokens is 1.5, a float. Give a whole number of at least 1, or None for the default.",
+        ),
+        (
+            {"max_new_tokens": True},
+            "max_new_tokens is True, a bool. Give a whole number of at least 1, or None for the default.",
+        ),
+        (
+            {"temperature": "hot"},
+            "temperature is 'hot', a str. Give a number of at least 0, or None for the default.",
+        ),
+        ({"temperature": -0.1}, "temperature is -0.1. Give at least 0."),
+        ({"temperature": float("nan")}, "temperature is nan. Give at least 0."),
+        ({"top_p": 0}, "top_p is 0. Give a number above 0 and at most 1."),
+        ({"top_p": 1.1}, "top_p is 1.1. Give a number above 0 and at most 1."),
+        ({"top_p": "1"}, "top_p is '1', a str. Give a number above 0 and at most 1, or None for the default."),
+        ({"top_k": 0}, "top_k is 0. Give at least 1."),
+        ({"seed": -1}, "seed is -1. Give at least 0."),
+        ({"stop": "###"}, "stop is '###'. Give a sequence of texts that are not empty, such as ('###',)."),
+        ({"stop": ("",)}, "stop is ('',). Give a sequence of texts that are not empty, such as ('###',)."),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    """A generation option that no engine can follow reaches an engine, or the error does not help."""
+    with pytest.raises(PayloadError) as caught:
+        GenerationOptions(**options)
+    assert str(caught.value) == message
+
+
+def test_options_at_their_limits_are_accepted() -> None:
+    """A value that is allowed is refused."""
+    options = GenerationOptions(max_new_tokens=1, temperature=0, top_p=1, top_k=1, seed=0)
+    assert (options.max_new_tokens, options.temperature, options.top_p, options.top_k, options.seed) == (1, 0, 1, 1, 0)
+
+
+def test_options_go_over_defaults_one_by_one() -> None:
+    """An option of a payload drops other configured options, or a zero counts as not given."""
+    defaults = GenerationOptions(max_new_tokens=5, temperature=0.7, stop=("a",))
+    merged = GenerationOptions(temperature=0, top_k=2).over(defaults)
+    assert merged == GenerationOptions(max_new_tokens=5, temperature=0, top_k=2, stop=("a",))
+
+
+def test_stop_texts_become_a_tuple() -> None:
+    """Options made with a list cannot be hashed or shared."""
+    stops: Any = ["a", "b"]
+    assert GenerationOptions(stop=stops).stop == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"effort": "max"},
+            "reasoning effort is 'max'. Use one of: none, minimal, low, medium, high.",
+        ),
+        ({"generate_summary": "long"}, "generate_summary is 'long'. Use one of: none, auto, concise, detailed."),
+        ({"summary": 1}, "summary is 1. Use one of: none, auto, concise, detailed."),
+    ],
+)
+def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> None:
+    """A reasoning effort that no server knows is sent to one."""
+    with pytest.raises(PayloadError) as caught:
+        ReasoningEffort(**arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("robot", "hi"), "a memory entry's role is 'robot'. Use one of: system, user, assistant, tool."),
+        (("user", None), "a memory entry's content is a NoneType. Give a text."),
+    ],
+)
+def test_wrong_memory_is_refused(arguments: tuple[Any, Any], message: str) -> None:
+    """A turn of the conversation that no chat template knows reaches one."""
+    with pytest.raises(PayloadError) as caught:
+        MemoryEntry(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"user_message": ""}, "user_message is empty. Give the text to answer."),
+        ({"user_message": " \n\t"}, "user_message is empty. Give the text to answer."),
+        ({"user_message": 5}, "user_message is a int. Give a text."),
+        (
+            {"user_message": "hi", "memory": [("user", "hi")]},
+            "memory holds something that is no MemoryEntry. Give MemoryEntry(role, content) for each turn.",
+        ),
+    ],
+)
+def test_wrong_payloads_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """An empty message, or a memory of the wrong kind, reaches a model."""
+    with pytest.raises(PayloadError) as caught:
+        AgentPayload(**arguments)
+    assert str(caught.value) == message
+
+
+def test_only_the_message_is_required() -> None:
+    """The simplest payload cannot be made, or its defaults say something to the model."""
+    payload = AgentPayload("hi")
+    assert (payload.system_context, payload.thinking_blob, payload.session_id) == ("", "", None)
+    assert (dict(payload.user_profile), tuple(payload.memory), tuple(payload.tools_available)) == ({}, (), ())
+    assert payload.generation == GenerationOptions()
+
+
+def test_payloads_are_frozen() -> None:
+    """A payload can change after it was checked."""
+    payload: Any = AgentPayload("hi")
+    with pytest.raises(FrozenInstanceError):
+        payload.user_message = ""
+
+
+def test_usage_adds_up() -> None:
+    """The total of the tokens is wrong."""
+    assert Usage(prompt_tokens=3, completion_tokens=4).total_tokens == 7
+
+
+def test_a_response_needs_only_its_text() -> None:
+    """An engine has to fill in what it does not know."""
+    response = AgentResponse(response="hi")
+    assert (response.thinking, response.code, response.tool_calls, dict(response.metadata)) == ("", None, (), {})

@@ -1,0 +1,432 @@
+"""The machine and the model are measured in bytes, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from backend.errors import InsufficientMemoryError, ModelFormatError
+from backend.llms import safety
+from backend.llms.safety import (
+    ModelMemory,
+    ensure_ram,
+    get_available_memory,
+    get_available_vram,
+    model_memory_requirements,
+    pick_device,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FREE = 1_000_000
+CONFIG = {
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "hidden_size": 64,
+    "max_position_embeddings": 100,
+}
+
+
+@pytest.fixture
+def cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with FREE bytes, and an empty directory in place of the kernel's control groups."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=FREE))
+    monkeypatch.setattr(safety, "_OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(safety, "_CGROUP_MOUNT", tmp_path / "cgroup")
+    return tmp_path
+
+
+def _write(directory: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_real_memory_is_plausible() -> None:
+    """The unit is not bytes, or the measurement fails on this machine."""
+    assert 2**20 < get_available_memory() <= psutil.virtual_memory().total
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_without_control_groups_the_machine_counts() -> None:
+    """Memory cannot be measured on a system without control groups."""
+    assert get_available_memory() == FREE
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param(
+            {"memory.max": "900\n", "memory.current": "500\n", "memory.stat": "anon 1\ninactive_file 100\n"},
+            900 - 500 + 100,
+            id="limit",
+        ),
+        pytest.param({"memory.max": "900\n", "memory.current": "500\n"}, 400, id="no counters"),
+        pytest.param({"memory.max": "max\n", "memory.current": "500\n"}, FREE, id="unlimited"),
+        pytest.param({"memory.max": "9000000\n", "memory.current": "500\n"}, FREE, id="limit above the machine"),
+        pytest.param({"memory.max": "400\n", "memory.current": "500\n"}, 0, id="over the limit"),
+        pytest.param({}, FREE, id="no memory controller"),
+    ],
+)
+def test_control_groups_of_version_2_count(cgroups: Path, files: dict[str, str], expected: int) -> None:
+    """A container's limit is overlooked, and the kernel kills the process; or reclaimable cache counts as taken."""
+    _write(cgroups, {"own": "0::/a/b\n"})
+    _write(cgroups / "cgroup" / "a" / "b", files)
+    assert get_available_memory() == expected
+
+
+@pytest.mark.parametrize("level", [".", "a", "a/b"])
+def test_limits_of_ancestors_count(cgroups: Path, level: str) -> None:
+    """The limit of a surrounding group is overlooked."""
+    _write(cgroups, {"own": "0::/a/b\n"})
+    _write(cgroups / "cgroup" / level, {"memory.max": "900", "memory.current": "500"})
+    assert get_available_memory() == 400
+
+
+def test_limits_outside_the_mount_do_not_count(cgroups: Path) -> None:
+    """A file that has nothing to do with control groups is read."""
+    _write(cgroups, {"own": "0::/a\n", "memory.max": "900", "memory.current": "500"})
+    assert get_available_memory() == FREE
+
+
+def test_control_groups_of_version_1_count(cgroups: Path) -> None:
+    """An older container's limit is overlooked, also where the path in it is the host's."""
+    _write(cgroups, {"own": "9:name=systemd:/\n5:cpu,cpuacct:/x\n4:memory:/docker/0123\n0::/\n"})
+    files = {"memory.limit_in_bytes": "900", "memory.usage_in_bytes": "500", "memory.stat": "total_inactive_file 7"}
+    _write(cgroups / "cgroup" / "memory", files)
+    _write(cgroups / "cgroup" / "cpu", {"memory.limit_in_bytes": "1", "memory.usage_in_bytes": "1"})
+    assert get_available_memory() == 407
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_what_fits_passes() -> None:
+    """A model that just fits is refused."""
+    assert ensure_ram(FREE) is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_what_does_not_fit_is_refused() -> None:
+    """A model that is too large is loaded until the kernel kills the process."""
+    with pytest.raises(InsufficientMemoryError) as caught:
+        ensure_ram(FREE + 1)
+    assert str(caught.value) == (
+        "1,000,001 bytes of memory are needed, but only 1,000,000 are free."
+        " Choose a smaller model or context window, close other programs, or use a larger machine."
+    )
+    assert (caught.value.required, caught.value.available) == (FREE + 1, FREE)
+
+
+class FakeNvml(ModuleType):
+    """NVML on a machine with one GPU, with faults to order."""
+
+    class NVMLError(Exception):
+        """Root of NVML's errors."""
+
+    class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801  (NVML's name)
+        """There is no driver."""
+
+    class NVMLError_DriverNotLoaded(NVMLError):  # noqa: N801  (NVML's name)
+        """The driver is there, but not loaded."""
+
+    def __init__(self, **faults: Exception) -> None:
+        super().__init__("pynvml")
+        self.faults = faults
+        self.users = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802  (NVML's name)
+        """Begin."""
+        self._fail("nvmlInit")
+        self.users += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802  (NVML's name)
+        """End."""
+        self.users -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802  (NVML's name)
+        """One GPU."""
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802  (NVML's name)
+        """That GPU."""
+        self._fail("nvmlDeviceGetHandleByIndex")
+        return f"gpu {index}"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:  # noqa: N802  (NVML's name)
+        """Its memory."""
+        return SimpleNamespace(free={"gpu 0": 123}[handle], total=456)
+
+    def _fail(self, call: str) -> None:
+        if call in self.faults:
+            raise self.faults[call]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make these modules, and no others, the installed ones."""
+
+    def put(*modules: ModuleType) -> None:
+        for module in modules:
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+        names = {module.__name__ for module in modules}
+        monkeypatch.setattr(safety, "is_installed", lambda name: name in names)
+
+    return put
+
+
+def test_vram_is_read(install: Callable[..., None]) -> None:
+    """Total memory is taken for free memory, or NVML stays open."""
+    nvml = FakeNvml()
+    install(nvml)
+    assert get_available_vram() == 123
+    assert nvml.users == 0
+
+
+def test_a_gpu_that_is_not_there_has_no_memory(install: Callable[..., None]) -> None:
+    """Asking for a second GPU fails on a machine with one."""
+    nvml = FakeNvml()
+    install(nvml)
+    assert get_available_vram(1) == 0
+    assert nvml.users == 0
+
+
+def test_without_the_library_there_is_no_vram(install: Callable[..., None]) -> None:
+    """A machine without NVIDIA's library fails."""
+    install()
+    assert get_available_vram() == 0
+
+
+@pytest.mark.parametrize("error", [FakeNvml.NVMLError_LibraryNotFound, FakeNvml.NVMLError_DriverNotLoaded])
+def test_without_a_driver_there_is_no_vram(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
+    """A machine without a GPU fails, or fills the log with warnings."""
+    install(FakeNvml(nvmlInit=error()))
+    assert get_available_vram() == 0
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("nvmlInit", "the NVIDIA driver does not answer, so no GPU memory is counted: version mismatch"),
+        ("nvmlDeviceGetHandleByIndex", "the memory of GPU 0 cannot be read, so it is not counted: version mismatch"),
+    ],
+)
+def test_a_broken_driver_is_logged(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture, call: str, message: str
+) -> None:
+    """A GPU that stops answering goes unused, and nobody is told."""
+    nvml = FakeNvml(**{call: FakeNvml.NVMLError("version mismatch")})
+    install(nvml)
+    assert get_available_vram() == 0
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.WARNING, message)]
+    assert nvml.users == 0
+
+
+def _torch(*free: int, mps: bool = False) -> ModuleType:
+    """Torch on a machine whose GPUs have this much free memory."""
+    torch: Any = ModuleType("torch")
+    torch.cuda = SimpleNamespace(
+        is_available=lambda: bool(free),
+        device_count=lambda: len(free),
+        mem_get_info=lambda index: (free[index], 999),
+    )
+    torch.backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps))
+    module: ModuleType = torch
+    return module
+
+
+@pytest.mark.usefixtures("cgroups")
+@pytest.mark.parametrize(
+    ("torch", "min_vram", "device"),
+    [
+        pytest.param(_torch(), 0, "cpu", id="no GPU"),
+        pytest.param(_torch(5), 0, "cuda:0", id="any GPU"),
+        pytest.param(_torch(5, 7), 6, "cuda:1", id="the one with room"),
+        pytest.param(_torch(5, 7), 7, "cuda:1", id="just enough room"),
+        pytest.param(_torch(5, 7), 8, "cpu", id="none with room"),
+        pytest.param(_torch(mps=True), FREE, "mps", id="unified memory"),
+        pytest.param(_torch(mps=True), FREE + 1, "cpu", id="too little unified memory"),
+    ],
+)
+def test_a_device_is_picked(install: Callable[..., None], torch: ModuleType, min_vram: int, device: str) -> None:
+    """A GPU without room is chosen, or one with room is not."""
+    install(torch)
+    assert pick_device(min_vram) == device
+
+
+def test_without_torch_the_device_is_the_cpu(install: Callable[..., None]) -> None:
+    """A machine without torch fails, or claims a GPU that torch cannot use."""
+    install()
+    assert pick_device() == "cpu"
+
+
+def _tensor_file(path: Path, tensors: Mapping[str, tuple[str, list[int], int]], *, cut: int = 0) -> None:
+    """Write a safetensors file with tensors of (dtype, shape, bytes), without its last ``cut`` bytes."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end - cut))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model with 30 weights in 16 bits."""
+    _tensor_file(tmp_path / "model.safetensors", {"a": ("BF16", [2, 5], 20), "b": ("BF16", [20], 40)})
+    _write(tmp_path, {"config.json": json.dumps(CONFIG)})
+    return tmp_path
+
+
+def test_a_models_memory_is_counted(model: Path) -> None:
+    """The estimate leaves out weights, or the cache of the full context window."""
+    needs = model_memory_requirements(model)
+    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12)
+    assert needs.total == 60 + 19200 + 12
+
+
+@pytest.mark.parametrize(("context", "counted"), [(10, 10), (1000, 100)])
+def test_a_context_window_narrows_the_cache(model: Path, context: int, counted: int) -> None:
+    """A narrower context window saves nothing, or a wider one than the model's counts."""
+    assert model_memory_requirements(model, context).kv_cache == 2 * 3 * 2 * 8 * counted * 2
+
+
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        pytest.param(
+            {"n_layer": 6, "n_head": 12, "n_embd": 768, "n_positions": 1024}, 2 * 6 * 12 * 64 * 1024, id="GPT-2's names"
+        ),
+        pytest.param(CONFIG | {"head_dim": 5}, 2 * 3 * 2 * 5 * 100, id="own size of heads"),
+        pytest.param(CONFIG | {"head_dim": None}, 2 * 3 * 2 * 8 * 100, id="no size of heads"),
+        pytest.param({"text_config": CONFIG, "num_hidden_layers": 99}, 2 * 3 * 2 * 8 * 100, id="nested"),
+    ],
+)
+def test_the_cache_of_other_families_is_counted(model: Path, config: dict[str, Any], values: int) -> None:
+    """A family that names its sizes differently has no estimate, or a wrong one."""
+    _write(model, {"config.json": json.dumps(config)})
+    assert model_memory_requirements(model).kv_cache == values * 2
+
+
+def test_wide_and_packed_weights_are_told_apart(model: Path) -> None:
+    """The cache of a 32-bit model is halved, or that of a 4-bit model quartered."""
+    _tensor_file(model / "model.safetensors", {"a": ("F32", [10], 40)})
+    wide = model_memory_requirements(model, 1)
+    _tensor_file(model / "model.safetensors", {"a": ("F4", [80], 40)})
+    packed = model_memory_requirements(model, 1)
+    assert (wide.kv_cache, packed.kv_cache) == (96 * 4, 96 * 2)
+
+
+def test_all_files_without_an_index_count(model: Path) -> None:
+    """The second file of a model is left out."""
+    _tensor_file(model / "more.safetensors", {"c": ("BF16", [3], 6)})
+    assert model_memory_requirements(model).parameters == 33
+
+
+def test_with_an_index_only_its_files_count(model: Path) -> None:
+    """A model that is stored in two forms counts twice."""
+    _tensor_file(model / "part-1.safetensors", {"c": ("BF16", [3], 6)})
+    _tensor_file(model / "part-2.safetensors", {"d": ("BF16", [4], 8)})
+    shards = {"c": "part-1.safetensors", "d": "part-2.safetensors"}
+    _write(model, {"model.safetensors.index.json": json.dumps({"weight_map": shards})})
+    assert model_memory_requirements(model).parameters == 7
+
+
+def _refusal(directory: Path) -> str:
+    with pytest.raises(ModelFormatError) as caught:
+        model_memory_requirements(directory)
+    return str(caught.value)
+
+
+def test_a_file_that_was_cut_short_is_refused(model: Path) -> None:
+    """A half-loaded model passes the check."""
+    _tensor_file(model / "model.safetensors", {"a": ("BF16", [2, 5], 20)}, cut=1)
+    assert _refusal(model) == (
+        f"{model / 'model.safetensors'} is no whole safetensors file: its tensors need 20 bytes, but it holds 19."
+        " Fetch the model anew."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        (b"", "its header is not as the format wants it"),
+        (b"GGUF\0\0\0\1", f"its header is said to have {0x0100_0000_4655_4747:,} bytes"),
+        ((200_000_000).to_bytes(8, "little"), "its header is said to have 200,000,000 bytes"),
+        ((2).to_bytes(8, "little") + b"[]", "its header is not as the format wants it"),
+        ((2).to_bytes(8, "little") + b"{\xff", "its header is not as the format wants it"),
+        ((8).to_bytes(8, "little") + b'{"a":{}}', "its header is not as the format wants it"),
+        ((7).to_bytes(8, "little") + b'{"a":1}', "its header is not as the format wants it"),
+    ],
+)
+def test_a_damaged_header_is_refused(model: Path, content: bytes, fact: str) -> None:
+    """A damaged file fails with a bare error of the JSON parser, or takes all memory."""
+    (model / "model.safetensors").write_bytes(content)
+    assert _refusal(model) == (
+        f"{model / 'model.safetensors'} is no whole safetensors file: {fact}. Fetch the model anew."
+    )
+
+
+def test_a_missing_part_is_refused(model: Path) -> None:
+    """A model without one of its files passes the check."""
+    _write(model, {"model.safetensors.index.json": json.dumps({"weight_map": {"c": "part-1.safetensors"}})})
+    assert _refusal(model) == (
+        f"{model / 'part-1.safetensors'} is no whole safetensors file: it cannot be read: No such file or directory."
+        " Fetch the model anew."
+    )
+
+
+def test_an_index_without_a_map_is_refused(model: Path) -> None:
+    """A damaged index fails with a bare AttributeError."""
+    index = model / "model.safetensors.index.json"
+    index.write_text("{}", encoding="utf-8")
+    assert _refusal(model) == f"{index} has no weight_map. Fetch the model anew."
+
+
+def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
+    """A directory that is no model counts as one without weights."""
+    assert _refusal(tmp_path) == f"{tmp_path} holds no safetensors file. Give the directory of a whole model."
+
+
+def test_a_model_of_nothing_is_refused(model: Path) -> None:
+    """A file without tensors divides by zero."""
+    _tensor_file(model / "model.safetensors", {})
+    assert _refusal(model) == f"{model} holds no weights at all. Fetch the model anew."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "{path} is not valid JSON: "),
+        ("[]", "{path} holds a list in place of an object. Fetch the model anew."),
+        ("{}", "{path} has no count as num_hidden_layers or n_layer, so the memory of the model's cache is unknown."),
+        (json.dumps(CONFIG | {"num_attention_heads": 0}), "{path} has no count as num_attention_heads or n_head, "),
+    ],
+)
+def test_a_damaged_config_is_refused(model: Path, text: str, message: str) -> None:
+    """A damaged config.json fails with a bare error, or divides by zero."""
+    path = model / "config.json"
+    path.write_text(text, encoding="utf-8")
+    refusal = _refusal(model)
+    assert refusal.startswith(message.format(path=path))
+    assert refusal.endswith("Fetch the model anew.")
+
+
+def test_a_missing_config_is_refused(model: Path) -> None:
+    """Weights without a config.json fail with a bare FileNotFoundError."""
+    (model / "config.json").unlink()
+    assert _refusal(model) == (
+        f"{model / 'config.json'} cannot be read: No such file or directory. Give the directory of a whole model."
+    )
