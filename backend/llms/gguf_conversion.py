@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backend.errors import ModelFormatError
+from backend.llms.availability import import_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ __all__ = ["convert_gguf", "quiet_transformers"]
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' own progress bars off, which it draws even where there is no terminal."""
-    from transformers.utils import logging  # noqa: PLC0415
+    from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -38,13 +39,15 @@ def convert_gguf(source: Path, target: Path) -> None:
     Shows a progress bar where standard error is a terminal.
 
     Raises:
+        MissingExtraError: transformers is not installed.
         ModelFormatError: the file is truncated, or no model that transformers knows.
         OSError: the target cannot be written.
 
     """
-    import torch  # noqa: PLC0415
+    import_library("transformers", "llm-cpu", f"Converting {source.name}")
+    import torch
     from tqdm import tqdm  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     bar = tqdm(total=3, desc=f"Converting {source.name}", unit="step", disable=not sys.stderr.isatty())
     with quiet_transformers(), bar as progress:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from backend.errors import BackendError, ModelFormatError, ModelNotFoundError
+from backend.llms.availability import import_library
 from backend.llms.directory_store import DirectoryStore, file_digest
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def resolve_model(name: str | None = None, *, revision: str | None = None) -> Re
     if name == PACKAGED_MODEL:
         return _packaged(name)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return _from_directory(name, path)
     if path.is_file():
         return _from_gguf(name, "gguf", path)
@@ -164,12 +165,11 @@ def _from_hub(name: str, revision: str | None) -> ResolvedModel:
 
 def _hub_snapshot(name: str, revision: str | None, *, offline: bool) -> Path | None:
     """The snapshot's directory; None where it is not whole, or offline not there at all."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (comes with the llm extras only)
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
-
+    hub = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
+    errors = import_library("huggingface_hub.errors", "llm-cpu", f"Looking up the model {name!r}")
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=offline)
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as exc:
+        found = hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=offline)
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.HFValidationError) as exc:
         if offline:
             return None
         at = f" at revision {revision!r}" if revision else ""

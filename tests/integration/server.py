@@ -1,0 +1,148 @@
+"""Two kinds of server on loopback: a real one with a real model behind it, and one that misbehaves as it is told.
+
+`model_server` is Hugging Face's own ``transformers serve``, so it proves that our engines get along with somebody
+else's idea of the format. `ScriptedServer` is for what a healthy server does not do; nothing in it infers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+    Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ModelServer:
+    """Where the real server listens, and what it calls its model."""
+
+    url: str
+    model: str
+
+
+@pytest.fixture(scope="session")
+def model_server(model_directory: Path) -> Iterator[ModelServer]:
+    """``transformers serve`` with the packaged model, in a thread: it shares the import of torch with the tests."""
+    serve: Any = import_module("transformers.cli.serve").Serve
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def start_server(self: Any) -> None:
+            # On a socket that listens already: clients wait in its queue, and nobody has to poll for the start.
+            self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
+            self.thread.start()
+
+        on_our_socket = type("OnOurSocket", (serve,), {"start_server": start_server})
+        running = on_our_socket(str(model_directory), device="cpu", log_level="error", non_blocking=True)
+        yield ModelServer(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", str(model_directory))
+        running.server.should_exit = True
+        running.thread.join()
+        running.reset_loaded_models()
+
+
+@dataclass
+class Received:
+    """One request, as it came over the wire."""
+
+    target: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class ScriptedServer:
+    """Speaks real HTTP, and answers each request with the next script."""
+
+    url: str = ""
+    received: list[Received] = field(default_factory=list)
+    scripts: list[Script] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def answer(self, body: object, status: int = 200, **headers: str) -> None:
+        """Answer with JSON, or with ``body`` as it is when it is a text."""
+        text, kind = (body, "text/html") if isinstance(body, str) else (json.dumps(body), "application/json")
+        # Without this the client would ask again after half a second; a test that wants that says so itself.
+        fields = {"x-should-retry": "false", **{name.replace("_", "-"): value for name, value in headers.items()}}
+
+        async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(_head(status, kind, {**fields, "content-length": str(len(text.encode()))}) + text.encode())
+
+        self.scripts.append(script)
+
+    def complete(self, text: str | None, **message: Any) -> None:
+        """Answer with a chat completion."""
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text, **message}}
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        about = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+        self.answer({**about, "choices": [choice], "usage": usage})
+
+    def stream(self, *events: dict[str, Any], ending: bytes = b"0\r\n\r\n", hold: bool = False) -> None:
+        """Answer with a stream of events; ``ending`` is what is sent last, ``hold`` waits for the client to leave."""
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(_head(200, "text/event-stream", {"transfer-encoding": "chunked"}))
+            for event in events:
+                writer.write(_chunk(f"data: {json.dumps(event)}\n\n"))
+            if hold:
+                await reader.read()
+                self.left.set()
+            writer.write(ending)
+
+        self.scripts.append(script)
+
+    def keep_silent(self) -> None:
+        """Accept the request and say nothing until the client leaves."""
+
+        async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        self.scripts.append(script)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Handle one connection, which carries one request."""
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.received.append(Received(lines[0], headers, json.loads(body or b"{}")))
+        await self.scripts.pop(0)(reader, writer)
+        writer.close()
+
+
+def delta(text: str | None = None, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
+    """One part of a streamed chat completion."""
+    choice = {"index": 0, "delta": {"content": text, **more}, "finish_reason": finish_reason}
+    return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+def _head(status: int, kind: str, headers: dict[str, str]) -> bytes:
+    fields = {"content-type": kind, "connection": "close", **headers}
+    return "".join([f"HTTP/1.1 {status} Scripted\r\n", *(f"{k}: {v}\r\n" for k, v in fields.items()), "\r\n"]).encode()
+
+
+def _chunk(text: str) -> bytes:
+    return f"{len(text.encode()):x}\r\n{text}\r\n".encode()
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedServer]:
+    """A server that answers as the test says."""
+    async with _running(ScriptedServer()) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _running(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+    async with listening:
+        yield server

@@ -1,0 +1,112 @@
+"""A model's text is taken apart the same way whole and in pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend import ToolCall
+from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
+
+CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "text": "x, (y)"}}\n</tool_call>'
+
+
+def in_pieces(text: str, size: int) -> str:
+    """The answer's text when ``text`` arrives ``size`` characters at a time."""
+    parser = AnswerParser()
+    pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
+    return "".join([*pieces, parser.finish()])
+
+
+def test_reasoning_is_taken_out() -> None:
+    """Reasoning stays in the answer, or a part of the answer is lost with it."""
+    parsed = split_answer("<think> first </think>\n\nThe answer <think>second</think>is 4. ")
+    assert (parsed.thinking, parsed.response) == ("first\nsecond", "The answer is 4.")
+
+
+def test_unclosed_reasoning_is_no_answer() -> None:
+    """Reasoning that was cut off leaks into the answer."""
+    parsed = split_answer("Well. <think>I was cut o")
+    assert (parsed.thinking, parsed.response) == ("I was cut o", "Well.")
+
+
+def test_prompt_may_open_the_reasoning() -> None:
+    """Reasoning whose opening tag stood in the prompt is taken for the answer."""
+    parsed = split_answer("hmm</think>4", thinking=True)
+    assert (parsed.thinking, parsed.response) == ("hmm", "4")
+
+
+def test_tool_calls_are_parsed_whole() -> None:
+    """A tool call is cut at a comma or a bracket, or stays in the answer."""
+    parsed = split_answer(f"I will add. {CALL}")
+    assert parsed.tool_calls == (ToolCall(name="add", arguments={"a": 1, "text": "x, (y)"}),)
+    assert parsed.response == "I will add."
+
+
+def test_unclosed_tool_call_is_still_one() -> None:
+    """A whole call whose closing tag was cut off is lost."""
+    assert split_answer(CALL.removesuffix("</tool_call>")).tool_calls[0].name == "add"
+
+
+@pytest.mark.parametrize("body", ["not JSON", "[1]", '{"arguments": {}}', '{"name": "add", "arguments": [1]}'])
+def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What the model wrote is lost because it is no proper tool call, or its text goes into the log."""
+    text = f"<tool_call>{body}</tool_call>"
+    parsed = split_answer(text)
+    assert (parsed.response, parsed.tool_calls) == (text, ())
+    assert "no JSON object with a name" in caplog.text
+    assert body not in caplog.text
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  Plain text, with a < and a <thin line.  ",
+        f"<think>a < b</think>  so {CALL} and\n\n  more <tool",
+        "ends in an open tag <think",
+        "<tool_call>{}</tool_call> x",
+        "   ",
+    ],
+)
+def test_pieces_equal_the_whole(text: str, size: int) -> None:
+    """A joined stream differs from the invoked answer, depending on where the pieces were cut."""
+    assert in_pieces(text, size) == split_answer(text).response
+
+
+def test_text_is_passed_on_at_once() -> None:
+    """A stream holds back text that is certain to belong to the answer."""
+    parser = AnswerParser()
+    assert [parser.feed(piece) for piece in ("Hello", " ", "world", " <", "b>")] == ["Hello", "", " world", "", " <b>"]
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        ("Here:\n```python\nx = `1`\n```\nand\n```\ny\n```", "x = `1`\n"),
+        ("```\nnever closed", None),
+        ("no code, only `this`", None),
+    ],
+)
+def test_first_code_block_is_found(response: str, code: str | None) -> None:
+    """The answer's code is not its first closed block."""
+    assert split_answer(response).code == code
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_stop_text_ends_the_text(size: int) -> None:
+    """A stop text that arrives in pieces is passed on, or what comes after it."""
+    text, stop = "one, two. END three", StopFilter(["XYZ", " END"])
+    shown = "".join(stop.feed(text[start : start + size]) for start in range(0, len(text), size) if not stop.stopped)
+    assert (shown + stop.finish(), stop.stopped) == ("one, two.", True)
+
+
+def test_beginning_of_a_stop_text_is_not_lost() -> None:
+    """Text that only looked like the beginning of a stop text is swallowed."""
+    stop = StopFilter(["END"])
+    assert (stop.feed("the EN"), stop.feed("GINE E"), stop.finish()) == ("the ", "ENGINE ", "E")
+    assert not stop.stopped
+
+
+def test_no_stop_texts_hold_nothing_back() -> None:
+    """Without stop texts a part of the text is held back."""
+    assert StopFilter([]).feed("all of it") == "all of it"

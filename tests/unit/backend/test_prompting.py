@@ -1,0 +1,82 @@
+"""A payload becomes the messages that a model reads; nothing that the caller gave is left out."""
+
+from __future__ import annotations
+
+from backend import AgentPayload, MemoryEntry, ToolCall
+from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
+
+CALL = ToolCall(name="add", arguments={"a": 1}, id="call-1")
+TOOL = {"type": "function", "function": {"name": "add"}}
+MEMORY = (
+    MemoryEntry("user", "Add."),
+    MemoryEntry("assistant", "", tool_calls=(CALL,)),
+    MemoryEntry("tool", "2", metadata={"tool_call_id": "call-1"}),
+)
+
+
+def test_message_alone() -> None:
+    """A bare message is sent with a system prompt that nobody asked for."""
+    assert build_messages(AgentPayload("Hi")) == [{"role": "user", "content": "Hi"}]
+
+
+def test_system_prompt_holds_all_that_is_known() -> None:
+    """The user's profile or earlier reasoning does not reach the model."""
+    payload = AgentPayload(
+        "Hi", system_context="Be kind.", user_profile={"name": "Ada", "age": 36}, thinking_blob="So far."
+    )
+    system = build_messages(payload)[0]
+    assert system == {
+        "role": "system",
+        "content": "Be kind.\n\nWhat is known of the user:\n- name: Ada\n- age: 36\n\nYour earlier reasoning:\nSo far.",
+    }
+
+
+def test_memory_keeps_roles_order_and_tool_calls() -> None:
+    """Earlier turns are flattened, reordered, or lose which call a tool's answer belongs to."""
+    messages = build_messages(AgentPayload("And now?", memory=MEMORY))
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    assert messages == [
+        {"role": "user", "content": "Add."},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "call-1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "2", "tool_call_id": "call-1"},
+        {"role": "user", "content": "And now?"},
+    ]
+
+
+def test_templates_get_arguments_as_objects() -> None:
+    """A chat template that iterates over arguments is given their JSON text."""
+    call = build_messages(AgentPayload("And now?", memory=MEMORY), arguments="object")[1]["tool_calls"][0]
+    assert call["function"]["arguments"] == {"a": 1}
+
+
+def test_tools_as_text() -> None:
+    """A model that knows no tools is not told of them, or not shown its own earlier calls."""
+    system, first, call, answer, last = build_text_messages(AgentPayload("Now?", memory=MEMORY), [TOOL])
+    assert system["role"] == "system"
+    assert '{"type": "function", "function": {"name": "add"}}' in system["content"]
+    assert call == {"role": "assistant", "content": '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'}
+    assert [message["content"] for message in (first, answer, last)] == ["Add.", "2", "Now?"]
+
+
+def test_no_tools_no_instructions() -> None:
+    """Instructions for tools are sent where there are none."""
+    assert build_text_messages(AgentPayload("Hi"), []) == [{"role": "user", "content": "Hi"}]
+
+
+def test_lone_message_is_continued() -> None:
+    """A base model is given a transcript where it should go on with the text."""
+    messages = build_messages(AgentPayload("Once upon", system_context="A tale."))
+    assert plain_prompt(messages) == ("A tale.\n\nOnce upon", ())
+
+
+def test_conversation_becomes_a_transcript() -> None:
+    """A base model is not told who spoke, or may go on to speak for the user."""
+    payload = AgentPayload("Bye", memory=[MemoryEntry("user", "Hi"), MemoryEntry("assistant", "Hello")])
+    assert plain_prompt(build_messages(payload)) == (
+        "User: Hi\nAssistant: Hello\nUser: Bye\nAssistant:",
+        ("\nUser:",),
+    )
