@@ -90,9 +90,9 @@ class ReasoningSettings(_Settings):
         ConfigError: an unknown key, or a value that is none of the named choices.
     """
 
-    effort: Effort = Field("none", description=f"one of: {', '.join(get_args(Effort))}")
-    generate_summary: Summary = Field("none", description=f"one of: {', '.join(get_args(Summary))}")
-    summary: Summary = Field("none", description=f"one of: {', '.join(get_args(Summary))}")
+    effort: Effort = Field(default="none", description=f"one of: {', '.join(get_args(Effort))}")
+    generate_summary: Summary = Field(default="none", description=f"one of: {', '.join(get_args(Summary))}")
+    summary: Summary = Field(default="none", description=f"one of: {', '.join(get_args(Summary))}")
 
     def to_payload(self) -> ReasoningEffort:
         """The same, as payloads carry it."""
@@ -134,30 +134,30 @@ class AgentSettings(_Settings):
         ConfigError: an unknown key, or a value of the wrong type or outside its range.
     """
 
-    backend: EngineName | None = Field(None, description=f"one of: {', '.join(ENGINE_NAMES)}")
-    model: str | None = Field(None, min_length=1, description="the name or path of a model, as a text")
-    revision: str | None = Field(None, min_length=1, description="a branch, tag or commit of the hub, as a text")
-    api_key: _Key | None = Field(None, min_length=1, description="the server's key, as a text that is not empty")
+    backend: EngineName | None = Field(default=None, description=f"one of: {', '.join(ENGINE_NAMES)}")
+    model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a text")
+    revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a text")
+    api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a text")
     base_url: str | None = Field(
-        None,
+        default=None,
         pattern=r"^https?://[^\s/@?#]+([/?#]\S*)?$",
         description="an address that starts with http:// or https:// and holds no user name or password",
     )
-    timeout: float = Field(60.0, gt=0, description="a number of seconds above 0")
+    timeout: float = Field(default=60.0, gt=0, description="a number of seconds above 0")
     reasoning_effort: ReasoningSettings | None = Field(
-        None, description="a table with any of the keys effort, generate_summary and summary"
+        default=None, description="a table with any of the keys effort, generate_summary and summary"
     )
     device: str = Field(
-        "auto",
+        default="auto",
         pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
         description="one of: auto, cpu, cuda, mps, or cuda:N with the number of a GPU",
     )
-    temperature: float | None = Field(None, ge=0, description="a number of at least 0")
-    max_new_tokens: int | None = Field(None, ge=1, description="a whole number of at least 1")
-    top_p: float | None = Field(None, gt=0, le=1, description="a number above 0 and at most 1")
-    top_k: int | None = Field(None, ge=1, description="a whole number of at least 1")
-    do_sample: bool | None = Field(None, description=_SWITCH)
-    context_window: int | None = Field(None, ge=1, description="a whole number of tokens, at least 1")
+    temperature: float | None = Field(default=None, ge=0, description="a number of at least 0")
+    max_new_tokens: int | None = Field(default=None, ge=1, description="a whole number of at least 1")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="a number above 0 and at most 1")
+    top_k: int | None = Field(default=None, ge=1, description="a whole number of at least 1")
+    do_sample: bool | None = Field(default=None, description=_SWITCH)
+    context_window: int | None = Field(default=None, ge=1, description="a whole number of tokens, at least 1")
     trust_remote_code: bool = Field(default=False, description=_SWITCH)
     load_in_8bit: bool = Field(default=False, description=_SWITCH)
     load_in_4bit: bool = Field(default=False, description=_SWITCH)

@@ -233,7 +233,7 @@ def _levels_to_caller() -> int:
     """The ``stacklevel`` of the nearest frame outside this package, as seen from the function that calls this one."""
     package = __name__.partition(".")[0]
     frame, level = inspect.currentframe(), 0
-    while frame and frame.f_globals["__name__"].partition(".")[0] == package:
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     return level
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
+from unittest.mock import AsyncMock
 
 from backend.llms.payloads import AgentPayload, AgentResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Mapping
 
     from backend.llms.config import AgentSettings
 
@@ -17,6 +17,9 @@ class FakeAgent:
     """Answers each message with what ``answers`` has for it, or with nothing."""
 
     created: FakeAgent
+
+    # The rest of the protocol, which nothing here calls.
+    invoke_with_tools = stream = get_context_window = supports_streaming = __aenter__ = __aexit__ = AsyncMock()
 
     def __init__(self, answers: Mapping[str, AgentResponse] | None = None) -> None:
         self.answers = answers or {}
@@ -40,29 +43,3 @@ class FakeAgent:
     async def aclose(self) -> None:
         """Remember that it was closed."""
         self.closed = True
-
-    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
-        """Not for these tests."""
-        ...
-
-    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
-        """Not for these tests."""
-        ...
-
-    async def get_context_window(self) -> int:
-        """Not for these tests."""
-        ...
-
-    async def supports_streaming(self) -> bool:
-        """Not for these tests."""
-        ...
-
-    async def __aenter__(self) -> Self:
-        """Not for these tests."""
-        ...
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Not for these tests."""
-        ...

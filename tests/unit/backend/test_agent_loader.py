@@ -127,7 +127,7 @@ async def test_a_wrong_argument_is_refused() -> None:
     model: Any = 5
     with pytest.raises(ConfigError) as caught:
         await load_agent("huggingface", model)
-    assert str(caught.value) == ("argument model: model is 5 (type int). Give the name or path of a model, as a text.")
+    assert str(caught.value) == ("argument model: model is 5 (type int). Give a model's name or path, as a text.")
 
 
 async def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +152,14 @@ async def test_a_section_of_an_unused_engine_may_need_what_is_not_set() -> None:
     """A file that several machines share stops those that do not use one of its engines."""
     _write("[agent]\nbackend = 'huggingface'\n[agent.openai]\napi_key = '${H_UNSET}'\n")
     assert (await _settings()).backend == "huggingface"
+
+
+async def test_old_names_in_the_file_are_told_to_the_caller() -> None:
+    """The warning about a section's old name points into this package, so nobody is shown it."""
+    _write("[midori_ai_agent_base]\nmodel = 'm'\n")
+    with pytest.warns(DeprecationWarning, match="old name") as caught:
+        await load_agent("huggingface", validate=False)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 async def test_the_configured_engine_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +290,8 @@ async def test_cancelling_while_validating_closes_the_agent(monkeypatch: pytest.
 
     async def hang(_: FakeAgent, __: AgentPayload) -> AgentResponse:
         asked.set()
-        return await asyncio.get_running_loop().create_future()
+        response: asyncio.Future[AgentResponse] = asyncio.get_running_loop().create_future()
+        return await response
 
     monkeypatch.setattr(FakeAgent, "invoke", hang)
     loading = asyncio.create_task(load_agent("huggingface"))
