@@ -127,7 +127,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
-    environment = rooms.lock_environment(os.environ, Path.home())
+    environment = rooms.lock_environment(rooms.Machine())
     extra = [argument for argument in session.posargs if argument != "--check"]
 
     def uv(arguments: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ def lock(session: nox.Session) -> None:
 
 def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     """Make the session's room exactly its lock, at every run: what is missing comes, what is foreign goes."""
-    source = rooms.package_source(environment, os.environ, Path.home())
+    source = rooms.package_source(environment, rooms.Machine())
     room = Path(session.virtualenv.location)
     stale = ["--reinstall-package", "torch"] if rooms.torch_trouble(environment, room, source) else []
     session.log(f"{environment}: packages come by {source.reason}")

