@@ -69,7 +69,7 @@ def _show_matrix(receipts: Sequence[Receipt]) -> None:
 
 def _refuse(problems: Sequence[str]) -> int:
     lines = "\n".join(f"- {problem}" for problem in problems)
-    _say(f"Refused, for {len(problems)} reasons:\n{lines}")
+    _say(f"Refused:\n{lines}")
     _summarise(f"### Refused\n\n{lines}\n")
     return 1
 

@@ -170,7 +170,7 @@ def _suites(config: pytest.Config) -> list[str]:
         whole = [suite for suite in suites if (config.rootpath / suite).is_relative_to(path)]
         if not whole:
             named = ", ".join(suites) or "name them in testpaths"
-            message = f"--environment runs whole suites ({named}), not {argument}; leave it away to run a part"
+            message = f"--environment runs whole suites ({named}), not {argument}; without it, a part can be run"
             raise pytest.UsageError(message)
         chosen += whole
     return list(dict.fromkeys(chosen))

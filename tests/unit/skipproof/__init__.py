@@ -1,0 +1,1 @@
+"""Tests of the plugin: every gate is shown to go red."""

@@ -1,0 +1,178 @@
+"""There, not there, or broken: three answers that must never be mixed up."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.skipproof import detection
+from tests.skipproof.contract import Capability
+from tests.skipproof.detection import (
+    BrokenInstallError,
+    disagreements,
+    has_distribution,
+    import_module,
+    leftover_parts,
+    missing_parts,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Project
+
+
+def test_installed_module_is_imported(site: Path) -> None:
+    """Broken: a capability is called present without its module having been imported."""
+    (site / "skipproof_sound.py").write_text("VALUE = 3\n")
+    module = import_module("skipproof_sound")
+    assert module is sys.modules["skipproof_sound"]
+    assert module.VALUE == 3
+
+
+@pytest.mark.parametrize("name", ["skipproof_absent", "skipproof_absent.inner", "json.skipproof_absent"])
+def test_absent_module_is_absent(name: str) -> None:
+    """Broken: a module that nobody installed is reported as a broken installation."""
+    assert import_module(name) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import skipproof_needed", "ModuleNotFoundError: No module named 'skipproof_needed'"),
+        ("raise ImportError('libfoo.so.1: cannot open')", "ImportError: libfoo.so.1: cannot open"),
+        ("raise ModuleNotFoundError('nameless')", "ModuleNotFoundError: nameless"),
+        ("raise OSError('bad DLL')", "OSError: bad DLL"),
+        ("def", "SyntaxError: "),
+    ],
+)
+def test_broken_module_is_an_error_with_its_cause(site: Path, code: str, cause: str) -> None:
+    """Broken: an installed but broken library looks absent, and its tests skip instead of failing."""
+    (site / "skipproof_broken.py").write_text(f"{code}\n")
+    with pytest.raises(BrokenInstallError) as caught:
+        import_module("skipproof_broken")
+    assert f"module skipproof_broken is installed but broken ({cause}" in str(caught.value)
+    assert str(caught.value).endswith("; install it again")
+
+
+def test_warning_while_importing_is_no_fault(site: Path) -> None:
+    """Broken: with warnings as errors, a library that warns when it is imported counts as broken."""
+    (site / "skipproof_warns.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning)\n")
+    assert import_module("skipproof_warns") is not None
+
+
+def test_empty_folder_is_no_module(site: Path) -> None:
+    """Broken: the empty folder that a removed library leaves behind passes for the library."""
+    (site / "skipproof_hollow").mkdir()
+    with pytest.raises(BrokenInstallError, match=r"skipproof_hollow is an empty folder, left behind .*; remove it"):
+        import_module("skipproof_hollow")
+
+
+def test_distribution_is_found(project: Project) -> None:
+    """Broken: an installed distribution is not found, or its byte code, which comes and goes, is missed."""
+    assert not has_distribution("skipproof-beta")
+    project.install_beta()
+    assert has_distribution("skipproof-beta")
+
+
+def test_distribution_without_its_files_is_broken(project: Project) -> None:
+    """Broken: a distribution whose files are gone counts as installed, or as never installed."""
+    project.install_beta()
+    (project.site / "beta.py").unlink()
+    with pytest.raises(BrokenInstallError, match=r"skipproof-beta is installed but broken \(.*beta\.py is missing\)"):
+        has_distribution("skipproof-beta")
+
+
+def test_missing_parts_are_all_named(project: Project) -> None:
+    """Broken: a capability of which only a part is here counts as present."""
+    whole = Capability("x", "x", ("json", "skipproof_alpha"), ("pytest", "skipproof-beta"), "cuda")
+    assert missing_parts(whole) == ["module skipproof_alpha", "distribution skipproof-beta", "hardware cuda"]
+    project.install_alpha()
+    project.install_beta()
+    assert missing_parts(whole) == ["hardware cuda"]
+
+
+def test_leftovers_are_found_without_importing(project: Project) -> None:
+    """Broken: what should not be installed is overlooked, or is imported in order to find it."""
+    unwanted = Capability("x", "x", ("skipproof_alpha", "skipproof_no.inner"), ("skipproof-beta",))
+    assert leftover_parts(unwanted) == []
+    project.install_alpha("raise RuntimeError")
+    project.install_beta()
+    assert leftover_parts(unwanted) == ["module skipproof_alpha", "distribution skipproof-beta"]
+
+
+def test_hardware_is_asked_only_where_its_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: looking for a GPU that is not promised imports torch, or a GPU that is there goes unseen."""
+    hardware = Capability("gpu", "x", probe="cuda")
+    monkeypatch.setitem(detection.PROBES, "cuda", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert leftover_parts(hardware) == []
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert leftover_parts(hardware) == ["hardware cuda"]
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_cuda_is_what_torch_says(monkeypatch: pytest.MonkeyPatch, *, available: bool) -> None:
+    """Broken: a GPU is reported that torch cannot use, or one that it can use is not."""
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: available))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert missing_parts(Capability("gpu", "x", probe="cuda")) == ([] if available else ["hardware cuda"])
+
+
+def test_cuda_is_missing_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine without torch is asked for its GPU and fails, instead of having none."""
+    monkeypatch.setattr(detection, "import_module", lambda _name: None)
+    assert missing_parts(Capability("gpu", "x", probe="cuda")) == ["hardware cuda"]
+
+
+def test_matching_environment_has_no_disagreement(project: Project) -> None:
+    """Broken: an environment that is exactly what it promises cannot be used."""
+    assert disagreements(project.contract, "bare") == []
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "full") == []
+
+
+def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
+    """Broken: an environment that lost a capability runs nevertheless, or its message does not say how to mend it."""
+    remedy = "make it exactly its lock again: uv pip sync locks/full.txt"
+    assert disagreements(project.contract, "full") == [
+        f"full promises alpha, but module skipproof_alpha is missing; {remedy}",
+        f"full promises beta, but distribution skipproof-beta is missing; {remedy}",
+    ]
+
+
+def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
+    """Broken: only the first trouble of an environment is reported."""
+    project.install_alpha("import skipproof_needed")
+    first, second = disagreements(project.contract, "full")
+    assert first.startswith("full promises alpha, but module skipproof_alpha is installed but broken (ModuleNotFound")
+    assert second.startswith("full promises beta, but distribution skipproof-beta is missing")
+
+
+def test_contamination_is_a_disagreement(project: Project) -> None:
+    """Broken: an environment that holds more than its lock proves that tests skip which would not skip."""
+    project.install_alpha()
+    [trouble] = disagreements(project.contract, "bare")
+    assert trouble == (
+        "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
+        "make it exactly its lock again: uv pip sync locks/bare.txt"
+    )
+
+
+def test_versions_come_from_module_or_metadata(project: Project) -> None:
+    """Broken: the header does not say which version of a library was proved."""
+    project.install_beta()
+    project.install_alpha("__version__ = '1.5+cpu'")
+    import_module("skipproof_alpha")
+    named = Capability("x", "x", ("skipproof_alpha", "skipproof_beta", "skipproof_none"), ("skipproof-beta",))
+    assert versions([named]) == [
+        "skipproof_alpha 1.5+cpu",
+        "skipproof_beta 2.5",
+        "skipproof_none of unknown version",
+        "skipproof-beta 2.5",
+    ]
