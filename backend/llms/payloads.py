@@ -83,6 +83,7 @@ class GenerationOptions:
         for name, low in (("max_new_tokens", 1), ("temperature", 0), ("top_k", 1), ("seed", 0)):
             value = getattr(self, name)
             _require(value is None or value >= low, f"{name} is {value!r}. Give at least {low}.")
+        _require(self.temperature != float("inf"), "temperature is inf. Give a finite number.")
         _require(
             self.top_p is None or 0 < self.top_p <= 1,
             f"top_p is {self.top_p!r}. Give a number above 0 and at most 1.",

@@ -208,10 +208,11 @@ def test_a_nested_fault_is_told_with_its_whole_path() -> None:
 
 
 def test_settings_are_frozen() -> None:
-    """Settings can change under an agent that was made with them."""
+    """Settings can change under an agent that was made with them, or refusing that shows a key."""
     settings: Any = AgentSettings()
-    with pytest.raises(ValidationError, match="frozen"):
-        settings.model = "other"
+    with pytest.raises(ValidationError, match="frozen") as caught:
+        settings.api_key = SECRET
+    assert SECRET not in str(caught.value)
 
 
 def test_whole_numbers_are_accepted_for_numbers() -> None:

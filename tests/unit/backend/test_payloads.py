@@ -30,6 +30,7 @@ from backend.errors import PayloadError
         ),
         ({"temperature": -0.1}, "temperature is -0.1. Give at least 0."),
         ({"temperature": float("nan")}, "temperature is nan. Give at least 0."),
+        ({"temperature": float("inf")}, "temperature is inf. Give a finite number."),
         ({"top_p": 0}, "top_p is 0. Give a number above 0 and at most 1."),
         ({"top_p": 1.1}, "top_p is 1.1. Give a number above 0 and at most 1."),
         ({"top_p": "1"}, "top_p is '1', a str. Give a number above 0 and at most 1, or None for the default."),

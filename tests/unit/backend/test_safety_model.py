@@ -131,6 +131,14 @@ def test_a_damaged_header_is_refused(model: Path, content: bytes, fact: str) -> 
     )
 
 
+def test_a_huge_header_is_refused_unread(model: Path) -> None:
+    """Damaged length bytes in a large file make the check read that file into memory."""
+    with (model / "model.safetensors").open("wb") as stream:
+        stream.write((100_000_001).to_bytes(8, "little"))
+        stream.truncate(200_000_000)  # sparse: takes no room on the disk
+    assert "its header is said to have 100,000,001 bytes" in _refusal(model)
+
+
 def test_a_missing_part_is_refused(model: Path) -> None:
     """A model without one of its files passes the check."""
     (model / "model.safetensors.index.json").write_text(
