@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -78,6 +78,11 @@ class _Settings(BaseModel):
             errors = exc.errors()
         if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
             raise _config_error(type(self), errors, [SettingsLevel(type(self).__name__, values)])
+
+    # Pydantic's own refusal shows the value, which may be a key.
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        message = f"{type(self).__name__} cannot change, so {name} cannot be set. Make new settings."
+        raise AttributeError(message)
 
     # Nested settings are checked in one pass with their owner, so that an error knows the whole path of the key.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

@@ -210,8 +210,15 @@ def test_a_nested_fault_is_told_with_its_whole_path() -> None:
 def test_settings_are_frozen() -> None:
     """Settings can change under an agent that was made with them, or refusing that shows a key."""
     settings: Any = AgentSettings()
-    with pytest.raises(ValidationError, match="frozen") as caught:
+    with pytest.raises(AttributeError) as caught:
         settings.api_key = SECRET
+    assert str(caught.value) == "AgentSettings cannot change, so api_key cannot be set. Make new settings."
+
+
+def test_pydantics_own_errors_show_no_values() -> None:
+    """Somebody who uses pydantic's own methods finds a key in the error."""
+    with pytest.raises(ValidationError) as caught:
+        AgentSettings.model_validate({"api_key": [SECRET]})
     assert SECRET not in str(caught.value)
 
 
