@@ -146,11 +146,12 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     """Make the session's room exactly its lock, at every run: what is missing comes, what is foreign goes."""
     source = rooms.package_source(environment, rooms.Machine())
     room = Path(session.virtualenv.location)
-    stale = ["--reinstall-package", "torch"] if rooms.torch_trouble(environment, room, source) else []
+    spoiled = [*rooms.damaged(room), *(["torch"] if rooms.torch_trouble(environment, room, source) else [])]
     session.log(f"{environment}: packages come by {source.reason}")
-    constraints = ["--build-constraints", BUILD_LOCK]
+    again = [part for package in spoiled for part in ("--reinstall-package", package)]
     session.run_install(
-        "uv", "pip", "sync", str(locks.lock_path(environment)), *constraints, *stale, env=source.variables
+        *("uv", "pip", "sync", str(locks.lock_path(environment)), "--build-constraints", BUILD_LOCK, *again),
+        env=source.variables,
     )
     trouble = rooms.torch_trouble(environment, room, source)
     if trouble:

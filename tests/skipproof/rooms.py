@@ -8,6 +8,7 @@ sessions run side by side. Only the standard library is used: the noxfile is rea
 from __future__ import annotations
 
 import configparser
+import csv
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Machine",
     "PackageSource",
+    "damaged",
     "fresh_data_file",
     "gpus",
     "lock_environment",
@@ -214,13 +216,12 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
 
 def torch_build(room: Path) -> str | None:
     """Say whether a room's torch was built for "cpu" or for "cuda"; None when the room holds no torch."""
-    for path in [
-        *room.glob("lib/python*/site-packages/torch/version.py"),
-        *room.glob("Lib/site-packages/torch/version.py"),
-    ]:
-        cuda = re.search(r"^cuda\b[^=]*= *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        return "cpu" if cuda is None or cuda[1].strip() == "None" else "cuda"
-    return None
+    files = [site / "torch" / "version.py" for site in _site_packages(room)]
+    found = next((path for path in files if path.exists()), None)
+    if found is None:
+        return None
+    cuda = re.search(r"^cuda\b[^=]*= *(.+)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+    return "cpu" if cuda is None or cuda[1].strip() == "None" else "cuda"
 
 
 def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | None:
@@ -233,6 +234,33 @@ def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | 
         f"It came by {source.reason}. Offer the {wanted} build there (a folder in find-links will do), "
         f"or set UV_TORCH_BACKEND to say which of torch's own indexes to use."
     )
+
+
+def damaged(room: Path) -> list[str]:
+    """Name the packages of a room that lack a file, or hold one of another size than they were installed with.
+
+    uv takes a package for present when its metadata is; an installation that was killed, or a file that somebody
+    edited or removed, would stay as it is for ever.
+    """
+    records = [record for site in _site_packages(room) for record in site.glob("*.dist-info/RECORD")]
+    return sorted(record.parent.name.partition("-")[0] for record in records if not _is_whole(record))
+
+
+def _is_whole(record: Path) -> bool:
+    site = os.fspath(record.parent.parent)
+    with record.open(newline="", encoding="utf-8") as rows:
+        return all(_size(f"{site}/{path}") == int(size) for path, _, size in csv.reader(rows) if size)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - called for every file of a room, and Path takes twice as long
+    except OSError:
+        return -1
+
+
+def _site_packages(room: Path) -> list[Path]:
+    return [*room.glob("lib/python*/site-packages"), *room.glob("Lib/site-packages")]
 
 
 def fresh_data_file(folder: Path, session: str) -> Path:
