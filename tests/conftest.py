@@ -8,4 +8,11 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
-pytest_plugins = ["tests.skipproof.plugin", "pytester"]
+pytest_plugins = [
+    "tests.skipproof.plugin",
+    "pytester",
+    # Named here, so that their fixtures are found, and their assertions show values, wherever they are used.
+    "tests.integration.server",
+    "tests.integration.server_contract",
+    "tests.integration.wire_contract",
+]

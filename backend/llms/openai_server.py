@@ -208,7 +208,6 @@ _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
     "openai.LengthFinishReasonError": _unreadable,
     "openai.NotFoundError": _not_found,
     "openai.OAuthError": _authentication,
-    "openai.OpenAIError": _failed,
     "openai.PermissionDeniedError": _authentication,
     "openai.RateLimitError": _limited,
     "openai.SubjectTokenProviderError": _authentication,

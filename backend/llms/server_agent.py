@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError
-from backend.llms.answer_parsing import AnswerParser, split_answer
+from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
 from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
 from backend.llms.openai_server import Server, engine_errors, refuses_temperature
 from backend.llms.payloads import AgentResponse, Timings
@@ -112,20 +112,17 @@ class ServerAgent(ABC):
         Raises the same errors as ``invoke``, and EngineConnectionError when the answer breaks off.
         """
         self._check_open()
-        parser = AnswerParser()
-        ended = ""
+        parser, stops, ended = AnswerParser(), StopFilter(payload.generation.stop), False
         async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
             async for piece in pieces:
-                ended = piece.finish_reason or ended
-                if text := parser.feed(piece.text):
+                if text := parser.feed(stops.feed(piece.text)):
                     yield text
-        if not ended:
-            message = (
-                f"The server at {self._server.place} broke off before {self.model!r} had finished its answer. "
-                "Ask again, and look into the server's log."
-            )
-            raise EngineConnectionError(message)
-        if text := parser.finish():
+                ended = ended or bool(piece.finish_reason)
+                if stops.stopped:
+                    break
+        if not (ended or stops.stopped):
+            raise self._broke_off()
+        if text := parser.feed(stops.finish()) + parser.finish():
             yield text
 
     async def get_context_window(self) -> int:
@@ -166,6 +163,12 @@ class ServerAgent(ABC):
         if self._closed:
             message = f"This agent for {self.model!r} is closed. Load a new one with load_agent."
             raise AgentClosedError(message)
+
+    def _broke_off(self) -> EngineConnectionError:
+        return EngineConnectionError(
+            f"The server at {self._server.place} broke off before {self.model!r} had finished its answer. "
+            "Ask again, and look into the server's log."
+        )
 
     def _errors(self) -> AbstractContextManager[None]:
         return engine_errors(self._server, unreadable=self._unreadable)
@@ -237,8 +240,10 @@ class ServerAgent(ABC):
         return min(windows)
 
     def _response(self, payload: AgentPayload, reply: Reply, total: float) -> AgentResponse:
-        parsed = split_answer(reply.text)
+        stops = StopFilter(payload.generation.stop)  # servers should have cut there, but some leave the stop text in
+        parsed = split_answer(stops.feed(reply.text) + stops.finish())
         calls: tuple[ToolCall, ...] = (*reply.tool_calls, *parsed.tool_calls)
+        finish_reason = "stop" if stops.stopped else reply.finish_reason
         return AgentResponse(
             response=parsed.response,
             thinking="\n".join(text for text in (reply.reasoning.strip(), parsed.thinking) if text),
@@ -247,7 +252,7 @@ class ServerAgent(ABC):
             metadata={
                 "engine": self.engine,
                 "model": self.model,
-                "finish_reason": "tool_calls" if calls and reply.finish_reason == "stop" else reply.finish_reason,
+                "finish_reason": "tool_calls" if calls and finish_reason == "stop" else finish_reason,
                 "session_id": payload.session_id,
                 "usage": reply.usage,
                 "timings": Timings(queued=0.0, first_token=None, total=total),

@@ -20,7 +20,11 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
+
     Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+END = b"0\r\n\r\n"  # of a body that is sent in chunks
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,13 @@ class ScriptedServer:
         about = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
         self.answer({**about, "choices": [choice], "usage": usage})
 
-    def stream(self, *events: dict[str, Any], ending: bytes = b"0\r\n\r\n", hold: bool = False) -> None:
+    def stream(self, *events: dict[str, Any], ending: bytes = END, hold: bool = False) -> None:
         """Answer with a stream of events; ``ending`` is what is sent last, ``hold`` waits for the client to leave."""
 
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(_head(200, "text/event-stream", {"transfer-encoding": "chunked"}))
             for event in events:
-                writer.write(_chunk(f"data: {json.dumps(event)}\n\n"))
+                writer.write(chunk(f"data: {json.dumps(event)}\n\n"))
             if hold:
                 await reader.read()
                 self.left.set()
@@ -129,7 +133,8 @@ def _head(status: int, kind: str, headers: dict[str, str]) -> bytes:
     return "".join([f"HTTP/1.1 {status} Scripted\r\n", *(f"{k}: {v}\r\n" for k, v in fields.items()), "\r\n"]).encode()
 
 
-def _chunk(text: str) -> bytes:
+def chunk(text: str) -> bytes:
+    """A piece of a body whose length nobody knows beforehand."""
     return f"{len(text.encode()):x}\r\n{text}\r\n".encode()
 
 
