@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -77,6 +78,11 @@ def merge(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[st
     files = [str(path) for receipt in receipts for path in coverage_files(contract, receipt.session)]
     coverage.combine(files, strict=True, keep=True)
     coverage.save()
+    with closing(coverage.get_data()):
+        return _report(coverage, folder, receipts, left_out)
+
+
+def _report(coverage: Coverage, folder: Path, receipts: Sequence[Receipt], left_out: Sequence[str]) -> CoverageResult:
     omit = [*cast("list[str]", coverage.get_option("report:omit") or []), *left_out]
     total = coverage.report(omit=omit)
     coverage.html_report(directory=str(folder / "html"), omit=omit)
@@ -116,13 +122,13 @@ def _percent(value: float) -> str:
 
 
 def _file_problem(path: Path, environment: str, *, is_own: bool) -> str | None:
-    data = CoverageData(basename=str(path))
-    try:
-        data.read()
-        contexts = data.measured_contexts()
-        empty = not any(data.lines(file) for file in data.measured_files())
-    except CoverageException as error:
-        return f"cannot be read ({error})"
+    with closing(CoverageData(basename=str(path))) as data:
+        try:
+            data.read()
+            contexts = data.measured_contexts()
+            empty = not any(data.lines(file) for file in data.measured_files())
+        except CoverageException as error:
+            return f"cannot be read ({error})"
     if is_own and empty:
         return "is empty"
     if contexts - {environment}:

@@ -6,6 +6,7 @@ broken install is an error, because as a skip it would look like a machine that 
 
 from __future__ import annotations
 
+import csv
 import importlib
 import importlib.metadata
 import importlib.util
@@ -60,9 +61,10 @@ def has_distribution(name: str) -> bool:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return False
-    for file in distribution.files or ():
+    # Not distribution.files: since Python 3.12 it leaves out exactly the files that are missing.
+    for file, *_ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
         # Byte code comes and goes without harm.
-        if file.suffix != ".pyc" and not Path(str(distribution.locate_file(file))).exists():
+        if not file.endswith(".pyc") and not Path(str(distribution.locate_file(file))).exists():
             raise BrokenInstallError(_broken(f"distribution {name}", FileNotFoundError(f"{file} is missing")))
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,10 +52,10 @@ def write_data(
     """Write a coverage data file, as a session would."""
     folder = project.root / ".matrix" / "coverage"
     folder.mkdir(parents=True, exist_ok=True)
-    data = CoverageData(basename=str(folder / f".coverage.{name}"))
-    data.set_context(context)
-    data.add_arcs({file: arcs})
-    data.write()
+    with closing(CoverageData(basename=str(folder / f".coverage.{name}"))) as data:
+        data.set_context(context)
+        data.add_arcs({file: arcs})
+        data.write()
     return folder / f".coverage.{name}"
 
 
