@@ -34,7 +34,7 @@ full = ["alpha", "beta"]
 big = ["alpha", "beta", "gpu"]
 
 [tool.pytest.ini_options]
-addopts = ["-p", "no:cacheprovider", "--import-mode=importlib"]
+addopts = ["-p", "no:cacheprovider", "--import-mode=importlib", "--tb=line"]
 testpaths = ["tests/unit", "tests/real"]
 
 [tool.coverage.run]
@@ -100,7 +100,8 @@ def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPat
     """A project on a machine without a GPU, whatever this machine has."""
     # Other plugins of the environment have no part in these runs, and would slow each of them down.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(detection.PROBES, "cuda", lambda: False)
     return Project(pytester, site)
 
