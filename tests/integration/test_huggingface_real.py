@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -20,15 +20,15 @@ from backend.errors import (
 from tests.integration.weights import count_forward_passes, loaded_models
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from backend.llms.protocol import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
-Load = "Callable[..., Awaitable[Agent]]"
-Ask = "Callable[..., AgentPayload]"
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
+Ask: TypeAlias = "Callable[..., AgentPayload]"
 STORY = "Tell me a story."
 WEATHER = {
     "type": "function",
@@ -145,7 +145,7 @@ async def test_concurrent_answers_do_not_mix(agent: Agent, ask: Ask) -> None:
     ]
 
 
-async def test_stream_of_split_characters(agent: Agent, model_copy: Path, load: Load, ask: Ask) -> None:
+async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask) -> None:
     """A character that takes several tokens is broken in the stream, or lost from it."""
     (model_copy / "chat_template.jinja").unlink()
     async with await load(model_copy) as plain:
@@ -227,7 +227,7 @@ async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
     """An answer that nobody waits for any more is computed to its end."""
     with count_forward_passes(agent) as passes:
         task = asyncio.create_task(agent.invoke(ask(STORY, max_new_tokens=400)))
-        while not passes.count:
+        while not passes.count:  # noqa: ASYNC110  (until it runs)
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -292,7 +292,8 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
     call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
     template.write_text(
         "{% for tool in tools or [] %}Tool {{ tool.function.name }}\n{% endfor %}"
-        f"To ask for the weather, write:\n{call}\nTo ask for the weather, write:\n{call}\nTo ask for the weather, write:\n"
+        + f"To ask for the weather, write:\n{call}\n" * 2
+        + "To ask for the weather, write:\n"
     )
     async with await load(model_copy) as caller:
         answer = await caller.invoke(
@@ -365,4 +366,5 @@ async def test_failure_while_answering(load: Load, ask: Ask) -> None:
 def _out_of_memory() -> Exception:
     import torch
 
-    return torch.OutOfMemoryError("CUDA out of memory")
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory")
+    return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -12,16 +12,14 @@ from backend.llms.model_store import packaged_gguf, resolve_model
 from tests.integration.weights import drop_weight, loaded_models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 pytestmark = pytest.mark.requires("llm", "model")
 
-Load = "Callable[..., Awaitable[Agent]]"
-Ask = "Callable[..., Any]"
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Any]]"
+Ask: TypeAlias = "Callable[..., Any]"
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache" / "models"
 
 
-def write_small_gguf(path: Path) -> dict[str, NDArray[np.float32]]:
+def write_small_gguf(path: Path) -> dict[str, Any]:
     """Write a llama of one layer with random weights as GGUF, and return some of its weights."""
     import gguf
     import numpy as np
@@ -82,6 +80,18 @@ def write_small_gguf(path: Path) -> dict[str, NDArray[np.float32]]:
     return weights
 
 
+def kept(cache: Path) -> list[str]:
+    """What a cache holds that could be loaded."""
+    return [path.name for path in cache.iterdir() if path.is_dir()]
+
+
+def flip_last_bit(path: Path) -> None:
+    """Damage a file as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cache: Path, tmp_path: Path) -> None:
     """A GGUF file does not become a model with the same weights, or a damaged copy of it is used again."""
     import torch
@@ -94,16 +104,14 @@ async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cach
     assert torch.equal(converted["model.layers.0.mlp.down_proj.weight"], expected)
 
     damaged = first.directory / "model.safetensors"
-    content = bytearray(damaged.read_bytes())
-    content[-1] ^= 1
-    damaged.write_bytes(content)
+    flip_last_bit(damaged)
     async with await load(tmp_path / "small.gguf") as agent:
         answer = await agent.invoke(ask("Hi", max_new_tokens=3))
 
     assert answer.metadata["usage"].completion_tokens > 0
     assert answer.metadata["weights_digest"] == first.weights_digest
     assert load_file(damaged).keys() == converted.keys()
-    assert [path.name for path in own_cache.iterdir() if path.is_dir()] == [first.directory.name]
+    assert kept(own_cache) == [first.directory.name]
 
 
 def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
@@ -113,7 +121,7 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(content[: len(content) // 2])
     with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it anew"):
         resolve_model(str(tmp_path / "cut.gguf"))
-    assert [path for path in own_cache.iterdir() if path.is_dir()] == []
+    assert kept(own_cache) == []
 
 
 async def test_hub_cache_is_used_offline(

@@ -13,18 +13,17 @@ if TYPE_CHECKING:
     from backend.llms.protocol import Agent
 
 
-def replace_weights(model: Path, how: Literal["zeros", "noise", "same"]) -> None:
+def replace_weights(model: Path, how: Literal["noise", "same"]) -> None:
     """Give a copied model a weights file of its own: destroyed, or the same once more."""
     import torch
     from safetensors.torch import load_file, save_file
 
     path = model / "model.safetensors"
     weights = load_file(path)
-    if how != "same":
-        scale = {"zeros": 0.0, "noise": 0.05}[how]
+    if how == "noise":
         generator = torch.Generator().manual_seed(0)
         weights = {
-            name: (torch.randn(weight.shape, generator=generator) * scale).to(weight.dtype)
+            name: (torch.randn(weight.shape, generator=generator) * 0.05).to(weight.dtype)
             for name, weight in weights.items()
         }
     path.unlink()

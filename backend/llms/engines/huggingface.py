@@ -39,7 +39,6 @@ from backend.llms.safety import ensure_ram, get_available_vram, model_memory_req
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
     from types import TracebackType
 
     from backend.llms.config import AgentSettings
@@ -236,7 +235,7 @@ class HuggingFaceAgent:
     def _submit(self, request: GenerationRequest) -> Future[RawAnswer]:
         future = self._loaded.submit(request)
         self._running[future] = request.cancelled
-        future.add_done_callback(lambda done: self._running.pop(done))
+        future.add_done_callback(self._running.pop)
         return future
 
     async def _finished(self, future: Future[RawAnswer], request: GenerationRequest) -> RawAnswer:
@@ -251,15 +250,16 @@ class HuggingFaceAgent:
 
 def _load(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
     resolved = resolve_model(settings.model, revision=settings.revision)
+    needed = model_memory_requirements(resolved.directory, settings.context_window).total
     key = ModelKey(
         directory=resolved.directory,
-        device=_device(settings, resolved.directory),
+        device=_device(settings.device, needed),
         trust_remote_code=settings.trust_remote_code,
         load_in_8bit=settings.load_in_8bit,
         load_in_4bit=settings.load_in_4bit,
     )
     with _load_errors(resolved):
-        return resolved, acquire(key, lambda: _ensure_it_fits(key, settings))
+        return resolved, acquire(key, lambda: _ensure_it_fits(key, needed))
 
 
 def _release_result(work: asyncio.Future[tuple[ResolvedModel, LoadedModel]]) -> None:
@@ -267,10 +267,9 @@ def _release_result(work: asyncio.Future[tuple[ResolvedModel, LoadedModel]]) -> 
         threading.Thread(target=release, args=[work.result()[1]]).start()
 
 
-def _device(settings: AgentSettings, directory: Path) -> str:
-    wanted = settings.device
+def _device(wanted: str, needed: int) -> str:
     if wanted == "auto":
-        return pick_device(model_memory_requirements(directory, settings.context_window).total)
+        return pick_device(needed)
     kind, _, index = wanted.partition(":")
     there = {
         "cpu": 1,
@@ -283,21 +282,18 @@ def _device(settings: AgentSettings, directory: Path) -> str:
     return wanted
 
 
-def _ensure_it_fits(key: ModelKey, settings: AgentSettings) -> None:
+def _ensure_it_fits(key: ModelKey, needed: int) -> None:
     if key.device == "cpu":
-        ensure_ram(model_memory_requirements(key.directory, settings.context_window).total)
+        ensure_ram(needed)
 
 
 def _context_window(loaded: LoadedModel, settings: AgentSettings) -> int:
-    says = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    says: Any = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     wanted = settings.context_window
-    if says is None and wanted is None:
-        message = f"The model in {str(loaded.key.directory)!r} does not say its context window. Set context_window."
-        raise ConfigError(message)
     if says is not None and wanted is not None and wanted > says:
         message = f"context_window is {wanted}, but the model reads at most {says} tokens. Give at most {says}."
         raise ConfigError(message)
-    return int(wanted or says)
+    return wanted or int(says)  # with neither, model_memory_requirements has refused the model
 
 
 @contextmanager
