@@ -1,0 +1,53 @@
+"""What is different on a GPU. Runs where one is; elsewhere these tests skip, and say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+pytestmark = pytest.mark.requires("llm", "model", "cuda")
+
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Any]]"
+Ask: TypeAlias = "Callable[..., Any]"
+
+
+async def test_gpu_is_chosen_and_answers(load: Load, ask: Ask) -> None:
+    """With a GPU free, the model runs on the CPU all the same, or answers wrongly on the GPU."""
+    async with await load() as agent:
+        answer = await agent.invoke(ask("What is the capital of France?"))
+    assert answer.metadata["device"] == "cuda:0"
+    assert answer.response == "The capital of France is Paris."
+
+
+async def test_gpu_memory_comes_back(load: Load, ask: Ask, model_copy: Path) -> None:
+    """The weights stay in the GPU's memory after the last agent of a model closes."""
+    import torch
+
+    before = torch.cuda.memory_reserved()
+    async with await load(model_copy) as agent:
+        await agent.invoke(ask("What is the capital of France?", max_new_tokens=2))
+        held = torch.cuda.memory_allocated()
+    assert held > (model_copy / "model.safetensors").stat().st_size / 2
+    assert torch.cuda.memory_reserved() <= before
+
+
+async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
+    """A model that is told to run on the CPU runs on the GPU."""
+    (tmp_path / "config.toml").write_text("[agent]\ndevice = 'cpu'\n")
+    async with await load(use_config=True) as agent:
+        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=2))
+    assert answer.metadata["device"] == "cpu"
+
+
+async def test_free_memory_of_the_gpu_is_measured() -> None:
+    """The free memory of the GPU is reported as none, or as more than it has."""
+    import torch
+
+    from backend.llms.safety import get_available_vram
+
+    assert 0 < get_available_vram() <= torch.cuda.get_device_properties(0).total_memory
