@@ -1,0 +1,151 @@
+"""Tests of where a server is and of what its errors become."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from backend.errors import (
+    ConfigError,
+    ContextWindowError,
+    EngineAuthenticationError,
+    EngineConnectionError,
+    EngineError,
+    EngineResponseError,
+    EngineTimeoutError,
+    ModelNotFoundError,
+    PayloadError,
+)
+from backend.llms.config import AgentSettings
+from backend.llms.openai_server import Server, engine_errors, refuses_temperature
+
+SERVER = Server("http://here/v1?key=hidden", "sk-secret", 5, "m")
+
+
+def foreign(name: str, text: str = "Error code", **fields: Any) -> Exception:
+    """An error as the library ``name`` belongs to would raise it."""
+    package, _, kind = name.partition(".")
+    error: Exception = type(kind, (Exception,), {"__module__": f"{package}._somewhere"})(text)
+    for key, value in fields.items():
+        setattr(error, key, value)
+    return error
+
+
+def translated(error: Exception, **options: Any) -> Exception:
+    """What comes out when ``error`` goes in."""
+    with pytest.raises(Exception) as caught, engine_errors(SERVER, **options):  # noqa: PT011  (any: it is looked at)
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"base_url": "http://here/v1"}, ("http://here/v1", "no-key-needed", "max_tokens")),
+        ({"base_url": "http://here/v1", "api_key": "k"}, ("http://here/v1", "k", "max_tokens")),
+        ({"api_key": "k"}, ("https://api.openai.com/v1", "k", "max_completion_tokens")),
+        (
+            {"base_url": "https://eu.api.openai.com/v1"},
+            ("https://eu.api.openai.com/v1", "no-key-needed", "max_completion_tokens"),
+        ),
+    ],
+)
+def test_where_the_server_is(settings: dict[str, str], expected: tuple[str, str, str]) -> None:
+    """The wrong server is asked, gets a key that is not its own, or ignores the limit of tokens."""
+    server = Server.from_settings(AgentSettings(model="m", timeout=3, **settings))
+    assert (server.url, server.key, server.limit_name) == expected
+    assert server.client_options() == {"base_url": expected[0], "api_key": expected[1], "timeout": 3, "max_retries": 1}
+
+
+def test_no_server() -> None:
+    """Settings without a server fail late, or do not say how to name one."""
+    with pytest.raises(ConfigError, match=r"neither base_url \(OPENAI_API_URL\) nor api_key \(OPENAI_API_KEY\) is set"):
+        Server.from_settings(AgentSettings(model="m"))
+
+
+def test_secrets_stay_out_of_repr() -> None:
+    """A server's key, or one in its address, shows."""
+    assert repr(SERVER) == "Server('http://here/v1')"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (foreign("openai.APITimeoutError"), EngineTimeoutError, "http://here/v1 did not answer within 5 s"),
+        (foreign("httpx2.TimeoutException"), EngineTimeoutError, "within 5 s"),
+        (foreign("openai.APIConnectionError", "refused"), EngineConnectionError, "failed: refused. Check"),
+        (foreign("httpx.TransportError", "reset"), EngineConnectionError, "failed: reset. Check"),
+        (foreign("openai.AuthenticationError", body="who?"), EngineAuthenticationError, "key: who?. Check"),
+        (foreign("openai.NotFoundError", body={"detail": "no m"}), ModelNotFoundError, "no model 'm': no m. Set"),
+        (foreign("openai.NotFoundError", body={"detail": "no page"}), EngineError, "at the address that was asked: no"),
+        (foreign("openai.BadRequestError", body={"other": 1}), EngineError, "the request: {'other': 1}. Change"),
+        (foreign("openai.BadRequestError", code="model_not_found"), ModelNotFoundError, "has no model 'm'"),
+        (foreign("openai.BadRequestError", "prompt is too long"), PayloadError, "'m' reads: prompt is too long. Sh"),
+        (foreign("openai.RateLimitError"), EngineError, "limits requests: Error code. Wait"),
+        (foreign("openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
+        (foreign("openai.LengthFinishReasonError"), EngineResponseError, "cannot be read: Error code. Check"),
+        (json.JSONDecodeError("no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
+    ],
+)
+def test_each_family_of_errors(error: Exception, kind: type[Exception], words: str) -> None:
+    """An error of the library becomes the wrong one of ours, or loses its cause or the next step."""
+    ours = translated(error)
+    assert type(ours) is kind
+    assert words in str(ours)
+    assert ours.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("words", "figures"),
+    [
+        ("maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens", (9000, 8192)),
+        (
+            "maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the messages)",
+            (9000, 8192),
+        ),
+    ],
+)
+def test_overflow_with_figures(words: str, figures: tuple[int, int]) -> None:
+    """The figures that a server gives are not there to shorten the prompt by."""
+    ours = translated(foreign("openai.BadRequestError", body={"message": words}))
+    assert isinstance(ours, ContextWindowError)
+    assert (ours.prompt_tokens, ours.context_window) == figures
+
+
+def test_unknown_errors_stay_as_they_are() -> None:
+    """A mistake of ours passes for the server's."""
+    for error in (foreign("openai.OpenAIError"), foreign("elsewhere.APIError"), KeyError("x")):
+        assert translated(error) is error
+    ours = EngineError("already")
+    assert translated(ours, unreadable=(Exception,)) is ours
+
+
+def test_what_the_library_trips_over() -> None:
+    """A malformed answer gives a foreign error, or shows what may be private."""
+    ours = translated(KeyError("private"), unreadable=(LookupError,))
+    assert isinstance(ours, EngineResponseError)
+    assert str(ours).startswith("The answer of the server at http://here/v1 is malformed (KeyError). Check base_url")
+
+
+def test_root_of_the_trouble_is_named() -> None:
+    """The error says "Connection error." and no more, as the library does."""
+    error = foreign("openai.APIConnectionError", "Connection error.")
+    error.__cause__ = foreign("httpx2.ConnectError", "name not known")
+    assert "failed: name not known. Check" in str(translated(error))
+
+
+def test_echoed_key_stays_secret() -> None:
+    """A server that repeats the key brings it into the error or its traceback."""
+    ours = translated(foreign("openai.AuthenticationError", "bad sk-secret", body={"message": "bad sk-secret"}))
+    assert "key: bad ***. Check" in str(ours)
+    assert "sk-secret" not in "".join(traceback.format_exception(ours))
+
+
+def test_refused_temperature() -> None:
+    """Any refusal counts as one of the temperature, or that one does not."""
+    assert refuses_temperature(foreign("openai.BadRequestError", param="temperature"))
+    assert not refuses_temperature(foreign("openai.BadRequestError", param="top_p"))
+    assert not refuses_temperature(ValueError("temperature"))

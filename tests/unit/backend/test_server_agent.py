@@ -1,0 +1,221 @@
+"""Tests of what all agents that ask a server share; the engines are tested on real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from backend import AgentPayload, AgentResponse, GenerationOptions, ReasoningEffort, ToolCall
+from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError
+from backend.llms.config import AgentSettings
+from backend.llms.openai_format import Piece, Reply
+from backend.llms.protocol import Agent
+from backend.llms.server_agent import ServerAgent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from backend.llms.openai_format import Request
+
+
+@dataclass
+class Client:
+    """Stands in for the library's client: lists cards, and is closed."""
+
+    cards: object = field(default_factory=list)
+    closed: int = 0
+    asked: int = 0
+
+    @property
+    def models(self) -> Client:
+        """Where the cards are."""
+        return self
+
+    async def list(self) -> object:
+        """The cards."""
+        self.asked += 1
+        return SimpleNamespace(model_dump=lambda **_: {"data": self.cards})
+
+    async def close(self) -> None:
+        """Close."""
+        self.closed += 1
+
+
+class Told(ServerAgent):
+    """An engine whose server says what the test wants."""
+
+    engine: ClassVar[str] = "told"
+    client: ClassVar[Client]
+
+    def _connect(self) -> Client:
+        self.requests: list[Request] = []
+        self.said: list[Any] = []
+        return self.client
+
+    async def _reply(self, request: Request) -> Reply:
+        self.requests.append(request)
+        said = self.said.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return Reply(**said)
+
+    async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
+        self.requests.append(request)
+        for said in self.said.pop(0):
+            if isinstance(said, Exception):
+                raise said
+            yield Piece(**said)
+
+
+class RefusalError(Exception):
+    """What a server says that takes no temperature."""
+
+    param = "temperature"
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    """The client that the next agents get."""
+    client = Client()
+    monkeypatch.setattr(Told, "client", client, raising=False)
+    return client
+
+
+async def make(model: str | None = "m", **settings: Any) -> Told:
+    """An agent that needs no network."""
+    return await Told.create(AgentSettings(model=model, base_url="http://here/v1", **settings))
+
+
+async def ask(agent: Told, *said: Any, **payload: Any) -> AgentResponse:
+    """One answer, of what the server says to each try."""
+    agent.said += said
+    return await agent.invoke(AgentPayload("Hi.", **payload))
+
+
+async def joined(agent: Told, *said: Any, **payload: Any) -> str:
+    """One streamed answer."""
+    agent.said += said
+    return "".join([piece async for piece in agent.stream(AgentPayload("Hi.", **payload))])
+
+
+async def test_it_is_an_agent(client: Client) -> None:
+    """The agent does not satisfy the protocol, or asks the server before anybody asks it."""
+    agent = await make()
+    assert isinstance(agent, Agent)
+    assert repr(agent) == "Told(model='m', server='http://here/v1')"
+    assert client.asked == 0
+
+
+async def test_answer_is_taken_apart(client: Client) -> None:
+    """Reasoning, code, or calls in the text are lost, or the reason for the end does not name the calls."""
+    agent = await make()
+    text = '<think>b</think>Code:\n```\nx\n```\n<tool_call>{"name": "roll", "arguments": {}}</tool_call>'
+    answer = await ask(agent, {"text": text, "finish_reason": "stop", "reasoning": " a "}, session_id="s")
+    assert answer.response == "Code:\n```\nx\n```"
+    assert (answer.thinking, answer.code) == ("a\nb", "x\n")
+    assert answer.tool_calls == (ToolCall(name="roll", arguments={}),)
+    assert (answer.metadata["finish_reason"], answer.metadata["session_id"]) == ("tool_calls", "s")
+    assert client.asked == 0
+
+
+@pytest.mark.usefixtures("client")
+async def test_stop_text_that_the_server_left_in() -> None:
+    """A stop text is part of the answer, or the answer counts as cut off by its length."""
+    agent = await make()
+    options = {"generation": GenerationOptions(stop=("#",))}
+    answer = await ask(agent, {"text": "one # two", "finish_reason": "length"}, **options)
+    assert (answer.response, answer.metadata["finish_reason"]) == ("one", "stop")
+    assert await joined(agent, [{"text": "one #"}, {"text": " two", "finish_reason": "length"}], **options) == "one"
+
+
+@pytest.mark.usefixtures("client")
+async def test_stream_gives_back_what_it_held() -> None:
+    """The end of a stream is lost where it looks like the beginning of a tag."""
+    agent = await make()
+    assert await joined(agent, [{"text": "a <thi"}, {"finish_reason": "stop"}]) == "a <thi"
+    assert await joined(agent, [{"text": "a"}, {"finish_reason": "stop"}, {}]) == "a"
+
+
+@pytest.mark.usefixtures("client")
+async def test_stream_that_breaks_off() -> None:
+    """Half an answer passes for a whole one."""
+    with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
+        await joined(await make(), [{"text": "a"}])
+
+
+@pytest.mark.usefixtures("client")
+async def test_greedy_unless_somebody_chose() -> None:
+    """Sampling is the default, or a reasoning model gets a temperature, or a choice is overridden."""
+    done = {"text": "", "finish_reason": "stop"}
+    agent = await make(top_p=0.5, reasoning_effort={"effort": "low"})
+    await ask(agent, done)
+    await ask(agent, done, reasoning_effort=ReasoningEffort())
+    await ask(agent, done, generation=GenerationOptions(temperature=1, top_p=0.9))
+    sent = [(request.generation.temperature, request.generation.top_p) for request in agent.requests]
+    assert sent == [(None, 0.5), (0, 0.5), (1, 0.9)]
+    assert [bool(request.effort) for request in agent.requests] == [True, False, True]
+
+
+@pytest.mark.usefixtures("client")
+async def test_temperature_that_the_model_refuses() -> None:
+    """A model that takes no temperature cannot be used, or a chosen one is dropped, or it is tried for ever."""
+    done = {"text": "", "finish_reason": "stop"}
+    agent = await make()
+    await ask(agent, RefusalError(), done)
+    await ask(agent, done)
+    assert [request.generation.temperature for request in agent.requests] == [0, None, None]
+    for temperature in (None, 0.5):
+        with pytest.raises(RefusalError):
+            await ask(agent, RefusalError(), generation=GenerationOptions(temperature=temperature))
+    streaming = await make()
+    assert await joined(streaming, [RefusalError()], [{"finish_reason": "stop"}]) == ""
+    assert [request.generation.temperature for request in streaming.requests] == [0, None]
+    with pytest.raises(RefusalError):
+        await joined(streaming, [RefusalError()])
+
+
+async def test_model_that_nobody_named(client: Client) -> None:
+    """The server's only model is not taken, or a client stays open where there is no agent to close it."""
+    client.cards = [{"id": "only"}]
+    assert (await make(None)).model == "only"
+    client.cards = "nonsense"
+    with pytest.raises(ConfigError, match="offers none"):
+        await make(None)
+    assert client.closed == 1
+
+
+async def test_context_window(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is asked for each time, or the setting widens it, or a server without cards makes it useless."""
+    client.cards = [{"id": "m", "max_model_len": 10}]
+    agent = await make()
+    assert [await agent.get_context_window() for _ in range(2)] == [10, 10]
+    assert client.asked == 1
+    assert await (await make(context_window=99)).get_context_window() == 10
+    assert await (await make(context_window=5)).get_context_window() == 5
+    client.cards = []
+    assert await (await make(context_window=99)).get_context_window() == 99
+    with pytest.raises(ConfigError, match=r"many tokens 'm' reads\. Set context_window under \[agent\.told\]"):
+        await (await make()).get_context_window()
+
+    async def fail(_: Client) -> object:
+        message = "no cards here"
+        raise EngineError(message)
+
+    monkeypatch.setattr(Client, "list", fail)
+    assert await (await make(context_window=99)).get_context_window() == 99
+    with pytest.raises(EngineError, match="no cards here"):
+        await (await make()).get_context_window()
+
+
+async def test_closed(client: Client) -> None:
+    """A closed agent goes on, or cannot be closed twice."""
+    async with await make() as agent:
+        assert await agent.supports_streaming()
+    await agent.aclose()
+    assert client.closed == 2
+    for use in (lambda: ask(agent), lambda: joined(agent), agent.get_context_window, agent.supports_streaming):
+        with pytest.raises(AgentClosedError, match=r"This agent for 'm' is closed\. Load a new one with load_agent"):
+            await use()
