@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +90,10 @@ def build(session: nox.Session) -> None:
     session.run("uv", "build", "--quiet", "--build-constraints", BUILD_LOCK, env=source.variables)
     [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
     session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel))
-    with session.chdir(unpack_without_package(sdist, Path(session.create_tmp()))):
-        session.run(
-            "python", "-c", "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__"
-        )
+    check = "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__"
+    # Far from this checkout, where neither Python nor pytest can find it by looking upwards.
+    with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_package(sdist, Path(far))):
+        session.run("python", "-c", check)
         session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
 
 
@@ -181,7 +182,6 @@ def expected_sessions() -> list[str]:
 
 def unpack_without_package(sdist: Path, folder: Path) -> Path:
     """Unpack an sdist and take the package out of it, so that its tests can only find the installed one."""
-    shutil.rmtree(folder)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     [project] = folder.iterdir()
