@@ -24,9 +24,7 @@ class Agent(Protocol):
         """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
         ...
 
-    async def invoke_with_tools(
-        self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]
-    ) -> AgentResponse:
+    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
         """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
         ...
 
