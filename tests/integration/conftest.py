@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from backend import AgentPayload, GenerationOptions
 from backend.llms import load_agent
-from backend.llms.model_store import resolve_model
+from backend.llms.model_store import PACKAGED_MODEL, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,10 +20,19 @@ if TYPE_CHECKING:
     from backend.llms.protocol import Agent
 
 
+CHOSEN_MODEL = os.environ.get("AF_LLM_MODEL") or PACKAGED_MODEL
+
+
+@pytest.fixture(scope="session")
+def chosen_model() -> str:
+    """The model that AF_LLM_MODEL chose for this run, by default the packaged one."""
+    return CHOSEN_MODEL
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in ("OPENAI_API_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
+    for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -42,7 +52,7 @@ def model_directory(packaged_model: ResolvedModel) -> Path:
 @pytest.fixture(scope="session")
 async def agent() -> AsyncIterator[Agent]:
     """One agent on the packaged model, for every test that does not change it."""
-    async with await load_agent("huggingface", validate=False, use_config=False) as agent:
+    async with await load_agent("huggingface", PACKAGED_MODEL, validate=False, use_config=False) as agent:
         yield agent
 
 

@@ -35,7 +35,6 @@ class Packaged(PurePosixPath):
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache of its own, and a conversion that only copies."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("AF_LLM_MODEL", raising=False)
     conversion = ModuleType("backend.llms.gguf_conversion")
 
     def copy(source: Path, target: Path) -> None:
@@ -210,14 +209,10 @@ def test_cache_directory_defaults_to_the_users(monkeypatch: pytest.MonkeyPatch) 
     assert "llm-backend" in cache_directory().parts
 
 
-@pytest.mark.parametrize("through", ["argument", "environment", "default"])
-def test_command_prints_the_directory(
-    packaged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], through: str
-) -> None:
-    """The command that provisions a model does not take its name from the argument, then AF_LLM_MODEL."""
-    if through == "environment":
-        monkeypatch.setenv("AF_LLM_MODEL", str(packaged))
-    assert main([str(packaged)] if through == "argument" else []) == 0
+@pytest.mark.parametrize("named", [True, False])
+def test_command_prints_the_directory(packaged: Path, capsys: pytest.CaptureFixture[str], *, named: bool) -> None:
+    """The command does not provision the model that it is given, or without one the default."""
+    assert main([str(packaged)] if named else []) == 0
     assert Path(capsys.readouterr().out.strip()).joinpath("model.safetensors").read_bytes() == GGUF
 
 

@@ -1,0 +1,63 @@
+"""What holds for every model: run with AF_LLM_MODEL to try another one than the packaged model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from backend.llms.model_store import resolve_model
+from backend.llms.safety import model_memory_requirements
+from tests.integration.weights import loaded_models
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from backend.llms.protocol import Agent
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Any]]"
+Ask: TypeAlias = "Callable[..., Any]"
+
+
+@pytest.fixture
+async def chosen(load: Load, chosen_model: str) -> AsyncIterator[Agent]:
+    """An agent on the chosen model."""
+    async with await load(chosen_model) as agent:
+        yield agent
+
+
+async def test_stream_is_the_answer(chosen: Agent, chosen_model: str, ask: Ask) -> None:
+    """The chosen model's stream differs from its answer, or the tokens do not add up."""
+    payload = ask("The capital of France is", max_new_tokens=8)
+    answer = await chosen.invoke(payload)
+    streamed = [piece async for piece in chosen.stream(payload)]
+    usage = answer.metadata["usage"]
+    assert "".join(streamed) == answer.response
+    assert answer.response + answer.thinking
+    assert 1 <= usage.completion_tokens <= 8
+    assert usage.total_tokens <= await chosen.get_context_window()
+    assert answer.metadata["model"] == chosen_model
+
+
+async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) -> None:
+    """The memory that is asked for before loading is not that of the weights which were then loaded."""
+    model = chosen._loaded.model  # type: ignore[attr-defined]  # noqa: SLF001
+    needed = model_memory_requirements(resolve_model(chosen_model).directory)
+    held = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    assert held <= needed.weights <= 1.5 * held, "a checkpoint may store tied weights or buffers besides"
+    assert needed.total > needed.weights
+
+
+async def test_one_copy_that_goes_away(load: Load, chosen_model: str) -> None:
+    """Two agents of the chosen model hold two copies of its weights, or leave one behind."""
+    before = loaded_models()
+    first, second = await load(chosen_model), await load(chosen_model)
+    shared = first._loaded is second._loaded  # noqa: SLF001
+    await first.aclose()
+    during = loaded_models()
+    await second.aclose()
+    assert shared
+    assert len(during) >= 1
+    assert loaded_models() == before
