@@ -39,9 +39,11 @@ def test_model_hub_is_never_asked(name: str) -> None:
 
 def test_coverage_leaves_out_only_whole_lines() -> None:
     """Broken: a bare word as an exclusion silently drops every line, and every function, that contains it."""
-    report = PYPROJECT["tool"]["coverage"]["report"]
+    report, run = (PYPROJECT["tool"]["coverage"][name] for name in ("report", "run"))
     patterns = report["exclude_also"]
     assert patterns
     assert [pattern for pattern in patterns if not re.fullmatch(r"\^.*[^\\]\$", pattern)] == []
     assert report["fail_under"] == 100
     assert {"exclude_lines", "omit", "partial_branches", "partial_also"}.isdisjoint(report)
+    assert {"include", "omit"}.isdisjoint(run)
+    assert run["source_dirs"] == ["backend", "tests"]
