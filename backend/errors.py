@@ -121,11 +121,11 @@ class InsufficientMemoryError(BackendError, MemoryError):
     """The model does not fit into the memory that is free.
 
     Attributes:
-        required: bytes that are needed.
+        required: bytes that are needed; None where only the device knows.
         available: bytes that are free.
     """
 
-    def __init__(self, message: str, *, required: int, available: int) -> None:
+    def __init__(self, message: str, *, required: int | None, available: int) -> None:
         super().__init__(message)
         self.required = required
         self.available = available

@@ -7,9 +7,10 @@ import os
 # Read by huggingface_hub and transformers when they are first imported, so set before any plugin can import them.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-# Read by torch's OpenMP when it is loaded. By default its threads spin while they wait for each other: beside one busy
-# process on two cores, 8 tokens of the packaged model took 22 to 24 s; with this they take 0.8 s.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read by torch's OpenMP (GNU libgomp) when it is loaded: how long a thread spins before it sleeps while it waits for
+# the others. Measured on two cores, tokens a second alone / beside one busy process: the default of 300000 27 / 2,
+# 10000 27 / 7, 2000 23 / 12, OMP_WAIT_POLICY=passive 20 / 17.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 pytest_plugins = [
     "tests.skipproof.plugin",

@@ -29,8 +29,7 @@ def quiet_transformers() -> Iterator[None]:
     try:
         yield
     finally:
-        if shown:
-            logging.enable_progress_bar()
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
 
 
 def convert_gguf(source: Path, target: Path) -> None:

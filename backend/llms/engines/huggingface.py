@@ -240,7 +240,7 @@ class HuggingFaceAgent:
 
     async def _finished(self, future: Future[RawAnswer], request: GenerationRequest) -> RawAnswer:
         try:
-            with _engine_errors(self._resolved.name):
+            with _engine_errors(self._resolved.name, self._loaded.key.device):
                 return await asyncio.wrap_future(future)
         except (asyncio.CancelledError, GenerationCancelledError):
             request.cancelled.set()
@@ -258,8 +258,8 @@ def _load(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
         load_in_8bit=settings.load_in_8bit,
         load_in_4bit=settings.load_in_4bit,
     )
-    with _load_errors(resolved):
-        return resolved, acquire(key, lambda: _ensure_it_fits(key, needed))
+    with _load_errors(resolved, key.device):
+        return resolved, acquire(key, lambda: ensure_ram(needed if key.device == "cpu" else 0))
 
 
 def _release_result(work: asyncio.Future[tuple[ResolvedModel, LoadedModel]]) -> None:
@@ -282,11 +282,6 @@ def _device(wanted: str, needed: int) -> str:
     return wanted
 
 
-def _ensure_it_fits(key: ModelKey, needed: int) -> None:
-    if key.device == "cpu":
-        ensure_ram(needed)
-
-
 def _context_window(loaded: LoadedModel, settings: AgentSettings) -> int:
     says: Any = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     wanted = settings.context_window
@@ -297,7 +292,7 @@ def _context_window(loaded: LoadedModel, settings: AgentSettings) -> int:
 
 
 @contextmanager
-def _load_errors(resolved: ResolvedModel) -> Iterator[None]:
+def _load_errors(resolved: ResolvedModel, device: str) -> Iterator[None]:
     """Turn what loading a model can raise into our errors."""
     try:
         yield
@@ -307,7 +302,7 @@ def _load_errors(resolved: ResolvedModel) -> Iterator[None]:
         message = f"Loading {resolved.name!r} needs a library that is not installed: {exc}"
         raise MissingExtraError(message, name=exc.name) from exc
     except torch.OutOfMemoryError as exc:
-        raise _out_of_memory(resolved.name) from exc
+        raise _out_of_memory(resolved.name, device) from exc
     except Exception as exc:
         message = (
             f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
@@ -317,14 +312,14 @@ def _load_errors(resolved: ResolvedModel) -> Iterator[None]:
 
 
 @contextmanager
-def _engine_errors(model: str) -> Iterator[None]:
+def _engine_errors(model: str, device: str) -> Iterator[None]:
     """Turn what generating can raise into our errors."""
     try:
         yield
     except (BackendError, GenerationCancelledError):
         raise
     except torch.OutOfMemoryError as exc:
-        raise _out_of_memory(model) from exc
+        raise _out_of_memory(model, device) from exc
     except Exception as exc:
         message = f"The model {model!r} failed while answering ({_reason(exc)}). Try another model or device."
         raise EngineError(message) from exc
@@ -335,7 +330,10 @@ def _reason(exc: Exception) -> str:
     return f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
 
 
-def _out_of_memory(model: str) -> InsufficientMemoryError:
-    free = get_available_vram()
-    message = f"The GPU ran out of memory over {model!r}, with {free} bytes free. Use a smaller model or device 'cpu'."
-    return InsufficientMemoryError(message, required=0, available=free)
+def _out_of_memory(model: str, device: str) -> InsufficientMemoryError:
+    free = get_available_vram(torch.device(device).index or 0)
+    message = (
+        f"The device {device!r} ran out of memory over {model!r}, with {free} bytes left. "
+        "Use a smaller model, a shorter prompt, or device 'cpu'."
+    )
+    return InsufficientMemoryError(message, required=None, available=free)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import copy
 import ctypes
 import gc
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -319,7 +319,6 @@ def _load_weights(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not t
 
 def _return_memory_to_system() -> None:
     """Glibc keeps freed memory for itself: without this, hundreds of megabytes stay resident."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+    # Only glibc has malloc_trim: elsewhere there is no C library to load, or no such function in it.
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
