@@ -57,8 +57,12 @@ async def agent() -> AsyncIterator[Agent]:
 
 
 @pytest.fixture
-def load() -> Callable[..., Awaitable[Agent]]:
-    """Load an agent of the huggingface engine, by default without validating it and without a config file."""
+def load(agent: Agent) -> Callable[..., Awaitable[Agent]]:
+    """Load an agent of the huggingface engine, by default without validating it and without a config file.
+
+    On the packaged model it shares the weights of the session's agent, and so is there at once.
+    """
+    assert agent
 
     async def load(model: str | Path | None = None, **options: Any) -> Agent:
         options = {"validate": False, "use_config": False, **options}
