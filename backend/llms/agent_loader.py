@@ -64,7 +64,7 @@ PROBES = (
     Probe("Monday, Tuesday, Wednesday,", "thursday"),
     Probe("1, 2, 3, 4,", "5|five"),
 )
-_PROBE_OPTIONS = GenerationOptions(max_new_tokens=16, temperature=0)
+_PROBE_OPTIONS = GenerationOptions(max_new_tokens=12, temperature=0)
 _SHORT_ANSWER = 3  # words; a longer answer that is one word over and over is no answer
 
 

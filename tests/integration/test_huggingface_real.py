@@ -33,14 +33,14 @@ WEATHER = {
 
 async def test_greedy_is_the_default(agent: Agent, ask: Ask) -> None:
     """Without options an answer differs from one call to the next, or from temperature 0."""
-    answers = [await agent.invoke(ask(STORY, max_new_tokens=8, **options)) for options in ({}, {"temperature": 0})]
+    answers = [await agent.invoke(ask(STORY, max_new_tokens=5, **options)) for options in ({}, {"temperature": 0})]
     assert answers[0].response == answers[1].response
 
 
 async def test_seed_repeats_a_sample(agent: Agent, ask: Ask) -> None:
     """The same seed gives another answer, or every seed gives the same one."""
     first, again, other = [
-        (await agent.invoke(ask(STORY, max_new_tokens=8, temperature=1.0, seed=seed))).response for seed in (1, 1, 2)
+        (await agent.invoke(ask(STORY, max_new_tokens=5, temperature=1.0, seed=seed))).response for seed in (1, 1, 2)
     ]
     assert first == again
     assert first != other
@@ -57,21 +57,21 @@ async def test_sampling_leaves_the_global_generator_alone(agent: Agent, ask: Ask
 
 async def test_unseeded_samples_differ(agent: Agent, ask: Ask) -> None:
     """Sampling without a seed gives one and the same answer each time."""
-    answers = {(await agent.invoke(ask(STORY, max_new_tokens=8, temperature=1.5))).response for _ in range(2)}
+    answers = {(await agent.invoke(ask(STORY, max_new_tokens=5, temperature=1.5))).response for _ in range(2)}
     assert len(answers) > 1
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}], ids=["top_k", "top_p"])
 async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[str, Any]) -> None:
     """top_k or top_p does not reach generation: one allowed token has to give the greedy answer at any temperature."""
-    greedy = await agent.invoke(ask(STORY, max_new_tokens=6))
-    sampled = await agent.invoke(ask(STORY, max_new_tokens=6, temperature=2.0, seed=3, **narrow))
+    greedy = await agent.invoke(ask(STORY, max_new_tokens=4))
+    sampled = await agent.invoke(ask(STORY, max_new_tokens=4, temperature=2.0, seed=3, **narrow))
     assert sampled.response == greedy.response
 
 
 async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
     """A stop text, here one that spans tokens, is part of the answer, or generation goes on behind it."""
-    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=40, stop=("3. 3",)))
+    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=30, stop=("3. 3",)))
     assert answer.response == "1. 1\n2. 2"
     assert answer.metadata["finish_reason"] == "stop"
     assert answer.metadata["usage"].completion_tokens < 20
@@ -105,15 +105,15 @@ async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
             await asyncio.sleep(0)
 
     ticker = asyncio.create_task(tick())
-    answer = await agent.invoke(ask("Count from 1 to 10."))
+    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=4))
     ticker.cancel()
     assert turns > 10 * answer.metadata["usage"].completion_tokens
 
 
 async def test_system_context_reaches_the_model(agent: Agent, ask: Ask) -> None:
     """The system prompt is not part of what the model reads."""
-    answer = await agent.invoke(ask("Hello!", system_context="You are a cat. You only say meow."))
-    without = await agent.invoke(ask("Hello!"))
+    answer = await agent.invoke(ask("Hello!", max_new_tokens=8, system_context="You are a cat. You only say meow."))
+    without = await agent.invoke(ask("Hello!", max_new_tokens=8))
     assert "cat" in answer.response
     assert "cat" not in without.response
 
@@ -153,7 +153,7 @@ async def test_context_window_comes_from_the_model(agent: Agent) -> None:
 
 async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
     """Reading a prompt in pieces, so that it can be given up between them, changes or skips a part of it."""
-    filler = "The sky is blue. " * 150
+    filler = "The sky is blue. " * 110
     with count_forward_passes(agent) as passes:
         answer = await agent.invoke(ask(f"The password is banana. {filler}", max_new_tokens=1))
     assert answer.metadata["usage"].prompt_tokens > 512

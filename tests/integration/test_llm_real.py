@@ -20,7 +20,7 @@ from backend.errors import ModelNotFoundError
 from backend.llms import load_agent, validate_agent
 from backend.llms.directory_store import file_digest
 from backend.llms.protocol import Agent
-from tests.integration.weights import count_forward_passes, loaded_models, replace_weights
+from tests.integration.weights import count_forward_passes, destroy_weights, loaded_models, own_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -72,8 +72,8 @@ async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Pat
 
 
 async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -> None:
-    """Validation calls a working model broken, or one whose weights are noise working."""
-    replace_weights(model_copy, "noise")
+    """Validation calls a working model broken, or one whose weights were destroyed working."""
+    destroy_weights(model_copy)
     async with await load(model_copy) as broken:
         assert await validate_agent(broken) is False
     assert await validate_agent(agent) is True
@@ -152,8 +152,7 @@ async def test_config_file_loading(
 
 async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) -> None:
     """Many agents loading one model at once corrupt it, or hold its weights in memory more than once."""
-    replace_weights(model_copy, "same")  # a file of its own, so that its pages are counted anew
-    weights = (model_copy / "model.safetensors").stat().st_size
+    weights = own_weights(model_copy).stat().st_size
     before = loaded_models()
     resident = _resident()
 
@@ -178,7 +177,7 @@ async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) 
 
 async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
     """Chunks do not arrive while generation goes on, or differ from the answer, or closing early goes on computing."""
-    payload = ask("Count from 1 to 10.", max_new_tokens=24)
+    payload = ask("Count from 1 to 10.")
     whole = await agent.invoke(payload)
 
     with count_forward_passes(agent) as passes:
@@ -196,10 +195,9 @@ async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
 
 async def test_agent_memory_cleanup(load: Load, ask: Ask, model_copy: Path) -> None:
     """The weights stay in memory after the last agent of a model closes, or some of them do in each cycle."""
-    replace_weights(model_copy, "same")
-    weights = (model_copy / "model.safetensors").stat().st_size
+    weights = own_weights(model_copy).stat().st_size
     held, left = [], []
-    for _ in range(4):
+    for _ in range(3):
         gc.collect()
         start = _resident()
         first, second = await load(model_copy), await load(model_copy)
@@ -219,8 +217,8 @@ async def test_e2e_conversation_flow(agent: Agent, ask: Ask) -> None:
     first = await agent.invoke(ask("What is the capital of Japan?"))
     memory = [MemoryEntry("user", "What is the capital of Japan?"), MemoryEntry("assistant", first.response)]
 
-    second = await agent.invoke(ask("Repeat the name of that city.", memory=memory))
-    without_memory = await agent.invoke(ask("Repeat the name of that city."))
+    second = await agent.invoke(ask("Repeat the name of that city.", max_new_tokens=8, memory=memory))
+    without_memory = await agent.invoke(ask("Repeat the name of that city.", max_new_tokens=8))
 
     assert "Tokyo" in second.response
     assert "Tokyo" not in without_memory.response

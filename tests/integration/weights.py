@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,21 +14,23 @@ if TYPE_CHECKING:
     from backend.llms.protocol import Agent
 
 
-def replace_weights(model: Path, how: Literal["noise", "same"]) -> None:
-    """Give a copied model a weights file of its own: destroyed, or the same once more."""
-    import torch
+def own_weights(model: Path) -> Path:
+    """Give a copied model a weights file of its own, whose pages in memory are counted anew."""
+    path = model / "model.safetensors"
+    original = path.resolve()
+    path.unlink()
+    shutil.copyfile(original, path)
+    return path
+
+
+def destroy_weights(model: Path) -> None:
+    """Give a copied model a weights file in which every number stands one place from where it belongs."""
     from safetensors.torch import load_file, save_file
 
     path = model / "model.safetensors"
     weights = load_file(path)
-    if how == "noise":
-        generator = torch.Generator().manual_seed(0)
-        weights = {
-            name: (torch.randn(weight.shape, generator=generator) * 0.05).to(weight.dtype)
-            for name, weight in weights.items()
-        }
     path.unlink()
-    save_file(weights, path, metadata={"format": "pt"})
+    save_file({name: weight.roll(1) for name, weight in weights.items()}, path, metadata={"format": "pt"})
 
 
 def drop_weight(model: Path, name: str) -> None:

@@ -351,4 +351,4 @@ async def test_questions_are_short_and_greedy() -> None:
     agent = FakeAgent()
     await validate_agent(agent)
     options = {(payload.generation.max_new_tokens, payload.generation.temperature) for payload in agent.payloads}
-    assert options == {(16, 0)}
+    assert options == {(12, 0)}
