@@ -129,6 +129,14 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the figures that the documents quote: import, load, memory, speed."""
+    furnish(session, "llm-cpu")
+    provision(session)
+    session.run("python", "benchmarks/bench.py", env=TEST_ENV)
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
     environment = rooms.lock_environment(rooms.Machine())

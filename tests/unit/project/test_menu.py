@@ -11,7 +11,17 @@ DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "tests/integration/README.m
 
 def test_the_menu_offers_what_the_project_promises() -> None:
     """A session would be gone, or would have another name than documents and workflows call it by."""
-    promised = {"lint", "types", "skip-check", "build", "integration-cpu", "integration-cuda", "coverage", "lock"}
+    promised = {
+        "lint",
+        "types",
+        "skip-check",
+        "build",
+        "integration-cpu",
+        "integration-cuda",
+        "coverage",
+        "bench",
+        "lock",
+    }
     assert session_names() == promised | {"unit-3.11", "unit-3.12", "unit-3.13", "unit-3.14"}
 
 
@@ -21,8 +31,8 @@ def test_every_session_says_in_one_line_what_it_does() -> None:
 
 
 def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
-    """Plain ``nox`` would rewrite the locks, or ask every contributor for a GPU."""
-    assert {session.name for session in menu() if not session.default} == {"integration-cuda", "lock"}
+    """Plain ``nox`` would rewrite the locks, ask every contributor for a GPU, or spend minutes on figures."""
+    assert {session.name for session in menu() if not session.default} == {"integration-cuda", "bench", "lock"}
 
 
 def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:

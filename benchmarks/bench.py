@@ -1,0 +1,106 @@
+"""Measures the figures that the documents quote, on the packaged model, and prints them with how they were taken.
+
+Timings are measured here and never asserted in a test: they say something about one machine at one time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from backend import AgentPayload, GenerationOptions
+from backend.llms import load_agent
+from backend.llms.gguf_conversion import quiet_transformers
+from backend.llms.model_store import packaged_gguf, resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MEGABYTE = 1e6
+
+
+def main() -> None:
+    """Print one line for each figure."""
+    bare, ours = (best_of_20(statement) for statement in ("pass", "import backend"))
+    report("import backend, over a bare interpreter", f"{(ours - bare) * 1e3:.0f} ms", "best of 20 processes each")
+    gguf = packaged_gguf()
+    if gguf is None:
+        sys.exit("The packaged model is not installed. Run this by: nox -s bench")
+    report("find the converted model, digests checked", seconds(resolve_model), "first time in this process")
+    directory = resolve_model().directory
+    with quiet_transformers():
+        report("load the GGUF directly", seconds(lambda: load_gguf(gguf)), "tokenizer and weights, after the imports")
+        report("load the converted model", seconds(lambda: load_converted(directory)), "the same")
+    asyncio.run(agent_figures())
+
+
+def best_of_20(statement: str) -> float:
+    """Seconds that a fresh interpreter takes for ``statement``, start and end included."""
+    command = [sys.executable, "-c", statement]
+    return min(timed(lambda: subprocess.run(command, check=True)) for _ in range(20))  # noqa: S603
+
+
+def load_gguf(path: Path) -> None:
+    """Load what a person without the model store would load."""
+    AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+
+
+def load_converted(directory: Path) -> None:
+    """Load what the model store hands out."""
+    AutoTokenizer.from_pretrained(directory)
+    AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
+
+
+async def agent_figures() -> None:
+    """Print the speed of one stream, and resident memory before, during and after an agent's life."""
+    payload = AgentPayload("Count from 1 to 100.", generation=GenerationOptions(max_new_tokens=64))
+    async with await load_agent("huggingface"):
+        pass  # what the libraries keep for themselves once they were used is no part of the model
+    before = resident()
+    agent = await load_agent("huggingface")
+    held = resident()
+    answers = [await agent.invoke(payload) for _ in range(3)]
+    await agent.aclose()
+    speed = max(a.metadata["usage"].completion_tokens / a.metadata["timings"].total for a in answers)
+    report("generate, one stream", f"{speed:.0f} tokens/s", "64 greedy tokens, best of 3")
+    report("resident memory after load and validation", f"+{(held - before) / MEGABYTE:.0f} MB", "over before the load")
+    after = (resident() - before) / MEGABYTE
+    report("resident memory after the last agent closed", f"{after:+.0f} MB", "over before the load")
+
+
+def resident() -> int:
+    """Resident memory of this process, in bytes."""
+    return psutil.Process(os.getpid()).memory_info().rss
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def seconds(work: Callable[[], object]) -> str:
+    """The same, to be read."""
+    return f"{timed(work):.2f} s"
+
+
+def report(what: str, figure: str, how: str) -> None:
+    """Print one figure."""
+    print(f"{what:48} {figure:>14}   {how}", flush=True)  # noqa: T201  (what this program is for)
+
+
+if __name__ == "__main__":
+    main()
