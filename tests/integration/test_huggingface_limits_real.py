@@ -85,6 +85,16 @@ async def _drain(stream: Any) -> list[str]:
     return [piece async for piece in stream]
 
 
+async def test_closing_before_the_work_begins(load: Load, ask: Ask, model_copy: Path) -> None:
+    """An agent that is closed while a prompt is being read fails with an error that says nothing of that."""
+    closing = await load(model_copy)
+    waiting = asyncio.create_task(closing.invoke(ask("Hello!")))
+    await asyncio.sleep(0)  # until it reads the prompt, in a thread
+    await closing.aclose()
+    with pytest.raises(AgentClosedError, match="is closed"):
+        await waiting
+
+
 async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
     """An answer that nobody waits for any more is computed to its end."""
     with count_forward_passes(agent) as passes:

@@ -29,6 +29,7 @@ from backend.llms.engines.huggingface_model import (
     LoadedModel,
     ModelKey,
     acquire,
+    encode,
     release,
 )
 from backend.llms.model_store import resolve_model
@@ -118,7 +119,7 @@ class HuggingFaceAgent:
                 "engine": "huggingface",
                 "model": self._resolved.name,
                 "weights_digest": self._resolved.weights_digest,
-                "device": str(self._loaded.model.device),
+                "device": self._loaded.device,
                 "finish_reason": "tool_calls" if parsed.tool_calls else raw.finish_reason,
                 "session_id": payload.session_id,
                 "usage": Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=raw.completion_tokens),
@@ -130,7 +131,6 @@ class HuggingFaceAgent:
         """Yield the answer as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
         listening = True
 
         def pass_on(piece: str | None) -> None:
@@ -191,7 +191,9 @@ class HuggingFaceAgent:
     ) -> tuple[AnswerParser, GenerationRequest]:
         self._refuse_when_closed()
         options = payload.generation.over(self._settings.generation_defaults())
-        prompt_ids, thinking, stops = await asyncio.to_thread(self._encode, payload, tools)
+        # Taken now: an agent that is closed meanwhile has none.
+        tokenizer = self._loaded.tokenizer
+        prompt_ids, thinking, stops = await asyncio.to_thread(self._encode, tokenizer, payload, tools)
         self._refuse_when_closed()
         room = self._context_window - len(prompt_ids)
         if room < 1:
@@ -207,14 +209,16 @@ class HuggingFaceAgent:
         )
 
     def _encode(
-        self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]
+        self,
+        tokenizer: Any,  # noqa: ANN401  (transformers is not typed)
+        payload: AgentPayload,
+        tools: Sequence[Mapping[str, Any]],
     ) -> tuple[list[int], bool, tuple[str, ...]]:
         """The prompt's token ids, whether it opens a block of reasoning, and texts that end the answer."""
-        tokenizer = self._loaded.tokenizer
         template = tokenizer.chat_template
         if template is None:
             prompt, stops = plain_prompt(build_text_messages(payload, tools))
-            return self._loaded.encode(prompt, add_special_tokens=True), False, stops
+            return encode(tokenizer, prompt, add_special_tokens=True), False, stops
         knows_tools = "tools" in str(template)
         effort = payload.reasoning_effort or self._settings.reasoning_effort
         try:
@@ -230,7 +234,7 @@ class HuggingFaceAgent:
                 f"The chat template of {self._resolved.name!r} refuses this conversation: {exc}. Change its roles."
             )
             raise PayloadError(message) from exc
-        return self._loaded.encode(prompt, add_special_tokens=False), prompt.rstrip().endswith("<think>"), ()
+        return encode(tokenizer, prompt, add_special_tokens=False), prompt.rstrip().endswith("<think>"), ()
 
     def _submit(self, request: GenerationRequest) -> Future[RawAnswer]:
         future = self._loaded.submit(request)

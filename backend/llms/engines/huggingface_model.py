@@ -51,6 +51,7 @@ __all__ = [
     "ModelKey",
     "RawAnswer",
     "acquire",
+    "encode",
     "release",
 ]
 
@@ -117,14 +118,10 @@ class LoadedModel:
         self.users = 0
         self.tokenizer = _load_tokenizer(key)
         self.model = _load_weights(key)
+        self.device = str(self.model.device)
         self._current: GenerationRequest | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
         self.model.register_forward_pre_hook(self._stop_if_cancelled)
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The token ids of ``text``. May be called on any thread."""
-        ids: list[int] = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-        return ids
 
     def submit(self, request: GenerationRequest) -> Future[RawAnswer]:
         """Queue a request; its text arrives through ``request.on_text``."""
@@ -275,6 +272,12 @@ def release(model: LoadedModel) -> None:
         if model.users == 0:
             del _models[model.key]
             model.free()
+
+
+def encode(tokenizer: Any, text: str, *, add_special_tokens: bool) -> list[int]:  # noqa: ANN401
+    """The token ids of ``text``. May be called on any thread."""
+    ids: list[int] = tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+    return ids
 
 
 def _load_tokenizer(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not typed)
