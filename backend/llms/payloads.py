@@ -5,13 +5,13 @@ They check themselves when they are made, so that bad input is refused before a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from backend.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -32,6 +32,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 Summary = Literal["none", "auto", "concise", "detailed"]
 
+_SEEDS = 2**63  # engines and servers hold a seed in 64 bits
+
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check reads best as `_require(x > 0, ...)`)
     if not condition:
@@ -51,6 +53,22 @@ def _require_number(name: str, value: object, kind: type | tuple[type, ...], exp
     )
 
 
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        message = f"{name} is a {type(value).__name__}. Give a text."
+        raise PayloadError(message)
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:  # half of a surrogate pair, as a text that was cut or wrongly decoded has it
+        message = f"{name} holds {value[exc.start]!r} at {exc.start}, which is no character. Replace it."
+        raise PayloadError(message) from exc
+
+
+def _require_list(name: str, value: object, kind: type, element: str) -> None:
+    sound = isinstance(value, Sequence) and all(isinstance(item, kind) for item in value)
+    _require(sound, f"{name} is no sequence, or holds something that is no {kind.__name__}. Give {element}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationOptions:
     """How an answer is generated. ``None`` leaves the choice to the settings, then to the engine.
@@ -60,7 +78,7 @@ class GenerationOptions:
         temperature: 0 is greedy decoding (the default); above 0 samples.
         top_p: keep the smallest set of tokens whose probability reaches this, in (0, 1].
         top_k: keep this many most likely tokens, at least 1.
-        seed: makes sampling repeatable on the same machine.
+        seed: makes sampling repeatable on the same machine; below 2**63.
         stop: texts that end the answer; they are not part of it.
 
     Raises:
@@ -84,6 +102,7 @@ class GenerationOptions:
             value = getattr(self, name)
             _require(value is None or value >= low, f"{name} is {value!r}. Give at least {low}.")
         _require(self.temperature != float("inf"), "temperature is inf. Give a finite number.")
+        _require(self.seed is None or self.seed < _SEEDS, f"seed is {self.seed!r}. Give a number below 2**63.")
         _require(
             self.top_p is None or 0 < self.top_p <= 1,
             f"top_p is {self.top_p!r}. Give a number above 0 and at most 1.",
@@ -156,10 +175,7 @@ class MemoryEntry:
 
     def __post_init__(self) -> None:
         _require_choice("a memory entry's role", self.role, get_args(Role))
-        _require(
-            isinstance(self.content, str),
-            f"a memory entry's content is a {type(self.content).__name__}. Give a text.",
-        )
+        _require_text("a memory entry's content", self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +195,7 @@ class AgentPayload:
         generation: overrides the configured generation options, one by one.
 
     Raises:
-        PayloadError: the message is empty or no text.
+        PayloadError: the message is empty, or a field is of the wrong kind.
     """
 
     user_message: str
@@ -194,14 +210,17 @@ class AgentPayload:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.user_message, str),
-            f"user_message is a {type(self.user_message).__name__}. Give a text.",
-        )
+        for name in ("user_message", "system_context", "thinking_blob"):
+            _require_text(name, getattr(self, name))
         _require(bool(self.user_message.strip()), "user_message is empty. Give the text to answer.")
+        _require_list("memory", self.memory, MemoryEntry, "MemoryEntry(role, content) for each turn")
+        _require_list("tools_available", self.tools_available, Mapping, "each tool in OpenAI's function format")
+        for name, kind in (("user_profile", Mapping), ("generation", GenerationOptions)):
+            value = getattr(self, name)
+            _require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give a {kind.__name__}.")
         _require(
-            all(isinstance(entry, MemoryEntry) for entry in self.memory),
-            "memory holds something that is no MemoryEntry. Give MemoryEntry(role, content) for each turn.",
+            self.reasoning_effort is None or isinstance(self.reasoning_effort, ReasoningEffort),
+            f"reasoning_effort is a {type(self.reasoning_effort).__name__}. Give a ReasoningEffort, or None.",
         )
 
 

@@ -36,6 +36,7 @@ from backend.errors import PayloadError
         ({"top_p": "1"}, "top_p is '1', a str. Give a number above 0 and at most 1, or None for the default."),
         ({"top_k": 0}, "top_k is 0. Give at least 1."),
         ({"seed": -1}, "seed is -1. Give at least 0."),
+        ({"seed": 2**63}, "seed is 9223372036854775808. Give a number below 2**63."),
         ({"stop": "###"}, "stop is '###'. Give a sequence of texts that are not empty, such as ('###',)."),
         ({"stop": ("",)}, "stop is ('',). Give a sequence of texts that are not empty, such as ('###',)."),
     ],
@@ -89,6 +90,7 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
     [
         (("robot", "hi"), "a memory entry's role is 'robot'. Use one of: system, user, assistant, tool."),
         (("user", None), "a memory entry's content is a NoneType. Give a text."),
+        (("user", "\udc80"), r"a memory entry's content holds '\udc80' at 0, which is no character. Replace it."),
     ],
 )
 def test_wrong_memory_is_refused(arguments: tuple[Any, Any], message: str) -> None:
@@ -106,12 +108,41 @@ def test_wrong_memory_is_refused(arguments: tuple[Any, Any], message: str) -> No
         ({"user_message": 5}, "user_message is a int. Give a text."),
         (
             {"user_message": "hi", "memory": [("user", "hi")]},
-            "memory holds something that is no MemoryEntry. Give MemoryEntry(role, content) for each turn.",
+            (
+                "memory is no sequence, or holds something that is no MemoryEntry."
+                " Give MemoryEntry(role, content) for each turn."
+            ),
+        ),
+        (
+            {"user_message": "hi", "memory": None},
+            (
+                "memory is no sequence, or holds something that is no MemoryEntry."
+                " Give MemoryEntry(role, content) for each turn."
+            ),
+        ),
+        (
+            {"user_message": "hi", "tools_available": ["search"]},
+            (
+                "tools_available is no sequence, or holds something that is no Mapping."
+                " Give each tool in OpenAI's function format."
+            ),
+        ),
+        (
+            {"user_message": "half a pair: \ud83d"},
+            r"user_message holds '\ud83d' at 13, which is no character. Replace it.",
+        ),
+        ({"user_message": "hi", "system_context": 5}, "system_context is a int. Give a text."),
+        ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is a NoneType. Give a text."),
+        ({"user_message": "hi", "user_profile": None}, "user_profile is a NoneType. Give a Mapping."),
+        ({"user_message": "hi", "generation": {}}, "generation is a dict. Give a GenerationOptions."),
+        (
+            {"user_message": "hi", "reasoning_effort": "high"},
+            "reasoning_effort is a str. Give a ReasoningEffort, or None.",
         ),
     ],
 )
 def test_wrong_payloads_are_refused(arguments: dict[str, Any], message: str) -> None:
-    """An empty message, or a memory of the wrong kind, reaches a model."""
+    """An empty message, or a field of the wrong kind, reaches a model, or fails there with an error of Python's."""
     with pytest.raises(PayloadError) as caught:
         AgentPayload(**arguments)
     assert str(caught.value) == message
