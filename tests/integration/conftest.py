@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def model_directory(packaged_model: ResolvedModel) -> Path:
 async def agent() -> AsyncIterator[Agent]:
     """One agent on the packaged model, for every test that does not change it."""
     async with await load_agent("huggingface", PACKAGED_MODEL, validate=False, use_config=False) as agent:
+        gc.freeze()  # a freed model is followed by a collection, which need not walk all of torch each time
         yield agent
 
 
