@@ -115,7 +115,7 @@ def find_config_file(start: Path | None = None) -> Path | None:
     """
     named = os.environ.get(FILE_VARIABLE)
     if named:
-        path = Path(named).expanduser().absolute()
+        path = Path(os.path.expanduser(named)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
         if not path.is_file():
             message = f"{FILE_VARIABLE} names {str(path)!r}, which is no file. Mend the path, or unset {FILE_VARIABLE}."
             raise ConfigFileError(message)

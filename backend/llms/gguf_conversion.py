@@ -6,17 +6,31 @@ Apart from the store, because this needs torch and transformers, which it import
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backend.errors import ModelFormatError
-from backend.llms.availability import import_library
+from backend.llms.availability import import_library, require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["convert_gguf", "quiet_transformers"]
+__all__ = ["convert_gguf", "loading", "quiet_transformers"]
+
+_LOADING = threading.Lock()
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Hold the process's one right to load weights, quietly.
+
+    Two ``from_pretrained`` at once leave broken models behind: each changes torch's default dtype and how layers are
+    made, for the whole process.
+    """
+    with _LOADING, quiet_transformers():
+        yield
 
 
 @contextmanager
@@ -38,18 +52,21 @@ def convert_gguf(source: Path, target: Path) -> None:
     Shows a progress bar where standard error is a terminal.
 
     Raises:
-        MissingExtraError: transformers is not installed.
+        MissingExtraError: torch, transformers or gguf is not installed.
         ModelFormatError: the file is truncated, or no model that transformers knows.
         OSError: the target cannot be written.
 
     """
-    import_library("transformers", "llm-cpu", f"Converting {source.name}")
+    needed_by = f"Converting {source.name}"
+    require_extra("llm-cpu", needed_by)
+    import_library("gguf", "llm-cpu", needed_by)
     import torch
+    from safetensors import SafetensorError
     from tqdm import tqdm  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     bar = tqdm(total=3, desc=f"Converting {source.name}", unit="step", disable=not sys.stderr.isatty())
-    with quiet_transformers(), bar as progress:
+    with loading(), bar as progress:
         try:
             progress.set_postfix_str("reading the tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
@@ -69,6 +86,9 @@ def convert_gguf(source: Path, target: Path) -> None:
             )
             raise ModelFormatError(message) from exc
         progress.set_postfix_str("writing")
-        model.save_pretrained(target)
+        try:
+            model.save_pretrained(target)
+        except SafetensorError as exc:  # how it reports that the disk is full
+            raise OSError(str(exc)) from exc
         tokenizer.save_pretrained(target)
         progress.update()

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from backend.errors import BackendError, ModelFormatError, ModelNotFoundError
+from backend.errors import BackendError, ConfigError, ModelFormatError, ModelNotFoundError
 from backend.llms.availability import import_library
 from backend.llms.directory_store import DirectoryStore, file_digest
 
@@ -75,18 +75,19 @@ def resolve_model(name: str | None = None, *, revision: str | None = None) -> Re
 
     Raises:
         ModelNotFoundError: nothing has that name.
-        ModelFormatError: what the name points to is no whole model.
-        OSError: the cache cannot be written.
+        ModelFormatError: what the name points to is no whole model, or cannot be read.
+        ConfigError: the cache of converted models cannot be written.
+        MissingExtraError: a library that is needed to convert or find the model is not installed.
 
     """
     if name is None:
         return _packaged(PACKAGED_MODEL) if packaged_gguf() else _from_hub(DEFAULT_HUB_MODEL, revision)
     if name == PACKAGED_MODEL:
         return _packaged(name)
-    path = Path(name).expanduser()
-    if name and path.is_dir():
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises where there is no such user)
+    if name and os.path.isdir(path):  # noqa: PTH112  (Path's own raises where a name is too long)
         return _from_directory(name, path)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113
         return _from_gguf(name, "gguf", path)
     if _looks_like_path(name):
         message = f"There is no model at {name!r}: no such file or directory. {_WAYS_OUT}"
@@ -111,7 +112,7 @@ def cache_directory() -> Path:
     import platformdirs  # noqa: PLC0415  (only the store needs it, and `import backend` stays light)
 
     chosen = os.environ.get("LLM_BACKEND_CACHE")
-    return (Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("llm-backend")) / "models"
+    return Path(os.path.expanduser(chosen or platformdirs.user_cache_dir("llm-backend"))) / "models"  # noqa: PTH111
 
 
 def _packaged(name: str) -> ResolvedModel:
@@ -123,14 +124,25 @@ def _packaged(name: str) -> ResolvedModel:
 
 
 def _from_gguf(name: str, source: Source, path: Path) -> ResolvedModel:
-    with path.open("rb") as file:
-        magic = file.read(len(_GGUF_MAGIC))
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_GGUF_MAGIC))
+        digest = file_digest(path)
+    except OSError as exc:
+        message = f"The file {str(path)!r} cannot be read: {exc.strerror}. Mend its permissions, or fetch it anew."
+        raise ModelFormatError(message) from exc
     if magic != _GGUF_MAGIC:
         message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
         raise ModelFormatError(message)
-    digest = file_digest(path)
-    store = DirectoryStore(cache_directory())
-    entry = store.provide(f"{digest[:32]}-{_CONVERSION}", partial(_convert, path))
+    cache = cache_directory()
+    try:
+        entry = DirectoryStore(cache).provide(f"{digest[:32]}-{_CONVERSION}", partial(_convert, path))
+    except OSError as exc:
+        message = (
+            f"The model {name!r} has to be converted, but {str(cache)!r} cannot be written: {exc.strerror or exc}. "
+            "Make room or mend its permissions, or name another directory in LLM_BACKEND_CACHE."
+        )
+        raise ConfigError(message) from exc
     return ResolvedModel(
         name=name, source=source, directory=entry.directory, weights_digest=entry.digests["model.safetensors"]
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from backend.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.llms import gguf_conversion
 from backend.llms.model_store import packaged_gguf, resolve_model
 from tests.integration.weights import drop_weight, loaded_models
 
@@ -122,6 +124,57 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it anew"):
         resolve_model(str(tmp_path / "cut.gguf"))
     assert kept(own_cache) == []
+
+
+@pytest.mark.parametrize("library", ["torch", "gguf"])
+def test_conversion_needs_its_libraries(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """A GGUF file is called truncated where only a library is missing, or that one goes unnamed."""
+    write_small_gguf(tmp_path / "small.gguf")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf"Converting small.gguf needs {library}, which is not installed"):
+        resolve_model(str(tmp_path / "small.gguf"))
+    assert kept(own_cache) == []
+
+
+def test_full_disk_while_converting(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full gives a library's error, or leaves half a model that would be loaded."""
+    import safetensors
+    from transformers import PreTrainedModel
+
+    def fill(_: object, target: Path) -> None:
+        (target / "model.safetensors").write_bytes(b"half")
+        message = "Error while serializing: I/O error: No space left on device (os error 28)"
+        raise safetensors.SafetensorError(message)
+
+    write_small_gguf(tmp_path / "small.gguf")
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", fill)
+    with pytest.raises(ConfigError, match=r"cannot be written: .*No space left on device.*LLM_BACKEND_CACHE"):
+        resolve_model(str(tmp_path / "small.gguf"))
+    assert kept(own_cache) == []
+
+
+async def test_one_load_at_a_time(
+    load: Load, own_cache: Path, tmp_path: Path, model_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are read while a GGUF file is converted in another thread; two at once leave broken models behind."""
+    import transformers
+
+    assert own_cache
+    held: list[bool] = []
+    real = transformers.AutoModelForCausalLM.from_pretrained
+
+    def read(*arguments: Any, **options: Any) -> Any:
+        held.append(gguf_conversion._LOADING.locked())  # noqa: SLF001
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", read)
+    write_small_gguf(tmp_path / "small.gguf")
+    resolve_model(str(tmp_path / "small.gguf"))
+    async with await load(model_copy):
+        assert held == [True, True]
+    assert not gguf_conversion._LOADING.locked()  # noqa: SLF001
 
 
 async def test_hub_cache_is_used_offline(

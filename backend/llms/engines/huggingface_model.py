@@ -35,7 +35,7 @@ from transformers import (
 
 from backend.errors import ModelFormatError
 from backend.llms.answer_parsing import StopFilter
-from backend.llms.gguf_conversion import quiet_transformers
+from backend.llms.gguf_conversion import loading
 from backend.llms.payloads import Timings
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _load_weights(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not t
         quantization["quantization_config"] = BitsAndBytesConfig(
             load_in_8bit=key.load_in_8bit, load_in_4bit=key.load_in_4bit
         )
-    with quiet_transformers():
+    with loading():
         model, info = AutoModelForCausalLM.from_pretrained(
             key.directory,
             dtype="auto",

