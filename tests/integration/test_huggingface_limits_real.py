@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend import AgentPayload, BackendError
+    from backend.llms.engines.huggingface_model import ModelKey
     from backend.llms.protocol import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -93,6 +94,21 @@ async def test_closing_before_the_work_begins(load: Load, ask: Ask, model_copy: 
     await closing.aclose()
     with pytest.raises(AgentClosedError, match="is closed"):
         await waiting
+
+
+async def test_cancelled_while_closing(load: Load, ask: Ask, agent: Agent) -> None:
+    """A task that is cancelled while its agent is being closed does not end as cancelled."""
+    closing = await load()
+    with count_forward_passes(agent) as passes:
+        waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
+        while not passes.count:  # noqa: ASYNC110  (until it runs)
+            await asyncio.sleep(0.01)
+        closed = asyncio.create_task(closing.aclose())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await closed
 
 
 async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
@@ -167,6 +183,28 @@ async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str)
     (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
     with pytest.raises(ConfigError, match=rf"'{device}' does not exist here: torch sees \d of that kind. Use 'auto'"):
         await load(use_config=True)
+
+
+async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device "cuda" and its other name "cuda:0" are taken for two, and the weights are held twice on one."""
+    import torch
+
+    from backend.llms.engines import huggingface
+
+    wanted: list[str] = []
+
+    def note(key: ModelKey, _: object) -> None:
+        wanted.append(key.device)
+        raise _out_of_memory()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(huggingface, "acquire", note)
+    for device in ("cuda", "cuda:0", "cuda:1"):
+        (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
+        with pytest.raises(InsufficientMemoryError):
+            await load(use_config=True)
+    assert wanted == ["cuda:0", "cuda:0", "cuda:1"]
 
 
 async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:

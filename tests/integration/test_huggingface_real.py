@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
+from backend.errors import PayloadError
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -69,6 +72,39 @@ async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[st
     assert sampled.response == greedy.response
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_samples_follow_the_scores(temperature: float) -> None:
+    """Tokens are not drawn as often as their scores and the temperature say."""
+    import torch
+
+    from backend.llms.engines.huggingface_model import _sampling
+
+    scores, draws = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
+    options = GenerationOptions(temperature=temperature, top_k=3, seed=0)
+    process = _sampling(options, torch.device("cpu"))
+    chosen = process(torch.empty(draws, 0, dtype=torch.long), scores.repeat(draws, 1)).argmax(dim=-1)
+    expected = torch.cat([torch.softmax(scores[:3] / temperature, dim=0), torch.zeros(1)])
+    assert torch.allclose(chosen.bincount(minlength=4) / draws, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("temperature", [1e-9, 5e-324], ids=str)
+async def test_smallest_temperature_is_greedy(agent: Agent, ask: Ask, temperature: float) -> None:
+    """A tiny temperature takes the scores out of the range of numbers, and the answer is nonsense."""
+    greedy = await agent.invoke(ask(STORY, max_new_tokens=3))
+    sampled = await agent.invoke(ask(STORY, max_new_tokens=3, temperature=temperature, seed=1))
+    assert sampled.response == greedy.response
+
+
+async def test_models_own_way_of_generating(load: Load, ask: Ask, model_copy: Path) -> None:
+    """What a model's own file says of sampling and beams goes over greedy decoding, or breaks the answer."""
+    path = model_copy / "generation_config.json"
+    own = {**json.loads(path.read_text()), "do_sample": True, "temperature": 9.0, "top_k": 500, "num_beams": 2}
+    path.write_text(json.dumps(own))
+    async with await load(model_copy) as agent:
+        answer = await agent.invoke(ask("What is the capital of France?"))
+    assert answer.response == "The capital of France is Paris."
+
+
 async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
     """A stop text, here one that spans tokens, is part of the answer, or generation goes on behind it."""
     answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=30, stop=("3. 3",)))
@@ -108,6 +144,29 @@ async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
     answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=4))
     ticker.cancel()
     assert turns > 10 * answer.metadata["usage"].completion_tokens
+
+
+async def test_slow_steps_leave_the_event_loop(
+    agent: Agent, load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding a model, or making a long prompt of a conversation, blocks the event loop."""
+    from backend.llms.model_store import resolve_model
+
+    threads: list[bool] = []
+
+    def noting(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            threads.append(threading.current_thread() is threading.main_thread())
+            return step(*arguments, **options)
+
+        return run
+
+    tokenizer = agent._loaded.tokenizer  # type: ignore[attr-defined]  # noqa: SLF001
+    monkeypatch.setattr("backend.llms.engines.huggingface.resolve_model", noting(resolve_model))
+    monkeypatch.setattr(tokenizer, "apply_chat_template", noting(tokenizer.apply_chat_template))
+    async with await load() as another:
+        await another.invoke(ask("Hello!", max_new_tokens=1))
+    assert threads == [False, False]
 
 
 async def test_system_context_reaches_the_model(agent: Agent, ask: Ask) -> None:
@@ -201,6 +260,8 @@ async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
     called = (await agent.invoke_with_tools(question, [WEATHER])).metadata["usage"].prompt_tokens
     own = await agent.invoke(ask("What is the weather in Paris?", max_new_tokens=2, tools_available=[WEATHER]))
     assert called == own.metadata["usage"].prompt_tokens > bare + 50
+    with pytest.raises(PayloadError, match="tools_available"):
+        await agent.invoke_with_tools(question, ["get_weather"])  # type: ignore[list-item]
 
 
 async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> None:

@@ -102,12 +102,8 @@ class HuggingFaceAgent:
             EngineError: the model failed.
 
         """
-        return await self.invoke_with_tools(payload, payload.tools_available)
-
-    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
-        """Answer ``payload`` with ``tools`` in place of its own; raises as ``invoke`` does."""
         pieces: list[str] = []
-        parser, request = await self._request(payload, tools, pieces.append)
+        parser, request = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
         parsed = parser.result("".join([*map(parser.feed, pieces), parser.finish()]))
         return AgentResponse(
@@ -127,6 +123,10 @@ class HuggingFaceAgent:
             },
         )
 
+    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
+        """Answer ``payload`` with ``tools`` in place of its own; raises as ``invoke`` does."""
+        return await self.invoke(replace(payload, tools_available=tools))
+
     async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
         """Yield the answer as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ class HuggingFaceAgent:
             if listening:  # afterwards nobody reads, and the loop may be closed
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        parser, request = await self._request(payload, payload.tools_available, pass_on)
+        parser, request = await self._request(payload, pass_on)
         future = self._submit(request)
         future.add_done_callback(lambda _: pass_on(None))
         try:
@@ -187,13 +187,13 @@ class HuggingFaceAgent:
             raise AgentClosedError(message)
 
     async def _request(
-        self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]], on_text: Callable[[str], object]
+        self, payload: AgentPayload, on_text: Callable[[str], object]
     ) -> tuple[AnswerParser, GenerationRequest]:
         self._refuse_when_closed()
         options = payload.generation.over(self._settings.generation_defaults())
         # Taken now: an agent that is closed meanwhile has none.
         tokenizer = self._loaded.tokenizer
-        prompt_ids, thinking, stops = await asyncio.to_thread(self._encode, tokenizer, payload, tools)
+        prompt_ids, thinking, stops = await asyncio.to_thread(self._encode, tokenizer, payload)
         self._refuse_when_closed()
         room = self._context_window - len(prompt_ids)
         if room < 1:
@@ -212,10 +212,9 @@ class HuggingFaceAgent:
         self,
         tokenizer: Any,  # noqa: ANN401  (transformers is not typed)
         payload: AgentPayload,
-        tools: Sequence[Mapping[str, Any]],
     ) -> tuple[list[int], bool, tuple[str, ...]]:
         """The prompt's token ids, whether it opens a block of reasoning, and texts that end the answer."""
-        template = tokenizer.chat_template
+        template, tools = tokenizer.chat_template, payload.tools_available
         if template is None:
             prompt, stops = plain_prompt(build_text_messages(payload, tools))
             return encode(tokenizer, prompt, add_special_tokens=True), False, stops
@@ -248,8 +247,15 @@ class HuggingFaceAgent:
                 return await asyncio.wrap_future(future)
         except (asyncio.CancelledError, GenerationCancelledError):
             request.cancelled.set()
-            self._refuse_when_closed()
+            if not _is_cancelled():
+                self._refuse_when_closed()
             raise
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the task that is cancelled, and not only the work that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _load(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
@@ -283,7 +289,7 @@ def _device(wanted: str, needed: int) -> str:
     if int(index or 0) >= there:
         message = f"The device {wanted!r} does not exist here: torch sees {there} of that kind. Use 'auto' or 'cpu'."
         raise ConfigError(message)
-    return wanted
+    return "cuda:0" if wanted == "cuda" else wanted  # one name for one device, so that agents on it share weights
 
 
 def _context_window(loaded: LoadedModel, settings: AgentSettings) -> int:

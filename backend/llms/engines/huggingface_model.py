@@ -57,6 +57,8 @@ __all__ = [
 
 # A prompt is read in pieces of this many tokens, so that an abandoned request stops between two of them.
 PREFILL_CHUNK = 512
+# Below it, scores divided by it leave the range of float32; and no two tokens are so near that it is not greedy.
+LOWEST_TEMPERATURE = 1e-6
 
 
 class GenerationCancelledError(Exception):
@@ -167,6 +169,7 @@ class LoadedModel:
             top_p=None,
             top_k=None,
             max_length=None,
+            num_beams=1,
             max_new_tokens=request.options.max_new_tokens,
             prefill_chunk_size=PREFILL_CHUNK,
             use_cache=True,
@@ -239,7 +242,7 @@ def _sampling(options: GenerationOptions, device: torch.device) -> LogitsProcess
     processors = LogitsProcessorList()
     if not options.temperature:
         return processors
-    processors.append(TemperatureLogitsWarper(float(options.temperature)))
+    processors.append(TemperatureLogitsWarper(max(float(options.temperature), LOWEST_TEMPERATURE)))
     if options.top_k is not None:
         processors.append(TopKLogitsWarper(options.top_k))
     if options.top_p is not None:
