@@ -158,17 +158,29 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     """Make the session's room exactly its lock, at every run: what is missing comes, what is foreign goes."""
     source = rooms.package_source(environment, rooms.Machine())
     room = Path(session.virtualenv.location)
-    spoiled = [*rooms.damaged(room), *(["torch"] if rooms.torch_trouble(environment, room, source) else [])]
+    wrong_build = ["torch"] if rooms.torch_trouble(environment, room, source) else []
     session.log(f"{environment}: packages come by {source.reason}")
-    again = [part for package in spoiled for part in ("--reinstall-package", package)]
-    session.run_install(
-        *("uv", "pip", "sync", str(locks.lock_path(environment)), "--build-constraints", BUILD_LOCK, *again),
-        env=source.variables,
-    )
+    sync(session, environment, source, [*rooms.damaged(room), *wrong_build])
+    damaged = rooms.damaged(room)
+    if damaged:
+        # uv links a room's files to those of its cache: what was edited in a room is damaged there too.
+        sync(session, environment, source, damaged, "--no-cache")
     trouble = rooms.torch_trouble(environment, room, source)
     if trouble:
         session.error(trouble)
     return source
+
+
+def sync(
+    session: nox.Session, environment: str, source: rooms.PackageSource, again: Sequence[str], *options: str
+) -> None:
+    """Have uv make the room its lock, and install some packages again although they seem to be there."""
+    reinstall = [part for package in again for part in ("--reinstall-package", package)]
+    lock_file = str(locks.lock_path(environment))
+    session.run_install(
+        *("uv", "pip", "sync", lock_file, "--build-constraints", BUILD_LOCK, *reinstall, *options),
+        env=source.variables,
+    )
 
 
 def provision(session: nox.Session) -> None:
