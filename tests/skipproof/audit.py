@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .gate import RAN
-from .receipts import Receipt, ReceiptError, lock_digest, read_receipt, receipts_folder, sources_digest
+from .receipts import Receipt, ReceiptError, lock_digest, read_receipt, receipt_path, receipts_folder, sources_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,13 +20,13 @@ def load(contract: Contract, expected: Sequence[str]) -> tuple[list[Receipt], li
 
     With sessions named, a receipt of any other is left alone: it may be of another day.
     """
-    folder = receipts_folder(contract)
-    names = list(dict.fromkeys(expected)) or sorted(path.stem for path in folder.glob("*.json"))
+    present = receipts_folder(contract).glob("*.json")
+    names = list(dict.fromkeys(expected)) or sorted(path.stem for path in present)
     if not names:
         return [], ["there is no receipt at all: run a session, such as pytest --environment NAME"]
     receipts, problems = [], []
     for name in names:
-        path = folder / f"{name}.json"
+        path = receipt_path(contract, name)
         if not path.is_file():
             problems.append(f"{name}: no receipt of it is here: run this session")
             continue

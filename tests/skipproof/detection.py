@@ -102,7 +102,8 @@ def disagreements(contract: Contract, environment: str) -> list[str]:
         capability = contract.capabilities[name]
         if name not in promised:
             found += [
-                f"contaminated: {environment} does not promise {name}, but {part} is here; {remedy}"
+                f"contaminated: {environment} does not promise {name}, but {part} is here; "
+                f"{remedy}, and remove what that leaves"
                 for part in leftover_parts(capability)
             ]
             continue

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from . import audit, cover, grid
 from .contract import ContractError, read_contract
+from .receipts import shown_violations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .contract import Contract
     from .receipts import Receipt
 
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"error: {error}")
         return 2
     receipts, problems = audit.load(contract, expected)
-    _show_matrix(receipts)
+    _show_matrix(contract, receipts)
     problems += audit.refusals(contract, receipts)
     problems += [problem for receipt in receipts for problem in cover.data_problems(contract, receipt)]
     if problems:
@@ -55,12 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_matrix(receipts: Sequence[Receipt]) -> None:
+def _show_matrix(contract: Contract, receipts: Sequence[Receipt]) -> None:
     """Print the grid and every failed test, also of a red run: it is what one needs then."""
     if not receipts:
         return
     failed = [f"FAILED in {receipt.session}: {name}" for receipt in receipts for name in audit.failed_tests(receipt)]
-    failed += [f"VIOLATION in {receipt.session}: {fact}" for receipt in receipts for fact in receipt.violations]
+    failed += [
+        f"VIOLATION in {receipt.session}: {fact}"
+        for receipt in receipts
+        for fact in shown_violations(contract, receipt)
+    ]
     _say("\n".join([grid.as_text(receipts), "", *failed]))
     _summarise(
         "\n".join(["### Tests and sessions", "", grid.as_markdown(receipts), "", *(f"- {line}" for line in failed)])

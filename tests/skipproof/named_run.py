@@ -20,12 +20,13 @@ from .receipts import (
     coverage_base,
     coverage_files,
     lock_digest,
+    shown_violations,
     sources_digest,
     write_receipt,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .contract import Contract
 
@@ -89,9 +90,13 @@ class NamedRun:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Call a file or class that fails or skips while it is collected a violation: its tests have no ids."""
+        if report.passed:
+            return
+        # One complaint is enough: that none of the file's tests was collected follows from it.
+        self._files.add(self._contract.root / report.nodeid.partition("::")[0])
         if report.failed:
             self._blame(report.nodeid, "could not be collected; mend the error that pytest shows for it")
-        elif report.skipped:
+        else:
             fact = f"was skipped as a whole while it was collected ({skip_reason(report)!r})"
             self._blame(report.nodeid, f"{fact}; import inside the tests and mark them with @pytest.mark.requires")
 
@@ -115,10 +120,8 @@ class NamedRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge every test, make a run with violations red, and close the receipt of a run that came to its end."""
-        for name, record in self._records.items():
-            complaint = record.violation()
-            if complaint is not None and name not in self._deselected:
-                self._blame(name, complaint)
+        if exitstatus in _ENDS:
+            self._judge()
         if sources_digest(self._contract) != self._receipt.sources:
             self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
@@ -129,22 +132,36 @@ class NamedRun:
         self._receipt.finished = _now() if exitstatus in _ENDS else None
         write_receipt(self._contract, self._receipt)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """List every violation, or say what was proved."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        """Give the verdict, below everything else that pytest has to say."""
+        yield
+        receipt = self._receipt
         if self._violations:
-            terminalreporter.section(
-                f"skipproof: {len(self._violations)} violations in {self._receipt.environment}", red=True
-            )
-            for violation in self._violations:
-                terminalreporter.line(violation)
-            return
+            count = f"{len(self._violations)} violation{'s' if len(self._violations) > 1 else ''}"
+            terminalreporter.section(f"skipproof: {count} in {receipt.environment}", red=True)
+            for line in shown_violations(self._contract, receipt):
+                terminalreporter.line(line)
+        elif receipt.finished is None:
+            terminalreporter.section("skipproof", red=True)
+            terminalreporter.line(f"{receipt.environment}: the run did not come to its end and proves nothing")
+        elif receipt.exit_status == pytest.ExitCode.OK:
+            terminalreporter.section("skipproof", green=True)
+            terminalreporter.line(self._proof())
+
+    def _proof(self) -> str:
         ran = sum(record.outcome in RAN for record in self._records.values())
         skipped = sum(record.outcome == "skipped" for record in self._records.values())
-        terminalreporter.section("skipproof", green=True)
-        terminalreporter.line(
+        return (
             f"{self._receipt.environment}: {ran} tests ran, {skipped} skipped with exactly the derived reason, "
             "none is missing; every canary was found"
         )
+
+    def _judge(self) -> None:
+        for name, record in self._records.items():
+            complaint = record.violation()
+            if complaint is not None and name not in self._deselected:
+                self._blame(name, complaint)
 
     def _blame(self, name: str, complaint: str) -> None:
         self._violations.append(f"{name}: {complaint}")

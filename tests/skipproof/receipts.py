@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .contract import Contract
 
 FORMAT = 1
+_SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -99,6 +100,20 @@ def receipts_folder(contract: Contract) -> Path:
     return contract.root / contract.state / "receipts"
 
 
+def receipt_path(contract: Contract, session: str) -> Path:
+    """Return where a session's receipt lies."""
+    return receipts_folder(contract) / f"{session}.json"
+
+
+def shown_violations(contract: Contract, receipt: Receipt) -> list[str]:
+    """Return the violations to show: where there are very many, the first of them, and where the rest stands."""
+    rest = receipt.violations[_SHOWN:]
+    if not rest:
+        return receipt.violations
+    where = receipt_path(contract, receipt.session).relative_to(contract.root).as_posix()
+    return [*receipt.violations[:_SHOWN], f"and {len(rest)} more, all of them in {where}"]
+
+
 def coverage_base(contract: Contract, session: str) -> Path:
     """Return the path that every coverage data file of a session begins with."""
     return contract.root / contract.state / "coverage" / f".coverage.{session}"
@@ -116,10 +131,9 @@ def coverage_files(contract: Contract, session: str) -> list[Path]:
 
 def write_receipt(contract: Contract, receipt: Receipt) -> Path:
     """Write or replace a session's receipt in one step, and return its path."""
-    folder = receipts_folder(contract)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{receipt.session}.json"
-    draft = folder / f"{receipt.session}.{os.getpid()}.draft"
+    path = receipt_path(contract, receipt.session)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{receipt.session}.{os.getpid()}.draft")
     draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
     draft.replace(path)
     return path

@@ -160,7 +160,7 @@ def test_contamination_is_a_disagreement(project: Project) -> None:
     [trouble] = disagreements(project.contract, "bare")
     assert trouble == (
         "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
-        "make it exactly its lock again: uv pip sync locks/bare.txt"
+        "make it exactly its lock again: uv pip sync locks/bare.txt, and remove what that leaves"
     )
 
 

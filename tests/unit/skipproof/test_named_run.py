@@ -44,7 +44,8 @@ def violations(result: pytest.RunResult, project: Project, session: str) -> list
     start = next(
         number for number, line in enumerate(result.outlines) if line.startswith("====") and "skipproof:" in line
     )
-    assert f"skipproof: {len(found)} violations in {project.receipt(session).environment}" in result.outlines[start]
+    count = "1 violation" if len(found) == 1 else f"{len(found)} violations"
+    assert f"skipproof: {count} in {project.receipt(session).environment}" in result.outlines[start]
     assert result.outlines[start + 1 : start + 1 + len(found)] == found
     return found
 
@@ -185,21 +186,24 @@ def test_skip_while_collecting_is_red(full: Project) -> None:
     """Broken: importorskip at the top of a file turns its tests into one nameless skip."""
     full.write(UNIT, PASSES)
     full.write(REAL, "import pytest\n\npytest.importorskip('skipproof_none')\n\ndef test_b(): pass\n")
-    first, second = violations(full.run("--environment", "full"), full, "full")
-    assert first.startswith(
+    [violation] = violations(full.run("--environment", "full"), full, "full")
+    assert violation.startswith(
         f"{REAL}: was skipped as a whole while it was collected (\"could not import 'skipproof_none'"
     )
-    assert first.endswith("; import inside the tests and mark them with @pytest.mark.requires")
-    assert second.startswith(f"{REAL}: no test of it was collected")
+    assert violation.endswith("; import inside the tests and mark them with @pytest.mark.requires")
 
 
 def test_collection_error_is_red_and_unfinished(project: Project) -> None:
-    """Broken: a file that cannot be imported takes its tests out of the proof."""
+    """Broken: a file that cannot be imported takes its tests out, or its error drowns among all that never ran."""
     project.write(UNIT, "import skipproof_none\n")
+    project.write(REAL, NEEDS_ALPHA)
     result = project.run("--environment", "bare")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines([f"{UNIT}: could not be collected; mend the error that pytest shows for it"])
-    assert project.receipt("bare").finished is None
+    complaint = f"{UNIT}: could not be collected; mend the error that pytest shows for it"
+    result.stdout.fnmatch_lines([complaint])
+    receipt = project.receipt("bare")
+    assert receipt.finished is None
+    assert receipt.violations == [complaint]
 
 
 def test_empty_collection_is_red(project: Project) -> None:
@@ -315,8 +319,28 @@ def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
     project.run("--environment", "bare")
     assert project.receipt("bare").finished is not None
     project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
-    assert project.run("--environment", "bare").ret == pytest.ExitCode.INTERRUPTED
-    assert project.receipt("bare").finished is None
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert (project.receipt("bare").finished, project.receipt("bare").violations) == (None, [])
+    result.stdout.fnmatch_lines(["bare: the run did not come to its end and proves nothing"])
+    result.stdout.no_fnmatch_line("*every canary was found*")
+
+
+def test_verdict_stands_below_everything_else(project: Project) -> None:
+    """Broken: the one line that matters stands above a page of pytest's own summary."""
+    project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
+    result = project.run("--environment", "bare", "-ra")
+    result.stdout.fnmatch_lines(
+        ["*short test summary info*", "SKIPPED*", "*1 violation in bare*", f"{UNIT}::test_a: *"]
+    )
+
+
+def test_failed_run_is_not_called_proved(project: Project) -> None:
+    """Broken: a run with a failed test ends with a green line that says that everything ran."""
+    project.write(UNIT, "def test_a(): assert False\n")
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*every canary was found*")
 
 
 def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
