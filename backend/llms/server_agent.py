@@ -93,17 +93,17 @@ class ServerAgent(ABC):
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
         """
-        return await self.invoke_with_tools(payload, payload.tools_available)
+        self._check_open()
+        started = time.perf_counter()
+        reply = await self._reply_at_any_temperature(payload)
+        return self._response(payload, reply, time.perf_counter() - started)
 
     async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
         """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``.
 
         Raises the same errors as ``invoke``.
         """
-        self._check_open()
-        started = time.perf_counter()
-        reply = await self._reply_at_any_temperature(payload, tools)
-        return self._response(payload, reply, time.perf_counter() - started)
+        return await self.invoke(replace(payload, tools_available=tools))
 
     async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
         """Yield the answer's text as it arrives; joined, it is ``invoke``'s ``response``.
@@ -173,12 +173,14 @@ class ServerAgent(ABC):
     def _errors(self) -> AbstractContextManager[None]:
         return engine_errors(self._server, unreadable=self._unreadable)
 
-    def _request(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> Request:
+    def _request(self, payload: AgentPayload) -> Request:
         generation = payload.generation.over(self._settings.generation_defaults())
         effort = self._effort(payload)
         if generation.temperature is None and effort is None and self._takes_temperature:
             generation = replace(generation, temperature=0.0)
-        return Request(messages=build_messages(payload), tools=tools, generation=generation, effort=effort)
+        return Request(
+            messages=build_messages(payload), tools=payload.tools_available, generation=generation, effort=effort
+        )
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
         """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
@@ -194,20 +196,20 @@ class ServerAgent(ABC):
         self._takes_temperature = False
         return True
 
-    async def _reply_at_any_temperature(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> Reply:
+    async def _reply_at_any_temperature(self, payload: AgentPayload) -> Reply:
         with self._errors():
-            request = self._request(payload, tools)
+            request = self._request(payload)
             try:
                 return await self._reply(request)
             except Exception as exc:
                 if not self._gives_way(exc, request, payload):
                     raise
-            return await self._reply(self._request(payload, tools))
+            return await self._reply(self._request(payload))
 
     async def _pieces_at_any_temperature(self, payload: AgentPayload) -> AsyncGenerator[Piece, None]:
         with self._errors():
             while True:
-                request = self._request(payload, payload.tools_available)
+                request = self._request(payload)
                 try:
                     async with aclosing(self._pieces(request)) as pieces:
                         async for piece in pieces:

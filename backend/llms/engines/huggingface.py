@@ -316,7 +316,8 @@ def _load_errors(resolved: ResolvedModel, device: str) -> Iterator[None]:
     except Exception as exc:
         message = (
             f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
-            f"({_reason(exc)}). Fetch it anew, or choose another model."
+            f"({_reason(exc)}). Fetch it anew, or choose another model"
+            + (", or set trust_remote_code to true if you trust its code." if "custom code" in str(exc) else ".")
         )
         raise ModelFormatError(message) from exc
 
