@@ -145,11 +145,12 @@ def lock(session: nox.Session) -> None:
     def uv(arguments: Sequence[str]) -> None:
         session.run("uv", *arguments, env=environment)
 
+    scratch = Path(session.create_tmp())
     if extra == session.posargs:
         for name in locks.NAMES:
-            locks.refresh(name, uv, extra)
+            locks.refresh(name, uv, scratch, extra)
         return
-    found = [line for name in locks.NAMES for line in locks.check(name, uv, Path(session.create_tmp()))]
+    found = [line for name in locks.NAMES for line in locks.check(name, uv, scratch)]
     if found:
         session.error("\n".join([*found, "Run `nox -s lock` and commit what it writes."]))
 

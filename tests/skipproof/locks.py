@@ -8,7 +8,6 @@ of where its packages come from. Only the standard library is used: the noxfile 
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,30 +51,35 @@ def compile_arguments(name: str, output: Path) -> list[str]:
     ]
 
 
-def refresh(name: str, uv: Callable[[Sequence[str]], object], extra: Sequence[str] = ()) -> None:
-    """Compile one lock in its place. ``uv`` runs uv with arguments; ``extra`` are more of them, such as ``-U``."""
-    _compile(name, lock_path(name), uv, extra)
+def refresh(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> None:
+    """Compile one lock anew. ``uv`` runs uv with arguments; ``extra`` are more of them, such as ``-U``."""
+    text = _compiled(name, uv, scratch, extra)
+    lock_path(name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def check(name: str, uv: Callable[[Sequence[str]], object], scratch: Path) -> list[str]:
-    """Compile one lock elsewhere, starting from what it pins now, and return how the two differ."""
-    present, fresh = lock_path(name), scratch / f"{name}.txt"
+    """Compile one lock elsewhere, starting from the versions that it pins now, and return how the two differ."""
+    present = lock_path(name)
     if not present.exists():
         return [f"{present.as_posix()}: it is not there"]
-    shutil.copyfile(present, fresh)
-    _compile(name, fresh, uv)
-    found = differences(present.read_text(encoding="utf-8"), fresh.read_text(encoding="utf-8"))
+    found = differences(present.read_text(encoding="utf-8"), _compiled(name, uv, scratch))
     return [f"{present.as_posix()}: {difference}" for difference in found]
 
 
 def differences(present: str, fresh: str) -> list[str]:
-    """Say, line by line, what a lock pins and should not, or should pin and does not; comments do not count."""
-    old, new = pins(present), pins(fresh)
-    gone = [f"pins {pin.requirement}, which does not follow from its inputs" for pin in old if pin not in new]
-    missing = [
-        f"lacks {pin.requirement}, or its hashes, which follows from its inputs" for pin in new if pin not in old
+    """Say, line by line, what a lock pins and should not, or should pin and does not; comments do not count.
+
+    A release to which files were added since still follows: fewer hashes than it has now are right, others are not.
+    """
+    old, new = ({pin.requirement: pin.hashes for pin in pins(text)} for text in (present, fresh))
+    gone = [f"pins {pin}, which does not follow from its inputs" for pin in old if pin not in new]
+    missing = [f"lacks {pin}, which follows from its inputs" for pin in new if pin not in old]
+    wrong = [
+        f"pins {pin} with hashes that are not those of its files"
+        for pin in old
+        if pin in new and not (old[pin] <= new[pin] and bool(old[pin]) == bool(new[pin]))
     ]
-    return gone + missing
+    return gone + missing + wrong
 
 
 def pins(text: str) -> list[Pin]:
@@ -86,13 +90,18 @@ def pins(text: str) -> list[Pin]:
     ]
 
 
-def _compile(name: str, output: Path, uv: Callable[[Sequence[str]], object], extra: Sequence[str] = ()) -> None:
+def _compiled(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> str:
+    present, output = lock_path(name), scratch / f"{name}.txt"
+    output.unlink(missing_ok=True)
+    if present.exists():
+        # uv keeps the hashes that it finds: without any it asks the index, and what was written by hand is mended.
+        output.write_text(_drop_hashes(present.read_text(encoding="utf-8"), [r"[^\s=]+"]), encoding="utf-8")
     uv([*compile_arguments(name, output), *extra])
-    text = output.read_text(encoding="utf-8")
-    output.write_text(_drop_hashes(text, WITHOUT_HASHES.get(name, ())), encoding="utf-8", newline="\n")
+    return _drop_hashes(output.read_text(encoding="utf-8"), WITHOUT_HASHES.get(name, ()))
 
 
 def _drop_hashes(text: str, packages: Sequence[str]) -> str:
+    """Return a lock without the hashes of some packages, which are named by patterns."""
     for package in packages:
-        text = re.sub(rf"(?m)^({re.escape(package)}==[^\\\n]*?) *\\\n(?: +--hash=.*\n)+", r"\1\n", text)
+        text = re.sub(rf"(?m)^({package}==[^\\\n]*?) *\\\n(?: +--hash=.*\n)+", r"\1\n", text)
     return text

@@ -71,17 +71,28 @@ def test_every_difference_is_named() -> None:
     """A stale lock would be reported without saying what is stale."""
     fresh = LOCK.replace("torchlike==1.0", "torchlike==2.0").replace("--hash=sha256:aa", "--hash=sha256:a0")
     assert locks.differences(LOCK, fresh) == [
-        "pins colorama==0.4.6 ; sys_platform == 'win32', which does not follow from its inputs",
         "pins torchlike==1.0, which does not follow from its inputs",
-        "lacks colorama==0.4.6 ; sys_platform == 'win32', or its hashes, which follows from its inputs",
-        "lacks torchlike==2.0, or its hashes, which follows from its inputs",
+        "lacks torchlike==2.0, which follows from its inputs",
+        "pins colorama==0.4.6 ; sys_platform == 'win32' with hashes that are not those of its files",
     ]
 
 
-def test_a_lock_is_compiled_for_every_platform_with_hashes_and_without_addresses(folder: Path) -> None:
+def test_a_pin_without_its_hashes_differs() -> None:
+    """Somebody could take the hashes out of a lock, and any file would be installed."""
+    present = LOCK.replace(" \\\n    --hash=sha256:ee", "")
+    assert locks.differences(present, LOCK) == ["pins torchlike==1.0 with hashes that are not those of its files"]
+
+
+def test_a_file_that_a_release_gained_since_does_not_differ() -> None:
+    """The check would turn red, by itself, on the day somebody uploads a wheel for one more platform."""
+    gained = LOCK.replace("    --hash=sha256:ee", "    --hash=sha256:ee \\\n    --hash=sha256:ef")
+    assert locks.differences(LOCK, gained) == []
+
+
+def test_a_lock_is_compiled_for_every_platform_with_hashes_and_without_addresses(folder: Path, tmp_path: Path) -> None:
     """A lock would fit this machine only, or tell where this machine's packages come from."""
     uv = FakeUv(LOCK)
-    locks.refresh("no-llm", uv, ["-U"])
+    locks.refresh("no-llm", uv, tmp_path, ["-U"])
     [call] = uv.calls
     assert call[:3] == ["pip", "compile", "tests/environments/no-llm.in"]
     assert {"--universal", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "-U"} <= set(call)
@@ -96,9 +107,9 @@ def test_what_an_environment_excludes_is_handed_to_uv(folder: Path) -> None:
     assert arguments[-2:] == ["--excludes", "tests/environments/llm-cpu.excludes"]
 
 
-def test_a_build_that_differs_by_source_carries_no_hash(folder: Path) -> None:
+def test_a_build_that_differs_by_source_carries_no_hash(folder: Path, tmp_path: Path) -> None:
     """The CPU build of torch would be refused, because its hash is not that of the package index."""
-    locks.refresh("llm-cpu", FakeUv(LOCK))
+    locks.refresh("llm-cpu", FakeUv(LOCK), tmp_path)
     pinned = {pin.requirement: pin.hashes for pin in locks.pins((folder / "llm-cpu.txt").read_text(encoding="utf-8"))}
     assert pinned["torch==2.13.0"] == frozenset()
     assert pinned["torchlike==1.0"] == {"sha256:ee"}
@@ -111,24 +122,26 @@ def test_a_lock_that_follows_passes_the_check_and_stays_as_it_is(folder: Path, t
     assert (folder / "no-llm.txt").read_text(encoding="utf-8") == LOCK
 
 
-def test_the_check_starts_from_what_is_pinned(folder: Path, tmp_path: Path) -> None:
-    """A release that came out since the lock was made would turn the check red."""
+def test_the_check_starts_from_the_versions_and_asks_for_the_hashes(folder: Path, tmp_path: Path) -> None:
+    """A release that came out since would turn the check red, or uv would believe hashes that were made up."""
     (folder / "no-llm.txt").write_text(LOCK, encoding="utf-8")
     seen: list[str] = []
 
     def uv(arguments: Sequence[str]) -> None:
         output = Path(arguments[arguments.index("--output-file") + 1])
         seen.append(output.read_text(encoding="utf-8"))
+        output.write_text(LOCK, encoding="utf-8")
 
     assert locks.check("no-llm", uv, tmp_path) == []
-    assert seen == [LOCK]
+    assert [pin.requirement for pin in locks.pins(seen[0])] == [pin.requirement for pin in locks.pins(LOCK)]
+    assert "--hash" not in seen[0]
 
 
 def test_a_stale_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> None:
     """A dependency added to pyproject.toml, but not to the locks, would go unseen."""
     (folder / "no-llm.txt").write_text(LOCK, encoding="utf-8")
     found = locks.check("no-llm", FakeUv(LOCK + "new==1.0 \\\n    --hash=sha256:ff\n"), tmp_path)
-    assert found == ["tests/environments/no-llm.txt: lacks new==1.0, or its hashes, which follows from its inputs"]
+    assert found == ["tests/environments/no-llm.txt: lacks new==1.0, which follows from its inputs"]
 
 
 def test_a_missing_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> None:
