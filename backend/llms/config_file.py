@@ -251,7 +251,7 @@ def _engine_table(where: str, value: object, root: str) -> Mapping[str, object]:
 def _expanded(level: SettingsLevel) -> SettingsLevel:
     """``level`` with variables replaced; errors will not show a value that came from the environment."""
     values = {key: _expand(value, f"{level.source}: {key}") for key, value in level.values.items()}
-    hidden = {key for key, value in level.values.items() if value != values[key]}
+    hidden = {key for key, value in level.values.items() if value is not values[key] and value != values[key]}
     return SettingsLevel(level.source, values, level.hidden | hidden)
 
 

@@ -87,7 +87,7 @@ def test_an_explicit_file_in_the_home_directory(tmp_path: Path, monkeypatch: pyt
     assert find_config_file() == path
 
 
-@pytest.mark.parametrize("name", ["missing.toml", "."])
+@pytest.mark.parametrize("name", ["missing.toml", ".", "~no-such-user/config.toml"])
 def test_an_explicit_file_that_is_not_there_is_an_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +301,13 @@ def test_a_value_from_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPat
     _, message = _refusal("[agent]\ndevice = '${H_KEY}'")
     assert message.startswith("config.toml [agent]: device is wrong (its value is not shown")
     assert SECRET not in message
+
+
+def test_a_value_of_the_file_is_shown() -> None:
+    """A wrong value that stands in the file itself is hidden as if it were a secret."""
+    assert _refusal("[agent]\ntemperature = nan")[1] == (
+        "config.toml [agent]: temperature is nan (type float). Give a number of at least 0."
+    )
 
 
 def test_old_names_are_read_with_a_warning() -> None:
