@@ -47,6 +47,11 @@ async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Pa
     assert fitting.metadata["usage"].total_tokens == 40, "what is left of the window limits the answer"
     assert fitting.metadata["finish_reason"] == "length"
 
+    (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 39\n")
+    async with await load(use_config=True) as full:
+        with pytest.raises(ContextWindowError, match="has 39 tokens"):  # which leaves no room for an answer
+            await full.invoke(ask("Count from 1 to 10."))
+
 
 @pytest.mark.parametrize("use", ["invoke", "stream", "window", "streaming"])
 async def test_closed_agent_refuses(load: Load, ask: Ask, use: str) -> None:

@@ -239,8 +239,8 @@ async def test_model_without_chat_template_continues_the_text(load: Load, ask: A
     assert answered.response == "Rome."
 
 
-async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, model_copy: Path) -> None:
-    """Reasoning that the prompt opened and the model never closed leaks into the answer or its stream."""
+async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
+    """Reasoning that the prompt opened and the model never closed leaks into the answer, or no effort is asked for."""
     template = model_copy / "chat_template.jinja"
     template.write_text(template.read_text() + "{% if enable_thinking %}{{ reasoning_effort }}{% endif %}<think>")
     async with await load(model_copy) as thinker:
@@ -248,7 +248,11 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
         effort = ReasoningEffort(effort="high")
         loud = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=1, reasoning_effort=effort))
         streamed = [piece async for piece in thinker.stream(ask("What is the capital of France?", max_new_tokens=4))]
+        (tmp_path / "config.toml").write_text("[agent.reasoning_effort]\neffort = 'high'\n")
+        async with await load(model_copy, use_config=True) as configured:
+            set_up = await configured.invoke(ask("What is the capital of France?", max_new_tokens=1))
     assert (quiet.response, streamed) == ("", [])
+    assert set_up.metadata["usage"] == loud.metadata["usage"], "the settings' effort reaches the template too"
     assert quiet.thinking
     assert loud.metadata["usage"].prompt_tokens > quiet.metadata["usage"].prompt_tokens
 
