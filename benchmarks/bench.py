@@ -36,11 +36,12 @@ def main() -> None:
     if gguf is None:
         sys.exit("The packaged model is not installed. Run this by: nox -s bench")
     report("find the converted model, digests checked", seconds(resolve_model), "first time in this process")
+    # Before this thread uses torch itself: a second pool of OpenMP threads would slow the model's own.
+    asyncio.run(agent_figures())
     directory = resolve_model().directory
     with quiet_transformers():
         report("load the GGUF directly", seconds(lambda: load_gguf(gguf)), "tokenizer and weights, after the imports")
         report("load the converted model", seconds(lambda: load_converted(directory)), "the same")
-    asyncio.run(agent_figures())
 
 
 def best_of_20(statement: str) -> float:
