@@ -118,6 +118,18 @@ async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cach
     assert kept(own_cache) == [first.directory.name]
 
 
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool
+) -> None:
+    """Whoever waits for a conversion at a terminal sees nothing of it, or a log file fills with progress bars."""
+    write_small_gguf(tmp_path / "small.gguf")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    resolve_model(str(tmp_path / "small.gguf"))
+    assert ("Converting small.gguf: 100%" in capsys.readouterr().err) == terminal
+
+
 def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     """A GGUF file that was cut short is loaded, or leaves something in the cache that would be."""
     write_small_gguf(tmp_path / "small.gguf")
