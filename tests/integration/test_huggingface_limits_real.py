@@ -16,7 +16,13 @@ from backend.errors import (
     InsufficientMemoryError,
     PayloadError,
 )
-from tests.integration.weights import count_forward_passes, drop_weight, loaded_models
+from tests.integration.weights import (
+    count_forward_passes,
+    drop_weight,
+    give_up_while_loading,
+    loaded_models,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -76,8 +82,7 @@ async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) 
     with count_forward_passes(agent) as passes:
         await anext(streams)
         waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
-        while len(closing._running) < 2:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001  (until it is queued)
-            await asyncio.sleep(0)
+        await until(lambda: len(closing._running) == 2)  # type: ignore[attr-defined]  # noqa: SLF001
         await closing.aclose()
         with pytest.raises(AgentClosedError):
             await waiting
@@ -106,8 +111,7 @@ async def test_cancelled_while_closing(load: Load, ask: Ask, agent: Agent) -> No
     closing = await load()
     with count_forward_passes(agent) as passes:
         waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
-        while not passes.count:  # noqa: ASYNC110  (until it runs)
-            await asyncio.sleep(0.01)
+        await until(lambda: passes.count)
         closed = asyncio.create_task(closing.aclose())
         await asyncio.sleep(0)
         waiting.cancel()
@@ -120,8 +124,7 @@ async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
     """An answer that nobody waits for any more is computed to its end."""
     with count_forward_passes(agent) as passes:
         task = asyncio.create_task(agent.invoke(ask(STORY, max_new_tokens=400)))
-        while not passes.count:  # noqa: ASYNC110  (until it runs)
-            await asyncio.sleep(0.01)
+        await until(lambda: passes.count)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -131,34 +134,17 @@ async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
 
 async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) -> None:
     """Giving up while a model loads leaves its weights in memory for ever."""
-    from backend.llms.engines import huggingface_model
-
     before = loaded_models()
-    task = asyncio.create_task(load(model_copy))
-    while not huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001  (until the weights are being read)
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    while loaded_models() - before or huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001
-        await asyncio.sleep(0.01)
+    await give_up_while_loading(load(model_copy))
+    await until(lambda: loaded_models() == before)
     assert loaded_models() == before
 
 
 async def test_cancelled_load_of_a_broken_model(load: Load, model_copy: Path) -> None:
     """Giving up on a load that then fails leaves something behind, or a complaint that nobody asked for."""
-    from backend.llms.engines import huggingface_model
-
     before = loaded_models()
     drop_weight(model_copy, "model.norm.weight")
-    task = asyncio.create_task(load(model_copy))
-    while not huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001  (until the weights are being read)
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    while huggingface_model._LOCK.locked():  # noqa: ASYNC110, SLF001
-        await asyncio.sleep(0.01)
+    await give_up_while_loading(load(model_copy))
     assert loaded_models() == before
 
 

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from backend.llms.protocol import Agent
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks and threads go on until ``condition`` holds; a test whose condition never does is red, not stuck.
+
+    Raises:
+        TimeoutError: it did not hold within 30 seconds, which is far more than anything here takes.
+
+    """
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  (threads and hooks change it, which set no event)
+            await asyncio.sleep(0.001)
+
+
+async def give_up_while_loading(load: Coroutine[Any, Any, Any]) -> None:
+    """Start to load an agent, and cancel that while the weights are being read."""
+    from backend.llms.engines import huggingface_model
+
+    task = asyncio.create_task(load)
+    await until(huggingface_model._LOCK.locked)  # noqa: SLF001
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not huggingface_model._LOCK.locked())  # noqa: SLF001
 
 
 def own_weights(model: Path) -> Path:
