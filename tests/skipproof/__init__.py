@@ -8,12 +8,14 @@
     canary.py      faults planted at every run, which detection and gate must find
     plugin.py      the pytest hooks: marks, header, skips
     named_run.py   the pytest hooks of a run with --environment: gates, receipt, summary
+    exits.py       each gate's own exit status
     receipts.py    what a run leaves behind, and the digests that tie it to its sources and lock
     audit.py       reasons to refuse a set of receipts
     grid.py        test file x session, as text and as markdown
     cover.py       the sessions' coverage data, merged, reported and gated
+    matrix.py      all of it as data, for the report and for other programs
     merge.py       the command: python -m tests.skipproof.merge
 
-Copy the folder to use it elsewhere: it needs pytest and the standard library (merging needs coverage), nothing of the
-project around it, and reads everything it has to know from ``[tool.skipproof]``.
+Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage), nothing of the project
+around it, and reads everything it has to know from ``[tool.skipproof]``.
 """

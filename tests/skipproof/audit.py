@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .gate import RAN
-from .receipts import Receipt, ReceiptError, lock_digest, read_receipt, receipt_path, receipts_folder, sources_digest
+from .receipts import (
+    RAN,
+    Receipt,
+    ReceiptError,
+    lock_digest,
+    read_receipt,
+    receipt_path,
+    receipts_folder,
+    sources_digest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

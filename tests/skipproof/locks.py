@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FOLDER", "NAMES", "Pin", "check", "compile_arguments", "differences", "lock_path", "pins", "refresh"]
 
 FOLDER = Path("tests", "environments")
-NAMES = ("no-llm", "llm-cpu", "llm-cuda", "tools", "build")
+NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "tools", "build")
 # These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
 # so its hash, differs by source, while the version does not.
 WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}

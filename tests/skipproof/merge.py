@@ -1,7 +1,7 @@
 """Merge what the sessions proved: ``python -m tests.skipproof.merge [--expect SESSION ...]``, in the project's root.
 
 Prints the grid of test files and sessions, refuses receipts that prove nothing, then merges the coverage data and
-gates it. Exits with 0 when everything is proved, with 1 when something is not, and with 2 when called wrongly.
+gates it. Exits with 0 when everything is proved, with 2 when called wrongly, else as exits.py says.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import audit, cover, grid
 from .contract import ContractError, read_contract
+from .exits import ExitStatus
 from .receipts import shown_violations
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems += audit.refusals(contract, receipts)
     problems += [problem for receipt in receipts for problem in cover.data_problems(contract, receipt)]
     if problems:
-        return _refuse(problems)
+        return _refuse(ExitStatus.MERGE, problems)
     result = cover.merge(contract, receipts, audit.hardware_only_files(contract, receipts))
     _say(f"\n{cover.as_text(result)}\n")
     _summarise(f"### Coverage\n\n{cover.as_markdown(result)}\n")
     if result.refusal is not None:
-        return _refuse([result.refusal])
+        return _refuse(ExitStatus.COVERAGE, [result.refusal])
     _say(f"Proved: {len(receipts)} sessions agree, and the gate of {result.gate:g} % is reached.")
     return 0
 
@@ -73,11 +74,11 @@ def _show_matrix(contract: Contract, receipts: Sequence[Receipt]) -> None:
     )
 
 
-def _refuse(problems: Sequence[str]) -> int:
+def _refuse(status: ExitStatus, problems: Sequence[str]) -> int:
     lines = "\n".join(f"- {problem}" for problem in problems)
     _say(f"Refused:\n{lines}")
     _summarise(f"### Refused\n\n{lines}\n")
-    return 1
+    return status
 
 
 def _say(text: str) -> None:

@@ -13,10 +13,13 @@ import pytest
 
 from .canary import blind_spots
 from .detection import disagreements
-from .gate import RAN, Needs, TestRecord, duplicates, skip_reason
+from .exits import ExitStatus
+from .gate import Needs, TestRecord, duplicates, skip_reason
 from .receipts import (
+    RAN,
     Receipt,
     TestResult,
+    checked_out,
     coverage_base,
     coverage_files,
     lock_digest,
@@ -26,7 +29,7 @@ from .receipts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .contract import Contract
 
@@ -62,6 +65,7 @@ class NamedRun:
             platform=platform.platform(),
             lock=lock_digest(contract, environment),
             sources=sources_digest(contract),
+            commit=checked_out(contract),
             suites=self._suites,
             coverage=None,
             process=os.getpid(),
@@ -73,9 +77,8 @@ class NamedRun:
         """Open the receipt, then hold detection, its canaries and the environment against the contract."""
         self._receipt.coverage = self._claim_coverage_data()
         write_receipt(self._contract, self._receipt)
-        problems = blind_spots(session) or disagreements(self._contract, self._receipt.environment)
-        if problems:
-            raise pytest.UsageError("\n".join(problems))
+        _stop_for(ExitStatus.CANARY, blind_spots(session))
+        _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Note every test before anything can take it out again."""
@@ -125,7 +128,7 @@ class NamedRun:
         if sources_digest(self._contract) != self._receipt.sources:
             self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            session.exitstatus = ExitStatus.RUN
         self._receipt.violations = self._violations
         self._receipt.tests = {name: _result(record) for name, record in self._records.items()}
         self._receipt.exit_status = int(session.exitstatus)
@@ -178,6 +181,12 @@ class NamedRun:
         return base.relative_to(self._contract.root).as_posix()
 
 
+def _stop_for(status: ExitStatus, problems: Sequence[str]) -> None:
+    """End the run before its first test, with the gate's own exit status, when there is a problem."""
+    if problems:
+        pytest.exit("\n".join(problems), returncode=status)
+
+
 def _suites(config: pytest.Config) -> list[str]:
     """Return the suites that the arguments name; anything less than a whole one is a usage error."""
     suites = config.getini("testpaths")
@@ -199,7 +208,12 @@ def _test_files(config: pytest.Config, suites: list[str]) -> set[Path]:
 
 
 def _result(record: TestRecord) -> TestResult:
-    return TestResult(record.outcome, record.reason, round(record.duration, 6), list(record.needs.requires))
+    return TestResult(
+        outcome=record.outcome,
+        reason=record.reason,
+        duration=round(record.duration, 6),
+        requires=list(record.needs.requires),
+    )
 
 
 def _now() -> str:

@@ -1,17 +1,19 @@
 """What a run leaves behind, and the digests that tie it to its sources and its lock.
 
 A receipt is written when the run starts, without a closing mark, and replaced at once when it ends. A run that was
-interrupted or died leaves the first one, which nobody can take for a finished one.
+interrupted or died leaves the first one, which nobody can take for a finished one. The closing mark is a digest over
+everything else in the receipt, so one that was edited afterwards is noticed too. The models below are its schema.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+import subprocess
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,40 +21,64 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-FORMAT = 1
+FORMAT: Literal[2] = 2
 _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing"]
+RAN: tuple[Outcome, ...] = ("passed", "failed", "xfailed", "xpassed")
 
 
 class ReceiptError(ValueError):
     """A receipt cannot be read, or a session's name cannot be a file's name."""
 
 
-@dataclass(slots=True)
-class TestResult:
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Trace(_Model):
+    """What real inference left behind, as the engine reported it.
+
+    Attributes:
+        model: SHA-256 of the weights, in hexadecimal.
+        tokens: tokens generated.
+        seconds: how long that took.
+    """
+
+    model: str
+    tokens: int
+    seconds: float
+
+
+class TestResult(_Model):
     """What became of one test, as the receipt keeps it.
 
     Attributes:
-        outcome: passed, failed, skipped, xfailed, xpassed or missing.
+        outcome: what it came to.
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
         requires: capabilities that its marks name.
+        traces: the inference that happened while it ran, summed up for each model.
+        untraced: why it need not leave a trace although what it needs leaves one, or None.
     """
 
     # pytest would take the class for a test case by its name.
     __test__ = False
 
-    outcome: str
-    reason: str | None
+    outcome: Outcome
+    reason: str | None = None
     duration: float
-    requires: list[str]
+    requires: list[str] = Field(default_factory=list)
+    traces: list[Trace] = Field(default_factory=list)
+    untraced: str | None = None
 
 
-@dataclass(slots=True)
-class Receipt:
+class Receipt(_Model):
     """One session's run.
 
     Attributes:
+        format: version of this schema.
         session: its name, and the receipt's.
         environment: the environment it ran in.
         capabilities: what the environment had.
@@ -60,6 +86,7 @@ class Receipt:
         platform: operating system and machine.
         lock: digest of the environment's lock file when the run started, None when there was none.
         sources: digest of the sources when the run started.
+        commit: the commit that was checked out, with "+" when files differed from it; None outside of a repository.
         suites: the folders it ran, relative to the root.
         coverage: what its coverage data files' paths begin with, relative to the root; None when nothing was measured.
         process: id of the process, which is part of the name of its coverage data.
@@ -68,8 +95,10 @@ class Receipt:
         exit_status: what pytest exited with, None as long as it runs.
         violations: every breach of the contract.
         tests: by id, in the order of collection.
+        seal: the closing mark, a digest over all the rest; only in the receipt of a run that came to its end.
     """
 
+    format: Literal[2] = FORMAT
     session: str
     environment: str
     capabilities: list[str]
@@ -77,15 +106,16 @@ class Receipt:
     platform: str
     lock: str | None
     sources: str
+    commit: str | None = None
     suites: list[str]
     coverage: str | None
     process: int
     started: str
     finished: str | None = None
     exit_status: int | None = None
-    violations: list[str] = field(default_factory=list)
-    tests: dict[str, TestResult] = field(default_factory=dict)
-    format: int = FORMAT
+    violations: list[str] = Field(default_factory=list)
+    tests: dict[str, TestResult] = Field(default_factory=dict)
+    seal: str | None = None
 
 
 def check_session_name(name: str) -> None:
@@ -130,11 +160,12 @@ def coverage_files(contract: Contract, session: str) -> list[Path]:
 
 
 def write_receipt(contract: Contract, receipt: Receipt) -> Path:
-    """Write or replace a session's receipt in one step, and return its path."""
+    """Write or replace a session's receipt in one step, sealed when its run came to its end, and return its path."""
     path = receipt_path(contract, receipt.session)
     path.parent.mkdir(parents=True, exist_ok=True)
+    receipt.seal = _seal(receipt) if receipt.finished is not None else None
     draft = path.with_name(f"{receipt.session}.{os.getpid()}.draft")
-    draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
+    draft.write_text(receipt.model_dump_json(indent=1) + "\n", encoding="utf-8")
     draft.replace(path)
     return path
 
@@ -143,18 +174,45 @@ def read_receipt(path: Path) -> Receipt:
     """Read a receipt.
 
     Raises:
-        ReceiptError: it is not JSON, or another version of this plugin wrote it.
+        ReceiptError: it is damaged or was edited, or another version of this plugin wrote it.
     """
+    again = "run its session again"
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            message = f"{path.name} has format {document['format']}, not {FORMAT}: run its session again"
-            raise ReceiptError(message)
-        document["tests"] = {name: TestResult(**result) for name, result in document["tests"].items()}
-        return Receipt(**document)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        message = f"{path.name} is no receipt ({error}): run its session again"
+        receipt = Receipt.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        if where == "format":
+            message = f"{path.name} has format {first['input']!r}, and this plugin reads format {FORMAT}: {again}"
+        else:
+            message = f"{path.name} is no receipt ({where + ': ' if where else ''}{first['msg']}): {again}"
         raise ReceiptError(message) from error
+    if receipt.session != path.stem:
+        message = f"{path.name} is the receipt of {receipt.session!r}, under another name: {again}"
+        raise ReceiptError(message)
+    if receipt.finished is not None and receipt.seal != _seal(receipt):
+        message = f"{path.name} was changed after its run had sealed it: {again}"
+        raise ReceiptError(message)
+    return receipt
+
+
+def _seal(receipt: Receipt) -> str:
+    return hashlib.sha256(receipt.model_dump_json(exclude={"seal"}).encode()).hexdigest()
+
+
+def checked_out(contract: Contract) -> str | None:
+    """Return the commit that the sources are of, with "+" when they differ from it; None outside of a repository."""
+    try:
+        head = _git(contract, "rev-parse", "--verify", "HEAD")
+        changed = _git(contract, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}+" if changed else head
+
+
+def _git(contract: Contract, *arguments: str) -> str:
+    command = ["git", "-C", str(contract.root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def sources_digest(contract: Contract) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.skipproof.receipts import Receipt, TestResult
+from tests.skipproof.receipts import Outcome, Receipt, TestResult
 
-PASSED = TestResult("passed", None, 0.1, [])
+PASSED = TestResult(outcome="passed", duration=0.1)
 
 
-def result(outcome: str, *requires: str) -> TestResult:
+def result(outcome: Outcome, *requires: str) -> TestResult:
     """Make the result of one test."""
-    return TestResult(outcome, None, 0.1, list(requires))
+    return TestResult(outcome=outcome, duration=0.1, requires=list(requires))
 
 
 def receipt(session: str, **changes: Any) -> Receipt:

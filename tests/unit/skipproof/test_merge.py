@@ -10,7 +10,8 @@ import pytest
 
 from tests.skipproof import cover, merge
 from tests.skipproof.cover import CoverageResult
-from tests.skipproof.receipts import lock_digest, sources_digest, write_receipt
+from tests.skipproof.exits import ExitStatus
+from tests.skipproof.receipts import Outcome, lock_digest, sources_digest, write_receipt
 
 from .samples import receipt, result
 
@@ -38,7 +39,7 @@ def _no_coverage_data(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def leave(project: Project, session: str, outcome: str = "passed", *requires: str) -> None:
+def leave(project: Project, session: str, outcome: Outcome = "passed", *requires: str) -> None:
     """Leave the receipt of a finished run with one test."""
     contract = project.contract
     write_receipt(
@@ -77,7 +78,7 @@ def test_red_run_shows_its_grid_and_is_refused(
     """Broken: after a red run there is no grid to look at, or the merge passes over it."""
     leave(project, "one", "failed")
     write_receipt(project.contract, receipt("two", violations=["x: was deselected"]))
-    assert merge.main(["--expect", "one", "two", "three"]) == 1
+    assert merge.main(["--expect", "one", "two", "three"]) == ExitStatus.MERGE
     out = capsys.readouterr().out
     assert "tests/unit/test_a.py   F1    1\n" in out
     assert f"FAILED in one: {TEST}\nVIOLATION in two: x: was deselected\n" in out
@@ -94,7 +95,7 @@ def test_shut_gate_is_refused(
     """Broken: coverage under the gate ends with success."""
     leave(project, "one")
     monkeypatch.setattr(cover, "merge", lambda *_arguments: CoverageResult(99, 100, {"bare": 99}))
-    assert merge.main([]) == 1
+    assert merge.main([]) == ExitStatus.COVERAGE
     assert capsys.readouterr().out.endswith(
         "Refused:\n- coverage is 99.00 %, under 100 %: test, or remove, the lines under Missing\n"
     )
@@ -103,7 +104,7 @@ def test_shut_gate_is_refused(
 def test_missing_coverage_data_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a session without coverage data is merged with one file fewer."""
     leave(project, "one")
-    assert merge.main([]) == 1
+    assert merge.main([]) == ExitStatus.MERGE
     assert "- one: coverage data .matrix/coverage/.coverage.one is missing: run it again" in capsys.readouterr().out
 
 
@@ -118,7 +119,7 @@ def test_hardware_files_are_passed_on(project: Project, capsys: pytest.CaptureFi
 def test_no_receipt_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a merge of nothing succeeds."""
     assert project.contract.state == ".matrix"
-    assert merge.main([]) == 1
+    assert merge.main([]) == ExitStatus.MERGE
     assert capsys.readouterr().out.startswith("Refused:\n- there is no receipt at all: run a session")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.skipproof import named_run
+from tests.skipproof.exits import ExitStatus
 
 if TYPE_CHECKING:
     from .conftest import Project
@@ -40,7 +41,7 @@ def full(project: Project) -> Project:
 def violations(result: pytest.RunResult, project: Project, session: str) -> list[str]:
     """Return the violations of a red run; the summary and the receipt must list the same ones."""
     found = project.receipt(session).violations
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == ExitStatus.RUN
     start = next(
         number for number, line in enumerate(result.outlines) if line.startswith("====") and "skipproof:" in line
     )
@@ -275,7 +276,7 @@ def test_wrong_environment_stops_before_the_first_test(
     project.install_beta()
     project.write(UNIT, PASSES)
     result = project.run("--environment", environment)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.ret == ExitStatus.PREFLIGHT
     assert fact in result.stderr.str()
     result.stdout.no_fnmatch_line("*collected*")
     assert project.receipt(environment).finished is None
@@ -285,8 +286,8 @@ def test_blind_detector_stops_before_the_first_test(project: Project, monkeypatc
     """Broken: a canary that was not found is not heard."""
     monkeypatch.setattr(named_run, "blind_spots", lambda _session: ["canary: a skip was not seen"])
     result = project.run("--environment", "bare")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: canary: a skip was not seen"])
+    assert result.ret == ExitStatus.CANARY
+    result.stderr.fnmatch_lines(["Exit: canary: a skip was not seen"])
 
 
 def test_receipt_tells_the_whole_run(project: Project) -> None:

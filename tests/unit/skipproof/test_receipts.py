@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.skipproof.contract import Contract
 from tests.skipproof.receipts import (
     Receipt,
     ReceiptError,
     TestResult,
     check_session_name,
+    checked_out,
     coverage_files,
     lock_digest,
     read_receipt,
@@ -20,7 +23,8 @@ from tests.skipproof.receipts import (
     write_receipt,
 )
 
-from .samples import receipt
+from .conftest import PYPROJECT
+from .samples import receipt, result
 
 if TYPE_CHECKING:
     from .conftest import Project
@@ -28,7 +32,14 @@ if TYPE_CHECKING:
 
 def test_receipt_is_read_as_it_was_written(project: Project) -> None:
     """Broken: something of a run is lost between the run and the report."""
-    written = receipt("unit", tests={"tests/unit/test_a.py::test_a": TestResult("skipped", "why", 0.5, ["alpha"])})
+    written = receipt(
+        "unit",
+        tests={
+            "tests/unit/test_a.py::test_a": TestResult(
+                outcome="skipped", reason="why", duration=0.5, requires=["alpha"]
+            )
+        },
+    )
     path = write_receipt(project.contract, written)
     assert read_receipt(path) == written
     assert [file.name for file in path.parent.iterdir()] == ["unit.json"]
@@ -47,11 +58,10 @@ def test_very_many_violations_are_shortened(project: Project) -> None:
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
-        ("", "unit.json is no receipt (Expecting value"),
-        ("{}", "unit.json is no receipt ('format')"),
-        ('{"format": 1, "tests": {}}', "unit.json is no receipt ("),
-        ('{"format": 1, "tests": {"a": {"outcome": "passed"}}}', "unit.json is no receipt ("),
-        ('{"format": 99}', "unit.json has format 99, not 1"),
+        ("", "unit.json is no receipt (Invalid JSON: EOF"),
+        ("{}", "unit.json is no receipt (session: Field required)"),
+        ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is no receipt ("),
+        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 2"),
     ],
 )
 def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -> None:
@@ -61,6 +71,46 @@ def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -
         read_receipt(path)
     assert str(caught.value).startswith(fact)
     assert str(caught.value).endswith(": run its session again")
+
+
+def test_edited_receipt_is_refused(project: Project) -> None:
+    """Broken: somebody turns a failure into a success in a receipt, and the merge believes it."""
+    path = write_receipt(project.contract, receipt("unit", tests={"tests/unit/test_a.py::test_a": result("failed")}))
+    path.write_text(path.read_text().replace('"failed"', '"passed"'))
+    with pytest.raises(
+        ReceiptError, match=r"unit\.json was changed after its run had sealed it: run its session again"
+    ):
+        read_receipt(path)
+
+
+def test_receipt_under_another_name_is_refused(project: Project) -> None:
+    """Broken: a copy of one session's receipt stands in for a session that never ran."""
+    path = write_receipt(project.contract, receipt("unit"))
+    copy = path.rename(path.with_name("real.json"))
+    with pytest.raises(ReceiptError, match=r"real\.json is the receipt of 'unit', under another name"):
+        read_receipt(copy)
+
+
+def test_unfinished_receipt_has_no_closing_mark(project: Project) -> None:
+    """Broken: the receipt that a run writes when it starts looks like a finished one."""
+    path = write_receipt(project.contract, receipt("unit", finished=None))
+    assert read_receipt(path).seal is None
+    path = write_receipt(project.contract, receipt("unit"))
+    assert read_receipt(path).seal is not None
+
+
+def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
+    """Broken: nobody can say of which commit a receipt is, or sources that were changed since pass for it."""
+    assert checked_out(project.contract) is None
+    git = ["git", "-C", str(project.root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
+    clean = checked_out(project.contract)
+    assert clean is not None
+    assert len(clean) == 40
+    project.write("pyproject.toml", "changed = 1\n" + PYPROJECT)
+    assert checked_out(Contract(project.root, {}, {}, (), "", "")) == f"{clean}+"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b"])
@@ -126,4 +176,4 @@ def test_receipt_is_plain_json(project: Project) -> None:
     path = write_receipt(project.contract, receipt("unit", exit_status=0))
     document = json.loads(path.read_text())
     assert document["session"] == "unit"
-    assert set(document) == set(Receipt.__slots__)
+    assert set(document) == set(Receipt.model_fields)

@@ -1,0 +1,146 @@
+"""The whole matrix as data: what the report shows, and what other programs read in ``matrix.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .receipts import Outcome, Trace
+
+State = Literal["proved", "red", "unfinished", "stale", "missing"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SessionRow(_Model):
+    """One session, which is one column of the grid.
+
+    Attributes:
+        name: the session's name.
+        environment: the environment it ran in; None when its receipt is missing or cannot be read.
+        state: "stale" is a run of other sources, or of another lock, than are here now.
+        python: version of the interpreter.
+        platform: operating system and machine.
+        capabilities: what the environment had.
+        ran: tests that ran; of these ``failed`` failed.
+        skipped: tests that were skipped.
+        failed: tests that failed.
+        seconds: of all its tests together.
+        coverage: lines and branches that this session covers alone, in percent; None when that is not known.
+        lock: digest of its lock.
+        commit: the commit it ran on, with "+" when files differed from it.
+        started: time in ISO 8601, UTC.
+        problems: what is wrong with it, each with its next step.
+    """
+
+    name: str
+    environment: str | None = None
+    state: State
+    python: str | None = None
+    platform: str | None = None
+    capabilities: list[str] = Field(default_factory=list)
+    ran: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    coverage: float | None = None
+    lock: str | None = None
+    commit: str | None = None
+    started: str | None = None
+    problems: list[str] = Field(default_factory=list)
+
+
+class Cell(_Model):
+    """What became of one test in one session.
+
+    Attributes:
+        outcome: what it came to.
+        reason: why it was skipped or xfailed, or None.
+        seconds: setup, call and teardown together.
+        violation: how it broke the contract there, or None.
+        traces: the real inference that happened while it ran.
+    """
+
+    outcome: Outcome
+    reason: str | None = None
+    seconds: float = 0.0
+    violation: str | None = None
+    traces: list[Trace] = Field(default_factory=list)
+
+
+class TestRow(_Model):
+    """One test, which is one row of the grid; a session that did not collect it has no cell."""
+
+    # pytest would take the class for a test case by its name.
+    __test__ = False
+
+    id: str
+    requires: list[str] = Field(default_factory=list)
+    cells: dict[str, Cell] = Field(default_factory=dict)
+
+
+class FileCoverage(_Model):
+    """How far one file is covered.
+
+    Attributes:
+        path: relative to the project's root.
+        statements: how many statements it has.
+        percent: lines and branches covered by all sessions together, in percent.
+        missing: lines that nothing covers, as ranges such as "3-7".
+        environments: the same percentage for each environment alone.
+        only: for each environment, the lines that nothing else reaches, as ranges.
+    """
+
+    path: str
+    statements: int
+    percent: float
+    missing: list[str] = Field(default_factory=list)
+    environments: dict[str, float] = Field(default_factory=dict)
+    only: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class Proof(_Model):
+    """When, where and of which commit a test was last proved."""
+
+    session: str
+    finished: str
+    commit: str | None
+
+
+class Unproven(_Model):
+    """A test that ran nowhere, because it needs what no machine had this time; ``last`` is None when it never did."""
+
+    id: str
+    needs: list[str]
+    last: Proof | None = None
+
+
+class Matrix(_Model):
+    """Everything that the receipts and the coverage data of one project say.
+
+    Attributes:
+        format: version of this schema.
+        project: the project's name.
+        generated: time in ISO 8601, UTC.
+        sessions: in the order in which they were asked for.
+        tests: in the order of collection.
+        files: by path; empty when there is no merged coverage.
+        coverage: lines and branches covered by all sessions together, in percent, or None.
+        gate: the percentage that has to be reached, or None.
+        unproven: tests that need what no machine had this time.
+        problems: every reason, with its next step, why the matrix is not proved; empty when it is.
+    """
+
+    format: Literal[1] = 1
+    project: str
+    generated: str
+    sessions: list[SessionRow] = Field(default_factory=list)
+    tests: list[TestRow] = Field(default_factory=list)
+    files: list[FileCoverage] = Field(default_factory=list)
+    coverage: float | None = None
+    gate: float | None = None
+    unproven: list[Unproven] = Field(default_factory=list)
+    problems: list[str] = Field(default_factory=list)
