@@ -61,7 +61,7 @@ def failed_tests(receipt: Receipt) -> list[str]:
 def absent_hardware(contract: Contract, receipts: Iterable[Receipt]) -> set[str]:
     """Return the hardware capabilities that no session here had."""
     had = {name for receipt in receipts for name in receipt.capabilities}
-    return {name for name, capability in contract.capabilities.items() if capability.is_hardware} - had
+    return {name for name, capability in contract.capabilities.items() if capability.depends_on_machine} - had
 
 
 def hardware_only_files(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:

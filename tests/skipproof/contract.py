@@ -10,19 +10,35 @@
     [tool.skipproof.capabilities]
     llm = { modules = ["torch"], distributions = ["a-model"], install = "pip install 'project[llm]'" }
     cuda = { probe = "cuda", install = "a machine with a GPU" }
+    browser = { modules = ["playwright"], programs = ["chromium", "google-chrome"], install = "..." }
+    answers = { modules = ["torch"], trace = "project.inference", digest = "9f86d0...", install = "..." }
 
     [tool.skipproof.environments]
     bare = []
     full = ["llm", "cuda"]
+    web = ["browser", "answers"]
 
-A capability with a ``probe`` is hardware: a test that needs it may run nowhere on a machine without.
+What proves a capability; all that is named has to be here, of ``programs`` one is enough:
+
+``modules``        each imports
+``distributions``  each is installed, and every file of it has the content that was installed
+``programs``       the machine has at least one of them, on its PATH
+``probe``          the machine answers yes to one of ``PROBES``
+
+No installation into the environment gives a ``probe`` or a program: a test that needs one may run nowhere on a machine
+without.
+
+``trace``          a test that needs this capability has to raise this audit event (``sys.audit``) when it really runs
+``digest``         SHA-256 of the weights that the event has to name, in hexadecimal
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from .detection import PROBES
@@ -32,7 +48,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_CAPABILITY_KEYS = ("distributions", "install", "modules", "probe")
+_PROOFS = ("modules", "distributions", "programs", "probe")
+_CAPABILITY_KEYS = ("digest", "install", "trace", *_PROOFS)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ContractError(ValueError):
@@ -49,6 +69,9 @@ class Capability:
         modules: modules that must all import.
         distributions: distributions that must all be installed.
         probe: a check of the machine, one of ``PROBES``, or None.
+        programs: programs of which the machine must have at least one on its PATH.
+        trace: name of the audit event that real use of it raises, or None when a test need not leave any.
+        digest: SHA-256 of the weights that the event must name, in hexadecimal, or None when any will do.
     """
 
     name: str
@@ -56,11 +79,14 @@ class Capability:
     modules: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     probe: str | None = None
+    programs: tuple[str, ...] = ()
+    trace: str | None = None
+    digest: str | None = None
 
     @property
-    def is_hardware(self) -> bool:
-        """True when no installation can give it to a machine that lacks it."""
-        return self.probe is not None
+    def depends_on_machine(self) -> bool:
+        """True when no installation into the environment can give it to a machine that lacks it."""
+        return self.probe is not None or bool(self.programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +150,8 @@ def read_contract(root: Path) -> Contract:
     except tomllib.TOMLDecodeError as error:
         message = f"{path} is not TOML ({error}): mend it"
         raise ContractError(message) from error
-    table = document.get("tool", {}).get("skipproof")
+    tools = document.get("tool")
+    table = tools.get("skipproof") if isinstance(tools, dict) else None
     if not isinstance(table, dict):
         message = f"{path} has no table [tool.skipproof]: add one, tests/skipproof/contract.py shows it"
         raise ContractError(message)
@@ -137,17 +164,16 @@ def _contract(root: Path, table: dict[str, Any]) -> Contract:
             message = f"[tool.skipproof] has no {key!r}: add it, an unset expectation proves nothing"
             raise ContractError(message)
     _refuse_unknown_keys("[tool.skipproof]", table, _TOP_KEYS)
-    capabilities = {name: _capability(name, entry) for name, entry in _table(table, "capabilities").items()}
     contract = Contract(
         root=root,
-        capabilities=capabilities,
+        capabilities={name: _capability(name, entry) for name, entry in _table(table, "capabilities").items()},
         environments={
             name: _strings(f"[tool.skipproof.environments] {name}", promises)
             for name, promises in _table(table, "environments").items()
         },
-        sources=_strings("[tool.skipproof] sources", table["sources"]),
-        locks=_string("[tool.skipproof] locks", table["locks"]),
-        state=_string("[tool.skipproof] state", table["state"]),
+        sources=_sources(table["sources"]),
+        locks=_path("[tool.skipproof] locks", table["locks"]),
+        state=_path("[tool.skipproof] state", table["state"]),
     )
     _check_promises(contract)
     return contract
@@ -174,37 +200,79 @@ def _capability(name: str, entry: object) -> Capability:
     if "install" not in entry:
         message = f"{where} has no 'install': say how to get it, the skip reason prints it"
         raise ContractError(message)
-    if len(entry) == 1:
-        message = f"{where} has nothing to look for: add 'modules', 'distributions' or 'probe'"
+    texts = {key: _string(f"{where} {key}", entry[key]) for key in ("probe", "trace", "digest") if key in entry}
+    lists = {key: _strings(f"{where} {key}", entry[key]) for key in _PROOFS if key in entry and key != "probe"}
+    if "probe" not in texts and not any(lists.values()):
+        message = f"{where} has nothing to look for: add {', '.join(map(repr, _PROOFS[:-1]))} or {_PROOFS[-1]!r}"
         raise ContractError(message)
-    probe = entry.get("probe")
-    if probe is not None and probe not in PROBES:
-        raise ContractError(f"{where}: " + _unknown("probe", str(probe), PROBES))
+    _check_texts(where, texts)
+    for module in lists.get("modules", ()):
+        if _MODULE.fullmatch(module) is None:
+            message = f"{where} modules is {module!r}: write a module's name as it is imported, such as 'torch.nn'"
+            raise ContractError(message)
     return Capability(
         name=name,
         install=_string(f"{where} install", entry["install"]),
-        modules=_strings(f"{where} modules", entry.get("modules", [])),
-        distributions=_strings(f"{where} distributions", entry.get("distributions", [])),
-        probe=probe,
+        modules=lists.get("modules", ()),
+        distributions=lists.get("distributions", ()),
+        programs=lists.get("programs", ()),
+        probe=texts.get("probe"),
+        trace=texts.get("trace"),
+        digest=texts.get("digest"),
     )
 
 
-def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
-    value = table[key]
-    if not isinstance(value, dict) or not value:
-        message = f"[tool.skipproof.{key}] is {value!r}: it has to be a table with at least one entry"
+def _check_texts(where: str, texts: Mapping[str, str]) -> None:
+    probe, digest = texts.get("probe"), texts.get("digest")
+    if probe is not None and probe not in PROBES:
+        raise ContractError(f"{where}: " + _unknown("probe", probe, PROBES))
+    if digest is None:
+        return
+    if _SHA256.fullmatch(digest) is None:
+        message = f"{where} digest is {digest!r}: write the SHA-256 of the weights, 64 digits of 0-9 and a-f"
         raise ContractError(message)
+    if "trace" not in texts:
+        message = f"{where} has a 'digest' and no 'trace': name the audit event that has to carry the digest"
+        raise ContractError(message)
+
+
+def _sources(value: object) -> tuple[str, ...]:
+    where = "[tool.skipproof] sources"
+    sources = _strings(where, value)
+    if not sources:
+        message = f'{where} is []: name what a receipt is a proof of, such as ["src", "tests", "pyproject.toml"]'
+        raise ContractError(message)
+    return tuple(_path(where, source) for source in sources)
+
+
+def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
+    where, value = f"[tool.skipproof.{key}]", table[key]
+    if not isinstance(value, dict) or not value:
+        message = f"{where} is {value!r}: it has to be a table with at least one entry"
+        raise ContractError(message)
+    for name in value:
+        if _NAME.fullmatch(name) is None:
+            message = f"{where} names {name!r}, and files bear these names: use letters, digits, '.', '_' and '-'"
+            raise ContractError(message)
     return value
 
 
-def _refuse_unknown_keys(where: str, entry: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+def _refuse_unknown_keys(where: str, entry: Mapping[str, Any], allowed: Collection[str]) -> None:
     for key in entry:
         if key not in allowed:
             raise ContractError(f"{where}: " + _unknown("key", key, allowed))
 
 
+def _path(where: str, value: object) -> str:
+    path = _string(where, value)
+    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
+        message = f"{where} is {path!r}: write a path below the folder of pyproject.toml, without '..'"
+        raise ContractError(message)
+    return path
+
+
 def _string(where: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         message = f"{where} is {value!r}: it has to be a text that is not empty"
         raise ContractError(message)
     return value
@@ -214,7 +282,12 @@ def _strings(where: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         message = f"{where} is {value!r}: it has to be a list of texts"
         raise ContractError(message)
-    return tuple(_string(where, item) for item in value)
+    texts = tuple(_string(where, item) for item in value)
+    for text in texts:
+        if texts.count(text) > 1:
+            message = f"{where} names {text!r} more than once: name it once"
+            raise ContractError(message)
+    return texts
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> str:

@@ -10,6 +10,7 @@ import csv
 import importlib
 import importlib.metadata
 import importlib.util
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -75,15 +76,28 @@ def missing_parts(capability: Capability) -> list[str]:
     Raises:
         BrokenInstallError: a part of it is installed but does not work.
     """
+    return _not_installed(capability) + _missing_of_machine(capability)
+
+
+def _not_installed(capability: Capability) -> list[str]:
     parts = [f"module {name}" for name in capability.modules if import_module(name) is None]
-    parts += [f"distribution {name}" for name in capability.distributions if not has_distribution(name)]
+    return parts + [f"distribution {name}" for name in capability.distributions if not has_distribution(name)]
+
+
+def _missing_of_machine(capability: Capability) -> list[str]:
+    parts = []
+    if capability.programs and not any(shutil.which(name) for name in capability.programs):
+        parts.append(f"program {' or '.join(capability.programs)}")
     if capability.probe is not None and not PROBES[capability.probe]():
         parts.append(f"hardware {capability.probe}")
     return parts
 
 
 def leftover_parts(capability: Capability) -> list[str]:
-    """Return what is here of a capability that should not be; nothing is imported for it."""
+    """Return what is here of a capability that should not be; nothing is imported for it.
+
+    The machine may have any program, and a program alone gives nothing: it is not looked for.
+    """
     parts = [f"module {name}" for name in capability.modules if _can_find(name)]
     parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
     # Without its library nothing can be asked, and a library that should not be here is named above.
@@ -107,12 +121,12 @@ def disagreements(contract: Contract, environment: str) -> list[str]:
                 for part in leftover_parts(capability)
             ]
             continue
+        lacks, take = f"{environment} promises {name}, but", f"what it takes: {capability.install}"
         try:
-            found += [
-                f"{environment} promises {name}, but {part} is missing; {remedy}" for part in missing_parts(capability)
-            ]
+            found += [f"{lacks} {part} is missing; {remedy}" for part in _not_installed(capability)]
+            found += [f"{lacks} {part} is missing; {take}" for part in _missing_of_machine(capability)]
         except BrokenInstallError as error:
-            found.append(f"{environment} promises {name}, but {error}")
+            found.append(f"{lacks} {error}")
     return found
 
 

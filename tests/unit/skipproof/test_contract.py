@@ -12,6 +12,7 @@ from tests.skipproof.contract import ContractError, read_contract
 from .conftest import PYPROJECT, Project
 
 ROOT = Path(__file__).parents[3]
+DIGEST = "0123456789abcdef" * 4
 
 
 def test_table_is_read_whole(project: Project) -> None:
@@ -22,8 +23,24 @@ def test_table_is_read_whole(project: Project) -> None:
     assert contract.lock("full") == project.root / "locks" / "full.txt"
     assert contract.capabilities["alpha"].modules == ("skipproof_alpha",)
     assert contract.capabilities["beta"].distributions == ("skipproof-beta",)
-    assert [name for name, capability in contract.capabilities.items() if capability.is_hardware] == ["gpu"]
+    assert [name for name, capability in contract.capabilities.items() if capability.depends_on_machine] == ["gpu"]
     assert (contract.sources, contract.state) == (("tests", "pyproject.toml", "setup.py"), ".matrix")
+
+
+def test_program_and_trace_are_read(project: Project) -> None:
+    """Broken: the programs or the trace that a capability asks for are lost on the way from the table."""
+    proofs = f'programs = ["skipproof", "x"], trace = "project.inference", digest = "{DIGEST}"'
+    project.write("pyproject.toml", PYPROJECT.replace('probe = "cuda"', proofs))
+    gpu = project.contract.capabilities["gpu"]
+    assert (gpu.programs, gpu.trace, gpu.digest) == (("skipproof", "x"), "project.inference", DIGEST)
+    assert gpu.depends_on_machine
+
+
+def test_tool_that_is_no_table_is_named(tmp_path: Path) -> None:
+    """Broken: a pyproject.toml whose [tool] is a number ends in an AttributeError."""
+    (tmp_path / "pyproject.toml").write_text("tool = 3\n")
+    with pytest.raises(ContractError, match=r"has no table \[tool.skipproof\]: add one"):
+        read_contract(tmp_path)
 
 
 def test_reason_depends_only_on_the_set(project: Project) -> None:
@@ -80,6 +97,26 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
             "capabilities] gpu is 'cuda': write a table",
         ),
         ('modules = ["skipproof_alpha"]', "modules = [7]", "alpha modules is 7: it has to be a text"),
+        ('modules = ["skipproof_alpha"]', "modules = []", "capabilities] alpha has nothing to look for: add"),
+        ('modules = ["skipproof_alpha"]', 'modules = [".alpha"]', "alpha modules is '.alpha': write a module's name"),
+        ('probe = "cuda"', "probe = []", "gpu probe is []: it has to be a text"),
+        ('probe = "cuda"', "programs = 7", "gpu programs is 7: it has to be a list of texts"),
+        ('probe = "cuda"', 'programs = ["x", "x"]', "gpu programs names 'x' more than once: name it once"),
+        ('probe = "cuda"', 'trace = "x"', "gpu has nothing to look for: add 'modules', 'distributions', 'programs' or"),
+        ('probe = "cuda"', 'probe = "cuda", trace = 1', "gpu trace is 1: it has to be a text"),
+        ('probe = "cuda"', f'probe = "cuda", digest = "{DIGEST}"', "gpu has a 'digest' and no 'trace': name the audit"),
+        (
+            'probe = "cuda"',
+            f'probe = "cuda", trace = "x", digest = "{DIGEST[1:]}"',
+            f"gpu digest is '{DIGEST[1:]}': write the SHA-256 of the weights, 64 digits",
+        ),
+        ('full = ["alpha", "beta"]', 'full = ["beta", "beta"]', "full names 'beta' more than once: name it once"),
+        ('full = ["alpha", "beta"]', '"a/b" = ["alpha"]', "environments] names 'a/b', and files bear these names"),
+        ("alpha = {", '"al pha" = {', "capabilities] names 'al pha', and files bear these names: use letters"),
+        ('["tests", "pyproject.toml", "setup.py"]', "[]", "sources is []: name what a receipt is a proof of"),
+        ('["tests", "pyproject.toml", "setup.py"]', '["../x"]', "sources is '../x': write a path below the folder"),
+        ('locks = "locks"', 'locks = "/locks"', "locks is '/locks': write a path below the folder of pyproject.toml"),
+        ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the folder"),
     ],
 )
 def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -> None:

@@ -129,6 +129,25 @@ def test_cuda_is_missing_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing_parts(Capability("gpu", "x", probe="cuda")) == ["hardware cuda"]
 
 
+def test_one_of_the_programs_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine with another one of the programs is said to have none, or one without any to have one."""
+    browser = Capability("browser", "x", programs=("skipproof-one", "skipproof-two"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing_parts(browser) == ["program skipproof-one or skipproof-two"]
+    (tmp_path / "skipproof-two").touch(mode=0o755)
+    assert missing_parts(browser) == []
+    assert leftover_parts(browser) == []
+
+
+def test_what_the_machine_lacks_is_not_to_be_installed_from_the_lock(project: Project) -> None:
+    """Broken: somebody without a GPU is told to install packages again."""
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "big") == [
+        "big promises gpu, but hardware cuda is missing; what it takes: a machine with a GPU"
+    ]
+
+
 def test_matching_environment_has_no_disagreement(project: Project) -> None:
     """Broken: an environment that is exactly what it promises cannot be used."""
     assert disagreements(project.contract, "bare") == []
