@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .receipts import Outcome, Trace
 
-State = Literal["proved", "red", "unfinished", "stale", "missing"]
+State = Literal["proved", "red", "unfinished", "stale", "damaged", "missing"]
 
 
 class _Model(BaseModel):
@@ -21,7 +21,8 @@ class SessionRow(_Model):
     Attributes:
         name: the session's name.
         environment: the environment it ran in; None when its receipt is missing or cannot be read.
-        state: "stale" is a run of other sources, or of another lock, than are here now.
+        state: "stale" is a run of other sources, or of another lock or table, than are here now; a "damaged" receipt
+            cannot be read or was edited, a "missing" one is not there.
         python: version of the interpreter.
         platform: operating system and machine.
         capabilities: what the environment had.
@@ -33,7 +34,8 @@ class SessionRow(_Model):
         lock: digest of its lock.
         commit: the commit it ran on, with "+" when files differed from it.
         started: time in ISO 8601, UTC.
-        problems: what is wrong with it, each with its next step.
+        violations: every breach of the contract; those of one test stand in its cell too.
+        problems: why it does not count as proof, each with its next step.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SessionRow(_Model):
     lock: str | None = None
     commit: str | None = None
     started: str | None = None
+    violations: list[str] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)
 
 
@@ -60,6 +63,7 @@ class Cell(_Model):
         outcome: what it came to.
         reason: why it was skipped or xfailed, or None.
         seconds: setup, call and teardown together.
+        message: the line in which it failed, or None.
         violation: how it broke the contract there, or None.
         traces: the real inference that happened while it ran.
     """
@@ -67,6 +71,7 @@ class Cell(_Model):
     outcome: Outcome
     reason: str | None = None
     seconds: float = 0.0
+    message: str | None = None
     violation: str | None = None
     traces: list[Trace] = Field(default_factory=list)
 
@@ -127,11 +132,14 @@ class Matrix(_Model):
         generated: time in ISO 8601, UTC.
         sessions: in the order in which they were asked for.
         tests: in the order of collection.
-        files: by path; empty when there is no merged coverage.
-        coverage: lines and branches covered by all sessions together, in percent, or None.
+        files: by path; empty when there is no coverage data that can be used.
+        coverage: lines and branches covered by the sessions together, in percent, or None when nothing is known.
+        partial: the data of some session could not be used: ``coverage`` and ``files`` are less than the whole.
+        environments: lines and branches that each environment covers alone, in percent.
         gate: the percentage that has to be reached, or None.
         unproven: tests that need what no machine had this time.
         problems: every reason, with its next step, why the matrix is not proved; empty when it is.
+        notes: what was left out or passed over, without the matrix being less proved for it.
     """
 
     format: Literal[1] = 1
@@ -141,6 +149,9 @@ class Matrix(_Model):
     tests: list[TestRow] = Field(default_factory=list)
     files: list[FileCoverage] = Field(default_factory=list)
     coverage: float | None = None
+    partial: bool = False
+    environments: dict[str, float] = Field(default_factory=dict)
     gate: float | None = None
     unproven: list[Unproven] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
