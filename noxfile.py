@@ -6,6 +6,9 @@
 
 A path, or options for pytest, after ``--`` make a session run just that, without the proof that the whole suite gives.
 REQUIRE_INTERPRETERS=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
+
+Each session has one of the tags ``push``, ``weekly``, ``gpu``, ``merge`` and ``by-hand``, which says when CI runs it,
+and ``receipt`` where it leaves one: CI makes its jobs from this menu.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ TEST_ENV = {
 }
 
 
-@nox.session(allow_parallel=True)
+@nox.session(tags=["push"], allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style, import order and workflows: ruff, import-linter, actionlint, zizmor."""
     furnish(session, "tools")
@@ -64,28 +67,28 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".github/workflows")
 
 
-@nox.session(allow_parallel=True)
+@nox.session(tags=["push"], allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Check types, strictly, over backend, tests and noxfile.py: mypy."""
     furnish(session, "tools")
     session.run("mypy")
 
 
-@nox.session(python=PYTHONS, allow_parallel=True)
+@nox.session(python=PYTHONS, tags=["push", "receipt"], allow_parallel=True)
 def unit(session: nox.Session) -> None:
     """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
     furnish(session, "no-llm")
     prove(session, "no-llm", UNIT)
 
 
-@nox.session(name="skip-check", allow_parallel=True)
+@nox.session(name="skip-check", tags=["push", "receipt"], allow_parallel=True)
 def skip_check(session: nox.Session) -> None:
     """Prove that every integration test skips without the extras, each for exactly the reason it should."""
     furnish(session, "no-llm")
     prove(session, "no-llm", INTEGRATION)
 
 
-@nox.session(allow_parallel=True)
+@nox.session(tags=["push"], allow_parallel=True)
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, and run the sdist's unit tests against the installed wheel."""
     source = furnish(session, "no-llm")
@@ -100,7 +103,7 @@ def build(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
 
 
-@nox.session(name="integration-cpu", allow_parallel=True)
+@nox.session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
 def integration_cpu(session: nox.Session) -> None:
     """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
     furnish(session, "llm-cpu")
@@ -108,7 +111,7 @@ def integration_cpu(session: nox.Session) -> None:
     prove(session, "llm-cpu", UNIT, INTEGRATION)
 
 
-@nox.session(name="integration-cuda", default=False, venv_backend="uv" if GPUS else "none")
+@nox.session(name="integration-cuda", default=False, tags=["gpu", "receipt"], venv_backend="uv" if GPUS else "none")
 def integration_cuda(session: nox.Session) -> None:
     """Run all tests with real inference on a GPU (REQUIRE_GPU=1: it must be there)."""
     if not GPUS:
@@ -120,7 +123,7 @@ def integration_cuda(session: nox.Session) -> None:
     prove(session, "llm-cuda", UNIT, INTEGRATION)
 
 
-@nox.session
+@nox.session(tags=["merge"])
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
     furnish(session, "no-llm")
@@ -128,7 +131,7 @@ def coverage(session: nox.Session) -> None:
     session.run("python", "-m", "tests.skipproof.merge", *expected, *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["weekly"])
 def bench(session: nox.Session) -> None:
     """Measure the figures that the documents quote: import, load, memory, speed."""
     furnish(session, "llm-cpu")
@@ -136,7 +139,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/bench.py", env=TEST_ENV)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["by-hand"])
 def lock(session: nox.Session) -> None:
     """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
     environment = rooms.lock_environment(rooms.Machine())

@@ -17,6 +17,7 @@ class MenuSession:
     name: str
     docstring: str
     default: bool
+    tags: frozenset[str]
 
 
 def menu() -> list[MenuSession]:
@@ -33,8 +34,9 @@ def menu() -> list[MenuSession]:
         name = ast.literal_eval(options["name"]) if "name" in options else function.name
         pythons = constants[ast.unparse(options["python"])] if "python" in options else []
         default = "default" not in options or ast.literal_eval(options["default"])
+        tags = frozenset(ast.literal_eval(options["tags"]) if "tags" in options else ())
         names = [f"{name}-{python}" for python in pythons] or [name]
-        found += [MenuSession(name, ast.get_docstring(function) or "", default) for name in names]
+        found += [MenuSession(name, ast.get_docstring(function) or "", default, tags) for name in names]
     return found
 
 

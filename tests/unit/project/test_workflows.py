@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .sessions import NOXFILE, ROOT, session_names
+from .sessions import NOXFILE, ROOT, menu, session_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 INSTALL = re.compile(r'python -m pip install "nox\[uv\]==(?P<version>[\d.]+)"')
-CALL = re.compile(r'nox -s (?P<session>"\$SESSION"|[\w.-]+)(?: -- --check)?')
+LIST = 'sessions="$(nox --list --json -t $TAGS)" && echo "sessions=$sessions" >> "$GITHUB_OUTPUT"'
+CALL = re.compile(r'nox (?:-s (?P<session>"\$SESSION"|[\w.-]+)(?: -- --check)?|-t (?P<tag>[\w-]+))')
+# When CI runs a session: every session has exactly one of them.
+WHEN = {"push", "weekly", "gpu", "merge", "by-hand"}
 
 
 def values(text: str, key: str) -> list[str]:
@@ -23,10 +26,15 @@ def values(text: str, key: str) -> list[str]:
     return [str(value) for value in found]
 
 
-def called_sessions(text: str) -> set[str]:
-    """Return the sessions that a workflow calls, by name or through its matrix."""
-    named = {match["session"] for run in values(text, "run") for match in CALL.finditer(run)}
-    return (named - {'"$SESSION"'}) | set(re.findall(r"\{ session: ([\w.-]+),", text))
+def calls(text: str, group: str) -> set[str]:
+    """Return the sessions that a workflow calls by name, or the tags by which it calls them."""
+    return {match[group] for run in values(text, "run") if (match := CALL.fullmatch(run)) and match[group]}
+
+
+def called_tags(text: str) -> set[str]:
+    """Return the tags by which a workflow calls sessions: at once, or by a matrix that is made from the menu."""
+    words = " ".join(re.findall(r"'([\w -]+)'", " ".join([*values(text, "tags"), *values(text, "TAGS")])))
+    return calls(text, "tag") | (set(words.split()) - {"llm-cuda"})
 
 
 @pytest.fixture(params=WORKFLOWS, ids=lambda path: path.name)
@@ -41,22 +49,37 @@ def test_the_workflows_are_the_two_that_are_known() -> None:
     assert [path.name for path in WORKFLOWS] == ["ci.yml", "integration.yml"]
 
 
-def test_a_workflow_calls_only_sessions_that_exist(workflow: str) -> None:
+def test_every_session_says_when_ci_runs_it() -> None:
+    """A session that somebody added would never run in CI, or twice, or would lose its receipt on the way."""
+    assert {s.name: sorted(s.tags) for s in menu() if len(s.tags & WHEN) != 1 or s.tags - WHEN - {"receipt"}} == {}
+
+
+def test_ci_runs_every_session_but_those_by_hand() -> None:
+    """A tag that no workflow asks for would keep its sessions on nobody's machine but the contributor's."""
+    called = set().union(*(called_tags(path.read_text(encoding="utf-8")) for path in WORKFLOWS))
+    assert called == WHEN - {"by-hand"}
+
+
+def test_the_jobs_of_ci_are_made_from_the_menu() -> None:
+    """A session that somebody adds to the noxfile would need a second edit, and be forgotten."""
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert LIST in values(text, "run")
+    assert values(text, "sessions") == ["${{ steps.list.outputs.sessions }}"]
+    assert values(text, "include") == ["${{ fromJSON(needs.menu.outputs.sessions) }}"]
+    assert values(text, "SESSION") == ["${{ matrix.session }}"]
+
+
+def test_a_workflow_calls_only_sessions_and_tags_that_exist(workflow: str) -> None:
     """The weekly run would end in "session not found", weeks after a session was renamed."""
-    assert called_sessions(workflow) - session_names() == set()
-
-
-def test_every_session_is_called_by_some_workflow() -> None:
-    """A session would run on nobody's machine but the contributor's."""
-    called = {name for path in WORKFLOWS for name in called_sessions(path.read_text(encoding="utf-8"))}
-    assert session_names() - called == set()
+    assert calls(workflow, "session") - session_names() - {'"$SESSION"'} == set()
+    assert called_tags(workflow) - {tag for session in menu() for tag in session.tags} == set()
 
 
 def test_a_workflow_installs_nox_and_calls_it_and_nothing_else(workflow: str) -> None:
     """What a workflow does besides could not be done, or proved, on a contributor's machine."""
     runs = values(workflow, "run")
     assert runs
-    assert [run for run in runs if not INSTALL.fullmatch(run) and not CALL.fullmatch(run)] == []
+    assert [run for run in runs if not INSTALL.fullmatch(run) and not CALL.fullmatch(run) and run != LIST] == []
 
 
 def test_a_workflow_installs_the_nox_that_the_noxfile_asks_for(workflow: str) -> None:
@@ -86,5 +109,5 @@ def test_data_that_is_lost_or_hidden_makes_the_upload_fail(workflow: str) -> Non
     assert uploads > 0
     assert values(workflow, "include-hidden-files") == ["true"] * uploads
     assert values(workflow, "if-no-files-found") == ["error"] * uploads
-    names = re.findall(r"^ +name: ((?:matrix-|coverage).*)$(?=\n +path: \.matrix)", workflow, re.MULTILINE)
+    names = re.findall(r"^ +name: (.+)$(?=\n +path: \.matrix$)", workflow, re.MULTILINE)
     assert len(set(names)) == uploads
