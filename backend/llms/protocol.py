@@ -39,6 +39,10 @@ class Agent(Protocol):
         """How many tokens prompt and answer may have together."""
         ...
 
+    async def count_tokens(self, payload: AgentPayload) -> int:
+        """How many tokens the prompt of ``payload`` has: counted with the model's tokenizer, or what it has at most."""
+        ...
+
     async def supports_streaming(self) -> bool:
         """Whether ``stream`` yields pieces while the answer is still being made."""
         ...

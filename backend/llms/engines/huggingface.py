@@ -156,6 +156,16 @@ class HuggingFaceAgent:
         self._refuse_when_closed()
         return self._context_window
 
+    async def count_tokens(self, payload: AgentPayload) -> int:
+        """How many tokens ``invoke`` would give the model for ``payload``: exactly, by its template and tokenizer.
+
+        Raises:
+            PayloadError: the model's chat template refuses the conversation.
+        """
+        self._refuse_when_closed()
+        prompt_ids, _, _ = await asyncio.to_thread(self._encode, self._loaded.tokenizer, payload)
+        return len(prompt_ids)
+
     async def supports_streaming(self) -> bool:
         """Whether answers can be streamed: always."""
         self._refuse_when_closed()

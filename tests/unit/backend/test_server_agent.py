@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from backend import AgentPayload, AgentResponse, GenerationOptions, ReasoningEffort, ToolCall
+from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError
 from backend.llms.config import AgentSettings
 from backend.llms.openai_format import Piece, Reply
@@ -219,3 +219,21 @@ async def test_closed(client: Client) -> None:
     for use in (lambda: ask(agent), lambda: joined(agent), agent.get_context_window, agent.supports_streaming):
         with pytest.raises(AgentClosedError, match=r"This agent for 'm' is closed\. Load a new one with load_agent"):
             await use()
+
+
+@pytest.mark.usefixtures("client")
+async def test_tokens_are_those_that_the_server_counted() -> None:
+    """The next turn's length is not taken from what the server counted, or a closed agent goes on counting."""
+    agent = await make()
+    question = AgentPayload("Hi.")
+    turns = [MemoryEntry("user", "Hi."), MemoryEntry("assistant", "Hello.")]
+    before = await agent.count_tokens(question)
+    await ask(agent, {"text": "Hello.", "finish_reason": "stop"})
+    assert await agent.count_tokens(question) == before, "nothing was counted"
+    usage = Usage(prompt_tokens=3000, completion_tokens=4)
+    await ask(agent, {"text": "Hello.", "finish_reason": "stop", "usage": usage})
+    assert await agent.count_tokens(question) == 3000
+    assert 3004 < await agent.count_tokens(AgentPayload("And you?", memory=turns)) < 3100
+    await agent.aclose()
+    with pytest.raises(AgentClosedError):
+        await agent.count_tokens(question)
