@@ -110,6 +110,7 @@ def _accept_text(value: object) -> object:
 
 _Key = Annotated[SecretStr, BeforeValidator(_accept_text)]
 _SWITCH = "true or false"
+_SECONDS = "a number of seconds above 0"
 
 
 class AgentSettings(_Settings):
@@ -121,7 +122,10 @@ class AgentSettings(_Settings):
         revision: the hub's revision (branch, tag or commit).
         api_key: the server's key.
         base_url: the server's address.
-        timeout: seconds that one request may take.
+        timeout: seconds that one request to a server may take in all, other tries and a whole stream included.
+        connect_timeout: seconds to wait for a connection to the server.
+        read_timeout: seconds that the server may be silent, before the answer or in the middle of a stream.
+        max_retries: how often a request is sent again after a lost connection or to a busy server.
         reasoning_effort: how hard a reasoning model thinks.
         device: where a local model runs.
         temperature: 0 is greedy decoding, above 0 samples.
@@ -148,7 +152,10 @@ class AgentSettings(_Settings):
         pattern=r"^https?://[^\s/@?#]+([/?#]\S*)?$",
         description="an address that starts with http:// or https:// and holds no user name or password",
     )
-    timeout: float = Field(default=60.0, gt=0, description="a number of seconds above 0")
+    timeout: float = Field(default=300.0, gt=0, description=_SECONDS)
+    connect_timeout: float = Field(default=5.0, gt=0, description=_SECONDS)
+    read_timeout: float = Field(default=60.0, gt=0, description=_SECONDS)
+    max_retries: int = Field(default=2, ge=0, description="a whole number of at least 0")
     reasoning_effort: ReasoningSettings | None = Field(
         default=None, description="a table with any of the keys effort, generate_summary and summary"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from backend.errors import (
@@ -24,9 +24,10 @@ from backend.errors import (
     ModelNotFoundError,
     PayloadError,
 )
+from backend.llms.time_limits import asked_wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from backend.llms.config import AgentSettings
 
@@ -35,8 +36,6 @@ __all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses_
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
-# One more try after a lost connection or a busy server; with more of them a dead server would cost minutes.
-_RETRIES = 1
 _LONGEST_WORDS = 300
 _OVERFLOW = re.compile(r"context.?(length|window)|too many (input )?tokens|prompt is too long", re.IGNORECASE)
 _WINDOW = re.compile(r"context (?:length|window|size)\D{0,20}(\d+)")
@@ -45,11 +44,24 @@ _PROMPT = re.compile(r"(?:resulted in|contains?|has|requested|request)\D{0,30}(\
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Server:
-    """Where an engine's server is, what opens it, and how long to wait for it."""
+    """Where an engine's server is, what opens it, and how long to wait for it, in seconds.
+
+    Attributes:
+        url: its address.
+        key: what opens it.
+        timeout: how long one request may take in all.
+        connect_timeout: how long to wait for a connection.
+        read_timeout: how long the server may be silent.
+        max_retries: how often a request is sent again.
+        model: what the server calls the model; empty until it is known.
+    """
 
     url: str
     key: str
     timeout: float
+    connect_timeout: float
+    read_timeout: float
+    max_retries: int
     model: str = ""
 
     @classmethod
@@ -67,15 +79,15 @@ class Server:
             )
             raise ConfigError(message)
         key = settings.api_key.get_secret_value() if settings.api_key else _NO_KEY
-        return cls(settings.base_url or _OPENAI_URL, key, settings.timeout, settings.model or "")
-
-    def client_options(self) -> dict[str, Any]:
-        """Keyword arguments for the library's client.
-
-        The address is always said, as the library would else take one from OPENAI_BASE_URL, which our settings do
-        not know, and send the key there.
-        """
-        return {"base_url": self.url, "api_key": self.key, "timeout": self.timeout, "max_retries": _RETRIES}
+        return cls(
+            url=settings.base_url or _OPENAI_URL,
+            key=key,
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            max_retries=settings.max_retries,
+            model=settings.model or "",
+        )
 
     @property
     def place(self) -> str:
@@ -112,14 +124,25 @@ def _root(exc: BaseException) -> BaseException:
     return exc
 
 
-def _timeout(_: BaseException, server: Server) -> BackendError:
+def _timeout(exc: BaseException, server: Server) -> BackendError:
+    if "Connect" in type(_root(exc)).__name__:
+        return EngineTimeoutError(
+            f"The server at {server.place} did not take the connection within {server.connect_timeout:g} s. "
+            "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
+        )
     return EngineTimeoutError(
-        f"The server at {server.place} did not answer within {server.timeout:g} s. "
-        "Set timeout to more seconds, or find out what keeps the server busy."
+        f"The server at {server.place} sent nothing for {server.read_timeout:g} s. "
+        "Set read_timeout to more seconds, or find out what keeps the server busy."
     )
 
 
 def _connection(exc: BaseException, server: Server) -> BackendError:
+    if qualified_name(type(_root(exc))) == "ssl.SSLCertVerificationError":
+        return EngineConnectionError(
+            f"The certificate of the server at {server.place} cannot be trusted: {server.words(exc)}. "
+            "Check that base_url names the server as its certificate does; "
+            "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate."
+        )
     return EngineConnectionError(
         f"The connection to the server at {server.place} failed: {server.words(exc)}. "
         "Check that the server runs, and that base_url (OPENAI_API_URL) is its address."
@@ -169,13 +192,21 @@ def _overflow(words: str, server: Server) -> BackendError:
 
 
 def _limited(exc: BaseException, server: Server) -> BackendError:
+    wait = asked_wait(_headers(exc))
+    advice = "Wait" if wait is None else f"Wait {max(0, wait):.0f} s"
     return EngineError(
-        f"The server at {server.place} limits requests: {server.words(exc)}. "
-        "Wait and try again, or raise the limit there."
+        f"The server at {server.place} limits requests: {server.words(exc)}. {advice} and try again, "
+        "or raise the limit there."
     )
 
 
 def _failed(exc: BaseException, server: Server) -> BackendError:
+    place = str(_headers(exc).get("location", "")).partition("?")[0]
+    if place:
+        return EngineError(
+            f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "
+            "If you trust that place, set base_url (OPENAI_API_URL) to it."
+        )
     return EngineError(f"The server at {server.place} failed: {server.words(exc)}. Look into the server's log.")
 
 
@@ -232,6 +263,12 @@ def qualified_name(kind: type) -> str:
 def refuses_temperature(exc: BaseException) -> bool:
     """Whether the server says that the model takes no such temperature, as reasoning models do."""
     return getattr(exc, "param", None) == "temperature"
+
+
+def _headers(exc: BaseException) -> Mapping[str, str]:
+    """The header fields of the answer that the library was not content with; empty where there was no answer."""
+    headers: Mapping[str, str] = getattr(getattr(exc, "response", None), "headers", {})
+    return headers
 
 
 @contextmanager

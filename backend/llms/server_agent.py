@@ -8,13 +8,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError
+from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
 from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
 from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
 from backend.llms.openai_server import Server, engine_errors, refuses_temperature
 from backend.llms.payloads import AgentResponse, Timings
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
+from backend.llms.time_limits import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -31,8 +32,8 @@ __all__ = ["ServerAgent"]
 class ServerAgent(ABC):
     """Answers payloads by asking a server; engines add how a request travels.
 
-    ``settings.timeout`` is in seconds and bounds every wait for the server: for the connection, for the answer,
-    and between two pieces of a stream.
+    Three settings bound its waits, in seconds: ``connect_timeout``, ``read_timeout`` for each silence of the server,
+    and ``timeout`` for all waits of one request together.
     """
 
     engine: ClassVar[str]
@@ -114,16 +115,18 @@ class ServerAgent(ABC):
         Raises the same errors as ``invoke``, and EngineConnectionError when the answer breaks off.
         """
         self._check_open()
-        parser, stops, ended = AnswerParser(), StopFilter(payload.generation.stop), False
+        parser, stops = AnswerParser(), StopFilter(payload.generation.stop)
+        began = ended = False
         async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
             async for piece in pieces:
+                began = True
                 if text := parser.feed(stops.feed(piece.text)):
                     yield text
                 ended = ended or bool(piece.finish_reason)
                 if stops.stopped:
                     break
         if not (ended or stops.stopped):
-            raise self._broke_off()
+            raise self._broke_off() if began else self._no_stream()
         if text := parser.feed(stops.finish()) + parser.finish():
             yield text
 
@@ -181,6 +184,12 @@ class ServerAgent(ABC):
             "Ask again, and look into the server's log."
         )
 
+    def _no_stream(self) -> EngineResponseError:
+        return EngineResponseError(
+            f"The server at {self._server.place} answered with something that is no stream of events. "
+            "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
+        )
+
     def _errors(self) -> AbstractContextManager[None]:
         return engine_errors(self._server, unreadable=self._unreadable)
 
@@ -207,22 +216,27 @@ class ServerAgent(ABC):
         self._takes_temperature = False
         return True
 
+    def _time_limit(self) -> TimeLimit:
+        return TimeLimit(self._server.timeout, self._server.place)
+
     async def _reply_at_any_temperature(self, payload: AgentPayload) -> Reply:
         with self._errors():
-            request = self._request(payload)
-            try:
-                return await self._reply(request)
-            except Exception as exc:
-                if not self._gives_way(exc, request, payload):
-                    raise
-            return await self._reply(self._request(payload))
+            async with self._time_limit().waiting():
+                request = self._request(payload)
+                try:
+                    return await self._reply(request)
+                except Exception as exc:
+                    if not self._gives_way(exc, request, payload):
+                        raise
+                return await self._reply(self._request(payload))
 
     async def _pieces_at_any_temperature(self, payload: AgentPayload) -> AsyncGenerator[Piece, None]:
+        limit = self._time_limit()
         with self._errors():
             while True:
                 request = self._request(payload)
                 try:
-                    async with aclosing(self._pieces(request)) as pieces:
+                    async with aclosing(limit.over(self._pieces(request))) as pieces:
                         async for piece in pieces:
                             yield piece
                 except Exception as exc:
@@ -233,7 +247,8 @@ class ServerAgent(ABC):
 
     async def _list_cards(self) -> list[Mapping[str, Any]]:
         with self._errors():
-            return as_mappings(as_mapping(await self._client.models.list()).get("data"))
+            async with self._time_limit().waiting():
+                return as_mappings(as_mapping(await self._client.models.list()).get("data"))
 
     async def _find_window(self) -> int:
         configured = self._settings.context_window

@@ -188,28 +188,24 @@ class BadServerContract(ConnectedAgents):
         assert (await told.invoke(AgentPayload(QUESTION))).response == "here"
         assert len(scripted.received) == 2
 
-    async def test_no_server(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_no_server(self, connect: Connect) -> None:
         """A server that is not there gives a foreign error."""
-        monkeypatch.setattr("backend.llms.openai_server._RETRIES", 0)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-        agent = await connect(f"http://127.0.0.1:{port}/v1?key=hidden")
+        agent = await connect(f"http://127.0.0.1:{port}/v1?key=hidden", max_retries=0)
         with pytest.raises(
             EngineConnectionError, match=rf"127\.0\.0\.1:{port}/v1 failed: .*Check that the server runs"
         ):
             await agent.invoke(AgentPayload(QUESTION))
 
-    async def test_silent_server(
-        self, connect: Connect, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_silent_server(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A server that accepts and says nothing is waited for longer than the settings say."""
-        monkeypatch.setattr("backend.llms.openai_server._RETRIES", 0)
-        agent = await connect(scripted.url, timeout=0.2)
+        agent = await connect(scripted.url, read_timeout=0.2, max_retries=0)
         scripted.keep_silent()
-        with pytest.raises(EngineTimeoutError, match=r"did not answer within 0\.2 s\. Set timeout to more seconds"):
+        with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Set read_timeout to more seconds"):
             await agent.invoke(AgentPayload(QUESTION))
         scripted.stream(delta("He"), hold=True)
-        with pytest.raises(EngineTimeoutError, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s"):
             await joined(agent, AgentPayload(QUESTION))
 
     @pytest.mark.parametrize(

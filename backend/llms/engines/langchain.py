@@ -6,11 +6,11 @@ from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import openai
 from langchain_core.messages import convert_to_messages
 from langchain_openai import ChatOpenAI
 from langsmith import tracing_context
 
+from backend.llms.engines.openai_client import connect
 from backend.llms.openai_format import Piece, Reply, chat_options, read_arguments, read_usage
 from backend.llms.payloads import ToolCall
 from backend.llms.responses_format import response_options, response_status
@@ -19,6 +19,7 @@ from backend.llms.server_agent import ServerAgent
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    import openai
     from langchain_core.messages import AIMessage, AIMessageChunk
 
     from backend.llms.openai_format import Request
@@ -39,7 +40,7 @@ class LangChainAgent(ServerAgent):
 
     def _connect(self) -> openai.AsyncOpenAI:
         # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
-        return openai.AsyncOpenAI(**self._server.client_options())
+        return connect(self._server)
 
     @cached_property
     def _chat(self) -> ChatOpenAI:
@@ -48,7 +49,7 @@ class LangChainAgent(ServerAgent):
             root_async_client=self._client,
             async_client=self._client.chat.completions,
             use_responses_api=self._settings.use_responses,
-            stream_chunk_timeout=self._server.timeout,
+            stream_chunk_timeout=None,  # the client has its own, which counts a server's signs of life
         )
 
     async def _reply(self, request: Request) -> Reply:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import openai
-
+from backend.llms.engines.openai_client import connect
 from backend.llms.openai_format import as_mapping, chat_options, read_chunk, read_completion
 from backend.llms.responses_format import read_event, read_response, response_options
 from backend.llms.server_agent import ServerAgent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    import openai
 
     from backend.llms.openai_format import Piece, Reply, Request
 
@@ -27,7 +28,7 @@ class OpenAIAgent(ServerAgent):
     engine: ClassVar[str] = "openai"
 
     def _connect(self) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(**self._server.client_options())
+        return connect(self._server)
 
     async def _reply(self, request: Request) -> Reply:
         # `stream` is said aloud: `transformers serve` streams responses unless told not to.

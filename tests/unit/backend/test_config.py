@@ -38,6 +38,9 @@ def _refusal(**values: object) -> ConfigError:
         ("timeout", 0, "0 (type int)", "a number of seconds above 0"),
         ("timeout", True, "True (type bool)", "a number of seconds above 0"),
         ("timeout", float("inf"), "inf (type float)", "a number of seconds above 0"),
+        ("connect_timeout", 0, "0 (type int)", "a number of seconds above 0"),
+        ("read_timeout", -1, "-1 (type int)", "a number of seconds above 0"),
+        ("max_retries", -1, "-1 (type int)", "a whole number of at least 0"),
         ("temperature", "5", "'5' (type str)", "a number of at least 0"),
         ("temperature", -1, "-1 (type int)", "a number of at least 0"),
         ("temperature", float("nan"), "nan (type float)", "a number of at least 0"),
@@ -270,7 +273,8 @@ def test_no_levels_are_the_defaults() -> None:
     """The documented defaults are not what an engine gets."""
     settings = build_settings([])
     assert settings == AgentSettings()
-    assert (settings.timeout, settings.device, settings.trust_remote_code) == (60.0, "auto", False)
+    assert (settings.timeout, settings.connect_timeout, settings.read_timeout) == (300.0, 5.0, 60.0)
+    assert (settings.max_retries, settings.device, settings.trust_remote_code) == (2, "auto", False)
     assert settings.generation_defaults() == GenerationOptions()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from backend.errors import (
 from backend.llms.config import AgentSettings
 from backend.llms.openai_server import Server, engine_errors, refuses_temperature
 
-SERVER = Server("http://here/v1?key=hidden", "sk-secret", 5, "m")
+SERVER = Server("http://here/v1?key=hidden", "sk-secret", 5, 3, 4, 0, "m")
 
 
 def foreign(name: str, text: str = "Error code", **fields: Any) -> Exception:
@@ -55,9 +56,10 @@ def translated(error: Exception, **options: Any) -> Exception:
 )
 def test_where_the_server_is(settings: dict[str, str], expected: tuple[str, str, str]) -> None:
     """The wrong server is asked, gets a key that is not its own, or ignores the limit of tokens."""
-    server = Server.from_settings(AgentSettings(model="m", timeout=3, **settings))
+    limits = {"timeout": 3, "connect_timeout": 1, "read_timeout": 2, "max_retries": 4}
+    server = Server.from_settings(AgentSettings(model="m", **limits, **settings))
     assert (server.url, server.key, server.limit_name) == expected
-    assert server.client_options() == {"base_url": expected[0], "api_key": expected[1], "timeout": 3, "max_retries": 1}
+    assert {name: getattr(server, name) for name in limits} == limits
 
 
 def test_no_server() -> None:
@@ -74,8 +76,12 @@ def test_secrets_stay_out_of_repr() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (foreign("openai.APITimeoutError"), EngineTimeoutError, "http://here/v1 did not answer within 5 s"),
-        (foreign("httpx2.TimeoutException"), EngineTimeoutError, "within 5 s"),
+        (
+            foreign("openai.APITimeoutError"),
+            EngineTimeoutError,
+            "http://here/v1 sent nothing for 4 s. Set read_timeout",
+        ),
+        (foreign("httpx2.TimeoutException"), EngineTimeoutError, "for 4 s"),
         (foreign("openai.APIConnectionError", "refused"), EngineConnectionError, "failed: refused. Check"),
         (foreign("httpx.TransportError", "reset"), EngineConnectionError, "failed: reset. Check"),
         (foreign("openai.AuthenticationError", body="who?"), EngineAuthenticationError, "key: who?. Check"),
@@ -84,7 +90,7 @@ def test_secrets_stay_out_of_repr() -> None:
         (foreign("openai.BadRequestError", body={"other": 1}), EngineError, "the request: {'other': 1}. Change"),
         (foreign("openai.BadRequestError", code="model_not_found"), ModelNotFoundError, "has no model 'm'"),
         (foreign("openai.BadRequestError", "prompt is too long"), PayloadError, "'m' reads: prompt is too long. Sh"),
-        (foreign("openai.RateLimitError"), EngineError, "limits requests: Error code. Wait"),
+        (foreign("openai.RateLimitError"), EngineError, "limits requests: Error code. Wait and try again"),
         (foreign("openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
         (foreign("openai.LengthFinishReasonError"), EngineResponseError, "cannot be read: Error code. Check"),
         (json.JSONDecodeError("no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
@@ -135,6 +141,25 @@ def test_root_of_the_trouble_is_named() -> None:
     error = foreign("openai.APIConnectionError", "Connection error.")
     error.__cause__ = foreign("httpx2.ConnectError", "name not known")
     assert "failed: name not known. Check" in str(translated(error))
+
+
+def test_what_the_root_changes() -> None:
+    """A connection that nobody took, or a certificate of somebody else, gets advice for other troubles."""
+    late, bad = foreign("openai.APITimeoutError"), foreign("openai.APIConnectionError")
+    late.__cause__ = foreign("httpx2.ConnectTimeout")
+    bad.__cause__ = foreign("ssl.SSLCertVerificationError", "Hostname mismatch")
+    assert "did not take the connection within 3 s. Check that base_url" in str(translated(late))
+    words = str(translated(bad))
+    assert "certificate of the server at http://here/v1 cannot be trusted: Hostname mismatch. Check" in words
+    assert "set SSL_CERT_FILE" in words
+
+
+def test_what_the_headers_add() -> None:
+    """The time that a server asks to wait, or the place that it sends requests to, is lost."""
+    busy = foreign("openai.RateLimitError", response=SimpleNamespace(headers={"retry-after": "30"}))
+    moved = foreign("openai.APIStatusError", response=SimpleNamespace(headers={"location": "http://there/v1?key=x"}))
+    assert "Wait 30 s and try again" in str(translated(busy))
+    assert "sends requests on to http://there/v1, where neither prompt nor key was sent. If" in str(translated(moved))
 
 
 def test_echoed_key_stays_secret() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
-from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError
+from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError, EngineResponseError
 from backend.llms.config import AgentSettings
 from backend.llms.openai_format import Piece, Reply
 from backend.llms.protocol import Agent
@@ -144,6 +144,8 @@ async def test_stream_that_breaks_off() -> None:
     """Half an answer passes for a whole one."""
     with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
         await joined(await make(), [{"text": "a"}])
+    with pytest.raises(EngineResponseError, match=r"at http://here/v1 answered with something that is no stream"):
+        await joined(await make(), [])
 
 
 @pytest.mark.usefixtures("client")
