@@ -1,0 +1,52 @@
+// The data, and the small things that everything else is made of.
+
+const matrix = JSON.parse(document.getElementById("data").textContent);
+
+const SIGNS = { passed: "✓", failed: "✗", skipped: "–", xfailed: "x", xpassed: "X", missing: "?" };
+const STATES = { proved: "✓", red: "✗", unfinished: "…", stale: "≠", missing: "?" };
+const NOWHERE = "(no environment)";
+
+const byId = (id) => document.getElementById(id);
+
+/** Make an element. Texts become text nodes: nothing that a test or a file is called can become markup. */
+const make = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+};
+
+/** Make a table with a heading; cells are elements, or texts, which become plain cells. */
+const makeTable = (headings, rows) => {
+  const cell = (content) => (content instanceof HTMLTableCellElement ? content : make("td", {}, content));
+  return make(
+    "table", {},
+    make("thead", {}, make("tr", {}, ...headings.map(([name, kind]) => make("th", { scope: "col", class: kind }, name)))),
+    make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map(cell)))),
+  );
+};
+
+const number = (text) => make("td", { class: "number" }, text);
+const rowName = (text) => make("th", { scope: "row", class: "name id" }, text);
+const count = (value, noun) => `${value.toLocaleString("en")} ${noun}${value === 1 ? "" : "s"}`;
+const asSeconds = (value) => (value ?? 0).toFixed(2);
+const asPercent = (value) => {
+  if (value === undefined) return "";
+  // 99.996 is not 100: what is not covered whole never looks as if it were.
+  return `${(Math.floor(value * 100) / 100).toFixed(2)} %`;
+};
+const shortDigest = (digest) => (digest ? make("code", { title: digest }, digest.slice(0, 10)) : "");
+const shortCommit = (commit) => {
+  if (!commit) return "";
+  const changed = commit.endsWith("+") ? "+" : "";
+  return make("code", { title: commit }, commit.slice(0, 10).replace(/\+$/, "") + changed);
+};
+const asTime = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 16)}` : "");
+
+const sessions = matrix.sessions ?? [];
+const environmentOf = (session) => session.environment ?? NOWHERE;
+const environments = [...new Set(sessions.map(environmentOf))];
+// The columns of the grid: sessions of one environment stand together, in the order in which they were asked for.
+const columns = environments.flatMap((name) => sessions.filter((session) => environmentOf(session) === name));

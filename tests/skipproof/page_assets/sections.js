@@ -1,0 +1,95 @@
+// Everything but the grid: verdict, sessions, coverage, and what is unproven.
+
+const showVerdict = () => {
+  const problems = matrix.problems ?? [];
+  const unproven = (matrix.unproven ?? []).length;
+  byId("project").textContent = matrix.project;
+  byId("generated").textContent = `${asTime(matrix.generated)} UTC`;
+  const section = byId("verdict");
+  const merged = matrix.coverage === undefined ? "no merged coverage" : `${asPercent(matrix.coverage)} covered`;
+  const facts = [count(sessions.length, "session"), count((matrix.tests ?? []).length, "test"), merged];
+  if (unproven > 0) facts.push(`${count(unproven, "test")} unproven, for want of hardware`);
+  const verdict = problems.length === 0 ? "✓ Proved" : `✗ Not proved: ${count(problems.length, "problem")}`;
+  section.append(make("strong", {}, verdict), make("p", { class: "muted" }, facts.join(" · ")));
+  if (problems.length > 0) {
+    section.classList.add("wrong");
+    section.append(make("ul", {}, ...problems.map((problem) => make("li", {}, problem))));
+  }
+};
+
+const showSessions = () => {
+  const headings = [
+    ["Session"], ["Environment"], ["State"], ["Ran", "number"], ["Skipped", "number"], ["Failed", "number"],
+    ["Seconds", "number"], ["Coverage", "number"], ["Lock"], ["Commit"], ["Python"], ["Started, UTC"],
+  ];
+  const rows = sessions.map((session) => [
+    rowName(session.name), make("td", { class: "name" }, session.environment ?? ""),
+    make("td", { class: `state ${session.state}` }, `${STATES[session.state]} ${session.state}`),
+    ...[session.ran, session.skipped, session.failed].map((value) => number((value ?? 0).toLocaleString("en"))),
+    number(asSeconds(session.seconds)), number(asPercent(session.coverage)),
+    shortDigest(session.lock), shortCommit(session.commit),
+    make("td", { title: session.platform }, session.python ?? ""), asTime(session.started),
+  ]);
+  const table = makeTable(headings, rows);
+  const lines = [...table.tBodies[0].rows];
+  sessions.forEach((session, index) => {
+    const problems = session.problems ?? [];
+    if (problems.length === 0) return;
+    lines[index].after(make("tr", {}, make("td", { class: "problems", colspan: headings.length }, problems.join("\n"))));
+  });
+  byId("sessions").append(sessions.length > 0 ? table : make("p", { class: "muted" }, "No session left a receipt."));
+};
+
+const percentCell = (value, kind) => {
+  const cell = make("td", { class: `number percent ${kind}` }, asPercent(value));
+  // Set here and not as an attribute, which the page's own policy forbids.
+  if (value !== undefined) cell.style.setProperty("--part", `${value}%`);
+  return cell;
+};
+
+const lineRanges = (ranges) => make("span", { class: "lines" }, (ranges ?? []).join(", "));
+
+const showCoverage = () => {
+  const files = matrix.files ?? [];
+  const box = byId("coverage");
+  if (files.length === 0) {
+    byId("coverage-summary").textContent = "There is no merged coverage: the reasons stand at the top of the page.";
+    box.hidden = true;
+    return;
+  }
+  const gate = matrix.gate === undefined ? "" : `, ${asPercent(matrix.gate)} asked for`;
+  byId("coverage-summary").textContent =
+    `Lines and branches: ${asPercent(matrix.coverage)} by all sessions together${gate}. `
+    + "“Only” names the lines that a single environment reaches.";
+  const names = [...new Set(files.flatMap((file) => Object.keys(file.environments ?? {})))];
+  const headings = [
+    ["File"], ["Statements", "number"], ["Together", "number"], ...names.map((name) => [name, "number"]),
+    ["Missing"], ["Only"],
+  ];
+  const only = (file) => Object.entries(file.only ?? {}).filter(([, ranges]) => ranges.length > 0).map(
+    ([name, ranges]) => make("div", { class: "only" }, make("b", {}, name), " ", lineRanges(ranges)),
+  );
+  const rows = files.map((file) => [
+    rowName(file.path), number(file.statements.toLocaleString("en")), percentCell(file.percent, file.percent < 100 ? "short" : "whole"),
+    ...names.map((name) => percentCell(file.environments?.[name], "part")),
+    make("td", { class: (file.missing ?? []).length > 0 ? "narrow" : "" }, lineRanges(file.missing)),
+    make("td", { class: only(file).length > 0 ? "narrow" : "" }, ...only(file)),
+  ]);
+  box.append(makeTable(headings, rows));
+};
+
+const showUnproven = () => {
+  const tests = matrix.unproven ?? [];
+  const summary = tests.length === 0
+    ? "None: no test waits for a machine that has what it needs."
+    : `${count(tests.length, "test")} ran nowhere this time, for want of what no machine here had.`;
+  byId("unproven-summary").textContent = summary;
+  byId("unproven").hidden = tests.length === 0;
+  const rows = tests.map((test) => [
+    rowName(test.id), test.needs.join(", "),
+    ...(test.last
+      ? [asTime(test.last.finished), shortCommit(test.last.commit), test.last.session]
+      : ["never", "", ""]),
+  ]);
+  byId("unproven").append(makeTable([["Test"], ["Needs"], ["Last proved, UTC"], ["Commit"], ["Session"]], rows));
+};
