@@ -16,6 +16,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import search_path
+from .drift import drift
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
@@ -42,7 +45,7 @@ def import_module(name: str) -> ModuleType | None:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
         raise BrokenInstallError(_broken(f"module {name}", error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BrokenInstallError(_broken(f"module {name}", error)) from error
     if _is_hollow(module):
         message = (
@@ -88,9 +91,18 @@ def _missing_of_machine(capability: Capability) -> list[str]:
     parts = []
     if capability.programs and not any(shutil.which(name) for name in capability.programs):
         parts.append(f"program {' or '.join(capability.programs)}")
-    if capability.probe is not None and not PROBES[capability.probe]():
+    if capability.probe is not None and not _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
+
+
+def _answers(probe: str) -> bool:
+    try:
+        return PROBES[probe]()
+    except BrokenInstallError:
+        raise
+    except Exception as error:
+        raise BrokenInstallError(_broken(f"what the probe {probe} asks", error)) from error
 
 
 def leftover_parts(capability: Capability) -> list[str]:
@@ -101,7 +113,7 @@ def leftover_parts(capability: Capability) -> list[str]:
     parts = [f"module {name}" for name in capability.modules if _can_find(name)]
     parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
     # Without its library nothing can be asked, and a library that should not be here is named above.
-    if capability.probe is not None and "torch" in sys.modules and PROBES[capability.probe]():
+    if capability.probe is not None and "torch" in sys.modules and _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
 
@@ -109,25 +121,55 @@ def leftover_parts(capability: Capability) -> list[str]:
 def disagreements(contract: Contract, environment: str) -> list[str]:
     """Return every way in which this interpreter is not the named environment; empty when it is exactly that."""
     promised = contract.promised(environment)
-    remedy = f"make it exactly its lock again: uv pip sync {contract.lock(environment).relative_to(contract.root)}"
-    found: list[str] = []
+    found = [*_blunt_tools(contract), *search_path.leaks(contract), *drift(contract, environment)]
     # What is promised comes first: only then does a probe of what is not find its library imported.
     for name in sorted(contract.capabilities, key=lambda name: name not in promised):
-        capability = contract.capabilities[name]
-        if name not in promised:
-            found += [
-                f"contaminated: {environment} does not promise {name}, but {part} is here; "
-                f"{remedy}, and remove what that leaves"
-                for part in leftover_parts(capability)
-            ]
-            continue
-        lacks, take = f"{environment} promises {name}, but", f"what it takes: {capability.install}"
+        judge = _broken_promises if name in promised else _contaminations
         try:
-            found += [f"{lacks} {part} is missing; {remedy}" for part in _not_installed(capability)]
-            found += [f"{lacks} {part} is missing; {take}" for part in _missing_of_machine(capability)]
+            found += judge(contract, environment, contract.capabilities[name])
         except BrokenInstallError as error:
-            found.append(f"{lacks} {error}")
+            found.append(f"{environment} {'promises' if name in promised else 'does not promise'} {name}, but {error}")
     return found
+
+
+def _blunt_tools(contract: Contract) -> list[str]:
+    """Return what would make every test or every receipt prove nothing."""
+    found = [
+        f"[tool.skipproof] sources names {name!r}, which is not there: correct it, a receipt would cover nothing of it"
+        for name in contract.sources
+        if not (contract.root / name).exists()
+    ]
+    if sys.flags.optimize:
+        found.append("Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without")
+    return found
+
+
+def _broken_promises(contract: Contract, environment: str, capability: Capability) -> list[str]:
+    lacks = f"{environment} promises {capability.name}, but"
+    remedy = _remedy(contract, environment)
+    found = [f"{lacks} {part} is missing; {remedy}" for part in _not_installed(capability)]
+    found += [
+        f"{lacks} {part} is missing; what it takes: {capability.install}" for part in _missing_of_machine(capability)
+    ]
+    for name in capability.modules:
+        module = import_module(name)
+        where = None if module is None else search_path.stray(contract, module)
+        if where is not None:
+            found.append(f"{lacks} module {name} comes from {where}, not from what is installed; remove what hides it")
+    return found
+
+
+def _contaminations(contract: Contract, environment: str, capability: Capability) -> list[str]:
+    return [
+        f"contaminated: {environment} does not promise {capability.name}, but {part} is here; "
+        f"{_remedy(contract, environment)}, and remove what that leaves"
+        for part in leftover_parts(capability)
+    ]
+
+
+def _remedy(contract: Contract, environment: str) -> str:
+    lock = contract.lock(environment).relative_to(contract.root).as_posix()
+    return f"make it exactly its lock again: uv pip sync {lock}"
 
 
 def versions(capabilities: Iterable[Capability]) -> list[str]:
@@ -152,6 +194,9 @@ def _can_find(name: str) -> bool:
     except ModuleNotFoundError:
         # The parent of a dotted name is not there, so neither is the module.
         return False
+    except ValueError:
+        # Something without a specification, such as a stand-in, was put into sys.modules under this name.
+        return True
 
 
 def _is_registered(name: str) -> bool:
@@ -166,7 +211,7 @@ def _is_hollow(module: ModuleType) -> bool:
     return hasattr(module, "__path__") and getattr(module, "__file__", None) is None
 
 
-def _broken(what: str, cause: Exception) -> str:
+def _broken(what: str, cause: BaseException) -> str:
     return f"{what} is installed but broken ({type(cause).__name__}: {cause}); install it again"
 
 

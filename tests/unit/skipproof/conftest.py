@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib
 import sys
 import textwrap
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.skipproof import detection
+from tests.skipproof import detection, search_path
 from tests.skipproof.contract import Contract, read_contract
 from tests.skipproof.receipts import Receipt, read_receipt
 
@@ -45,6 +47,8 @@ relative_files = true
 fail_under = 100
 """
 
+LOCK = "skipproof-alpha==1.5\nskipproof-beta==2.5\n"
+
 
 class Project:
     """A project in an empty folder: a contract, locks, suites, and libraries that can be installed into it."""
@@ -54,8 +58,9 @@ class Project:
         self.site = site
         self.root = pytester.path
         self.write("pyproject.toml", PYPROJECT)
-        for environment in ("bare", "full", "big"):
-            self.write(f"locks/{environment}.txt", "")
+        self.write("setup.py", "")
+        for environment, lock in (("bare", ""), ("full", LOCK), ("big", LOCK)):
+            self.write(f"locks/{environment}.txt", lock)
         for suite in ("unit", "real"):
             (self.root / "tests" / suite).mkdir(parents=True)
 
@@ -73,16 +78,28 @@ class Project:
 
     def install_alpha(self, code: str = "") -> None:
         """Install the module that capability alpha looks for."""
-        (self.site / "skipproof_alpha.py").write_text(code, encoding="utf-8")
-        importlib.invalidate_caches()
+        self.install("skipproof-alpha", "1.5", {"skipproof_alpha.py": code})
 
     def install_beta(self) -> None:
         """Install the distribution that capability beta looks for."""
-        metadata = self.site / "skipproof_beta-2.5.dist-info"
+        metadata = self.install("skipproof-beta", "2.5", {"beta.py": ""})
+        with (metadata / "RECORD").open("a", encoding="utf-8") as record:
+            record.write("__pycache__/beta.pyc,,\n")
+
+    def install(self, name: str, version: str, files: dict[str, str]) -> Path:
+        """Install a distribution with these files, as an installer does, and return the folder of its metadata."""
+        metadata = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         metadata.mkdir()
-        (metadata / "METADATA").write_text("Name: skipproof-beta\nVersion: 2.5\n", encoding="utf-8")
-        (metadata / "RECORD").write_text("beta.py,,\n__pycache__/beta.pyc,,\n", encoding="utf-8")
-        (self.site / "beta.py").touch()
+        (metadata / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n", encoding="utf-8")
+        lines = [f"{metadata.name}/RECORD,,\n"]
+        for file, text in files.items():
+            content = text.encode()
+            (self.site / file).write_bytes(content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            lines.append(f"{file},sha256={digest},{len(content)}\n")
+        (metadata / "RECORD").write_text("".join(lines), encoding="utf-8")
+        importlib.invalidate_caches()
+        return metadata
 
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest with the plugin, in this process."""
@@ -108,10 +125,15 @@ def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder on the path; modules named skipproof_* that come from it are forgotten afterwards."""
-    folder = tmp_path / "site"
+    """An empty folder on the path; modules named skipproof_* that come from it are forgotten afterwards.
+
+    For preflight it is the whole environment, whatever is installed beside it.
+    """
+    folder = (tmp_path / "site").resolve()
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(search_path, "folders", lambda: [folder])
+    monkeypatch.setattr(search_path, "libraries", lambda: [folder])
     yield folder
     for name in [name for name in sys.modules if name.startswith("skipproof_")]:
         del sys.modules[name]

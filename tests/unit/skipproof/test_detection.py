@@ -48,6 +48,7 @@ def test_absent_module_is_absent(name: str) -> None:
         ("raise ModuleNotFoundError('nameless')", "ModuleNotFoundError: nameless"),
         ("raise OSError('bad DLL')", "OSError: bad DLL"),
         ("def", "SyntaxError: "),
+        ("raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
 def test_broken_module_is_an_error_with_its_cause(site: Path, code: str, cause: str) -> None:
@@ -160,6 +161,8 @@ def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
     """Broken: an environment that lost a capability runs nevertheless, or its message does not say how to mend it."""
     remedy = "make it exactly its lock again: uv pip sync locks/full.txt"
     assert disagreements(project.contract, "full") == [
+        f"full is not its lock: skipproof-alpha is not installed, and the lock pins skipproof-alpha==1.5; {remedy}",
+        f"full is not its lock: skipproof-beta is not installed, and the lock pins skipproof-beta==2.5; {remedy}",
         f"full promises alpha, but module skipproof_alpha is missing; {remedy}",
         f"full promises beta, but distribution skipproof-beta is missing; {remedy}",
     ]
@@ -168,7 +171,7 @@ def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
 def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
     """Broken: only the first trouble of an environment is reported."""
     project.install_alpha("import skipproof_needed")
-    first, second = disagreements(project.contract, "full")
+    _, first, second = disagreements(project.contract, "full")
     assert first.startswith("full promises alpha, but module skipproof_alpha is installed but broken (ModuleNotFound")
     assert second.startswith("full promises beta, but distribution skipproof-beta is missing")
 
@@ -176,11 +179,87 @@ def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
 def test_contamination_is_a_disagreement(project: Project) -> None:
     """Broken: an environment that holds more than its lock proves that tests skip which would not skip."""
     project.install_alpha()
-    [trouble] = disagreements(project.contract, "bare")
-    assert trouble == (
-        "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
-        "make it exactly its lock again: uv pip sync locks/bare.txt, and remove what that leaves"
-    )
+    remedy = "make it exactly its lock again: uv pip sync locks/bare.txt"
+    assert disagreements(project.contract, "bare") == [
+        f"bare is not its lock: skipproof-alpha 1.5 is installed, and the lock does not pin it; {remedy}",
+        (
+            "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
+            f"{remedy}, and remove what that leaves"
+        ),
+    ]
+
+
+def test_source_that_is_not_there_is_named(project: Project) -> None:
+    """Broken: a mistyped source lets every receipt stand for files that it does not cover."""
+    (project.root / "setup.py").unlink()
+    assert disagreements(project.contract, "bare") == [
+        "[tool.skipproof] sources names 'setup.py', which is not there: correct it, a receipt would cover nothing of it"
+    ]
+
+
+def test_python_without_assertions_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: under -O assertions are not executed, and every test passes."""
+    monkeypatch.setattr(detection, "sys", SimpleNamespace(flags=SimpleNamespace(optimize=1), modules={}))
+    assert disagreements(project.contract, "bare") == [
+        "Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without"
+    ]
+
+
+@pytest.mark.parametrize("file", [None, "/elsewhere/skipproof_alpha.py"])
+def test_module_from_elsewhere_is_no_capability(
+    project: Project, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    """Broken: a stand-in that a conftest.py made, or a file in the project's root, passes for the library."""
+    project.install_alpha()
+    project.install_beta()
+    module = ModuleType("skipproof_alpha")
+    module.__file__ = file
+    where = file or "no file at all"
+    monkeypatch.setitem(sys.modules, "skipproof_alpha", module)
+    assert disagreements(project.contract, "full") == [
+        (
+            f"full promises alpha, but module skipproof_alpha comes from {where}, not from what is installed; "
+            "remove what hides it"
+        )
+    ]
+
+
+def test_stand_in_is_a_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a stand-in for a library that should not be here ends preflight with a traceback."""
+    monkeypatch.setitem(sys.modules, "skipproof_alpha", ModuleType("skipproof_alpha"))
+    assert leftover_parts(Capability("x", "x", ("skipproof_alpha",))) == ["module skipproof_alpha"]
+
+
+def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a driver that fails ends preflight with a traceback, or counts as a machine without a GPU."""
+
+    def fails() -> bool:
+        message = "CUDA unknown"
+        raise RuntimeError(message)
+
+    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "big") == [
+        (
+            "big promises gpu, but what the probe cuda asks is installed but broken (RuntimeError: CUDA unknown); "
+            "install it again"
+        )
+    ]
+
+
+def test_broken_library_of_a_probe_is_named_as_it_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: where the library that a probe asks cannot be imported, the message blames the probe."""
+
+    def fails() -> bool:
+        message = "module torch is installed but broken"
+        raise BrokenInstallError(message)
+
+    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert disagreements(project.contract, "bare") == [
+        "bare does not promise gpu, but module torch is installed but broken"
+    ]
 
 
 def test_versions_come_from_module_or_metadata(project: Project) -> None:

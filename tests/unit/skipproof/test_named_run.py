@@ -292,7 +292,7 @@ def test_blind_detector_stops_before_the_first_test(project: Project, monkeypatc
 
 def test_receipt_tells_the_whole_run(project: Project) -> None:
     """Broken: the receipt loses what the report needs to trust it."""
-    project.write("locks/bare.txt", "pytest==9\n")
+    project.write("locks/bare.txt", "# nothing\n")
     project.write(UNIT, "def test_a(): pass\n\ndef test_b(): assert False\n")
     project.write(REAL, NEEDS_ALPHA)
     result = project.run("--environment", "bare", "--session", "unit-3.99", "tests")
@@ -300,7 +300,7 @@ def test_receipt_tells_the_whole_run(project: Project) -> None:
     receipt = project.receipt("unit-3.99")
     assert (receipt.session, receipt.environment, receipt.capabilities) == ("unit-3.99", "bare", [])
     assert (receipt.python, receipt.platform) == (platform.python_version(), platform.platform())
-    assert receipt.lock == hashlib.sha256(b"pytest==9\n").hexdigest()
+    assert receipt.lock == hashlib.sha256(b"# nothing\n").hexdigest()
     assert (receipt.suites, receipt.coverage) == (["tests/unit", "tests/real"], None)
     assert (receipt.exit_status, receipt.violations) == (1, [])
     assert receipt.finished is not None

@@ -153,6 +153,8 @@ def killed(code: str, status: int) -> Plant:
     def plant(project: Project) -> Ending:
         leave(project, "bare")
         project.write(UNIT, f"import os\n\ndef test_a(): {code}\n")
+        # A process of its own sees everything that is installed here, and the project's lock names nothing.
+        project.write("conftest.py", "from tests.skipproof import search_path as s\ns.folders = s.libraries = list\n")
         command = [sys.executable, "-m", "pytest", "-p", "tests.skipproof.plugin", "--environment", "bare"]
         ended = subprocess.run(
             command, cwd=project.root, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False

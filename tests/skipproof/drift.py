@@ -1,0 +1,238 @@
+"""Lock drift: what is installed in this interpreter against the environment's lock, by package and by file.
+
+Read are pins as ``uv pip compile`` and ``pip-compile`` write them, ``name==version`` with an optional marker, and
+``-e FOLDER``. A version of which only the local part differs (2.13.0+cpu of the pin 2.13.0) is the pinned one.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
+
+from . import search_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from packaging.specifiers import SpecifierSet
+
+    from .contract import Contract
+
+_SHOWN = 10
+# Python itself may bring it into an environment, and uv leaves it there.
+_INSTALLERS = {"pip"}
+_COMMENT = re.compile(r"(^|\s)#.*")
+_HASH = re.compile(r"\s--hash=\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A distribution that is installed.
+
+    Attributes:
+        name: normalized, as ``-`` and lower case.
+        version: as its metadata has it.
+        folder: where its files lie.
+        record: text of its RECORD: a line for each file, with hash and size; None when there is none.
+        editable: the folder from which it was installed editable, or None.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    record: str | None = None
+    editable: Path | None = None
+
+
+class LockError(ValueError):
+    """A line of a lock is no pin."""
+
+
+def drift(contract: Contract, environment: str) -> list[str]:
+    """Return every way in which what is installed is not the environment's lock, with the way out."""
+    path = contract.lock(environment)
+    where = path.relative_to(contract.root).as_posix()
+    if not path.is_file():
+        return [f"{where} is not there, so nothing says what {environment} has to be: compile it, or correct 'locks'"]
+    packages = list(installed(search_path.libraries()))
+    try:
+        found = differences(path.read_text(encoding="utf-8"), packages, contract.root)
+    except LockError as error:
+        return [f"{where}: {error}"]
+    promised = [contract.capabilities[name] for name in contract.promised(environment)]
+    precious = {canonicalize_name(name) for capability in promised for name in capability.distributions}
+    for package in packages:
+        found += damages(package, content=package.name in precious)
+    found += strangers(search_path.libraries(), packages)
+    remedy = f"make it exactly its lock again: uv pip sync {where}"
+    lines = [f"{environment} is not its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
+    return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
+
+
+def installed(libraries: Iterable[Path]) -> Iterator[Package]:
+    """Yield what is installed in these folders; what has no readable metadata has no version either."""
+    for library in libraries:
+        # Not importlib.metadata: it parses whole descriptions, and answers nothing where the metadata is damaged.
+        for info in sorted([*library.glob("*.dist-info"), *library.glob("*.egg-info")]):
+            text = _read(info / "METADATA") or _read(info / "PKG-INFO") or _read(info) or ""
+            head = text.partition("\n\n")[0]
+            name, version = (re.search(rf"(?m)^{field}: *(\S+)", head) for field in ("Name", "Version"))
+            yield Package(
+                name=canonicalize_name(name[1]) if name else info.name,
+                version=version[1] if version else "",
+                folder=library,
+                record=_read(info / "RECORD"),
+                editable=_editable(_read(info / "direct_url.json")),
+            )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def differences(lock: str, packages: Sequence[Package], root: Path) -> list[tuple[str, str]]:
+    """Compare the pins of a lock with what is installed; return facts, each with what to add to uv's command line.
+
+    Raises:
+        LockError: a line of the lock is no pin.
+    """
+    wanted, folders = _pins(lock, root)
+    editable = {package.editable for package in packages} - {None}
+    found = [(f"nothing is installed editable from {folder}", "") for folder in folders if folder not in editable]
+    here: dict[str, list[Package]] = {}
+    for package in packages:
+        if package.editable is None or package.editable not in folders:
+            here.setdefault(package.name, []).append(package)
+    for name, specifier in wanted.items():
+        versions = [package.version for package in here.pop(name, ())]
+        if not versions:
+            found.append((f"{name} is not installed, and the lock pins {name}{specifier}", ""))
+        elif len(versions) > 1 or not _is_pinned(specifier, versions[0]):
+            fact = f"{name} {' and '.join(versions)} is installed, and the lock pins {name}{specifier}"
+            found.append((fact, f" --reinstall-package {name}"))
+    foreign = [package for name, packages in here.items() if name not in _INSTALLERS for package in packages]
+    return found + [
+        (f"{one.name} {one.version}".rstrip() + " is installed, and the lock does not pin it", "") for one in foreign
+    ]
+
+
+def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
+    """Return how a package's files differ from what was installed: in presence, size and, if asked for, content."""
+    again = f" --reinstall-package {package.name}"
+    if package.record is None:
+        return [(f"{package.name} has no RECORD of its files", again)]
+    found = []
+    for file, recorded, size in csv.reader(package.record.splitlines()):
+        # Byte code comes and goes without harm.
+        if file.endswith(".pyc"):
+            continue
+        path = f"{package.folder}/{file}"
+        fact = _misfit(path, size) or (_changed(path, recorded) if content and not file.endswith("/RECORD") else None)
+        if fact is not None:
+            found.append((f"{file} of {package.name} {fact}", again))
+    return found
+
+
+def strangers(libraries: Iterable[Path], packages: Sequence[Package]) -> list[tuple[str, str]]:
+    """Return what can be imported, or runs when Python starts, and no package has brought."""
+    found = []
+    for library in libraries:
+        claimed = {
+            row[0].partition("/")[0]
+            for package in packages
+            if package.folder == library
+            for row in csv.reader((package.record or "").splitlines())
+        }
+        found += [
+            (f"{path} was brought by no package", f", and remove {path.name}")
+            for path in sorted(library.iterdir())
+            if path.name not in claimed and _can_run(path)
+        ]
+    return found
+
+
+def _can_run(path: Path) -> bool:
+    if path.is_dir():
+        return path.suffix not in {".dist-info", ".egg-info"} and any(
+            file.suffix in {".py", ".so", ".pyd"} for file in path.rglob("*")
+        )
+    return path.suffix in {".py", ".so", ".pyd", ".pth"} and path.stem != "_virtualenv"
+
+
+def _pins(lock: str, root: Path) -> tuple[dict[str, SpecifierSet], list[Path]]:
+    """Return the pinned versions that hold on this machine, and the folders installed editable."""
+    wanted: dict[str, SpecifierSet] = {}
+    folders: list[Path] = []
+    for line in _lines(lock):
+        if line.startswith("-e "):
+            folders.append((root / line.removeprefix("-e ").strip()).resolve())
+            continue
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement as error:
+            message = f"{line!r} is no pin ({str(error).partition(chr(10))[0]}); compile the lock again"
+            raise LockError(message) from error
+        if [specifier.operator for specifier in requirement.specifier] != ["=="]:
+            message = f"{line!r} does not pin one version; compile the lock again"
+            raise LockError(message)
+        if requirement.marker is None or requirement.marker.evaluate():
+            wanted[canonicalize_name(requirement.name)] = requirement.specifier
+    return wanted, folders
+
+
+def _lines(lock: str) -> Iterator[str]:
+    for line in lock.replace("\\\n", " ").splitlines():
+        text = _HASH.sub("", _COMMENT.sub("", line)).strip()
+        if text:
+            yield text
+
+
+def _is_pinned(specifier: SpecifierSet, version: str) -> bool:
+    try:
+        return specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def _editable(direct_url: str | None) -> Path | None:
+    if direct_url is None:
+        return None
+    origin = json.loads(direct_url)
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    return Path(url2pathname(urlparse(origin["url"]).path)).resolve()
+
+
+def _misfit(path: str, size: str) -> str | None:
+    try:
+        found = os.stat(path).st_size  # noqa: PTH116 - called for every file, and Path takes twice as long
+    except OSError:
+        return "is missing"
+    return f"has {found} bytes, and {size} were installed" if size and found != int(size) else None
+
+
+def _changed(path: str, recorded: str) -> str | None:
+    """Say how a file's content differs from its record, ``sha256=...`` in base64 that is safe in URLs and unpadded."""
+    algorithm, _, expected = recorded.partition("=")
+    if not expected:
+        return "has no recorded hash"
+    with open(path, "rb") as file:  # noqa: PTH123 - hashlib wants an open file
+        digest = hashlib.file_digest(file, algorithm).digest()
+    found = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return None if found == expected else f"has another content ({algorithm} {found}) than was installed ({expected})"

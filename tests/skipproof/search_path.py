@@ -1,0 +1,81 @@
+"""Where this interpreter finds its packages, and folders on that path that are no part of the environment.
+
+A library that is found in such a folder is none that the lock names, and nothing that is removed from the environment
+removes it: with PYTHONPATH set, a slim environment may hold anything.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .contract import Contract
+
+
+def folders() -> list[Path]:
+    """Return what is on ``sys.path`` and is there, in its order."""
+    return list(dict.fromkeys(Path(entry).resolve() for entry in sys.path if Path(entry).exists()))
+
+
+def libraries() -> list[Path]:
+    """Return the folders of the environment into which packages are installed."""
+    return list(dict.fromkeys(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")))
+
+
+def leaks(contract: Contract) -> list[str]:
+    """Return every folder on the path that is no part of the environment, where it comes from, and the way out."""
+    return [
+        f"{folder} is on the path of this Python and no part of the environment: {_origin(folder)}"
+        for folder in folders()
+        if folder not in {*_standard(), *libraries()} and not _is_own(contract, folder)
+    ]
+
+
+def stray(contract: Contract, module: ModuleType) -> str | None:
+    """Return where a module was loaded from, when that is no part of the environment, the sources or Python itself."""
+    if module.__name__ in sys.builtin_module_names:
+        return None
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return "no file at all"
+    path = Path(file).resolve()
+    sound = {*_standard(), *libraries(), *(contract.root.resolve() / source for source in contract.sources)}
+    return None if any(path.is_relative_to(folder) for folder in sound) else os.fspath(path)
+
+
+def _standard() -> set[Path]:
+    """Return the folders that Python itself brings, and that of its commands, which ``bin/pytest`` puts on the path."""
+    libs = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    base = Path(sys.base_prefix).resolve()
+    dynamic = [base / "DLLs", *(folder / "lib-dynload" for folder in libs)]
+    return {*libs, *dynamic, base, Path(sysconfig.get_path("scripts")).resolve()}
+
+
+def _is_own(contract: Contract, folder: Path) -> bool:
+    """Say whether a folder is the root, holds sources above ("src" of "src/package"), or lies in them."""
+    root = contract.root.resolve()
+    sources = [root / name for name in contract.sources]
+    above = {parent for source in sources for parent in source.parents if parent.is_relative_to(root)}
+    return folder in above or any(folder.is_relative_to(source) for source in sources)
+
+
+def _origin(folder: Path) -> str:
+    named = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if folder in named:
+        return "PYTHONPATH names it; unset PYTHONPATH"
+    if folder == Path(site.getusersitepackages()).resolve():
+        return "it is the user site; set PYTHONNOUSERSITE=1"
+    for file in (path for library in libraries() for path in sorted(library.glob("*.pth"))):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if folder in {(file.parent / line).resolve() for line in lines if line and not line.startswith("import")}:
+            return f"{file} names it; remove that file"
+    if folder.is_relative_to(Path(sys.base_prefix).resolve()):
+        return "pyvenv.cfg lets it in; make the environment again without --system-site-packages"
+    return "nothing says where it comes from; see `python -m site`, sitecustomize.py and the conftest.py files"
