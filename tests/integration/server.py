@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
+import time
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -48,10 +50,35 @@ def model_server(model_directory: Path) -> Iterator[ModelServer]:
 
         on_our_socket = type("OnOurSocket", (serve,), {"start_server": start_server})
         running = on_our_socket(str(model_directory), device="cpu", log_level="error", non_blocking=True)
+        [served] = running._model_manager.loaded_models.values()  # noqa: SLF001
+        leave_traces(served.model, model_directory)
         yield ModelServer(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", str(model_directory))
         running.server.should_exit = True
         running.thread.join()
         running.reset_loaded_models()
+
+
+def leave_traces(model: Any, directory: Path) -> None:
+    """Have a model raise the engine's audit event for each generation, which the server itself does not.
+
+    It only looks on. Each token takes one pass through the model, also the first: the server reads a prompt at once.
+    """
+    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+
+    generate, passes = model.generate, [0]
+
+    def count(*_: object) -> None:
+        passes[0] += 1
+
+    def traced(*arguments: Any, **options: Any) -> Any:
+        before, started = passes[0], time.perf_counter()
+        try:
+            return generate(*arguments, **options)
+        finally:
+            sys.audit(GENERATE_EVENT, str(directory), passes[0] - before, time.perf_counter() - started)
+
+    model.register_forward_hook(count)
+    model.generate = traced
 
 
 @dataclass

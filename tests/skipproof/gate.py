@@ -7,7 +7,8 @@ yes                                       run; a skip, an xfail or no outcome at
 no                                        skip with the derived reason; running, or another reason, is a violation
 ========================================  ===================================================================
 
-A test that runs and fails is no violation: pytest itself makes the run red for it.
+A test that runs and fails is no violation: pytest itself makes the run red for it. One that passes must have left the
+traces of real use that what it needs leaves, and must not have passed by a hook that swallowed its exception.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from .contract import Capability
     from .receipts import Outcome
+    from .trace import Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,14 @@ class Needs:
     Attributes:
         requires: every capability that its marks name, in the order of the table.
         expected_reason: the reason with which it has to skip here, or None when it has to run.
+        traced: capabilities of which it has to leave a trace when it runs.
+        untraced: why it need not, although what it needs leaves traces; None where nothing is said.
     """
 
     requires: tuple[str, ...] = ()
     expected_reason: str | None = None
+    traced: tuple[Capability, ...] = ()
+    untraced: str | None = None
 
 
 @dataclass(slots=True)
@@ -44,6 +51,8 @@ class TestRecord:
         needs: what the test asks for.
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
+        raised: name of the first exception that a phase of it raised and that was neither a skip nor an xfail, or None.
+        generations: the traces that it left.
     """
 
     # pytest would take the class for a test case by its name.
@@ -52,6 +61,8 @@ class TestRecord:
     needs: Needs
     reason: str | None = None
     duration: float = 0.0
+    raised: str | None = None
+    generations: list[Generation] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def add(self, report: pytest.TestReport) -> None:
@@ -81,7 +92,9 @@ class TestRecord:
 
     def _breach_where_capable(self) -> str | None:
         match self.outcome:
-            case "passed" | "failed":
+            case "passed":
+                return self._passed_for_nothing()
+            case "failed":
                 return None
             case "missing":
                 return "was collected but has no outcome; let the run come to its end, without -x, --lf or --setup-only"
@@ -92,6 +105,25 @@ class TestRecord:
                 )
             case outcome:
                 return f"{outcome} ({self.reason!r}) where it has to pass; mend it and take the xfail away"
+
+    def _passed_for_nothing(self) -> str | None:
+        if self.raised is not None:
+            return f"raised {self.raised} and was reported as passed; take away the hook or plugin that swaps outcomes"
+        return next(filter(None, map(self._missing_trace, self.needs.traced)), None)
+
+    def _missing_trace(self, capability: Capability) -> str | None:
+        left = {each.model for each in self.generations if each.event == capability.trace and each.tokens > 0}
+        if not left:
+            return (
+                f"left no trace of real inference ({capability.trace}), as {capability.name} demands; "
+                'call the real engine, or say why none is needed with @pytest.mark.untraced("...")'
+            )
+        if capability.digest is None or capability.digest in left:
+            return None
+        return (
+            f"left a trace of {', '.join(sorted(left))} only, where {capability.name} is {capability.digest}; "
+            'ask that model, or say why another will do with @pytest.mark.untraced("...")'
+        )
 
     def _breach_where_not(self, expected: str) -> str | None:
         if self.outcome == "skipped":

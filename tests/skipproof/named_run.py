@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,21 +16,27 @@ from .canary import blind_spots
 from .detection import disagreements
 from .exits import ExitStatus
 from .gate import Needs, TestRecord, duplicates, skip_reason
+from .inventory import Inventory
 from .receipts import (
     RAN,
     Receipt,
+    ReceiptError,
     TestResult,
+    Trace,
     checked_out,
     coverage_base,
     coverage_files,
     lock_digest,
+    read_receipt,
+    receipts_folder,
     shown_violations,
     sources_digest,
     write_receipt,
 )
+from .trace import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from .contract import Contract
 
@@ -55,7 +62,13 @@ class NamedRun:
         self._records: dict[str, TestRecord] = {}
         self._collected: list[str] = []
         self._deselected: set[str] = set()
-        self._files: set[Path] = set()
+        self._inventory = Inventory(config, self._suites)
+        self._listener = Listener(
+            capability.trace
+            for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
+            if capability.trace is not None
+        )
+        self._broken_off = False
         self._violations: list[str] = []
         self._receipt = Receipt(
             session=session,
@@ -79,10 +92,11 @@ class NamedRun:
         write_receipt(self._contract, self._receipt)
         _stop_for(ExitStatus.CANARY, blind_spots(session))
         _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment))
+        self._listener.listen()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Note every test before anything can take it out again."""
-        self._files.add(item.path)
+        self._inventory.add(item)
         self._records.setdefault(item.nodeid, TestRecord(Needs()))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -96,7 +110,7 @@ class NamedRun:
         if report.passed:
             return
         # One complaint is enough: that none of the file's tests was collected follows from it.
-        self._files.add(self._contract.root / report.nodeid.partition("::")[0])
+        self._inventory.excuse(self._contract.root / report.nodeid.partition("::")[0])
         if report.failed:
             self._blame(report.nodeid, "could not be collected; mend the error that pytest shows for it")
         else:
@@ -112,19 +126,51 @@ class NamedRun:
             self._blame(name, "was collected more than once; give each test a name of its own")
         if not self._collected:
             self._blame(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
-        for path in sorted(_test_files(self._config, self._suites) - self._files):
-            name = path.relative_to(self._contract.root).as_posix()
-            self._blame(name, "no test of it was collected; take --ignore away, put a test into it, or remove it")
+        for name, complaint in (*self._inventory.complaints(), *self._absent()):
+            self._blame(name, complaint)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Let what is heard from now on be the trace of this test."""
+        self._listener.begin(nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note that a phase raised, before a hook can make something else of it."""
+        report = yield
+        if call.excinfo is not None and item.nodeid in self._records and not hasattr(report, "wasxfail"):
+            self._records[item.nodeid].raised = call.excinfo.typename
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note one phase of one test."""
         self._records[report.nodeid].add(report)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    def pytest_keyboard_interrupt(self) -> None:
+        """Note that the run was broken off: pytest.exit can do it with an exit status that looks like a whole run's."""
+        self._broken_off = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
+        """Give the verdict and close the receipt, and see to it that the verdict stands."""
+        self._listener.stop()
+        self._close(session, exitstatus)
+        with suppress(pytest.exit.Exception) if session.exitstatus else nullcontext():
+            yield
+        session.exitstatus = session.exitstatus or self._receipt.exit_status or pytest.ExitCode.OK
+
+    def _close(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge every test, make a run with violations red, and close the receipt of a run that came to its end."""
-        if exitstatus in _ENDS:
+        ended = exitstatus in _ENDS and not self._broken_off
+        if ended:
             self._judge()
+        elif exitstatus in _ENDS:
+            fact = (
+                f"pytest.exit broke the run off, with the exit status {int(exitstatus)} of a run that came to its end"
+            )
+            self._blame(", ".join(self._suites), f"{fact}; take it away, or give it another returncode")
         if sources_digest(self._contract) != self._receipt.sources:
             self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
@@ -132,7 +178,7 @@ class NamedRun:
         self._receipt.violations = self._violations
         self._receipt.tests = {name: _result(record) for name, record in self._records.items()}
         self._receipt.exit_status = int(session.exitstatus)
-        self._receipt.finished = _now() if exitstatus in _ENDS else None
+        self._receipt.finished = _now() if ended else None
         write_receipt(self._contract, self._receipt)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -160,8 +206,31 @@ class NamedRun:
             "none is missing; every canary was found"
         )
 
+    def _absent(self) -> Iterator[tuple[str, str]]:
+        """Yield the tests that another session had of the same sources and suites, and that are not here."""
+        here = tuple(f"{suite}/" for suite in self._suites)
+        for receipt in self._comparable():
+            for name in receipt.tests:
+                if name.startswith(here) and name not in self._records:
+                    fact = f"was collected in {receipt.session}, from the same sources, and not here"
+                    yield name, f"{fact}; collect the same tests in every environment, and mark them with requires"
+
+    def _comparable(self) -> Iterator[Receipt]:
+        for path in sorted(receipts_folder(self._contract).glob("*.json")):
+            # A damaged receipt is the fault of its own run; the merge says so.
+            with suppress(ReceiptError):
+                receipt = read_receipt(path)
+                if (
+                    receipt.session != self._receipt.session
+                    and receipt.finished is not None
+                    and receipt.sources == self._receipt.sources
+                ):
+                    yield receipt
+
     def _judge(self) -> None:
+        heard = self._listener.by_test()
         for name, record in self._records.items():
+            record.generations = heard.get(name, [])
             complaint = record.violation()
             if complaint is not None and name not in self._deselected:
                 self._blame(name, complaint)
@@ -202,17 +271,16 @@ def _suites(config: pytest.Config) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _test_files(config: pytest.Config, suites: list[str]) -> set[Path]:
-    patterns = config.getini("python_files")
-    return {path for suite in suites for pattern in patterns for path in (config.rootpath / suite).rglob(pattern)}
-
-
 def _result(record: TestRecord) -> TestResult:
     return TestResult(
         outcome=record.outcome,
         reason=record.reason,
         duration=round(record.duration, 6),
         requires=list(record.needs.requires),
+        traces=[
+            Trace(model=each.model, tokens=each.tokens, seconds=round(each.seconds, 6)) for each in record.generations
+        ],
+        untraced=record.needs.untraced,
     )
 
 

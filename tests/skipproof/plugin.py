@@ -20,6 +20,8 @@ from .receipts import ReceiptError, check_session_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from .contract import Capability
+
 _NEEDS = pytest.StashKey[Needs]()
 
 
@@ -35,9 +37,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the contract and register what this run needs; a wrong table or name is a usage error."""
     config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
+    config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
     environment, session = config.getoption("environment"), config.getoption("session")
     if session is not None and environment is None:
         message = f"--session {session} names the receipt of no environment: add --environment NAME"
+        raise pytest.UsageError(message)
+    if environment is not None and config.getoption("dist", "no") != "no":  # of pytest-xdist, where -n 2 is --dist load
+        message = (
+            f"--environment {environment} holds all tests to the contract in one process: leave -n and --dist away"
+        )
         raise pytest.UsageError(message)
     with _usage_errors():
         contract = read_contract(config.rootpath)
@@ -55,6 +63,27 @@ def _usage_errors() -> Iterator[None]:
         yield
     except (BrokenInstallError, ContractError, ReceiptError) as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
+    """Return why a test need leave no trace; None where nothing is said.
+
+    Raises:
+        ContractError: no reason is given, or nothing that the test needs leaves traces.
+    """
+    mark = item.get_closest_marker("untraced")
+    if mark is None:
+        return None
+    match mark.args:
+        case (str(reason),) if reason.strip() and not mark.kwargs:
+            if traced:
+                return reason
+            fact = f"{item.nodeid}: @pytest.mark.untraced({reason!r}) excuses from nothing"
+            message = f"{fact}, because no capability that it requires has a 'trace': take the mark away"
+        case _:
+            fact = f"{item.nodeid}: @pytest.mark.untraced takes one reason, not {mark.args} {mark.kwargs}"
+            message = f"{fact}; say why the test needs no real inference"
+    raise ContractError(message)
 
 
 class Requirements:
@@ -119,7 +148,11 @@ class Requirements:
             asked.update(mark.args)
         requires = tuple(name for name in self._contract.capabilities if name in asked)
         missing = self._missing(requires)
-        return Needs(requires, self._contract.reason(missing) if missing else None)
+        capabilities = (self._contract.capabilities[name] for name in requires)
+        traced = tuple(capability for capability in capabilities if capability.trace is not None)
+        untraced = _untraced(item, traced)
+        reason = self._contract.reason(missing) if missing else None
+        return Needs(requires, reason, () if untraced else traced, untraced)
 
     def _missing(self, requires: Collection[str]) -> list[str]:
         for name in requires:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import csv
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ __all__ = [
     "Machine",
     "PackageSource",
     "damaged",
+    "forget_receipt",
     "fresh_data_file",
     "gpus",
     "lock_environment",
@@ -33,6 +35,7 @@ __all__ = [
     "pytest_arguments",
     "torch_build",
     "torch_trouble",
+    "unfinished",
 ]
 
 # uv's settings that say where packages come from; with one of them set, uv needs nothing from us.
@@ -270,6 +273,34 @@ def fresh_data_file(folder: Path, session: str) -> Path:
     for leftover in (data, *folder.glob(f"{data.name}.*")):
         leftover.unlink(missing_ok=True)
     return data
+
+
+def forget_receipt(state: Path, session: str) -> None:
+    """Remove what an earlier run of a session left, so that nobody takes it for this run's."""
+    (state / "receipts" / f"{session}.json").unlink(missing_ok=True)
+
+
+def unfinished(state: Path, session: str) -> str | None:
+    """Say that a session whose process ended well left no finished receipt; None when it left one.
+
+    ``os._exit(0)`` in a test ends pytest with status 0 before anything in it can object. Call ``forget_receipt``
+    before the run.
+    """
+    path = state / "receipts" / f"{session}.json"
+    try:
+        finished = json.loads(path.read_text(encoding="utf-8"))["finished"]
+    except FileNotFoundError:
+        fact = f"left no receipt in {path.as_posix()}"
+    except (ValueError, KeyError, TypeError):
+        fact = f"left a damaged receipt in {path.as_posix()}"
+    else:
+        if finished is not None:
+            return None
+        fact = "left an unfinished receipt"
+    return (
+        f"{session} ended with status 0, and {fact}: something ended its process before the run came to its end, "
+        "such as os._exit in a test; look at the last test that its output names"
+    )
 
 
 def pytest_arguments(suites: Iterable[str], chosen: Sequence[str]) -> list[str]:

@@ -179,7 +179,10 @@ def test_file_without_a_collected_test_is_red(project: Project, name: str, code:
     project.write(UNIT, PASSES)
     project.write(f"tests/unit/{name}", code)
     assert violations(project.run("--environment", "bare", *option), project, "bare") == [
-        f"tests/unit/{name}: no test of it was collected; take --ignore away, put a test into it, or remove it"
+        (
+            f"tests/unit/{name}: no test of it was collected; take --ignore or collect_ignore away, "
+            "put a test into it, or remove it"
+        )
     ]
 
 
@@ -242,8 +245,89 @@ def test_test_that_vanishes_is_red(project: Project) -> None:
 def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
     """Broken: a test that ends the run, and calls it a success, is believed."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.exit('bye', returncode=0)\n")
-    [violation] = violations(project.run("--environment", "bare"), project, "bare")
-    assert violation.startswith(f"{UNIT}::test_a: was collected but has no outcome")
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        (
+            "tests/unit, tests/real: pytest.exit broke the run off, with the exit status 0 of a run that came to its "
+            "end; take it away, or give it another returncode"
+        )
+    ]
+    assert project.receipt("bare").finished is None
+
+
+@pytest.mark.parametrize("step", ["session.exitstatus = 0", "pytest.exit('bye', returncode=0)"], ids=["set", "exit"])
+def test_verdict_stands(project: Project, step: str) -> None:
+    """Broken: a hook that comes last turns a red run green."""
+    project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
+    project.write(
+        "conftest.py",
+        f"import pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session):\n    {step}\n",
+    )
+    assert project.run("--environment", "bare").ret != pytest.ExitCode.OK
+    assert project.receipt("bare").exit_status == ExitStatus.RUN
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        (
+            "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport():\n    report = yield\n"
+            "    report.outcome = 'passed'\n    return report\n"
+        ),
+        "@pytest.hookimpl(tryfirst=True)\ndef pytest_runtest_logreport(report):\n    report.outcome = 'passed'\n",
+    ],
+    ids=["makereport", "logreport"],
+)
+def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
+    """Broken: a hook that calls failed and skipped tests passed is believed."""
+    project.write(UNIT, "import pytest\n\ndef test_a(): assert False\n\ndef test_b(): pytest.skip('later')\n")
+    project.write("conftest.py", f"import pytest\n\n{hook}")
+    step = "and was reported as passed; take away the hook or plugin that swaps outcomes"
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        f"{UNIT}::test_a: raised AssertionError {step}",
+        f"{UNIT}::test_b: raised Skipped {step}",
+    ]
+
+
+def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
+    """Broken: ids that vanish when a library is missing are missed only when all sessions are merged, or not at all."""
+    project.write(
+        UNIT,
+        "import os\nimport pytest\n\n@pytest.mark.parametrize('x', os.environ.get('IDS', 'a b').split())\n"
+        "def test_x(x): pass\n",
+    )
+    project.write(REAL, NEEDS_ALPHA)
+    for session, suite in (("first", "tests"), ("other", "tests/real")):
+        assert project.run("--environment", "bare", "--session", session, suite).ret == pytest.ExitCode.OK
+    project.write(".matrix/receipts/damaged.json", "{")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IDS", "a")
+        result = project.run("--environment", "bare", "--session", "second", "tests/unit")
+        again = project.run("--environment", "bare", "--session", "first")
+    assert violations(result, project, "second") == [
+        (
+            f"{UNIT}::test_x[b]: was collected in first, from the same sources, and not here; "
+            "collect the same tests in every environment, and mark them with requires"
+        )
+    ]
+    assert again.ret == pytest.ExitCode.OK, "its own last receipt is no other session's"
+
+
+def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
+    """Broken: a test that was removed is missed for ever, because an old receipt has it."""
+    project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
+    project.run("--environment", "bare", "--session", "first")
+    project.write(UNIT, PASSES)
+    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
+
+
+def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None:
+    """Broken: a run that came to no end says what the others must have."""
+    project.write(UNIT, "import os, pytest\n\ndef test_a():\n    'STOP' in os.environ and pytest.exit('bye')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STOP", "1")
+        project.run("--environment", "bare", "--session", "first")
+    assert project.receipt("first").finished is None
+    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
 
 
 def test_changed_sources_are_red(project: Project) -> None:

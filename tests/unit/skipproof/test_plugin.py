@@ -139,6 +139,19 @@ def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], f
     assert not (project.root / ".matrix").exists()
 
 
+def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
+    """Broken: pytest-xdist runs the tests where the contract does not see them."""
+    project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--dist', default='no')\n")
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    result = project.run("--environment", "bare", "--dist", "load")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --environment bare holds all tests to the contract in one process: leave -n and --dist away"]
+    )
+    assert project.run("--environment", "bare").ret == pytest.ExitCode.OK
+    assert project.run("--dist", "load").ret == pytest.ExitCode.OK
+
+
 def test_wrong_table_is_a_usage_error(project: Project) -> None:
     """Broken: a project without a contract runs as if it kept one."""
     project.write("pyproject.toml", "")

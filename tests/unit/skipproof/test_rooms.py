@@ -12,6 +12,7 @@ from tests.skipproof.rooms import (
     Machine,
     PackageSource,
     damaged,
+    forget_receipt,
     fresh_data_file,
     gpus,
     lock_environment,
@@ -19,6 +20,7 @@ from tests.skipproof.rooms import (
     pytest_arguments,
     torch_build,
     torch_trouble,
+    unfinished,
 )
 
 if TYPE_CHECKING:
@@ -270,6 +272,34 @@ def test_coverage_of_an_earlier_run_is_removed(tmp_path: Path) -> None:
         path.touch()
     assert fresh_data_file(folder, "unit-3.11") == folder / ".coverage.unit-3.11"
     assert sorted(folder.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        (None, "left no receipt in "),
+        ("{", "left a damaged receipt in "),
+        ("[]", "left a damaged receipt in "),
+        ("{}", "left a damaged receipt in "),
+        ('{"finished": null}', "left an unfinished receipt: something ended its process"),
+    ],
+)
+def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str | None, fact: str) -> None:
+    """``os._exit(0)`` in a test would end a session green."""
+    if text is not None:
+        write(tmp_path / "receipts" / "unit.json", text)
+    said = unfinished(tmp_path, "unit")
+    assert said is not None
+    assert said.startswith(f"unit ended with status 0, and {fact}")
+
+
+def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
+    """The finished receipt of the run before would vouch for one that died."""
+    write(tmp_path / "receipts" / "unit.json", '{"finished": "2026-01-01T00:00:00+00:00"}')
+    assert unfinished(tmp_path, "unit") is None
+    for _ in range(2):
+        forget_receipt(tmp_path, "unit")
+        assert unfinished(tmp_path, "unit") is not None
 
 
 def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
