@@ -1,4 +1,7 @@
-"""Load and check agents. The names are resolved on first use, so that ``import backend`` stays light."""
+"""Load and check agents, and converse with them.
+
+The names are resolved on first use, so that ``import backend`` stays light.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backend.llms.agent_loader import load_agent, validate_agent
+    from backend.llms.agent_loader import load_agent
     from backend.llms.config_file import find_config_file, get_agent_config
+    from backend.llms.conversation import Conversation
+    from backend.llms.conversation_store import MemoryStore, SQLiteStore
+    from backend.llms.validation import validate_agent, validate_agent_report
 
-__all__ = ["find_config_file", "get_agent_config", "load_agent", "validate_agent"]
+__all__ = [
+    "Conversation",
+    "MemoryStore",
+    "SQLiteStore",
+    "find_config_file",
+    "get_agent_config",
+    "load_agent",
+    "validate_agent",
+    "validate_agent_report",
+]
 
 _HOMES = {
+    "Conversation": "backend.llms.conversation",
+    "MemoryStore": "backend.llms.conversation_store",
+    "SQLiteStore": "backend.llms.conversation_store",
     "find_config_file": "backend.llms.config_file",
     "get_agent_config": "backend.llms.config_file",
     "load_agent": "backend.llms.agent_loader",
-    "validate_agent": "backend.llms.agent_loader",
+    "validate_agent": "backend.llms.validation",
+    "validate_agent_report": "backend.llms.validation",
 }
 
 

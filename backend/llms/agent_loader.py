@@ -1,17 +1,16 @@
-"""Load an agent, and tell a working one from a broken one."""
+"""Load an agent: choose the engine, read its settings, check what is installed, build."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from backend.errors import AgentValidationError, MissingExtraError
 from backend.llms.availability import import_library, is_installed, require_extra
 from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, unknown_engine
 from backend.llms.config_file import environment_levels, read_config_file
-from backend.llms.payloads import AgentPayload, AgentResponse, GenerationOptions
+from backend.llms.validation import PROBES, validate_agent
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
         async def create(self, settings: AgentSettings) -> Agent: ...
 
 
-__all__ = ["ENGINES", "load_agent", "validate_agent"]
+__all__ = ["ENGINES", "choose_engine", "load_agent", "settings_levels"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,24 +47,6 @@ ENGINES: dict[EngineName, Engine] = {
     "huggingface": Engine("backend.llms.engines.huggingface", "HuggingFaceAgent", "llm-cpu"),
     "langchain": Engine("backend.llms.engines.langchain", "LangChainAgent", "langchain"),
 }
-
-
-class Probe(NamedTuple):
-    """A question, and a pattern of its right answers; the question itself holds no answer that an echo could give."""
-
-    question: str
-    answer: str
-
-
-# Questions for chat models first, then beginnings for those that only continue a text.
-PROBES = (
-    Probe("What is the capital of France?", "paris"),
-    Probe("What is 2+2?", "4|four"),
-    Probe("Monday, Tuesday, Wednesday,", "thursday"),
-    Probe("1, 2, 3, 4,", "5|five"),
-)
-_PROBE_OPTIONS = GenerationOptions(max_new_tokens=12, temperature=0)
-_SHORT_ANSWER = 3  # words; a longer answer that is one word over and over is no answer
 
 
 async def load_agent(
@@ -98,8 +79,8 @@ async def load_agent(
     """
     _refuse_unknown(backend)
     file = read_config_file() if use_config else None
-    engine = _choose_engine(backend, file)
-    settings = _read_settings(engine, model, file)
+    engine = choose_engine(backend, file)
+    settings = build_settings(settings_levels(engine, model, file))
     agent_class = await asyncio.to_thread(_import_engine, engine)
     agent = await agent_class.create(settings)
     if validate:
@@ -108,30 +89,18 @@ async def load_agent(
     return agent
 
 
-async def validate_agent(agent: Agent) -> bool:
-    """Ask ``agent`` a few questions with known answers, until one is answered rightly.
-
-    Returns:
-        False if none is: empty, endlessly repeated or random text, as a model with damaged weights gives it.
-
-    Raises:
-        BackendError: the agent could not answer at all.
-    """
-    for number, probe in enumerate(PROBES, start=1):
-        response = await agent.invoke(AgentPayload(probe.question, generation=_PROBE_OPTIONS))
-        right = _is_right(response, probe)
-        _log.debug("validation question %d of %d: %s", number, len(PROBES), "right" if right else "wrong")
-        if right:
-            return True
-    return False
-
-
 def _refuse_unknown(backend: str | None) -> None:
     if backend is not None and backend not in ENGINE_NAMES:
         raise unknown_engine(backend, "argument backend")
 
 
-def _choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
+def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
+    """Name the engine that ``load_agent`` takes.
+
+    Raises:
+        MissingExtraError: none was chosen, and none can be.
+        ConfigError: the file's common section is wrong.
+    """
     if backend is not None:
         return cast("EngineName", backend)
     configured = build_settings([file.common_level()]).backend if file else None
@@ -154,12 +123,17 @@ def _has_server_address(file: ConfigFile | None) -> bool:
     return configured or any("base_url" in level.values for level in environment_levels("openai"))
 
 
-def _read_settings(engine: EngineName, model: str | None, file: ConfigFile | None) -> AgentSettings:
+def settings_levels(engine: EngineName, model: str | None, file: ConfigFile | None) -> list[SettingsLevel]:
+    """Everything that says something about an agent of ``engine``, the highest first.
+
+    Raises:
+        ConfigError: a variable that the file names is not set.
+    """
     arguments = [SettingsLevel("argument backend", {"backend": engine})]
     if model is not None:
         arguments.append(SettingsLevel("argument model", {"model": model}))
     configured = [file.engine_level(engine), file.common_level()] if file else []
-    return build_settings([*arguments, *configured, *environment_levels(engine)])
+    return [*arguments, *configured, *environment_levels(engine)]
 
 
 def _import_engine(name: EngineName) -> _EngineClass:
@@ -186,11 +160,3 @@ async def _validate_or_close(agent: Agent, engine: EngineName, settings: AgentSe
             " If it is sound (not every model knows English), load it with validate=False."
         )
         raise AgentValidationError(message)
-
-
-def _is_right(response: AgentResponse, probe: Probe) -> bool:
-    """Whether the answer, or the reasoning where the answer was cut off, holds the right one and is no endless loop."""
-    text = f"{response.response} {response.thinking}".lower()
-    words = re.findall(r"\w+", text)
-    endless = len(words) > _SHORT_ANSWER and len(set(words)) == 1
-    return not endless and re.search(rf"\b({probe.answer})\b", text) is not None

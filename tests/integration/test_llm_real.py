@@ -17,7 +17,7 @@ import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
 from backend.errors import ModelNotFoundError
-from backend.llms import load_agent, validate_agent
+from backend.llms import load_agent, validate_agent, validate_agent_report
 from backend.llms.directory_store import file_digest
 from backend.llms.protocol import Agent
 from tests.integration.weights import count_forward_passes, destroy_weights, loaded_models, own_weights
@@ -76,9 +76,11 @@ async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -
     destroy_weights(model_copy)
     async with await load(model_copy) as broken:
         assert await validate_agent(broken) is False
+        assert (await validate_agent_report(broken)).verdict == "nonsense"
     assert await validate_agent(agent) is True
 
 
+@pytest.mark.untraced("there is no model to ask")
 async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
     """An unknown model does not give the one named error with the way out, or it waits for the network first."""
     looked_up: list[object] = []
@@ -90,6 +92,7 @@ async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: L
     assert looked_up == []
 
 
+@pytest.mark.untraced("which engine is chosen shows before it is asked anything")
 async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With no backend named, the wrong engine is chosen: with torch alone, with a server's address, with neither."""
     from backend.llms.engines.huggingface import HuggingFaceAgent

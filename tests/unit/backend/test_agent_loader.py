@@ -20,10 +20,11 @@ from backend.errors import (
     UnknownEngineError,
 )
 from backend.llms import agent_loader
-from backend.llms.agent_loader import ENGINES, PROBES, Engine, load_agent, validate_agent
+from backend.llms.agent_loader import ENGINES, Engine, load_agent
 from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES, AgentSettings
 from backend.llms.payloads import AgentResponse
+from backend.llms.validation import PROBES
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
@@ -300,55 +301,3 @@ async def test_cancelling_while_validating_closes_the_agent(monkeypatch: pytest.
     with pytest.raises(asyncio.CancelledError):
         await loading
     assert FakeAgent.created.closed
-
-
-@pytest.mark.parametrize(
-    ("number", "response"),
-    [
-        (0, AgentResponse(response="The capital of France is Paris.")),
-        (0, AgentResponse(response="", thinking="Easy, that's PARIS")),
-        (1, AgentResponse(response="4")),
-        (1, AgentResponse(response="Four.")),
-        (2, AgentResponse(response=" and Thursday) to create a cycle")),
-        (3, AgentResponse(response=" 5, 6, 7, 8")),
-    ],
-)
-async def test_one_right_answer_is_enough(number: int, response: AgentResponse) -> None:
-    """A small model, one that only continues texts, or one that still thinks, is taken for a broken one."""
-    agent = FakeAgent({PROBES[number].question: response})
-    assert await validate_agent(agent) is True
-    assert [payload.user_message for payload in agent.payloads] == [probe.question for probe in PROBES[: number + 1]]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "\n\n\n",
-        "44",
-        " 4 4 4 4 4 4",
-        "Paris Paris Paris Paris",
-        "comparison 1.45 fiftyfive",
-        " dilution wag dilution\n dilution\n dilution\n",
-        "parallelediparisparalleled",
-        "Monday, Tuesday, Wednesday, 1, 2, 3,",
-    ],
-)
-async def test_nonsense_is_no_answer(text: str) -> None:
-    """A model with destroyed weights passes, because its answer is not empty or holds the right letters."""
-    agent = FakeAgent({probe.question: AgentResponse(response=text) for probe in PROBES})
-    assert await validate_agent(agent) is False
-
-
-async def test_echoing_the_question_is_no_answer() -> None:
-    """A server that only repeats what it is sent passes for a model."""
-    agent = FakeAgent({probe.question: AgentResponse(response=probe.question) for probe in PROBES})
-    assert await validate_agent(agent) is False
-
-
-async def test_questions_are_short_and_greedy() -> None:
-    """Validation takes long, or its verdict changes from run to run."""
-    agent = FakeAgent()
-    await validate_agent(agent)
-    options = {(payload.generation.max_new_tokens, payload.generation.temperature) for payload in agent.payloads}
-    assert options == {(12, 0)}

@@ -1,0 +1,134 @@
+"""Validation tells a working agent from the ways in which one does not work."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backend.errors import (
+    BackendError,
+    EngineAuthenticationError,
+    EngineConnectionError,
+    EngineError,
+    EngineTimeoutError,
+    PayloadError,
+)
+from backend.llms.payloads import AgentPayload, AgentResponse
+from backend.llms.validation import PROBES, validate_agent, validate_agent_report
+from tests.unit.backend.fake_agent import FakeAgent
+
+
+@pytest.mark.parametrize(
+    ("number", "response"),
+    [
+        (0, AgentResponse(response="The capital of France is Paris.")),
+        (0, AgentResponse(response="", thinking="Easy, that's PARIS")),
+        (1, AgentResponse(response="4")),
+        (1, AgentResponse(response="Four.")),
+        (2, AgentResponse(response=" and Thursday) to create a cycle")),
+        (3, AgentResponse(response=" 5, 6, 7, 8")),
+    ],
+)
+async def test_one_right_answer_is_enough(number: int, response: AgentResponse) -> None:
+    """A small model, one that only continues texts, or one that still thinks, is taken for a broken one."""
+    agent = FakeAgent({PROBES[number].question: response})
+    assert await validate_agent(agent) is True
+    assert [payload.user_message for payload in agent.payloads] == [probe.question for probe in PROBES[: number + 1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n\n",
+        "44",
+        " 4 4 4 4 4 4",
+        "Paris Paris Paris Paris",
+        "comparison 1.45 fiftyfive",
+        " dilution wag dilution\n dilution\n dilution\n",
+        "parallelediparisparalleled",
+        "Monday, Tuesday, Wednesday, 1, 2, 3,",
+    ],
+)
+async def test_nonsense_is_no_answer(text: str) -> None:
+    """A model with destroyed weights passes, because its answer is not empty or holds the right letters."""
+    agent = FakeAgent({probe.question: AgentResponse(response=text) for probe in PROBES})
+    assert await validate_agent(agent) is False
+
+
+async def test_echoing_the_question_is_no_answer() -> None:
+    """A server that only repeats what it is sent passes for a model."""
+    agent = FakeAgent({probe.question: AgentResponse(response=probe.question) for probe in PROBES})
+    assert await validate_agent(agent) is False
+
+
+async def test_questions_are_short_and_greedy() -> None:
+    """Validation takes long, or its verdict changes from run to run."""
+    agent = FakeAgent()
+    await validate_agent(agent)
+    options = {(payload.generation.max_new_tokens, payload.generation.temperature) for payload in agent.payloads}
+    assert options == {(12, 0)}
+
+
+async def test_report_on_a_working_agent() -> None:
+    """The report says something else than the verdict, or keeps the model's words."""
+    report = await validate_agent_report(FakeAgent({PROBES[1].question: AgentResponse(response="4")}))
+    assert (report.verdict, report.works, report.questions, report.error) == ("works", True, 2, None)
+    assert report.reason == "it answered question 2 of 4 rightly."
+    assert report.seconds >= 0
+
+
+async def test_report_on_nonsense() -> None:
+    """Destroyed weights are not told apart from an agent that cannot be asked."""
+    report = await validate_agent_report(FakeAgent())
+    assert (report.verdict, report.works, report.questions) == ("nonsense", False, 4)
+    assert report.reason.startswith("it answered none of 4 simple questions rightly. Its weights may be damaged")
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (EngineTimeoutError("late"), "too slow"),
+        (EngineConnectionError("nobody there"), "unreachable"),
+        (EngineAuthenticationError("wrong key"), "refuses"),
+        (PayloadError("not that question"), "refuses"),
+        (EngineError("on fire"), "fails"),
+    ],
+)
+async def test_report_says_why_an_agent_cannot_be_asked(
+    error: BackendError, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that can go wrong looks the same, or leaves as an exception."""
+
+    async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
+        raise error
+
+    monkeypatch.setattr(FakeAgent, "invoke", fail)
+    report = await validate_agent_report(FakeAgent())
+    assert (report.verdict, report.works, report.questions) == (verdict, False, 0)
+    assert (report.reason, report.error) == (str(error), error)
+
+
+async def test_an_agent_that_never_answers_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report waits for ever."""
+
+    async def hang(_: FakeAgent, __: AgentPayload) -> AgentResponse:
+        response: asyncio.Future[AgentResponse] = asyncio.get_running_loop().create_future()
+        return await response
+
+    monkeypatch.setattr(FakeAgent, "invoke", hang)
+    report = await validate_agent_report(FakeAgent(), timeout=0.01)
+    assert (report.verdict, report.works) == ("too slow", False)
+    assert report.reason.startswith("it answered 0 of 4 questions of 12 tokens in 0.01 s. Choose a smaller model")
+
+
+async def test_a_foreign_timeout_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that raises TimeoutError is reported as a slow model."""
+
+    async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
+        raise TimeoutError
+
+    monkeypatch.setattr(FakeAgent, "invoke", fail)
+    with pytest.raises(TimeoutError):
+        await validate_agent_report(FakeAgent())
