@@ -16,6 +16,8 @@
     |   |-- ModelNotFoundError (LookupError)    nothing has that name or path
     |   `-- ModelFormatError                    it is there, but is no whole model
     |-- InsufficientMemoryError (MemoryError)   the operator: smaller model or larger machine
+    |-- ConversationStoreError                  the operator: the stored conversations cannot be read or written
+    |   `-- ConversationFormatError             they are damaged, or are not in a form that this version knows
     |-- AgentValidationError                    the model answers, but not sensibly
     `-- EngineError                             the engine or its server failed while answering
         |-- EngineConnectionError (ConnectionError)
@@ -36,6 +38,8 @@ __all__ = [
     "ConfigError",
     "ConfigFileError",
     "ContextWindowError",
+    "ConversationFormatError",
+    "ConversationStoreError",
     "EngineAuthenticationError",
     "EngineConnectionError",
     "EngineError",
@@ -129,6 +133,14 @@ class InsufficientMemoryError(BackendError, MemoryError):
         super().__init__(message)
         self.required = required
         self.available = available
+
+
+class ConversationStoreError(BackendError):
+    """The stored conversations cannot be read or written; what was stored before still is."""
+
+
+class ConversationFormatError(ConversationStoreError):
+    """What is stored is damaged, another program's, or written by a newer version."""
 
 
 class AgentValidationError(BackendError):

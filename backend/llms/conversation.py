@@ -1,0 +1,266 @@
+"""Conversations: an agent, and what was said to it before, kept within what its model reads."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from backend.errors import PayloadError
+from backend.llms.conversation_history import arrange, is_summary, largest, summary_of
+from backend.llms.conversation_store import SQLiteStore, StoredTurn
+from backend.llms.payloads import AgentPayload, GenerationOptions, MemoryEntry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from typing import Unpack
+
+    from backend.llms.conversation_history import Exchange, History
+    from backend.llms.conversation_store import ConversationStore
+    from backend.llms.payloads import AgentResponse, ReasoningEffort, ToolCall
+    from backend.llms.protocol import Agent
+
+__all__ = ["Conversation", "Fitting", "TurnOptions"]
+
+Compact = Literal["trim", "summarise"]
+
+_LONGEST_NAME = 200
+_SUMMARISE = (
+    "Summarise our conversation so far in a few sentences: what you know about me, what I asked, what you answered, "
+    "and what is still open. Write only the summary."
+)
+# One turn at a time for each session of a store. By event loop, as a lock belongs to one.
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, str], asyncio.Lock]] = (
+    WeakKeyDictionary()
+)
+
+
+class TurnOptions(TypedDict, total=False):
+    """What one turn may say beside its text: the fields of AgentPayload that the conversation does not fill itself."""
+
+    thinking_blob: str
+    tools_available: Sequence[Mapping[str, Any]]
+    metadata: Mapping[str, Any]
+    reasoning_effort: ReasoningEffort | None
+    generation: GenerationOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """What a request held of the conversation, in exchanges: a user's turn and all that follows up to the next one.
+
+    Attributes:
+        sent: word for word.
+        summarised: as part of the summary.
+        left_out: not at all, for want of room. They are still stored.
+    """
+
+    sent: int
+    summarised: int
+    left_out: int
+
+
+class Conversation:
+    """One session with an agent, remembered from turn to turn and, in a file, from one start to the next.
+
+    A turn is stored when its answer is whole, question and answer together. A turn that fails, is cancelled, or whose
+    stream is closed early leaves nothing behind. Turns of one session wait for each other within an event loop;
+    several processes may share a session, and lose no turn.
+
+    Each request holds the system prompt and as many of the newest exchanges as fit; the oldest go first, and always
+    whole. It is measured with ``agent.count_tokens``. A message that is too long by itself is sent alone, so that the
+    agent says so with ContextWindowError.
+
+    Args:
+        agent: who answers. It stays open.
+        session_id: names the session in the store: up to 200 printable characters.
+        store: where the turns are; by default ``SQLiteStore()``.
+        system_context: the system prompt. Not stored.
+        user_profile: what is known of the user; goes into the system prompt. Not stored.
+        compact: what becomes of exchanges that no longer fit. "trim" leaves them out; "summarise" has the agent sum
+            up all but the newest half of a request's room, stores that, and puts it into the system prompt.
+        answer_tokens: kept free for an answer whose options give no ``max_new_tokens``. Never more than half of the
+            context window is kept free.
+
+    Raises:
+        PayloadError: the session's name or ``compact`` is none.
+    """
+
+    def __init__(  # noqa: PLR0913  (each a choice of its own, and named)
+        self,
+        agent: Agent,
+        session_id: str,
+        *,
+        store: ConversationStore | None = None,
+        system_context: str = "",
+        user_profile: Mapping[str, Any] | None = None,
+        compact: Compact = "trim",
+        answer_tokens: int = 512,
+    ) -> None:
+        _check_session(session_id)
+        if compact not in get_args(Compact):
+            message = f"compact is {compact!r}. Use one of: {', '.join(get_args(Compact))}."
+            raise PayloadError(message)
+        self.agent = agent
+        self.session_id = session_id
+        self.store: ConversationStore = SQLiteStore() if store is None else store
+        self.system_context = system_context
+        self.user_profile = user_profile or {}
+        self.fitting: Fitting | None = None
+        """What the last request held of the conversation."""
+        self._compact = compact
+        self._answer_tokens = answer_tokens
+
+    async def ask(self, text: str, **options: Unpack[TurnOptions]) -> AgentResponse:
+        """Answer ``text``, with the conversation so far in mind.
+
+        Returns:
+            The agent's response; ``metadata["conversation"]`` is a Fitting.
+
+        Raises:
+            PayloadError: the text or an option is wrong, or a tool that was called has no result yet.
+            ContextWindowError: the text is too long, even alone.
+            ConversationStoreError: the store cannot be read or written.
+            BackendError: whatever the agent raises.
+        """
+        async with self._lock():
+            asked = datetime.now(UTC)
+            payload, fitting = await self._request(text, options)
+            response = await self.agent.invoke(payload)
+            # Without tools there is nobody to give a result, and the conversation could never go on.
+            calls = response.tool_calls if payload.tools_available else ()
+            await self._record(text, asked, response.response, calls)
+        return replace(response, metadata={**response.metadata, "conversation": fitting})
+
+    async def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:
+        """Yield the answer's text as it is made; the turn is stored after the last piece.
+
+        Use ``contextlib.aclosing`` where you may leave early: until the stream is closed, other turns wait.
+
+        Raises:
+            PayloadError: also when there are tools, as a stream of text shows no tool calls.
+            BackendError: else as ``ask``.
+        """
+        async with self._lock():
+            asked = datetime.now(UTC)
+            payload, _ = await self._request(text, options)
+            if payload.tools_available:
+                message = f"A stream shows no tool calls, and has {len(payload.tools_available)} tools. Use ask()."
+                raise PayloadError(message)
+            pieces: list[str] = []
+            async with aclosing(self.agent.stream(payload)) as stream:
+                async for piece in stream:
+                    pieces.append(piece)
+                    yield piece
+            await self._record(text, asked, "".join(pieces))
+
+    async def add(self, *entries: MemoryEntry) -> None:
+        """Add turns that happened elsewhere: results of tools, an earlier conversation, a greeting.
+
+        Raises:
+            PayloadError: a tool's result answers no call, or a turn cannot be stored.
+            ConversationStoreError: the store cannot be read or written.
+        """
+        async with self._lock():
+            stored = await self.store.read(self.session_id)
+            arrange([*stored, *(StoredTurn(0, entry) for entry in entries)])
+            await self.store.append(self.session_id, entries)
+
+    async def history(self) -> list[MemoryEntry]:
+        """Every turn of the session, oldest first, whether it still fits into a request or not; no summaries."""
+        return [turn.entry for turn in await self.store.read(self.session_id) if not is_summary(turn.entry)]
+
+    async def clear(self) -> None:
+        """Forget the session, once a turn that is going on has ended."""
+        async with self._lock():
+            await self.store.clear(self.session_id)
+
+    def _lock(self) -> asyncio.Lock:
+        locks = _locks.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+        return locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
+
+    async def _record(self, text: str, asked: datetime, answer: str, calls: Sequence[ToolCall] = ()) -> None:
+        question = MemoryEntry("user", text, asked)
+        reply = MemoryEntry("assistant", _sound(answer), datetime.now(UTC), tool_calls=calls)
+        await self.store.append(self.session_id, [question, reply])
+
+    async def _request(self, text: str, options: TurnOptions) -> tuple[AgentPayload, Fitting]:
+        """What to send for ``text``, with as much of the history as fits."""
+        history = arrange(await self.store.read(self.session_id))
+        if history.unanswered:
+            message = (
+                f"The model called {', '.join(history.unanswered)}, and waits for the result. "
+                "Add it with add(MemoryEntry('tool', result, metadata={'tool_call_id': call.id})), or clear()."
+            )
+            raise PayloadError(message)
+        payload = AgentPayload(text, user_profile=self.user_profile, session_id=self.session_id, **options)
+        window = await self.agent.get_context_window()
+        room = window - min(payload.generation.max_new_tokens or self._answer_tokens, window // 2)
+        sent = await self._newest(payload, history, room)
+        if sent < len(history.exchanges) and self._compact == "summarise":
+            history = await self._summarise(payload, history, room, sent)
+            sent = await self._newest(payload, history, room)
+        left_out = len(history.exchanges) - sent
+        self.fitting = Fitting(sent=sent, summarised=history.summarised, left_out=left_out)
+        return self._with(payload, history, history.exchanges[left_out:]), self.fitting
+
+    def _with(self, payload: AgentPayload, history: History, exchanges: Sequence[Exchange]) -> AgentPayload:
+        """The payload with the whole system prompt and these exchanges."""
+        summary = f"Summary of the conversation so far:\n{history.summary}" if history.summary else ""
+        parts = (self.system_context, *history.context, summary)
+        return replace(
+            payload,
+            system_context="\n\n".join(part for part in parts if part),
+            memory=tuple(turn.entry for exchange in exchanges for turn in exchange),
+        )
+
+    async def _newest(self, payload: AgentPayload, history: History, room: int) -> int:
+        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens."""
+
+        async def fits(number: int) -> bool:
+            chosen = history.exchanges[len(history.exchanges) - number :]
+            return await self.agent.count_tokens(self._with(payload, history, chosen)) <= room
+
+        return await largest(fits, len(history.exchanges))
+
+    async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> History:
+        """Store a summary of the older exchanges, so that the others need half of the room: not each turn needs one.
+
+        At most as many as the model can read at once; what remains older is left to later turns.
+        """
+        kept = max(await self._newest(payload, history, room // 2), min(1, sent))
+        older = history.exchanges[: len(history.exchanges) - kept]
+        longest = max(room // 8, 1)
+        request = AgentPayload(
+            _SUMMARISE,
+            user_profile=payload.user_profile,
+            session_id=payload.session_id,
+            reasoning_effort=payload.reasoning_effort,
+            generation=GenerationOptions(max_new_tokens=longest),
+        )
+
+        async def fits(number: int) -> bool:
+            return await self.agent.count_tokens(self._with(request, history, older[:number])) <= room - longest
+
+        readable = await largest(fits, len(older))
+        if not readable:
+            return history
+        answer = await self.agent.invoke(self._with(request, history, older[:readable]))
+        if not answer.response:
+            return history
+        await self.store.append(self.session_id, [summary_of(older[:readable], _sound(answer.response))])
+        return arrange(await self.store.read(self.session_id))
+
+
+def _check_session(session_id: str) -> None:
+    if not (isinstance(session_id, str) and session_id.isprintable() and 0 < len(session_id) <= _LONGEST_NAME):
+        message = f"session_id is {ascii(session_id)[:_LONGEST_NAME]}. Give 1 to {_LONGEST_NAME} printable characters."
+        raise PayloadError(message)
+
+
+def _sound(text: str) -> str:
+    """The text without halves of characters, which a model may answer but nobody can store or send."""
+    return text.encode(errors="replace").decode()
