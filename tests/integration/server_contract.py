@@ -35,6 +35,8 @@ QUESTION = "What is the capital of France?"
 FACT = "The capital of France is Paris."
 KEY = "sk-secret-0123456789"
 TOOL = {"type": "function", "function": {"name": "roll", "parameters": {"type": "object", "properties": {}}}}
+# On the tests, not on their classes: pytest would give a base class's mark to all that a subclass has.
+infers_nothing = pytest.mark.untraced("its server is scripted, or not there, and infers nothing")
 CARDS = {
     "object": "list",
     "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "us", "max_model_len": 4096}],
@@ -130,6 +132,7 @@ class RealServerContract(ConnectedAgents):
         assert short.metadata["finish_reason"] == "length"
         assert short.metadata["usage"].completion_tokens == 3
 
+    @pytest.mark.untraced("the server refuses before it infers")
     async def test_unknown_model_and_option(self, connect: Connect, model_server: ModelServer) -> None:
         """A real server's refusal loses its words."""
         agent = await connect(model_server.url, "no-such-model")
@@ -160,6 +163,7 @@ class BadServerContract(ConnectedAgents):
         ],
         ids=lambda case: f"{case[0]} {case[1].get('code', '') or case[1]['message'][:20]}",
     )
+    @infers_nothing
     async def test_refusals(
         self, scripted: ScriptedServer, told: ServerAgent, case: tuple[int, dict[str, str], type[BackendError], str]
     ) -> None:
@@ -173,6 +177,7 @@ class BadServerContract(ConnectedAgents):
         with pytest.raises(kind, match=words):
             await joined(told, AgentPayload(QUESTION))
 
+    @infers_nothing
     async def test_context_overflow(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A prompt that is too long for the server cannot be shortened by the figures."""
         words = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
@@ -181,6 +186,7 @@ class BadServerContract(ConnectedAgents):
             await told.invoke(AgentPayload(QUESTION))
         assert (caught.value.prompt_tokens, caught.value.context_window) == (9000, 8192)
 
+    @infers_nothing
     async def test_second_try(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A server that is busy for a moment makes the request fail."""
         scripted.answer({"error": {"message": "busy"}}, 503, x_should_retry="true", retry_after_ms="1")
@@ -188,6 +194,7 @@ class BadServerContract(ConnectedAgents):
         assert (await told.invoke(AgentPayload(QUESTION))).response == "here"
         assert len(scripted.received) == 2
 
+    @infers_nothing
     async def test_no_server(self, connect: Connect) -> None:
         """A server that is not there gives a foreign error."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -198,6 +205,7 @@ class BadServerContract(ConnectedAgents):
         ):
             await agent.invoke(AgentPayload(QUESTION))
 
+    @infers_nothing
     async def test_silent_server(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A server that accepts and says nothing is waited for longer than the settings say."""
         agent = await connect(scripted.url, read_timeout=0.2, max_retries=0)
@@ -219,6 +227,7 @@ class BadServerContract(ConnectedAgents):
             pytest.param(message_of(tool_calls=[call_of("[6]")]), id="arguments are a list"),
         ],
     )
+    @infers_nothing
     async def test_malformed_answers(self, scripted: ScriptedServer, told: ServerAgent, body: object) -> None:
         """An answer that cannot be read gives a foreign error, or passes for one."""
         scripted.answer(body)
@@ -235,6 +244,7 @@ class BadServerContract(ConnectedAgents):
             pytest.param(chunk('data: {"error": "no memory"}\n\n') + END, "failed: no memory", id="error"),
         ],
     )
+    @infers_nothing
     async def test_death_in_the_middle_of_a_stream(
         self, scripted: ScriptedServer, told: ServerAgent, ending: bytes, words: str
     ) -> None:
@@ -245,6 +255,7 @@ class BadServerContract(ConnectedAgents):
         with pytest.raises(EngineError, match=words):
             await anext(stream)
 
+    @infers_nothing
     async def test_early_close(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A caller that leaves a stream is still computed for."""
         scripted.stream(delta("He"), delta("llo"), hold=True)

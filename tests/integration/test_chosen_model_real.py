@@ -28,8 +28,8 @@ async def chosen(load: Load, chosen_model: str) -> AsyncIterator[Agent]:
         yield agent
 
 
-async def test_stream_is_the_answer(chosen: Agent, chosen_model: str, ask: Ask) -> None:
-    """The chosen model's stream differs from its answer, or the tokens do not add up."""
+async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: str, ask: Ask) -> None:
+    """The chosen model's stream differs from its answer, the tokens do not add up, or another model is disturbed."""
     payload = ask("The capital of France is", max_new_tokens=8)
     answer = await chosen.invoke(payload)
     streamed = [piece async for piece in chosen.stream(payload)]
@@ -39,8 +39,11 @@ async def test_stream_is_the_answer(chosen: Agent, chosen_model: str, ask: Ask) 
     assert 1 <= usage.completion_tokens <= 8
     assert usage.total_tokens <= await chosen.get_context_window()
     assert answer.metadata["model"] == chosen_model
+    beside = await agent.invoke(ask("What is the capital of France?"))
+    assert beside.response == "The capital of France is Paris."
 
 
+@pytest.mark.untraced("weighs the model, and asks it nothing")
 async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) -> None:
     """The memory that is asked for before loading is not that of the weights which were then loaded."""
     model = chosen._loaded.model  # type: ignore[attr-defined]  # noqa: SLF001
@@ -50,6 +53,7 @@ async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) 
     assert needed.total > needed.weights
 
 
+@pytest.mark.untraced("loads the model, and asks it nothing")
 async def test_one_copy_that_goes_away(load: Load, chosen_model: str) -> None:
     """Two agents of the chosen model hold two copies of its weights, or leave one behind."""
     before = loaded_models()

@@ -44,6 +44,7 @@ async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
     assert answer.metadata["device"] == "cpu"
 
 
+@pytest.mark.untraced("asks the GPU, and no model")
 async def test_free_memory_of_the_gpu_is_measured() -> None:
     """The free memory of the GPU is reported as none, or as more than it has."""
     import torch

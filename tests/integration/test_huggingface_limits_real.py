@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -16,6 +17,7 @@ from backend.errors import (
     InsufficientMemoryError,
     PayloadError,
 )
+from backend.llms.directory_store import file_digest
 from tests.integration.weights import (
     count_forward_passes,
     drop_weight,
@@ -23,6 +25,7 @@ from tests.integration.weights import (
     loaded_models,
     until,
 )
+from tests.skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -60,6 +63,7 @@ async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Pa
 
 
 @pytest.mark.parametrize("use", ["invoke", "stream", "window", "streaming"])
+@pytest.mark.untraced("a closed agent infers nothing")
 async def test_closed_agent_refuses(load: Load, ask: Ask, use: str) -> None:
     """A closed agent answers, or fails with something else than the error that says so and what to do."""
     agent = await load()
@@ -96,6 +100,7 @@ async def _drain(stream: Any) -> list[str]:
     return [piece async for piece in stream]
 
 
+@pytest.mark.untraced("the agent is closed before inference begins")
 async def test_closing_before_the_work_begins(load: Load, ask: Ask, model_copy: Path) -> None:
     """An agent that is closed while a prompt is being read fails with an error that says nothing of that."""
     closing = await load(model_copy)
@@ -132,6 +137,7 @@ async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
     assert passes.count < 100
 
 
+@pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) -> None:
     """Giving up while a model loads leaves its weights in memory for ever."""
     before = loaded_models()
@@ -140,6 +146,7 @@ async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) ->
     assert loaded_models() == before
 
 
+@pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_cancelled_load_of_a_broken_model(load: Load, model_copy: Path) -> None:
     """Giving up on a load that then fails leaves something behind, or a complaint that nobody asked for."""
     before = loaded_models()
@@ -148,6 +155,7 @@ async def test_cancelled_load_of_a_broken_model(load: Load, model_copy: Path) ->
     assert loaded_models() == before
 
 
+@pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyPatch, model_copy: Path) -> None:
     """A device that is full when the weights arrive gives a library's error, without a way out."""
     import transformers
@@ -160,6 +168,7 @@ async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyP
         await load(model_copy)
 
 
+@pytest.mark.untraced("the template refuses before inference begins")
 async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path) -> None:
     """A chat template's own refusal reaches the caller as something else than our error with its reason."""
     (model_copy / "chat_template.jinja").write_text("{{ raise_exception('system turns are not supported') }}")
@@ -169,6 +178,7 @@ async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path) -> 
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "mps"])
+@pytest.mark.untraced("the setting is refused before anything can be asked")
 async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str) -> None:
     """A device that does not exist gives a late or nameless error instead of one that says what there is."""
     (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
@@ -176,6 +186,7 @@ async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str)
         await load(use_config=True)
 
 
+@pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device "cuda" and its other name "cuda:0" are taken for two, and the weights are held twice on one."""
     import torch
@@ -198,6 +209,7 @@ async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: 
     assert wanted == ["cuda:0", "cuda:0", "cuda:1"]
 
 
+@pytest.mark.untraced("the setting is refused before anything can be asked")
 async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
     """A context window that the model does not have is accepted, or the refused model stays in memory."""
     before = loaded_models()
@@ -207,6 +219,7 @@ async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
     assert loaded_models() == before
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_model_that_does_not_fit(load: Load, model_copy: Path) -> None:
     """A model that is too large for this machine is loaded until the machine dies."""
     config = json.loads((model_copy / "config.json").read_text())
@@ -239,6 +252,40 @@ async def test_failure_while_answering(load: Load, ask: Ask) -> None:
     recovered = await failing.invoke(ask("What is the capital of France?"))
     await failing.aclose()
     assert "Paris" in recovered.response
+
+
+async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, model_directory: Path) -> None:
+    """What was really computed cannot be heard from outside, or not when it is cancelled or fails."""
+    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+
+    listener = Listener([GENERATE_EVENT])
+    listener.listen()
+    async with await load() as heard:
+        listener.begin("answered")
+        answer = await heard.invoke(ask(STORY, max_new_tokens=3))
+        listener.begin("cancelled")
+        async with aclosing(heard.stream(ask(STORY, max_new_tokens=400))) as stream:
+            await anext(stream)
+        await until(lambda: "cancelled" in listener.by_test())
+        listener.begin("failed")
+        hook = heard._loaded.model.register_forward_pre_hook(_fail)  # type: ignore[attr-defined]  # noqa: SLF001
+        with pytest.raises(EngineError):
+            await heard.invoke(ask("Hello!"))
+        hook.remove()
+    listener.stop()
+
+    [answered], [cancelled], [failed] = (listener.by_test()[name] for name in ("answered", "cancelled", "failed"))
+    assert {each.model for each in (answered, cancelled, failed)} == {
+        file_digest(model_directory / "model.safetensors")
+    }
+    assert (answered.tokens, failed.tokens) == (3, 0)
+    assert 0 < answered.seconds <= answer.metadata["timings"].total
+    assert 0 < cancelled.tokens < 400
+
+
+def _fail(*_: object) -> None:
+    message = "broken kernel"
+    raise RuntimeError(message)
 
 
 def _out_of_memory() -> Exception:

@@ -73,6 +73,7 @@ async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[st
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.untraced("draws from given scores, without a model")
 def test_samples_follow_the_scores(temperature: float) -> None:
     """Tokens are not drawn as often as their scores and the temperature say."""
     import torch
@@ -204,6 +205,7 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
     assert "�" not in "".join(pieces)
 
 
+@pytest.mark.untraced("reads the model's configuration, and asks it nothing")
 async def test_context_window_comes_from_the_model(agent: Agent) -> None:
     """The context window is a guess instead of what the model's configuration says."""
     assert await agent.get_context_window() == 8192

@@ -10,7 +10,7 @@ import pytest
 from backend import AgentPayload
 from backend.llms.openai_server import ERROR_NAMES, qualified_name
 from tests.integration.server import delta
-from tests.integration.server_contract import QUESTION, joined
+from tests.integration.server_contract import QUESTION, infers_nothing, joined
 from tests.integration.wire_contract import ServerAgentContract
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class TestLangChain(ServerAgentContract):
         monkeypatch.undo()
         utils.get_env_var.cache_clear()
 
+    @infers_nothing
     async def test_no_tracing(self, connect: Connect, scripted: ScriptedServer, tracers: list[object]) -> None:
         """A variable in the environment sends every prompt to a third party."""
         agent = await connect(scripted.url)
@@ -67,6 +68,7 @@ class TestLangChain(ServerAgentContract):
         assert len(tracers) == 1
 
 
+@pytest.mark.untraced("compares the library's errors with ours, and asks no model")
 def test_every_error_of_the_library_is_known() -> None:
     """An error that came with a new version of the library reaches callers as it is."""
     from langchain_openai.chat_models import _client_utils, base

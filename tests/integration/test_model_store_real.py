@@ -96,6 +96,7 @@ def flip_last_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.untraced("asks a small model of random weights, which it writes itself")
 async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cache: Path, tmp_path: Path) -> None:
     """A GGUF file does not become a model with the same weights, or a damaged copy of it is used again."""
     import torch
@@ -120,6 +121,7 @@ async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cach
 
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.untraced("converts a small model of random weights, and asks it nothing")
 def test_progress_is_shown_on_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool
 ) -> None:
@@ -130,6 +132,7 @@ def test_progress_is_shown_on_a_terminal(
     assert ("Converting small.gguf: 100%" in capsys.readouterr().err) == terminal
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     """A GGUF file that was cut short is loaded, or leaves something in the cache that would be."""
     write_small_gguf(tmp_path / "small.gguf")
@@ -141,6 +144,7 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["torch", "gguf"])
+@pytest.mark.untraced("the model is refused before it can be asked")
 def test_conversion_needs_its_libraries(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
@@ -152,6 +156,7 @@ def test_conversion_needs_its_libraries(
     assert kept(own_cache) == []
 
 
+@pytest.mark.untraced("converts a small model of random weights, and asks it nothing")
 def test_full_disk_while_converting(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full gives a library's error, or leaves half a model that would be loaded."""
     import safetensors
@@ -169,6 +174,7 @@ def test_full_disk_while_converting(own_cache: Path, tmp_path: Path, monkeypatch
     assert kept(own_cache) == []
 
 
+@pytest.mark.untraced("loads models, and asks them nothing")
 async def test_one_load_at_a_time(
     load: Load, own_cache: Path, tmp_path: Path, model_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +227,7 @@ def _link(source: str, target: str) -> None:
     Path(target).symlink_to(source)
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_weights_that_are_cut_short(load: Load, model_copy: Path) -> None:
     """A directory whose weights file was cut short is loaded, or fails with a library's own error."""
     weights = model_copy / "model.safetensors"
@@ -231,6 +238,7 @@ async def test_weights_that_are_cut_short(load: Load, model_copy: Path) -> None:
         await load(model_copy)
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_weights_that_are_missing(load: Load, model_copy: Path) -> None:
     """A model that lacks some of its weights answers with random ones in their place."""
     before = loaded_models()
@@ -240,6 +248,7 @@ async def test_weights_that_are_missing(load: Load, model_copy: Path) -> None:
     assert loaded_models() == before
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
     """A model of a kind that transformers does not know fails with a library's own error."""
     config = model_copy / "config.json"
@@ -251,6 +260,7 @@ async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["llama", "one-of-its-own"])
+@pytest.mark.untraced("what code runs shows while the model loads")
 async def test_code_of_a_model_is_not_run(load: Load, model_copy: Path, tmp_path: Path, kind: str) -> None:
     """Python code that comes with a model runs without being trusted, or the refusal does not name the setting."""
     (model_copy / "custom.py").write_text(
@@ -266,6 +276,7 @@ async def test_code_of_a_model_is_not_run(load: Load, model_copy: Path, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer that cannot decode a stream is accepted, and fails in the middle of the first answer."""
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -276,6 +287,7 @@ async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypat
 
 
 @pytest.mark.parametrize("bits", ["load_in_8bit", "load_in_4bit"])
+@pytest.mark.untraced("the model is refused before it can be asked")
 async def test_quantised_load_needs_its_library(load: Load, tmp_path: Path, bits: str) -> None:
     """A quantised load without bitsandbytes gives full-size weights, or does not say what is missing."""
     (tmp_path / "config.toml").write_text(f"[agent]\n{bits} = true\n")
@@ -283,6 +295,7 @@ async def test_quantised_load_needs_its_library(load: Load, tmp_path: Path, bits
         await load(use_config=True)
 
 
+@pytest.mark.untraced("finds models, and loads none")
 def test_default_model_is_the_packaged_one(model_directory: Path) -> None:
     """With nothing chosen, something else than the packaged model is used, or its file is not found unimported."""
     gguf = packaged_gguf()

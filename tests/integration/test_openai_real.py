@@ -42,6 +42,7 @@ class TestOpenAI(ServerAgentContract):
 MISUSE = {"APIRemovedInV1", "MutuallyExclusiveAuthError", "StreamAlreadyConsumed", "_AmbiguousModuleClientUsageError"}
 
 
+@pytest.mark.untraced("compares the library's errors with ours, and asks no model")
 def test_every_error_of_the_library_is_known() -> None:
     """An error that came with a new version of the library reaches callers as it is."""
     import openai

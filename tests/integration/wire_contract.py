@@ -21,6 +21,7 @@ from tests.integration.server_contract import (
     ConnectedAgents,
     RealServerContract,
     call_of,
+    infers_nothing,
     joined,
 )
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 class WireContract(ConnectedAgents):
     """What is sent, and how it is read."""
 
+    @infers_nothing
     async def test_options(self, connect: Connect, scripted: ScriptedServer) -> None:
         """An option is lost, or sent under a name that servers do not know."""
         scripted.complete("ok")
@@ -57,6 +59,7 @@ class WireContract(ConnectedAgents):
         }
         assert body == expected
 
+    @infers_nothing
     async def test_defaults(self, connect: Connect, scripted: ScriptedServer) -> None:
         """Greedy decoding is not the default, or something nobody chose is sent, or a key where none is needed."""
         scripted.complete("ok")
@@ -68,6 +71,7 @@ class WireContract(ConnectedAgents):
         assert request.target == "POST /v1/chat/completions HTTP/1.1"
         assert request.headers["authorization"] == "Bearer no-key-needed"
 
+    @infers_nothing
     async def test_responses_options(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A conversation with tools does not survive the other API, or the server is asked to keep it."""
         scripted.answer(
@@ -120,6 +124,7 @@ class WireContract(ConnectedAgents):
             ],
         )
 
+    @infers_nothing
     async def test_responses_api_has_no_stop(self, connect: Connect, scripted: ScriptedServer) -> None:
         """An option that this API does not have is left out without a word."""
         agent = await connect(scripted.url, use_responses=True)
@@ -127,6 +132,7 @@ class WireContract(ConnectedAgents):
         with pytest.raises(PayloadError, match=r"no seed and no stop\. Leave it out, or set use_responses = false"):
             await agent.invoke(AgentPayload(QUESTION, generation=options))
 
+    @infers_nothing
     async def test_tools(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A model cannot call tools, or is offered others than the caller's."""
         scripted.complete(None, tool_calls=[call_of('{"sides": 6}')])
@@ -139,6 +145,7 @@ class WireContract(ConnectedAgents):
         scripted.stream(delta("Rolling."), delta(tool_calls=[{"index": 0, **call_of("{}")}]), delta(None, "tool_calls"))
         assert await joined(told, AgentPayload("Roll.")) == "Rolling."
 
+    @infers_nothing
     async def test_thinking_and_code(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """Reasoning in the text leaks into the answer, whole or in pieces."""
         text = "<think>Hm.</think>Here:\n```python\nprint(1)\n```"
@@ -149,6 +156,7 @@ class WireContract(ConnectedAgents):
         scripted.stream(*(delta(letter) for letter in text), delta(None, "stop"))
         assert await joined(told, AgentPayload("Code.")) == answer.response == "Here:\n```python\nprint(1)\n```"
 
+    @infers_nothing
     async def test_stop_text(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A stop text stays in the answer where the server leaves it in, or the stream goes on behind it."""
         payload = AgentPayload("Count.", generation=GenerationOptions(stop=("###",)))
@@ -158,11 +166,13 @@ class WireContract(ConnectedAgents):
         assert await joined(told, payload) == "one"
         await scripted.left.wait()
 
+    @infers_nothing
     async def test_refusal(self, scripted: ScriptedServer, told: ServerAgent) -> None:
         """A model's refusal is an empty answer."""
         scripted.complete(None, refusal="I will not.")
         assert (await told.invoke(AgentPayload("Do it."))).response == "I will not."
 
+    @infers_nothing
     async def test_model_that_takes_no_temperature(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A reasoning model cannot be used, because of a temperature that nobody chose."""
         refusal = {"error": {"message": "Unsupported value: 'temperature'", "param": "temperature"}}
@@ -181,6 +191,7 @@ class WireContract(ConnectedAgents):
         with pytest.raises(EngineError, match="Unsupported value: 'temperature'"):
             await other.invoke(AgentPayload(QUESTION, generation=GenerationOptions(temperature=0)))
 
+    @infers_nothing
     async def test_key_stays_secret(
         self, scripted: ScriptedServer, told: ServerAgent, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -193,6 +204,7 @@ class WireContract(ConnectedAgents):
         assert repr(told) == f"{type(told).__name__}(model='m', server='{scripted.url}')"
         assert KEY not in "".join([*traceback.format_exception(caught.value), caplog.text, repr(told.__dict__)])
 
+    @infers_nothing
     async def test_foreign_environment(
         self, connect: Connect, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -209,6 +221,7 @@ class WireContract(ConnectedAgents):
 class CardContract(ConnectedAgents):
     """What the server says of its models, and the end of an agent."""
 
+    @infers_nothing
     async def test_only_model(self, connect: Connect, scripted: ScriptedServer) -> None:
         """With no model set, the server's only one is not taken."""
         scripted.answer(CARDS)
@@ -221,12 +234,14 @@ class CardContract(ConnectedAgents):
             "POST /v1/chat/completions HTTP/1.1",
         ]
 
+    @infers_nothing
     async def test_several_models(self, connect: Connect, scripted: ScriptedServer) -> None:
         """With no model set and several there, one is taken by chance, or the error does not name them."""
         scripted.answer({"object": "list", "data": [{"id": "b"}, {"id": "a"}]})
         with pytest.raises(ConfigError, match=r"offers 2\. Set model \(AF_LLM_MODEL\) to one of: a, b\."):
             await connect(scripted.url, None)
 
+    @infers_nothing
     async def test_context_window(self, connect: Connect, scripted: ScriptedServer) -> None:
         """The window is not the model card's, or a setting widens it, or the server is asked each time."""
         agent = await connect(scripted.url)
@@ -236,6 +251,7 @@ class CardContract(ConnectedAgents):
             scripted.answer(CARDS)
             assert await (await connect(scripted.url, context_window=configured)).get_context_window() == window
 
+    @infers_nothing
     async def test_context_window_that_nobody_says(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A server without model cards makes the setting useless, or its silence becomes a number."""
         scripted.answer({"error": {"message": "Not Found"}}, 404)
@@ -248,6 +264,7 @@ class CardContract(ConnectedAgents):
         with pytest.raises(ConfigError, match=rf"does not say .*Set context_window under \[agent\.{agent.engine}\]"):
             await agent.get_context_window()
 
+    @infers_nothing
     async def test_closed(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A closed agent still works, or fails with a foreign error, or cannot be closed twice."""
         async with await connect(scripted.url) as agent:
