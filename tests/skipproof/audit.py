@@ -1,13 +1,17 @@
-"""Reasons to refuse a set of receipts: what was not proved, or was proved of something else than what is here now."""
+"""Reasons to refuse a set of receipts: what was not proved, or was proved of something else than is here now."""
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .contract import ContractError
 from .receipts import (
     RAN,
     Receipt,
     ReceiptError,
+    check_session_name,
     lock_digest,
     read_receipt,
     receipt_path,
@@ -17,40 +21,76 @@ from .receipts import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
 
     from .contract import Contract
+    from .matrix import State
 
 _SHOWN = 5
+_AGAIN = "run this session again"
 
 
-def load(contract: Contract, expected: Sequence[str]) -> tuple[list[Receipt], list[str]]:
-    """Return the receipts of the expected sessions (of all sessions, when none is named), and what is wrong with them.
+@dataclass(slots=True)
+class Session:
+    """One session that was asked for.
+
+    Attributes:
+        name: its name, and its receipt's.
+        state: how much its run is worth.
+        receipt: what its run left behind, or None when that is missing or damaged.
+        problems: why it does not count as proof, each with its next step.
+    """
+
+    name: str
+    state: State
+    receipt: Receipt | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
+    """Return the expected sessions (all that left a receipt, when none is named), each with what is wrong with it.
 
     With sessions named, a receipt of any other is left alone: it may be of another day.
+
+    Raises:
+        ReceiptError: there is no receipt at all, or a name that no session can have.
     """
-    present = receipts_folder(contract).glob("*.json")
-    names = list(dict.fromkeys(expected)) or sorted(path.stem for path in present)
-    if not names:
-        return [], ["there is no receipt at all: run a session, such as pytest --environment NAME"]
-    receipts, problems = [], []
-    for name in names:
-        path = receipt_path(contract, name)
-        if not path.is_file():
-            problems.append(f"{name}: no receipt of it is here: run this session")
-            continue
-        try:
-            receipts.append(read_receipt(path))
-        except ReceiptError as error:
-            problems.append(f"{name}: {error}")
-    return receipts, problems
-
-
-def refusals(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
-    """Return every reason, with its next step, why these receipts do not prove the matrix; empty when they do."""
+    present = sorted(path.stem for path in receipts_folder(contract).glob("*.json"))
+    if not present:
+        where = receipts_folder(contract).relative_to(contract.root).as_posix()
+        message = f"{where} holds no receipt at all: run a session, such as pytest --environment NAME"
+        raise ReceiptError(message)
+    for name in expected:
+        check_session_name(name)
     sources = sources_digest(contract)
-    problems = [problem for receipt in receipts for problem in _own_problems(contract, receipt, sources)]
-    finished = [receipt for receipt in receipts if receipt.finished is not None]
-    return problems + _differing_ids(finished) + _never_ran(contract, finished)
+    others = [name for name in present if name not in expected]
+    return [_session(contract, name, sources, others) for name in dict.fromkeys(expected or present)]
+
+
+def refusals(contract: Contract, sessions: Sequence[Session]) -> list[str]:
+    """Return what the sessions do not prove together, with the next step."""
+    finished = [each.receipt for each in sessions if each.receipt is not None and each.receipt.finished is not None]
+    problems = [*_differing_ids(finished), *_differing_models(finished)]
+    if len(finished) == len(sessions):
+        # As long as a session lacks, tests that nobody else ran or compared are its consequence, and no news.
+        problems += [*_without_comparison(finished), *_never_ran(contract, finished)]
+    return problems
+
+
+def lacking(contract: Contract, receipts: Iterable[Receipt], required: Iterable[str]) -> list[str]:
+    """Return which of the required capabilities no session had, with the next step.
+
+    Raises:
+        ContractError: a name is not in the table.
+    """
+    names = list(dict.fromkeys(required))
+    contract.check_capabilities(names, "--require")
+    had = {name for receipt in receipts for name in receipt.capabilities}
+    return [
+        f"{name} is required, and no session had it: run one that has, on {contract.capabilities[name].install}"
+        for name in names
+        if name not in had
+    ]
 
 
 def failed_tests(receipt: Receipt) -> list[str]:
@@ -58,15 +98,15 @@ def failed_tests(receipt: Receipt) -> list[str]:
     return [name for name, test in receipt.tests.items() if test.outcome == "failed"]
 
 
-def absent_hardware(contract: Contract, receipts: Iterable[Receipt]) -> set[str]:
-    """Return the hardware capabilities that no session here had."""
+def absent_from_machines(contract: Contract, receipts: Iterable[Receipt]) -> set[str]:
+    """Return the capabilities of machines that no session here had."""
     had = {name for receipt in receipts for name in receipt.capabilities}
     return {name for name, capability in contract.capabilities.items() if capability.depends_on_machine} - had
 
 
-def hardware_only_files(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
-    """Return the test files of which every test needs hardware that no session here had."""
-    absent = absent_hardware(contract, receipts)
+def unprovable_files(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
+    """Return the test files of which every test needs what no session's machine had."""
+    absent = absent_from_machines(contract, receipts)
     runnable: dict[str, bool] = {}
     for receipt in receipts:
         for name, test in receipt.tests.items():
@@ -75,23 +115,78 @@ def hardware_only_files(contract: Contract, receipts: Sequence[Receipt]) -> list
     return sorted(file for file, can_run in runnable.items() if not can_run)
 
 
-def _own_problems(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
-    again = "run this session again"
+def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
+    """Return the tests that ran in no session, each with what it needs."""
+    tests = {name: test for receipt in receipts for name, test in receipt.tests.items()}
+    ran = {name for receipt in receipts for name, test in receipt.tests.items() if test.outcome in RAN}
+    return {name: test.requires for name, test in tests.items() if name not in ran}
+
+
+def _session(contract: Contract, name: str, sources: str, others: Sequence[str]) -> Session:
+    path = receipt_path(contract, name)
+    if not path.is_file():
+        # A session that died before its receipt and one that is misspelt look alike from here.
+        close = difflib.get_close_matches(name, others, n=1)
+        hint = f", or correct its name (did you mean {close[0]!r}?)" if close else ""
+        return Session(name, "missing", None, [f"no receipt of it is here: run this session{hint}"])
+    return _judged(contract, path, sources)
+
+
+def _judged(contract: Contract, path: Path, sources: str) -> Session:
+    try:
+        receipt = read_receipt(path)
+    except ReceiptError as error:
+        return Session(path.stem, "damaged", None, [str(error)])
+    unfinished = [] if receipt.finished is not None else [f"its run did not come to its end: {_AGAIN}"]
+    stale = _staleness(contract, receipt, sources)
+    red = [] if unfinished else _redness(receipt)
+    state: State = "unfinished" if unfinished else "stale" if stale else "red" if red else "proved"
+    return Session(path.stem, state, receipt, [*unfinished, *red, *stale])
+
+
+def _redness(receipt: Receipt) -> list[str]:
+    if receipt.exit_status == 0 and not receipt.violations:
+        return []
+    counts = f"{len(failed_tests(receipt))} failed tests, {len(receipt.violations)} violations"
+    return [f"is red (exit status {receipt.exit_status}, {counts}): mend what it shows, and {_AGAIN}"]
+
+
+def _staleness(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
+    """Return in what the run differs from what is here now."""
     problems = []
-    if receipt.finished is None:
-        problems.append(f"its run did not come to its end: {again}")
-    elif receipt.exit_status != 0 or receipt.violations:
-        counts = f"{len(failed_tests(receipt))} failed tests, {len(receipt.violations)} violations"
-        problems.append(f"is red (exit status {receipt.exit_status}, {counts}): mend what it shows, and {again}")
     if receipt.sources != sources:
-        problems.append(f"was run with other sources than are here now: {again}")
+        problems.append(f"was run with other sources than are here now: {_AGAIN}")
+    try:
+        promised = contract.promised(receipt.environment)
+        for name, test in receipt.tests.items():
+            contract.check_capabilities(test.requires, name)
+    except ContractError as error:
+        return [*problems, f"was run with another table than [tool.skipproof] is now ({error}): {_AGAIN}"]
+    if set(receipt.capabilities) != set(promised):
+        had, has = (", ".join(names) or "nothing" for names in (receipt.capabilities, promised))
+        fact = f"was run when {receipt.environment} had {had}, and the table promises {has} now"
+        problems.append(f"{fact}: {_AGAIN}")
     lock = lock_digest(contract, receipt.environment)
     where = contract.lock(receipt.environment).relative_to(contract.root).as_posix()
     if lock is None:
-        problems.append(f"its environment has no lock: compile {where}, and {again}")
+        problems.append(f"its environment has no lock: compile {where}, and {_AGAIN}")
     elif receipt.lock != lock:
-        problems.append(f"was run with another lock than {where} is now: {again}")
-    return [f"{receipt.session}: {problem}" for problem in problems]
+        problems.append(f"was run with another lock than {where} is now: {_AGAIN}")
+    return problems
+
+
+def _without_comparison(receipts: Sequence[Receipt]) -> list[str]:
+    """Return the suites that one environment alone ran: an id that vanished there would be missed by nobody."""
+    where: dict[str, set[str]] = {}
+    for receipt in receipts:
+        for suite in receipt.suites:
+            where.setdefault(suite, set()).add(receipt.environment)
+    return [
+        f"{suite} was run in the environment {min(names)} only, so its ids have nothing to be compared with: "
+        "run it in another environment too"
+        for suite, names in where.items()
+        if len(names) == 1
+    ]
 
 
 def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
@@ -115,14 +210,33 @@ def _ids(receipt: Receipt, suite: str) -> set[str]:
 
 
 def _never_ran(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
-    absent = absent_hardware(contract, receipts)
-    tests = {name: test for receipt in receipts for name, test in receipt.tests.items()}
-    ran = {name for receipt in receipts for name, test in receipt.tests.items() if test.outcome in RAN}
-    idle = [name for name, test in tests.items() if name not in ran and absent.isdisjoint(test.requires)]
+    absent = absent_from_machines(contract, receipts)
+    idle = [name for name, requires in never_ran(receipts).items() if absent.isdisjoint(requires)]
     if not idle:
         return []
     fact = f"{len(idle)} tests ran in no session ({_listed(idle)})"
     return [f"{fact}: run a session whose environment has what they need"]
+
+
+def _differing_models(receipts: Sequence[Receipt]) -> list[str]:
+    """Return the tests that one environment proved with other weights than another."""
+    models: dict[str, dict[frozenset[str], str]] = {}
+    for receipt in receipts:
+        for name, test in receipt.tests.items():
+            if test.traces:
+                digests = frozenset(trace.model for trace in test.traces)
+                models.setdefault(name, {}).setdefault(digests, receipt.session)
+    problems = []
+    for name, sessions in models.items():
+        if len(sessions) > 1:
+            used = " and ".join(f"{', '.join(sorted(map(_short, used)))} in {who}" for used, who in sessions.items())
+            fact = f"{name} used different models ({used})"
+            problems.append(f"{fact}: give every session the same weights, and run them again")
+    return problems
+
+
+def _short(digest: str) -> str:
+    return digest[:12]
 
 
 def _listed(names: Collection[str]) -> str:

@@ -1,41 +1,46 @@
-"""The sessions' coverage data: checked, merged, reported for the whole and for each environment, and gated."""
+"""The sessions' coverage data: checked, merged, told apart by environment and session, and gated."""
 
 from __future__ import annotations
 
 import io
+import json
 import re
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
 
-from .receipts import coverage_base, coverage_files
+from .matrix import FileCoverage
+from .receipts import RAN, coverage_base, coverage_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .contract import Contract
     from .receipts import Receipt
 
 
 @dataclass(slots=True)
-class CoverageResult:
-    """What the merge came to.
+class Measured:
+    """What the data of some sessions comes to.
 
     Attributes:
         total: lines and branches covered, in percent, over everything that was not left out.
         gate: the percentage that has to be reached.
         environments: percent covered in each environment alone.
-        left_out: test files that needed hardware which was not there.
+        sessions: percent covered in each session alone.
+        files: every file, by path.
     """
 
     total: float
     gate: float
-    environments: dict[str, float]
-    left_out: list[str] = field(default_factory=list)
+    environments: dict[str, float] = field(default_factory=dict)
+    sessions: dict[str, float] = field(default_factory=dict)
+    files: list[FileCoverage] = field(default_factory=list)
 
     @property
     def refusal(self) -> str | None:
@@ -44,81 +49,161 @@ class CoverageResult:
             return "coverage has no gate: set fail_under in [tool.coverage.report]"
         if self.total < self.gate:
             return (
-                f"coverage is {_percent(self.total)}, under {self.gate:g} %: test, or remove, the lines under Missing"
+                f"coverage is {percent(self.total)}, under {self.gate:g} %: test, or remove, the lines that are named"
             )
         return None
+
+
+def percent(value: float) -> str:
+    """Return a percentage to read; it is cut, not rounded: only everything may read as 100."""
+    return f"{int(value * 100) / 100:.2f} %"
 
 
 def data_problems(contract: Contract, receipt: Receipt) -> list[str]:
     """Return why a session's coverage data cannot be used, with the next step; empty when it can."""
     base = coverage_base(contract, receipt.session).relative_to(contract.root).as_posix()
-    again = f"run it again with coverage run --data-file={base} --context={receipt.environment}"
+    again = _again(contract, receipt)
     if receipt.coverage is None:
-        return [f"{receipt.session}: its coverage was not measured: {again}"]
+        return [f"its coverage was not measured: {again}"]
     own, problems = False, []
     for path in coverage_files(contract, receipt.session):
         is_own = path.name == f".coverage.{receipt.session}" or f".pid{receipt.process}." in path.name
         own |= is_own
         problem = _file_problem(path, receipt.environment, is_own=is_own)
         if problem is not None:
-            problems.append(f"{receipt.session}: coverage data {path.name} {problem}: {again}")
+            problems.append(f"coverage data {path.name} {problem}: {again}")
     if not own:
-        problems.append(f"{receipt.session}: coverage data {base} is missing: {again}")
+        problems.append(f"coverage data {base} is missing: {again}")
     return problems
 
 
-def merge(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> CoverageResult:
-    """Merge the data of all sessions, print the table, and write the HTML, XML and JSON reports.
+def foreign_data(contract: Contract, receipts: Sequence[Receipt]) -> dict[str, str]:
+    """Return the sessions of which the data, sound as it is, is of another run, each with the next step.
 
-    Everything is written into the folder of the coverage data; what an earlier merge left there is replaced.
+    Where test files are measured, a session's data has to hold those of which it ran tests.
+    """
+    measured = {receipt.session: _measured_files(contract, receipt) for receipt in receipts}
+    everywhere = set[str]().union(*measured.values())
+    found = {}
+    for receipt in receipts:
+        ran = {name.partition("::")[0] for name, test in receipt.tests.items() if test.outcome in RAN}
+        lost = sorted((ran & everywhere) - measured[receipt.session])
+        if lost:
+            fact = f"coverage data holds nothing of {lost[0]}, of which it ran tests, so it is of another run"
+            found[receipt.session] = f"{fact}: {_again(contract, receipt)}"
+    return found
+
+
+def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Measured:
+    """Return what the sessions covered, together and each alone.
+
+    Raises:
+        CoverageException: the data cannot be merged, or a source file that it names is gone.
+    """
+    together = _combined(contract, receipts)
+    omit = _omit(together, left_out)
+    whole = _analysis(together, omit)
+    names = list(dict.fromkeys(receipt.environment for receipt in receipts))
+    apart = {name: _analysis(together, omit, [f"^{re.escape(name)}$"]) for name in names}
+    return Measured(
+        total=whole["totals"]["percent_covered"],
+        gate=float(str(together.get_option("report:fail_under"))),
+        environments={name: analysis["totals"]["percent_covered"] for name, analysis in apart.items()},
+        sessions={
+            receipt.session: _combined(contract, [receipt]).report(omit=omit, file=io.StringIO())
+            for receipt in receipts
+        },
+        files=[
+            _file(path, entry, {name: analysis["files"][path] for name, analysis in apart.items()})
+            for path, entry in sorted(whole["files"].items())
+        ],
+    )
+
+
+def write_reports(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Path:
+    """Write the merged data and coverage's own HTML, XML and JSON reports beside the sessions' data.
+
+    What an earlier merge left there is replaced. Returns the folder.
     """
     folder = coverage_base(contract, "").parent
     (folder / ".coverage").unlink(missing_ok=True)
-    coverage = Coverage(data_file=folder / ".coverage", config_file=str(contract.root / "pyproject.toml"))
+    coverage = _combined(contract, receipts, folder / ".coverage")
+    coverage.save()
+    omit = _omit(coverage, left_out)
+    with closing(coverage.get_data()):
+        coverage.html_report(directory=str(folder / "html"), omit=omit)
+        coverage.xml_report(outfile=str(folder / "coverage.xml"), omit=omit)
+        coverage.json_report(outfile=str(folder / "coverage.json"), omit=omit)
+    return folder
+
+
+def ranges(lines: Iterable[int]) -> list[str]:
+    """Return line numbers as ranges, such as "3-7"."""
+    found: list[list[int]] = []
+    for line in sorted(lines):
+        if found and line == found[-1][1] + 1:
+            found[-1][1] = line
+        else:
+            found.append([line, line])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+
+
+def _file(path: str, whole: Mapping[str, Any], apart: Mapping[str, Mapping[str, Any]]) -> FileCoverage:
+    reached = {name: set(entry["executed_lines"]) for name, entry in apart.items()}
+    only = {
+        name: ranges(lines.difference(*(other for key, other in reached.items() if key != name)))
+        for name, lines in reached.items()
+        if len(reached) > 1
+    }
+    return FileCoverage(
+        path=Path(path).as_posix(),
+        statements=whole["summary"]["num_statements"],
+        percent=whole["summary"]["percent_covered"],
+        missing=[*ranges(whole["missing_lines"]), *_half_branches(whole)],
+        environments={name: entry["summary"]["percent_covered"] for name, entry in apart.items()},
+        only={name: lines for name, lines in only.items() if lines},
+    )
+
+
+def _half_branches(entry: Mapping[str, Any]) -> list[str]:
+    """Return the branches that are never taken from lines that are reached; an exit is a line below 0."""
+    branches = entry.get("missing_branches", [])
+    reached = set(entry["executed_lines"])
+    return [f"{here}->{there if there > 0 else 'exit'}" for here, there in branches if here in reached]
+
+
+def _combined(contract: Contract, receipts: Sequence[Receipt], file: Path | None = None) -> Coverage:
+    """Merge the sessions' data, into a file or in memory; their own data stays as it is."""
+    coverage = Coverage(data_file=file, config_file=str(contract.root / "pyproject.toml"))
     files = [str(path) for receipt in receipts for path in coverage_files(contract, receipt.session)]
     coverage.combine(files, strict=True, keep=True)
-    coverage.save()
-    with closing(coverage.get_data()):
-        return _report(coverage, folder, receipts, left_out)
+    return coverage
 
 
-def _report(coverage: Coverage, folder: Path, receipts: Sequence[Receipt], left_out: Sequence[str]) -> CoverageResult:
-    omit = [*cast("list[str]", coverage.get_option("report:omit") or []), *left_out]
-    total = coverage.report(omit=omit)
-    coverage.html_report(directory=str(folder / "html"), omit=omit)
-    coverage.xml_report(outfile=str(folder / "coverage.xml"), omit=omit)
-    coverage.json_report(outfile=str(folder / "coverage.json"), omit=omit)
-    environments = {
-        name: coverage.report(contexts=[f"^{re.escape(name)}$"], omit=omit, file=io.StringIO())
-        for name in dict.fromkeys(receipt.environment for receipt in receipts)
-    }
-    gate = float(str(coverage.get_option("report:fail_under")))
-    return CoverageResult(total, gate, environments, list(left_out))
+def _analysis(coverage: Coverage, omit: list[str], contexts: list[str] | None = None) -> dict[str, Any]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "coverage.json")
+        coverage.json_report(outfile=str(path), omit=omit, contexts=contexts)
+        return cast("dict[str, Any]", json.loads(path.read_bytes()))
 
 
-def as_text(result: CoverageResult) -> str:
-    """Return the percentages and what was left out, for a terminal."""
-    width = max(map(len, [*result.environments, "all together"]))
-    lines = [f"{name:<{width}}  {_percent(percent):>8}" for name, percent in result.environments.items()]
-    lines.append(f"{'all together':<{width}}  {_percent(result.total):>8}")
-    return "\n".join([*lines, *_left_out(result)])
+def _omit(coverage: Coverage, left_out: Sequence[str]) -> list[str]:
+    return [*cast("list[str]", coverage.get_option("report:omit") or []), *left_out]
 
 
-def as_markdown(result: CoverageResult) -> str:
-    """Return the same as a markdown table."""
-    lines = ["| environment | covered |", "|---|---:|"]
-    lines += [f"| {name} | {_percent(percent)} |" for name, percent in result.environments.items()]
-    lines.append(f"| **all together** | **{_percent(result.total)}** |")
-    return "\n".join([*lines, "", *_left_out(result)])
+def _again(contract: Contract, receipt: Receipt) -> str:
+    base = coverage_base(contract, receipt.session).relative_to(contract.root).as_posix()
+    return f"run it again with coverage run --data-file={base} --context={receipt.environment}"
 
 
-def _left_out(result: CoverageResult) -> list[str]:
-    return [f"left out, every test in it needs hardware that no session had: {name}" for name in result.left_out]
-
-
-def _percent(value: float) -> str:
-    # Cut, not rounded: only everything may read as 100.
-    return f"{int(value * 100) / 100:.2f} %"
+def _measured_files(contract: Contract, receipt: Receipt) -> set[str]:
+    """Return the files of which the session's data holds lines, relative to the root where they lie under it."""
+    found: set[str] = set()
+    for path in coverage_files(contract, receipt.session):
+        with closing(CoverageData(basename=str(path))) as data:
+            data.read()
+            found.update(name for name in data.measured_files() if data.lines(name))
+    return {Path(name.removeprefix(f"{contract.root}/")).as_posix() for name in found}
 
 
 def _file_problem(path: Path, environment: str, *, is_own: bool) -> str | None:

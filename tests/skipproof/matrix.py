@@ -94,7 +94,7 @@ class FileCoverage(_Model):
         path: relative to the project's root.
         statements: how many statements it has.
         percent: lines and branches covered by all sessions together, in percent.
-        missing: lines that nothing covers, as ranges such as "3-7".
+        missing: lines that nothing covers, as ranges such as "3-7", and branches never taken, such as "9->12".
         environments: the same percentage for each environment alone.
         only: for each environment, the lines that nothing else reaches, as ranges.
     """

@@ -10,6 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
+from coverage.files import set_relative_directory
 
 from tests.skipproof import detection, search_path
 from tests.skipproof.contract import Contract, read_contract
@@ -48,6 +49,8 @@ fail_under = 100
 """
 
 LOCK = "skipproof-alpha==1.5\nskipproof-beta==2.5\n"
+
+CODE = "def answer(x):\n    if x:\n        return 1\n    return 2\n"
 
 
 class Project:
@@ -137,3 +140,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     for name in [name for name in sys.modules if name.startswith("skipproof_")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def measured(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A project with one source file, ``code.py``, of which coverage data can be written; and in its folder."""
+    project.write("code.py", CODE)
+    with monkeypatch.context() as patch:
+        patch.chdir(project.root)
+        yield project
+    # A Coverage object of another folder has told the one that measures this very run of that folder.
+    set_relative_directory()

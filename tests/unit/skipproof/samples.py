@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
-from tests.skipproof.receipts import Outcome, Receipt, TestResult
+from coverage import CoverageData
 
+from tests.skipproof.receipts import Outcome, Receipt, TestResult, lock_digest, sources_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from .conftest import Project
+
+# What coverage sees of the project's code.py when all of it runs.
+ARCS = frozenset({(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1), (2, 4), (4, -1)})
 PASSED = TestResult(outcome="passed", duration=0.1)
 
 
@@ -32,3 +43,28 @@ def receipt(session: str, **changes: Any) -> Receipt:
         "tests": {"tests/unit/test_a.py::test_a": PASSED},
     }
     return Receipt(session=session, **(values | changes))
+
+
+def current(project: Project, session: str, environment: str = "bare", **changes: Any) -> Receipt:
+    """Make a receipt that belongs to the project's sources, lock and table as they are now, with these changes."""
+    contract = project.contract
+    values = {
+        "environment": environment,
+        "capabilities": list(contract.promised(environment)),
+        "sources": sources_digest(contract),
+        "lock": lock_digest(contract, environment),
+    }
+    return receipt(session, **(values | changes))
+
+
+def write_data(
+    project: Project, name: str, context: str = "bare", arcs: Collection[tuple[int, int]] = ARCS, file: str = "code.py"
+) -> Path:
+    """Write a coverage data file, as a session would, and return its path."""
+    folder = project.root / ".matrix" / "coverage"
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(CoverageData(basename=str(folder / f".coverage.{name}"))) as data:
+        data.set_context(context)
+        data.add_arcs({file: arcs})
+        data.write()
+    return folder / f".coverage.{name}"

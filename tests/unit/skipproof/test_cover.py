@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from coverage import CoverageData
-from coverage.files import set_relative_directory
 
 from tests.skipproof import cover
-from tests.skipproof.cover import CoverageResult
+from tests.skipproof.cover import Measured
 
-from .samples import receipt
+from .conftest import CODE
+from .samples import ARCS, PASSED, receipt, result, write_data
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
-
     from .conftest import Project
 
-CODE = "def answer(x):\n    if x:\n        return 1\n    return 2\n"
-ARCS = {(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1), (2, 4), (4, -1)}
 BARE, FULL = receipt("unit"), receipt("full", environment="full")
-
-
-@pytest.fixture
-def _relative_names() -> Iterator[None]:
-    """Undo what a Coverage object in another folder does to the one that measures this very run."""
-    yield
-    set_relative_directory()
-
-
-@pytest.fixture
-def measured(project: Project, _relative_names: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """A project with one source file, and in its folder."""
-    project.write("code.py", CODE)
-    with monkeypatch.context() as patch:
-        patch.chdir(project.root)
-        yield project
-
-
-def write_data(
-    project: Project,
-    name: str,
-    context: str = "bare",
-    arcs: Collection[tuple[int, int]] = frozenset(ARCS),
-    file: str = "code.py",
-) -> Path:
-    """Write a coverage data file, as a session would."""
-    folder = project.root / ".matrix" / "coverage"
-    folder.mkdir(parents=True, exist_ok=True)
-    with closing(CoverageData(basename=str(folder / f".coverage.{name}"))) as data:
-        data.set_context(context)
-        data.add_arcs({file: arcs})
-        data.write()
-    return folder / f".coverage.{name}"
 
 
 def test_sound_data_has_no_problem(project: Project) -> None:
@@ -78,7 +38,7 @@ AGAIN = "run it again with coverage run --data-file=.matrix/coverage/.coverage.u
 def test_session_that_measured_nothing_is_refused(project: Project) -> None:
     """Broken: a session that ran without coverage is merged as if it had been measured."""
     assert cover.data_problems(project.contract, receipt("unit", coverage=None)) == [
-        f"unit: its coverage was not measured: {AGAIN}"
+        f"its coverage was not measured: {AGAIN}"
     ]
 
 
@@ -86,7 +46,7 @@ def test_missing_data_is_refused(project: Project) -> None:
     """Broken: the data of a session is gone, that of a process it started is there, and nobody notices."""
     write_data(project, "unit.host.pid8.Xb")
     assert cover.data_problems(project.contract, BARE) == [
-        f"unit: coverage data .matrix/coverage/.coverage.unit is missing: {AGAIN}"
+        f"coverage data .matrix/coverage/.coverage.unit is missing: {AGAIN}"
     ]
 
 
@@ -94,7 +54,7 @@ def test_empty_data_is_refused(project: Project) -> None:
     """Broken: a session whose data holds no line is merged as if it had covered something."""
     write_data(project, "unit.host.pid7.Xa", arcs=[])
     assert cover.data_problems(project.contract, BARE) == [
-        f"unit: coverage data .coverage.unit.host.pid7.Xa is empty: {AGAIN}"
+        f"coverage data .coverage.unit.host.pid7.Xa is empty: {AGAIN}"
     ]
 
 
@@ -103,70 +63,100 @@ def test_unreadable_data_is_refused(project: Project) -> None:
     path = write_data(project, "unit.host.pid7.Xa")
     path.write_bytes(path.read_bytes()[:100])
     [problem] = cover.data_problems(project.contract, BARE)
-    assert problem.startswith("unit: coverage data .coverage.unit.host.pid7.Xa cannot be read (")
+    assert problem.startswith("coverage data .coverage.unit.host.pid7.Xa cannot be read (")
 
 
 def test_data_of_another_environment_is_refused(project: Project) -> None:
     """Broken: what one environment covered is counted for another."""
     write_data(project, "unit.host.pid7.Xa", context="full")
     assert cover.data_problems(project.contract, BARE) == [
-        f"unit: coverage data .coverage.unit.host.pid7.Xa is of context 'full', not 'bare': {AGAIN}"
+        f"coverage data .coverage.unit.host.pid7.Xa is of context 'full', not 'bare': {AGAIN}"
     ]
 
 
-def test_data_is_merged_and_told_apart(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_of_another_session_is_refused(project: Project) -> None:
+    """Broken: data of the same environment, but of a session with other tests, passes for a session's own."""
+    first, second, gpu = "tests/unit/test_a.py", "tests/unit/test_b.py", "tests/unit/test_gpu.py"
+    tests = {
+        f"{first}::test": PASSED,
+        f"{second}::test": PASSED,
+        f"{gpu}::test": result("skipped", "gpu"),
+        "tests/c.py::t": PASSED,
+    }
+    sessions = [receipt("unit", tests=tests), receipt("again", tests=tests)]
+    for name in ("unit.host.pid7.Xa", "again.host.pid7.Xa"):
+        write_data(project, name, file=first)
+    write_data(project, "unit.host.pid7.Xb", file=gpu)
+    assert cover.foreign_data(project.contract, sessions) == {}
+    write_data(project, "again.host.pid8.Xb", file=str(project.root / second))
+    assert cover.foreign_data(project.contract, sessions) == {
+        "unit": f"coverage data holds nothing of {second}, of which it ran tests, so it is of another run: {AGAIN}"
+    }
+
+
+def test_data_is_merged_and_told_apart(measured: Project) -> None:
     """Broken: the sessions' data does not add up, or an environment is credited with what another one covered."""
     write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
     write_data(measured, "full.host.pid7.Xa", context="full", arcs=ARCS - {(2, 4), (4, -1)})
-    stale = write_data(measured, "x", file="gone.py").rename(measured.root / ".matrix" / "coverage" / ".coverage")
-    result = cover.merge(measured.contract, [BARE, FULL], [])
+    result = cover.measure(measured.contract, [BARE, FULL], [])
     assert result.total == pytest.approx(100)
-    assert result.environments == {"bare": pytest.approx(100 * 4 / 6), "full": pytest.approx(100 * 4 / 6)}
+    share = pytest.approx(100 * 4 / 6)
+    assert (result.environments, result.sessions) == ({"bare": share, "full": share}, {"unit": share, "full": share})
     assert result.refusal is None
-    assert "code.py       4      0      2      0   100%" in capsys.readouterr().out
-    folder = stale.parent
+    [file] = result.files
+    assert (file.path, file.statements, file.percent, file.missing) == ("code.py", 4, 100, [])
+    assert file.environments == {"bare": share, "full": share}
+    assert file.only == {"bare": ["4"], "full": ["3"]}
+
+
+def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
+    """Broken: where there is no other environment, everything is said to need this one."""
+    write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
+    [file] = cover.measure(measured.contract, [BARE], []).files
+    assert (file.missing, file.only) == (["3", "2->3"], {})
+
+
+def test_branch_that_ends_a_function_is_named(measured: Project) -> None:
+    """Broken: a branch that leaves its function is shown as a line that no file has."""
+    measured.write("code.py", "def answer(x):\n    if x:\n        print(x)\n")
+    write_data(measured, "unit.host.pid7.Xa", arcs={(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1)})
+    [file] = cover.measure(measured.contract, [BARE], []).files
+    assert file.missing == ["2->exit"]
+
+
+def test_reports_of_coverage_are_written(measured: Project) -> None:
+    """Broken: the merged data of an earlier day stays, or the sessions' own data is used up by a merge."""
+    write_data(measured, "unit.host.pid7.Xa")
+    stale = write_data(measured, "x", file="gone.py").rename(measured.root / ".matrix" / "coverage" / ".coverage")
+    folder = cover.write_reports(measured.contract, [BARE], [])
+    assert folder == stale.parent
     assert (folder / "html" / "index.html").is_file()
     assert 'filename="code.py"' in (folder / "coverage.xml").read_text()
     assert list(json.loads((folder / "coverage.json").read_text())["files"]) == ["code.py"]
-    # The sessions' own data stays, so that the merge can be run again.
-    assert len(list(folder.glob(".coverage.*.host.*"))) == 2
+    assert len(list(folder.glob(".coverage.*.host.*"))) == 1
 
 
-def test_file_that_is_left_out_does_not_count(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a test file that needs absent hardware shuts the gate, or it is left out without being named."""
+def test_file_that_is_left_out_does_not_count(measured: Project) -> None:
+    """Broken: a test file that needs what no machine had shuts the gate."""
     write_data(measured, "unit.host.pid7.Xa")
     measured.write("tests/real/test_gpu.py", CODE)
     write_data(measured, "unit.host.pid8.Xb", file="tests/real/test_gpu.py", arcs={(-1, 1), (1, -1)})
-    open_gate = cover.merge(measured.contract, [BARE], ["tests/real/test_gpu.py"])
-    assert open_gate.refusal is None
-    assert "test_gpu" not in capsys.readouterr().out
-    notice = "left out, every test in it needs hardware that no session had: tests/real/test_gpu.py"
-    assert cover.as_text(open_gate).splitlines()[-1] == cover.as_markdown(open_gate).splitlines()[-1] == notice
-    shut_gate = cover.merge(measured.contract, [BARE], [])
-    assert shut_gate.refusal is not None
+    assert cover.measure(measured.contract, [BARE], ["tests/real/test_gpu.py"]).refusal is None
+    assert cover.measure(measured.contract, [BARE], []).refusal is not None
 
 
-def test_percentages_are_shown_for_each_environment() -> None:
-    """Broken: the report does not tell what each environment covered."""
-    result = CoverageResult(100, 100, {"bare": 50.0, "full-size": 66.666})
-    assert cover.as_text(result).splitlines() == [
-        "bare           50.00 %",
-        "full-size      66.66 %",
-        "all together  100.00 %",
-    ]
-    assert cover.as_markdown(result).splitlines()[2:] == [
-        "| bare | 50.00 % |",
-        "| full-size | 66.66 % |",
-        "| **all together** | **100.00 %** |",
-    ]
+def test_lines_are_shown_as_ranges() -> None:
+    """Broken: a list of a thousand lines, or one that names the wrong ones."""
+    assert cover.ranges([7, 1, 2, 3, 9, 10]) == ["1-3", "7", "9-10"]
+    assert cover.ranges([]) == []
 
 
 def test_almost_everything_is_not_everything() -> None:
     """Broken: 99.999 % is rounded to 100 %, and the gate opens."""
-    refusal = CoverageResult(99.9999, 100, {}).refusal
-    assert refusal == "coverage is 99.99 %, under 100 %: test, or remove, the lines under Missing"
+    refusal = Measured(99.9999, 100).refusal
+    assert refusal == "coverage is 99.99 %, under 100 %: test, or remove, the lines that are named"
 
 
 def test_missing_gate_is_refused() -> None:
     """Broken: without fail_under, any coverage at all is enough."""
-    assert CoverageResult(100, 0, {}).refusal == "coverage has no gate: set fail_under in [tool.coverage.report]"
+    assert Measured(100, 0).refusal == "coverage has no gate: set fail_under in [tool.coverage.report]"

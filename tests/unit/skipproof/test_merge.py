@@ -1,4 +1,4 @@
-"""The command that puts everything together."""
+"""The command that judges the matrix, on coverage data as sessions leave it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.skipproof import cover, merge
-from tests.skipproof.cover import CoverageResult
+from tests.skipproof import merge
 from tests.skipproof.exits import ExitStatus
-from tests.skipproof.receipts import Outcome, lock_digest, sources_digest, write_receipt
+from tests.skipproof.receipts import Outcome, write_receipt
 
-from .samples import receipt, result
+from .samples import ARCS, current, result, write_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,115 +22,97 @@ if TYPE_CHECKING:
 TEST = "tests/unit/test_a.py::test_a"
 
 
-@pytest.fixture
-def summary(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that a workflow's step summary is written to."""
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
-    return project.write("summary.md", "before\n")
-
-
-@pytest.fixture
-def _no_coverage_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage data that is sound and complete; test_cover.py sees to the rest."""
-    monkeypatch.setattr(cover, "data_problems", lambda _contract, _receipt: [])
-    monkeypatch.setattr(
-        cover, "merge", lambda _contract, _receipts, left_out: CoverageResult(100, 100, {"bare": 100}, left_out)
-    )
-
-
-def leave(project: Project, session: str, outcome: Outcome = "passed", *requires: str) -> None:
+def leave(project: Project, session: str, environment: str, outcome: Outcome = "passed", *requires: str) -> None:
     """Leave the receipt of a finished run with one test."""
-    contract = project.contract
-    write_receipt(
-        contract,
-        receipt(
-            session,
-            sources=sources_digest(contract),
-            lock=lock_digest(contract, "bare"),
-            exit_status=int(outcome == "failed"),
-            tests={TEST: result(outcome, *requires)},
-        ),
-    )
+    status = int(outcome == "failed")
+    each = current(project, session, environment, exit_status=status, tests={TEST: result(outcome, *requires)})
+    write_receipt(project.contract, each)
 
 
-@pytest.mark.usefixtures("_no_coverage_data")
-def test_whole_matrix_is_proved(project: Project, summary: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a whole and green matrix is refused, or its report leaves something out."""
-    leave(project, "one")
-    leave(project, "two")
-    leave(project, "old", "failed")
+def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a whole and green matrix is refused, or its merged data is not there afterwards."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        leave(measured, session, environment)
+        write_data(measured, session, environment)
+    leave(measured, "old", "bare", "failed")
     assert merge.main(["--expect", "one", "--expect", "two"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("file                  one  two\n")
-    assert "all together  100.00 %" in out
+    assert "all together" in out
     assert out.endswith("Proved: 2 sessions agree, and the gate of 100 % is reached.\n")
-    markdown = summary.read_text()
-    assert markdown.startswith("before\n### Tests and sessions\n\n| file | one | two |\n")
-    assert "### Coverage\n\n| environment | covered |\n" in markdown
-    assert "Refused" not in markdown
+    assert (measured.root / ".matrix" / "coverage" / "coverage.json").is_file()
 
 
-@pytest.mark.usefixtures("_no_coverage_data")
-def test_red_run_shows_its_grid_and_is_refused(
-    project: Project, summary: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Broken: after a red run there is no grid to look at, or the merge passes over it."""
-    leave(project, "one", "failed")
-    write_receipt(project.contract, receipt("two", violations=["x: was deselected"]))
-    assert merge.main(["--expect", "one", "two", "three"]) == ExitStatus.MERGE
+def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: after a red run there is nothing to look at, or the merge passes over it."""
+    leave(measured, "one", "bare", "failed")
+    write_data(measured, "one", "bare")
+    assert merge.main(["--expect", "one", "three"]) == ExitStatus.MERGE
     out = capsys.readouterr().out
-    assert "tests/unit/test_a.py   F1    1\n" in out
-    assert f"FAILED in one: {TEST}\nVIOLATION in two: x: was deselected\n" in out
-    _, _, refused = out.partition("Refused:\n")
-    assert [line.partition(":")[0] for line in refused.splitlines()] == ["- three", "- one", "- two", "- two", "- two"]
-    assert "F1" in summary.read_text()
-    assert refused in summary.read_text()
+    assert f"- {TEST} in one\n" in out
+    assert "- one: is red (exit status 1, 1 failed tests, 0 violations)" in out
+    assert "- three: no receipt of it is here: run this session\n" in out
+    assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
 
 
-@pytest.mark.usefixtures("_no_coverage_data")
-def test_shut_gate_is_refused(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Broken: coverage under the gate ends with success."""
-    leave(project, "one")
-    monkeypatch.setattr(cover, "merge", lambda *_arguments: CoverageResult(99, 100, {"bare": 99}))
+def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: coverage under the gate ends with success, or as if the sessions had not proved it."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        leave(measured, session, environment)
+        write_data(measured, session, environment, ARCS - {(2, 3), (3, -1)})
     assert merge.main([]) == ExitStatus.COVERAGE
-    assert capsys.readouterr().out.endswith(
-        "Refused:\n- coverage is 99.00 %, under 100 %: test, or remove, the lines under Missing\n"
-    )
+    out = capsys.readouterr().out
+    assert "- code.py  66.66 %  3, 2->3\n" in out
+    assert "- coverage is 66.66 %, under 100 %: test, or remove, the lines that are named\n" in out
 
 
-def test_missing_coverage_data_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a session without coverage data is merged with one file fewer."""
-    leave(project, "one")
-    assert merge.main([]) == ExitStatus.MERGE
-    assert "- one: coverage data .matrix/coverage/.coverage.one is missing: run it again" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("_no_coverage_data")
-def test_hardware_files_are_passed_on(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a file whose tests need absent hardware counts against the gate."""
-    leave(project, "one", "skipped", "gpu")
+def test_required_capability_is_asked_for(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: --require lets a matrix without a GPU pass."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        leave(measured, session, environment, "skipped", "gpu")
+        write_data(measured, session, environment)
     assert merge.main([]) == 0
-    assert "needs hardware that no session had: tests/unit/test_a.py\n" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("is reached; 1 test is unproven.\n")
+    assert merge.main(["--require", "gpu"]) == ExitStatus.MERGE
+    assert "- gpu is required, and no session had it" in capsys.readouterr().out
 
 
-def test_no_receipt_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a merge of nothing succeeds."""
-    assert project.contract.state == ".matrix"
-    assert merge.main([]) == ExitStatus.MERGE
-    assert capsys.readouterr().out.startswith("Refused:\n- there is no receipt at all: run a session")
-
-
-def test_command_outside_of_a_project_is_a_usage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], ".matrix/receipts holds no receipt at all: run a session"),
+        (["--expect", "one"], ".matrix/receipts holds no receipt at all: run a session"),
+    ],
+)
+def test_no_receipt_is_a_usage_error(
+    measured: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """Broken: called in the wrong folder, the command ends with a traceback, or with success."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["merge"])
-    # Run as a program, it is a module of its own beside the imported one.
-    monkeypatch.delitem(sys.modules, "tests.skipproof.merge")
+    """Broken: a merge of nothing succeeds."""
+    assert measured.contract.state == ".matrix"
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("tests.skipproof.merge", run_name="__main__")
-    assert caught.value.code == 2
-    assert capsys.readouterr().out.startswith("error: ")
+        merge.main(arguments)
+    assert caught.value.code == 4
+    assert message in capsys.readouterr().err
+
+
+def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a misspelt --require is an unproven matrix, or no error at all."""
+    leave(measured, "one", "bare")
+    with pytest.raises(SystemExit) as caught:
+        merge.main(["--require", "gpo"])
+    assert caught.value.code == 4
+    assert "no capability is called 'gpo' (did you mean 'gpu'?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["merge", "report"])
+def test_command_outside_of_a_project_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Broken: called in the wrong folder, a command ends with a traceback, or with success."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    # Run as a program, it is a module of its own beside the imported one.
+    monkeypatch.delitem(sys.modules, f"tests.skipproof.{name}", raising=False)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module(f"tests.skipproof.{name}", run_name="__main__")
+    assert caught.value.code == 4
+    assert "pyproject.toml does not exist" in capsys.readouterr().err

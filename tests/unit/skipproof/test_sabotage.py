@@ -83,8 +83,11 @@ def options(*options: str) -> Plant:
 def merged(*sessions: str) -> Ending:
     """Merge sessions, in this process."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        status = merge.main([part for session in sessions for part in ("--expect", session)])
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            status = merge.main([part for session in sessions for part in ("--expect", session)])
+        except SystemExit as usage_error:
+            status = int(str(usage_error.code))
     return status, said.getvalue()
 
 
@@ -128,7 +131,7 @@ def afterwards(change: Callable[[Project], object]) -> Plant:
 
     def plant(project: Project) -> Ending:
         leave(project, "unit")
-        leave(project, "other")
+        leave(project, "other", "full", capabilities=["alpha", "beta"])
         change(project)
         return merged("unit", "other")
 
@@ -199,8 +202,8 @@ def grown(project: Project) -> None:
 
 def uncovered(project: Project) -> None:
     """Have no session reach the body of the test."""
-    for session in ("unit", "other"):
-        data_file(project, session, "bare", IMPORTED)
+    for session, environment in (("unit", "bare"), ("other", "full")):
+        data_file(project, session, environment, IMPORTED)
 
 
 def table(old: str, new: str) -> Plant:
@@ -326,10 +329,10 @@ def test_honest_projects_are_green(honest: Project) -> None:
     """Broken: the gates are red without any deceit, so that being red for one says nothing."""
     assert run(honest, environment="bare")[0] == 0
     assert run(honest)[0] == 0
-    data_file(honest, "unit", "bare")
     leave(honest, "unit")
-    status, said = merged("unit")
-    assert (status, said.splitlines()[-1]) == (0, "Proved: 1 sessions agree, and the gate of 100 % is reached.")
+    leave(honest, "other", "full", capabilities=["alpha", "beta"])
+    status, said = merged("unit", "other")
+    assert (status, said.splitlines()[-1]) == (0, "Proved: 2 sessions agree, and the gate of 100 % is reached.")
 
 
 def test_a_message_is_found_only_whole() -> None:

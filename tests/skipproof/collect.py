@@ -1,0 +1,215 @@
+"""Puts receipts and coverage data together into the one matrix that the merge judges and the report shows."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from coverage.exceptions import CoverageException
+
+from . import audit, cover
+from .matrix import Cell, Matrix, Proof, SessionRow, TestRow, Unproven
+from .receipts import RAN, Receipt, ReceiptError, read_receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from .audit import Session
+    from .contract import Contract
+
+
+@dataclass(slots=True)
+class Asked:
+    """What the caller asks of the matrix.
+
+    Attributes:
+        expected: sessions that must have left a receipt; empty for all that did.
+        required: capabilities that some session must have had.
+        last: receipts of earlier runs, or folders of them, that say when a test was last proved.
+    """
+
+    expected: Sequence[str] = ()
+    required: Sequence[str] = ()
+    last: Sequence[Path] = ()
+
+
+@dataclass(slots=True)
+class Collected:
+    """The matrix, and what it was made from.
+
+    Attributes:
+        matrix: everything that can be told.
+        measured: the receipts of which the coverage data was used.
+        left_out: test files that do not count for coverage, because no machine here could run them.
+        gate_problem: why the coverage gate stays shut, which is one of the matrix's problems, or None.
+    """
+
+    matrix: Matrix
+    measured: list[Receipt] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    gate_problem: str | None = None
+
+
+def collect(contract: Contract, asked: Asked) -> Collected:
+    """Return the matrix, as far as receipts and coverage data tell it.
+
+    Raises:
+        ReceiptError: there is no receipt at all, a name that no session can have, or nothing where ``last`` points.
+        ContractError: a required capability is not in the table.
+    """
+    sessions = audit.load(contract, asked.expected)
+    receipts = [session.receipt for session in sessions if session.receipt is not None]
+    required = audit.lacking(contract, receipts, asked.required)
+    proofs, notes = _last_proofs(asked.last)
+    measured = _with_sound_data(contract, sessions)
+    left_out = audit.unprovable_files(contract, receipts)
+    matrix = Matrix(
+        project=_project(contract),
+        generated=datetime.now(UTC).isoformat(timespec="seconds"),
+        sessions=[_row(session) for session in sessions],
+        tests=_tests(receipts),
+        partial=len(measured) < len(sessions),
+        unproven=_unproven(contract, receipts, proofs),
+        notes=[
+            *notes,
+            *(f"{name} does not count for coverage: no machine here could run its tests" for name in left_out),
+        ],
+    )
+    unusable, gate = _fill_coverage(contract, matrix, measured, left_out)
+    alone = [f"{session.name}: {problem}" for session in sessions for problem in session.problems]
+    together = audit.refusals(contract, sessions)
+    matrix.problems = [*alone, *together, *required, *unusable, *filter(None, [gate])]
+    return Collected(matrix, measured, left_out, gate)
+
+
+def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Receipt]:
+    """Return the receipts of which the coverage data counts, and note at the other sessions why theirs does not."""
+    sound = []
+    for session in sessions:
+        # Line numbers of other sources mean nothing here, and an unfinished run may still be writing.
+        if session.receipt is None or session.state not in ("proved", "red"):
+            continue
+        problems = cover.data_problems(contract, session.receipt)
+        if problems:
+            _spoil(session, problems)
+        else:
+            sound.append(session)
+    receipts = [session.receipt for session in sound if session.receipt is not None]
+    foreign = cover.foreign_data(contract, receipts)
+    for session in sound:
+        if session.name in foreign:
+            _spoil(session, [foreign[session.name]])
+    return [receipt for receipt in receipts if receipt.session not in foreign]
+
+
+def _spoil(session: Session, problems: Sequence[str]) -> None:
+    session.state = "red"
+    session.problems += problems
+
+
+def _fill_coverage(
+    contract: Contract, matrix: Matrix, measured: Sequence[Receipt], left_out: Sequence[str]
+) -> tuple[list[str], str | None]:
+    """Add what the data says to the matrix; return why it cannot be used, and why the gate stays shut."""
+    if not measured:
+        return [], None
+    try:
+        result = cover.measure(contract, measured, left_out)
+    except CoverageException as error:
+        return [f"the coverage data cannot be merged ({error}): run the sessions again"], None
+    matrix.coverage, matrix.gate = result.total, result.gate
+    matrix.environments, matrix.files = result.environments, result.files
+    for row in matrix.sessions:
+        row.coverage = result.sessions.get(row.name)
+    # What is known to be incomplete says nothing about the gate.
+    return [], None if matrix.partial else result.refusal
+
+
+def _row(session: Session) -> SessionRow:
+    row = SessionRow(name=session.name, state=session.state, problems=session.problems)
+    receipt = session.receipt
+    if receipt is None:
+        return row
+    outcomes = [test.outcome for test in receipt.tests.values()]
+    row.environment, row.capabilities = receipt.environment, receipt.capabilities
+    row.python, row.platform = receipt.python, receipt.platform
+    row.lock, row.commit, row.started = receipt.lock, receipt.commit, receipt.started
+    row.ran = sum(outcome in RAN for outcome in outcomes)
+    row.skipped, row.failed = outcomes.count("skipped"), outcomes.count("failed")
+    row.seconds = round(sum(test.duration for test in receipt.tests.values()), 3)
+    row.violations = receipt.violations
+    return row
+
+
+def _tests(receipts: Iterable[Receipt]) -> list[TestRow]:
+    rows: dict[str, TestRow] = {}
+    for receipt in receipts:
+        breaches = _breaches(receipt)
+        for name, test in receipt.tests.items():
+            row = rows.setdefault(name, TestRow(id=name, requires=test.requires))
+            row.cells[receipt.session] = Cell(
+                outcome=test.outcome,
+                reason=test.reason,
+                seconds=test.duration,
+                violation=breaches.get(name),
+                traces=test.traces,
+            )
+    return list(rows.values())
+
+
+def _breaches(receipt: Receipt) -> dict[str, str]:
+    """Return the violations that name a test, by its id, which may hold the colon that ends it in a violation."""
+    found: dict[str, str] = {}
+    for violation in receipt.violations:
+        for place in (at for at in range(len(violation)) if violation.startswith(": ", at)):
+            if violation[:place] in receipt.tests:
+                found[violation[:place]] = violation[place + 2 :]
+    return found
+
+
+def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[str, Proof]) -> list[Unproven]:
+    absent = audit.absent_from_machines(contract, receipts)
+    return [
+        Unproven(id=name, needs=[need for need in requires if need in absent], last=proofs.get(name))
+        for name, requires in audit.never_ran(receipts).items()
+        if not absent.isdisjoint(requires)
+    ]
+
+
+def _last_proofs(places: Iterable[Path]) -> tuple[dict[str, Proof], list[str]]:
+    """Return when each test last passed in these receipts, and which of them could not be read."""
+    proofs: dict[str, Proof] = {}
+    notes = []
+    for path in (path for place in places for path in _receipts_at(place)):
+        try:
+            receipt = read_receipt(path)
+        except ReceiptError as error:
+            notes.append(f"an earlier receipt was passed over: {error}")
+            continue
+        for name, proof in _proofs_in(receipt):
+            if name not in proofs or proofs[name].finished < proof.finished:
+                proofs[name] = proof
+    return proofs, notes
+
+
+def _receipts_at(place: Path) -> list[Path]:
+    if not place.exists():
+        message = f"--last {place} does not exist: name a receipt, or a folder of receipts"
+        raise ReceiptError(message)
+    return sorted(place.rglob("*.json")) if place.is_dir() else [place]
+
+
+def _proofs_in(receipt: Receipt) -> list[tuple[str, Proof]]:
+    if receipt.finished is None:
+        return []
+    proof = Proof(session=receipt.session, finished=receipt.finished, commit=receipt.commit)
+    breaches = _breaches(receipt)
+    return [(name, proof) for name, test in receipt.tests.items() if test.outcome == "passed" and name not in breaches]
+
+
+def _project(contract: Contract) -> str:
+    document = tomllib.loads((contract.root / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(document.get("project", {}).get("name", contract.root.name))

@@ -1,0 +1,92 @@
+"""The sentences and groupings that terminal and markdown have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .cover import percent
+
+if TYPE_CHECKING:
+    from .matrix import Matrix, SessionRow, Unproven
+
+UNKNOWN = "unknown"
+_SHOWN = 20
+
+
+def sessions_by_environment(matrix: Matrix) -> list[tuple[str, list[SessionRow]]]:
+    """Return the sessions of each environment; those without a readable receipt come last, as "unknown"."""
+    groups: dict[str, list[SessionRow]] = {}
+    for row in sorted(matrix.sessions, key=lambda row: row.environment is None):
+        groups.setdefault(row.environment or UNKNOWN, []).append(row)
+    return list(groups.items())
+
+
+def failures(matrix: Matrix) -> list[str]:
+    """Return every failed test with the line in which it failed, and the violations of each session."""
+    lines = [
+        f"{test.id} in {session}" + (f": {cell.message}" if cell.message else "")
+        for test in matrix.tests
+        for session, cell in test.cells.items()
+        if cell.outcome == "failed"
+    ]
+    for row in matrix.sessions:
+        rest = len(row.violations) - _SHOWN
+        lines += [f"violation in {row.name}: {violation}" for violation in row.violations[:_SHOWN]]
+        lines += [f"and {rest} more violations in {row.name}"] if rest > 0 else []
+    return lines
+
+
+def last_proof(entry: Unproven) -> str:
+    """Say when, where and at which commit a test was last proved."""
+    if entry.last is None:
+        return "no receipt here says that it ever passed"
+    commit = f" at {entry.last.commit[:12]}" if entry.last.commit else ""
+    changed = " with changes" if (entry.last.commit or "").endswith("+") else ""
+    return f"last proved {entry.last.finished[:10]} in {entry.last.session}{commit}{changed}"
+
+
+def reach(matrix: Matrix) -> list[str]:
+    """Say how many lines each environment alone reaches."""
+    lines = []
+    for environment in matrix.environments:
+        counts = [sum(map(_length, file.only[environment])) for file in matrix.files if environment in file.only]
+        if counts:
+            lines.append(f"{environment}: {sum(counts)} lines in {len(counts)} files")
+    return lines
+
+
+def coverage_line(matrix: Matrix) -> str:
+    """Return the merged percentage; what is only a part of it says so."""
+    if matrix.coverage is None:
+        return UNKNOWN
+    return f"({percent(matrix.coverage)})" if matrix.partial else percent(matrix.coverage)
+
+
+def verdict(matrix: Matrix) -> str:
+    """Return the last sentence."""
+    if not matrix.problems:
+        agree = _counted(len(matrix.sessions), "session agrees", "sessions agree")
+        unproven = _counted(len(matrix.unproven), "test is unproven", "tests are unproven")
+        rest = f"; {unproven}" if matrix.unproven else ""
+        return f"Proved: {agree}, and the gate of {matrix.gate:g} % is reached{rest}."
+    wrong = _counted(len(matrix.problems), "thing is wrong", "things are wrong")
+    if matrix.coverage is None or not matrix.partial:
+        return f"Not proved: {wrong}."
+    part = f"The {percent(matrix.coverage)} in brackets are not the total: some sessions' data does not count"
+    return f"Not proved: {wrong}. {part}."
+
+
+def duration(seconds: float) -> str:
+    """Return a time to read."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _length(lines: str) -> int:
+    first, _, last = lines.partition("-")
+    return int(last or first) - int(first) + 1

@@ -1,0 +1,107 @@
+"""The matrix for a terminal: sessions by environment, what is wrong, and what is unproven; in colour where it fits."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .cover import percent
+from .summary import coverage_line, duration, failures, last_proof, reach, sessions_by_environment, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .matrix import Matrix, SessionRow
+
+_STYLES = {
+    "proved": "green",
+    "red": "bold red",
+    "unfinished": "bold red",
+    "damaged": "bold red",
+    "missing": "bold red",
+    "stale": "bold yellow",
+}
+_FILES_SHOWN = 20
+
+
+def show(matrix: Matrix) -> None:
+    """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are heeded), else one fact to a line."""
+    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    with console.capture() as capture:
+        _print_matrix(console, matrix)
+    encoding = sys.stdout.encoding or "utf-8"
+    # A test's id may hold what the terminal cannot write.
+    sys.stdout.write(capture.get().encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _print_matrix(console: Console, matrix: Matrix) -> None:
+    console.print(_table(matrix))
+    _section(console, "Failed", "bold red", failures(matrix))
+    lines = [f"{entry.id} (needs {', '.join(entry.needs)}; {last_proof(entry)})" for entry in matrix.unproven]
+    _section(console, "Unproven, because no machine had what they need", "bold yellow", lines)
+    incomplete = [file for file in matrix.files if file.percent < 100]
+    lines = [f"{file.path}  {percent(file.percent)}  {', '.join(file.missing)}" for file in incomplete[:_FILES_SHOWN]]
+    rest = len(incomplete) - _FILES_SHOWN
+    _section(console, "Not covered", "bold yellow", [*lines, *([f"and {rest} more files"] if rest > 0 else [])])
+    _section(console, "Lines that one environment alone reaches", "bold", reach(matrix))
+    _section(console, "Notes", "bold", matrix.notes)
+    _section(console, "What is wrong", "bold red", matrix.problems)
+    console.print()
+    console.print(Text(verdict(matrix), style="bold red" if matrix.problems else "bold green"), soft_wrap=True)
+
+
+def _table(matrix: Matrix) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("session", overflow="fold", min_width=17)
+    for name in ("ran", "skipped", "failed", "time", "covered"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("lock", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for environment, rows in sessions_by_environment(matrix):
+        covered = matrix.environments.get(environment)
+        share = "" if covered is None else percent(covered)
+        table.add_row(Text(environment, style="bold"), "", "", "", "", Text(share, style="bold"), "", "")
+        for row in rows:
+            table.add_row(*_cells(row))
+    table.add_section()
+    table.add_row(Text("all together", style="bold"), "", "", "", "", Text(coverage_line(matrix), style="bold"), "", "")
+    return table
+
+
+def _cells(row: SessionRow) -> list[Text]:
+    shown = [str(row.ran), str(row.skipped), str(row.failed), duration(row.seconds)]
+    known = shown if row.environment is not None else ["-"] * len(shown)
+    failed = "bold red" if row.failed else ""
+    covered = "-" if row.coverage is None else percent(row.coverage)
+    return [
+        Text(f"  {row.name}"),
+        Text(known[0]),
+        Text(known[1]),
+        Text(known[2], style=failed),
+        Text(known[3]),
+        Text(covered),
+        Text((row.lock or "-")[:8], style="dim"),
+        Text(row.state, style=_STYLES[row.state]),
+    ]
+
+
+def _section(console: Console, heading: str, style: str, lines: Iterable[str]) -> None:
+    """Print a heading and its lines, or nothing where there is none."""
+    lines = list(lines)
+    if not lines:
+        return
+    console.print()
+    console.print(Text(f"{heading}:", style=style))
+    for line in lines:
+        if console.is_terminal:
+            bullet = Table.grid(padding=(0, 1, 0, 0))
+            bullet.add_row("-", Text(line, overflow="fold"))
+            console.print(bullet)
+        else:
+            # Whole, so that a log can be searched for it.
+            console.print(Text(f"- {line}"), soft_wrap=True)
