@@ -127,8 +127,14 @@ def integration_cuda(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
     furnish(session, "no-llm")
-    expected = [part for name in expected_sessions() for part in ("--expect", name)]
-    session.run("python", "-m", "tests.skipproof.merge", *expected, *session.posargs)
+    session.run("python", "-m", "tests.skipproof.merge", *expectations(), *session.posargs)
+
+
+@nox.session(tags=["merge"])
+def report(session: nox.Session) -> None:
+    """Show what the sessions left, also of a red run: in the terminal, and in .matrix/report/index.html."""
+    furnish(session, "no-llm")
+    session.run("python", "-m", "tests.skipproof.report", *expectations(), *session.posargs)
 
 
 @nox.session(default=False, tags=["weekly"])
@@ -137,6 +143,15 @@ def bench(session: nox.Session) -> None:
     furnish(session, "llm-cpu")
     provision(session)
     session.run("python", "benchmarks/bench.py", env=TEST_ENV)
+
+
+@nox.session(default=False, tags=["by-hand"])
+def workflows(session: nox.Session) -> None:
+    """Run the jobs of CI on this machine with act; `-- ci.yml --job menu` chooses a workflow and its jobs."""
+    furnish(session, "tools")
+    found = {version: get_interpreter(version) for version in PYTHONS}
+    pythons = [f"--python={version}={python.executable}" for version, python in found.items() if python]
+    session.run("python", "-m", "tests.workflows.rehearsal", *pythons, *session.posargs)
 
 
 @nox.session(default=False, tags=["by-hand"])
@@ -212,6 +227,11 @@ def expected_sessions() -> list[str]:
     units = [f"unit-{version}" for version in PYTHONS if everything or get_interpreter(version)]
     cuda = os.environ.get("REQUIRE_GPU") == "1" or (MATRIX / "receipts" / "integration-cuda.json").exists()
     return [*units, "skip-check", "integration-cpu", *(["integration-cuda"] if cuda else [])]
+
+
+def expectations() -> list[str]:
+    """Ask coverage and report for the same sessions."""
+    return [part for name in expected_sessions() for part in ("--expect", name)]
 
 
 def unpack_without_package(sdist: Path, folder: Path) -> Path:

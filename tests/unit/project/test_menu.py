@@ -19,8 +19,10 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "integration-cpu",
         "integration-cuda",
         "coverage",
+        "report",
         "bench",
         "lock",
+        "workflows",
     }
     assert session_names() == promised | {"unit-3.11", "unit-3.12", "unit-3.13", "unit-3.14"}
 
@@ -31,13 +33,18 @@ def test_every_session_says_in_one_line_what_it_does() -> None:
 
 
 def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
-    """Plain ``nox`` would rewrite the locks, ask every contributor for a GPU, or spend minutes on figures."""
-    assert {session.name for session in menu() if not session.default} == {"integration-cuda", "bench", "lock"}
+    """Plain ``nox`` would rewrite the locks, ask every contributor for a GPU, or run for many minutes."""
+    assert {session.name for session in menu() if not session.default} == {
+        "integration-cuda",
+        "bench",
+        "lock",
+        "workflows",
+    }
 
 
 def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:
     """``nox`` would merge the data of an earlier run, because it runs the sessions in the order of the file."""
-    assert [session.name for session in menu() if session.default][-1] == "coverage"
+    assert [session.name for session in menu() if session.default][-2:] == ["coverage", "report"]
 
 
 def test_the_two_ways_to_start_nox_ask_for_the_same_one() -> None:
