@@ -20,7 +20,6 @@ from urllib.request import url2pathname
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 
 from . import search_path
 
@@ -61,13 +60,17 @@ class LockError(ValueError):
     """A line of a lock is no pin."""
 
 
-def drift(contract: Contract, environment: str) -> list[str]:
-    """Return every way in which what is installed is not the environment's lock, with the way out."""
+def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None = None) -> list[str]:
+    """Return every way in which what is installed is not the environment's lock, with the way out.
+
+    What is installed lies in ``libraries``, which are those of this interpreter when none are given.
+    """
+    libraries = search_path.libraries() if libraries is None else libraries
     path = contract.lock(environment)
     where = path.relative_to(contract.root).as_posix()
     if not path.is_file():
         return [f"{where} is not there, so nothing says what {environment} has to be: compile it, or correct 'locks'"]
-    packages = list(installed(search_path.libraries()))
+    packages = list(installed(libraries))
     try:
         found = differences(path.read_text(encoding="utf-8"), packages, contract.root)
     except LockError as error:
@@ -76,7 +79,7 @@ def drift(contract: Contract, environment: str) -> list[str]:
     precious = {canonicalize_name(name) for capability in promised for name in capability.distributions}
     for package in packages:
         found += damages(package, content=package.name in precious)
-    found += strangers(search_path.libraries(), packages)
+    found += strangers(libraries, packages)
     remedy = f"make it exactly its lock again: uv pip sync {where}"
     lines = [f"{environment} is not its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
     return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
@@ -123,7 +126,7 @@ def differences(lock: str, packages: Sequence[Package], root: Path) -> list[tupl
         versions = [package.version for package in here.pop(name, ())]
         if not versions:
             found.append((f"{name} is not installed, and the lock pins {name}{specifier}", ""))
-        elif len(versions) > 1 or not _is_pinned(specifier, versions[0]):
+        elif len(versions) > 1 or not specifier.contains(versions[0], prereleases=True):
             fact = f"{name} {' and '.join(versions)} is installed, and the lock pins {name}{specifier}"
             found.append((fact, f" --reinstall-package {name}"))
     foreign = [package for name, packages in here.items() if name not in _INSTALLERS for package in packages]
@@ -201,13 +204,6 @@ def _lines(lock: str) -> Iterator[str]:
         text = _HASH.sub("", _COMMENT.sub("", line)).strip()
         if text:
             yield text
-
-
-def _is_pinned(specifier: SpecifierSet, version: str) -> bool:
-    try:
-        return specifier.contains(version, prereleases=True)
-    except InvalidVersion:
-        return False
 
 
 def _editable(direct_url: str | None) -> Path | None:

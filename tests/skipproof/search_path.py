@@ -34,8 +34,13 @@ def leaks(contract: Contract) -> list[str]:
     return [
         f"{folder} is on the path of this Python and no part of the environment: {_origin(folder)}"
         for folder in folders()
-        if folder not in {*_standard(), *libraries()} and not _is_own(contract, folder)
+        if is_foreign(contract, folder)
     ]
+
+
+def is_foreign(contract: Contract, folder: Path) -> bool:
+    """Say whether a folder is none of Python, the environment or the project's sources."""
+    return folder not in {*_standard(), *libraries()} and not _is_own(contract, folder)
 
 
 def stray(contract: Contract, module: ModuleType) -> str | None:
