@@ -5,7 +5,7 @@
 """The matrix: every session makes its room exactly its lock, and then proves something in it.
 
 A path, or options for pytest, after ``--`` make a session run just that, without the proof that the whole suite gives.
-REQUIRE_INTERPRETERS=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
+REQUIRE_INTERPRETERS=1, REQUIRE_BROWSER=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
 
 Each session has one of the tags ``push``, ``weekly``, ``gpu``, ``merge`` and ``by-hand``, which says when CI runs it,
 and ``receipt`` where it leaves one: CI makes its jobs from this menu.
@@ -27,6 +27,7 @@ from python_discovery import get_interpreter
 # nox reads this file without its folder being on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 from tests.skipproof import locks, rooms
+from tests.skipproof.contract import read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 MATRIX = Path(".matrix")
 BUILD_LOCK = str(locks.lock_path("build"))
 GPUS = rooms.gpus()
+BROWSERS = read_contract(Path(__file__).parent).capabilities["browser"].programs
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 # A room is ours to write to: without compiled files, every run spends seconds on compiling torch and transformers.
 ROOM_ENV = {"PYTHONDONTWRITEBYTECODE": None}
 # What a developer has set for other programs does not reach the tests, and the model hub is never asked.
@@ -86,6 +89,17 @@ def skip_check(session: nox.Session) -> None:
     """Prove that every integration test skips without the extras, each for exactly the reason it should."""
     furnish(session, "no-llm")
     prove(session, "no-llm", INTEGRATION)
+
+
+@nox.session(tags=["push", "receipt"], venv_backend="uv" if BROWSER else "none", allow_parallel=True)
+def browser(session: nox.Session) -> None:
+    """Look at the report in this machine's own browser (REQUIRE_BROWSER=1: it must have one)."""
+    if not BROWSER:
+        stop = session.error if os.environ.get("REQUIRE_BROWSER") == "1" else session.skip
+        stop(f"No browser here: none of {', '.join(BROWSERS)} is on the PATH. Install one; nothing was built")
+    session.log(f"browser: {BROWSER}")
+    furnish(session, "browser")
+    prove(session, "browser", INTEGRATION)
 
 
 @nox.session(tags=["push"], allow_parallel=True)
@@ -225,8 +239,9 @@ def expected_sessions() -> list[str]:
     """Name the sessions that must have left a receipt: all that this machine can run, or was told to run."""
     everything = os.environ.get("REQUIRE_INTERPRETERS") == "1"
     units = [f"unit-{version}" for version in PYTHONS if everything or get_interpreter(version)]
+    browsers = ["browser"] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" else []
     cuda = os.environ.get("REQUIRE_GPU") == "1" or (MATRIX / "receipts" / "integration-cuda.json").exists()
-    return [*units, "skip-check", "integration-cpu", *(["integration-cuda"] if cuda else [])]
+    return [*units, "skip-check", *browsers, "integration-cpu", *(["integration-cuda"] if cuda else [])]
 
 
 def expectations() -> list[str]:

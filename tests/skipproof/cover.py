@@ -56,7 +56,7 @@ class Measured:
 
 def percent(value: float) -> str:
     """Return a percentage to read; it is cut, not rounded: only everything may read as 100."""
-    return f"{int(value * 100) / 100:.2f} %"
+    return f"{int(round(value * 100, 6)) / 100:.2f} %"
 
 
 def data_problems(contract: Contract, receipt: Receipt) -> list[str]:

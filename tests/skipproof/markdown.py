@@ -90,7 +90,7 @@ def _one_cell(text: str) -> str:
 
 def _code(text: str) -> str:
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    return f"{fence}{text}{fence}"
+    return f"{fence}{text}{' ' if text.endswith('`') else ''}{fence}"
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "lint",
         "types",
         "skip-check",
+        "browser",
         "build",
         "integration-cpu",
         "integration-cuda",

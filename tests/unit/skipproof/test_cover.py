@@ -101,7 +101,8 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     result = cover.measure(measured.contract, [BARE, FULL], [])
     assert result.total == pytest.approx(100)
     share = pytest.approx(100 * 4 / 6)
-    assert (result.environments, result.sessions) == ({"bare": share, "full": share}, {"unit": share, "full": share})
+    assert result.environments == {"bare": share, "full": share}
+    assert result.sessions == {"unit": share, "full": share}
     assert result.refusal is None
     [file] = result.files
     assert (file.path, file.statements, file.percent, file.missing) == ("code.py", 4, 100, [])
