@@ -110,7 +110,8 @@ class Stage:
         Raises:
             RehearsalError: A Python is missing, and REQUIRE_INTERPRETERS=1 says that none may be.
         """
-        command = [self.tools["nox"], "--list", "--json", "--tags", "push", "weekly"]
+        # Its own room would be built for nox, and told about, where this nox comes without uv.
+        command = [self.tools["nox"], "--script-mode", "none", "--list", "--json", "--tags", "push", "weekly"]
         listed = subprocess.run(command, cwd=self.source, env=self.variables, check=True, stdout=subprocess.PIPE)
         menu = json.loads(listed.stdout)
         left_out = {one["session"]: one["python"] for one in menu if one["python"] not in {None, *self.pythons}}
