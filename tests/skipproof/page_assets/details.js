@@ -3,6 +3,8 @@
 const details = byId("details");
 let pinned = false;
 let shownFor = null;
+// True while the focus goes back to a cell of which the details have just been closed.
+let comingBack = false;
 
 const factsOf = ({ test, session, cell }) => {
   if (!session) return [["Needs", (test.requires ?? []).join(", ") || "nothing"]];
@@ -62,5 +64,7 @@ const closeDetails = () => {
   const anchor = shownFor;
   const inside = details.contains(document.activeElement);
   hideDetails();
+  comingBack = true;
   if (inside) anchor.focus();
+  comingBack = false;
 };

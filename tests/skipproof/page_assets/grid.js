@@ -137,7 +137,11 @@ const applyRows = (state) => {
   return { tests: rows.filter((row) => row.shown).length, counts };
 };
 
-const secondsIn = (row, name) => row.test.cells?.[name]?.seconds ?? -1;
+/** A test that was not collected in a session comes after those that took no time there. */
+const secondsIn = (row, name) => {
+  const cell = row.test.cells?.[name];
+  return cell ? cell.seconds ?? 0 : -1;
+};
 
 /** Move the rows: back under their files, or slowest first into one list. */
 const applySort = (state) => {

@@ -86,6 +86,11 @@ const onControls = () => {
   apply(state);
 };
 
+const onClear = () => {
+  byId("filters").reset();
+  onControls();
+};
+
 const onFold = () => {
   const folded = files.some((file) => !file.folded);
   for (const file of files) fold(file, folded);
@@ -106,7 +111,7 @@ const listenToPointer = () => {
     const cell = cellOf(event.target);
     setStop(cell);
     hideDetails();
-    if (subjects.has(cell)) showDetails(cell, subjects.get(cell));
+    if (subjects.has(cell) && !comingBack) showDetails(cell, subjects.get(cell));
   });
   grid.addEventListener("focusout", () => { if (!pinned) hideDetails(); });
   document.addEventListener("pointerover", (event) => {
@@ -114,7 +119,7 @@ const listenToPointer = () => {
     const cell = cellOf(event.target);
     if (cell === shownFor && cell) return;
     if (cell && subjects.has(cell)) showDetails(cell, subjects.get(cell));
-    else if (!grid.contains(document.activeElement)) hideDetails();
+    else if (shownFor && shownFor !== document.activeElement) hideDetails();
   });
   grid.addEventListener("click", (event) => {
     const cell = cellOf(event.target);
@@ -143,8 +148,7 @@ const start = () => {
   byId("fold").addEventListener("click", onFold);
   byId("filters").addEventListener("input", onControls);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  // The event comes before the controls are reset.
-  byId("filters").addEventListener("reset", () => queueMicrotask(onControls));
+  byId("clear").addEventListener("click", onClear);
   window.addEventListener("hashchange", () => {
     // The skip link and the like name an element, not a view.
     if (document.getElementById(location.hash.slice(1))) return;

@@ -1,0 +1,396 @@
+"""The report's page as people meet it, in the browser that this machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from tests.skipproof.contract import read_contract
+from tests.skipproof.matrix import Cell, Matrix, TestRow
+from tests.skipproof.page import render
+
+from .report_samples import HOSTILE, POOR_CONTRAST, SKIP, everything, hostile, session, wide
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from playwright.async_api import Browser, Page
+
+pytestmark = pytest.mark.requires("browser")
+
+Show: TypeAlias = "Callable[..., Awaitable[Page]]"
+
+ROOT = Path(__file__).parents[2]
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+SHOWN_TESTS = """() => [...document.querySelectorAll("#grid tbody tr:not(.file)")]
+    .filter((row) => row.checkVisibility()).map((row) => row.cells[0].innerText)"""
+SHOWN_SESSIONS = """() => [...document.querySelectorAll("#grid thead tr:last-child th")]
+    .filter((cell) => cell.checkVisibility()).map((cell) => cell.innerText).slice(1, -1)"""
+CELLS = """() => Object.fromEntries([...document.querySelectorAll("#grid tr:not(.file):has(td)")].map((row) => [
+    row.cells[0].textContent, [...row.cells].slice(1, -1).map((cell) => [cell.dataset.outcome, cell.innerText])]))"""
+HIDDEN_HEIGHT = """() => {
+    const { clientHeight, scrollHeight } = document.querySelector("#grid-box");
+    return scrollHeight - clientHeight; }"""
+FOCUSED = "() => document.activeElement.innerText"
+OVERFLOW = "() => document.documentElement.scrollWidth - window.innerWidth"
+DASH = "\N{EN DASH}"
+SLOW, FAILS, OTHER, LOST = "test_slow", "test_fails", "TestA::test_other[a::b]", "test_lost"
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """The browser of this machine; none is ever downloaded."""
+    from playwright.async_api import async_playwright
+
+    programs = read_contract(ROOT).capabilities["browser"].programs
+    program = next(filter(None, map(shutil.which, programs)))
+    # Root has no sandbox to give, and in many a container everybody is root.
+    flags = [*QUIET, "--no-first-run", *(["--no-sandbox"] * (os.geteuid() == 0))]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What the browser complained of, or what the page asked of anybody else, so far."""
+    return []
+
+
+@pytest.fixture
+async def show(chromium: Browser, tmp_path: Path, faults: list[str]) -> AsyncIterator[Show]:
+    """Open the page of a matrix from a file; whatever a test does with it, nothing may go wrong in it."""
+    path = tmp_path / "report & more #1.html"
+    contexts = []
+
+    async def show(matrix: Matrix, fragment: str = "", **options: Any) -> Page:
+        path.write_text(render(matrix), encoding="utf-8")
+        context = await chromium.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
+        contexts.append(context)
+        context.set_default_timeout(5000)
+        page = await context.new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: faults.append(dialog.message))
+        page.on("request", lambda request: None if request.url == path.as_uri() else faults.append(request.url))
+        await page.goto(f"{path.as_uri()}{fragment}")
+        await page.wait_for_selector("html[data-ready]", state="attached")
+        return page
+
+    yield show
+    for context in contexts:
+        await context.close()
+    assert faults == []
+
+
+async def text(page: Page, selector: str) -> str:
+    """Return the text of one element as it is seen, with its white space made single spaces."""
+    return " ".join((await page.locator(selector).inner_text()).split())
+
+
+async def test_verdict_comes_first_with_every_problem(show: Show) -> None:
+    """A reader of a red report cannot see at once that it is red, or why."""
+    page = await show(everything())
+    assert await page.locator("main > section").first.get_attribute("id") == "verdict"
+    shown = await text(page, "#verdict")
+    assert shown.startswith("✗ Not proved: 2 problems 4 sessions · 4 tests · 98.25 % covered · 2 tests unproven")
+    assert await page.locator("#verdict li").all_inner_texts() == everything().problems
+
+
+async def test_green_matrix_is_proved(show: Show) -> None:
+    """A matrix without a problem does not say that it is proved."""
+    page = await show(everything().model_copy(update={"problems": []}))
+    assert (await text(page, "#verdict")).startswith("✓ Proved")
+
+
+async def test_sessions_are_listed_with_their_facts(show: Show) -> None:
+    """The table of sessions lacks a column, shortens nothing, or rounds a coverage of 99.996 % up to 100."""
+    page = await show(everything())
+    rows = [" ".join(row.split()) for row in await page.locator("#sessions tbody tr").all_inner_texts()]
+    assert rows == [
+        "unit-3.11 bare ✓ proved 4 0 0 0.00 99.99 % 0123456789 0123456789+ 3.11.7",
+        "llm full ✗ red 6 1,234 1 12.50",
+        "is red: mend it",
+        "unit-3.12 bare ✓ proved 0 0 0 0.00",
+        "gone ? missing 0 0 0 0.00",
+        "no receipt of it is here: run this session",
+    ]
+
+
+async def test_grid_shows_the_outcome_of_every_test_in_every_session(show: Show) -> None:
+    """A cell of the grid is another test's or session's, or tells its outcome by colour alone."""
+    matrix = everything()
+    page = await show(matrix)
+    order = await page.evaluate(SHOWN_SESSIONS)
+    # Sessions of one environment stand together.
+    assert order == ["unit-3.11", "unit-3.12", "llm", "gone"]
+    cells: dict[str, list[list[str | None]]] = await page.evaluate(CELLS)
+    signs = {"passed": "✓", "failed": "✗", "skipped": DASH, "xfailed": "x", "xpassed": "X", "missing": "?"}
+    for test in matrix.tests:
+        for name, (outcome, sign) in zip(order, cells[test.id], strict=True):
+            cell = test.cells.get(name)
+            expected = [cell.outcome, signs[cell.outcome] + "!" * bool(cell.violation)] if cell else [None, ""]
+            assert [outcome, sign] == expected
+    assert len(cells) == len(matrix.tests)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "tests", "sessions"),
+    [
+        ("", [SLOW, FAILS, OTHER, LOST], 4),
+        ("#text=TEST_B+slow", [SLOW], 4),
+        ("#outcome=failed&outcome=missing", [FAILS, LOST], 4),
+        ("#outcome=violation", [OTHER], 4),
+        ("#outcome=passed&environment=full", [SLOW], 1),
+        ("#text=no+such+test", [], 4),
+        ("#outcome=unheard-of&environment=nowhere&sort=sideways&other=1", [SLOW, FAILS, OTHER, LOST], 4),
+    ],
+)
+async def test_address_holds_the_view(show: Show, fragment: str, tests: list[str], sessions: int) -> None:
+    """Somebody who is sent the address of a view sees another one, or an old address breaks the page."""
+    page = await show(everything(), fragment)
+    assert await page.evaluate(SHOWN_TESTS) == tests
+    assert len(await page.evaluate(SHOWN_SESSIONS)) == sessions
+    count = f"{len(tests)} of 4 tests:" if tests else "None of 4 tests matches these filters."
+    assert (await text(page, "#shown")).startswith(count)
+
+
+async def test_filters_change_the_view_and_its_address(show: Show) -> None:
+    """A filter leaves out the wrong tests, counts wrongly, or is not in the address that one would share."""
+    page = await show(everything())
+    await page.fill("#text", "test_b")
+    await page.get_by_text("✓ passed", exact=True).first.click()
+    await page.locator("#environments").get_by_text("full").click()
+    assert await page.evaluate(SHOWN_TESTS) == [SLOW]
+    assert await page.evaluate(SHOWN_SESSIONS) == ["llm"]
+    assert await text(page, "#shown") == "1 of 4 tests: 1 passed"
+    assert page.url.endswith("#text=test_b&outcome=passed&environment=full")
+    await page.click("#clear")
+    assert await page.evaluate(SHOWN_TESTS) == [SLOW, FAILS, OTHER, LOST]
+    assert await text(page, "#shown") == "4 of 4 tests: 2 passed, 1 failed, 1 skipped, 1 xfailed, 1 xpassed, 1 missing"
+    assert "#" not in page.url.removesuffix(".html").rpartition("/")[2]
+
+
+async def test_changed_address_changes_the_view(show: Show) -> None:
+    """An address that is pasted into the open page does nothing."""
+    page = await show(everything())
+    await page.evaluate("() => { location.hash = '#outcome=failed' }")
+    await page.wait_for_function("() => document.querySelector('#shown').innerText.startsWith('1 of 4')")
+    assert await page.locator("input[value=failed]").is_checked()
+
+
+@pytest.mark.parametrize(
+    ("key", "order"),
+    [
+        ("time", [SLOW, OTHER, FAILS, LOST]),
+        ("time:unit-3.11", [OTHER, SLOW, LOST, FAILS]),
+        ("collection", [SLOW, FAILS, OTHER, LOST]),
+    ],
+)
+async def test_tests_can_be_sorted_by_time_and_back(show: Show, key: str, order: list[str]) -> None:
+    """The slowest test does not come first, or the order of collection cannot be had again."""
+    page = await show(everything(), "#sort=time%3Allm")
+    await page.click(f'button[data-sort="{key}"]')
+    files = {SLOW: "test_b", FAILS: "test_b", OTHER: "test_a", LOST: "test_a"}
+    prefix = "" if key == "collection" else "tests/{}.py::"
+    assert await page.evaluate(SHOWN_TESTS) == [prefix.format(files[name]) + name for name in order]
+    sorted_by = page.locator("#grid th[aria-sort=descending], #grid th[aria-sort=other]")
+    assert await sorted_by.locator("button").get_attribute("data-sort") == key
+
+
+async def test_only_shown_environments_count_as_time(show: Show) -> None:
+    """Sorting by time with one environment shown follows the times of others."""
+    page = await show(everything(), "#environment=bare&sort=time")
+    assert [name.rpartition(".py::")[2] for name in await page.evaluate(SHOWN_TESTS)] == [OTHER, SLOW, FAILS, LOST]
+    assert await page.locator("td.time:visible").first.inner_text() == "2.50"
+
+
+async def test_files_fold(show: Show) -> None:
+    """The tests of a file cannot be put away, or come back although the file is folded."""
+    page = await show(everything())
+    await page.click("text=tests/test_b.py")
+    assert await page.evaluate(SHOWN_TESTS) == [OTHER, LOST]
+    await page.fill("#text", "test")
+    assert await page.evaluate(SHOWN_TESTS) == [OTHER, LOST]
+    await page.click("#fold")
+    assert await page.evaluate(SHOWN_TESTS) == []
+    await page.click("#fold")
+    assert await page.evaluate(SHOWN_TESTS) == [SLOW, FAILS, OTHER, LOST]
+
+
+async def test_hover_shows_reason_and_time(show: Show) -> None:
+    """Pointing at a skipped test does not tell why it was skipped, or goes on telling it."""
+    page = await show(everything())
+    await page.hover("td[data-outcome=skipped]")
+    expected = f"tests/test_b.py::test_slow Session unit-3.11 (bare) Outcome {DASH} skipped Time 0.001 s Reason {SKIP}"
+    assert await text(page, "#details") == expected
+    await page.hover("h1")
+    assert await page.locator("#details").is_hidden()
+
+
+async def test_details_tell_the_inference(show: Show) -> None:
+    """The trace of real inference is not on the page, or a click does not keep it open."""
+    page = await show(everything())
+    await page.click("td[data-outcome=passed]:not([data-violation])")
+    await page.hover("h1")
+    assert (await text(page, "#details")).endswith("Inference 1 token in 0.25 s, model 0123456789ab")
+    await page.click("text=Close")
+    assert await page.locator("#details").is_hidden()
+    await page.click("td[data-violation]")
+    assert (await text(page, "#details")).endswith("Violation ran, although it should not")
+    await page.mouse.click(5, 5)
+    assert await page.locator("#details").is_hidden()
+
+
+async def test_keyboard_alone_is_enough(show: Show) -> None:
+    """Somebody without a pointer cannot filter, reach a cell, read its details, or come back from them."""
+    page = await show(everything())
+    keys = page.keyboard
+    await keys.press("/")
+    await keys.type("test_b")
+    assert await page.evaluate(SHOWN_TESTS) == [SLOW, FAILS]
+    await page.focus("#clear")
+    await keys.press("Tab")
+    assert await page.evaluate(FOCUSED) == "tests/test_b.py"
+    for key, focused in [
+        ("ArrowDown", SLOW),
+        ("ArrowRight", DASH),
+        ("End", "7.50"),
+        ("ArrowLeft", ""),
+        ("Home", SLOW),
+        ("PageDown", FAILS),
+        ("ArrowDown", FAILS),
+        ("Control+End", "1.00"),
+        ("PageUp", "Seconds"),
+        ("Control+Home", "tests/test_b.py"),
+        ("ArrowLeft", "tests/test_b.py"),
+        ("ArrowDown", SLOW),
+        ("ArrowRight", DASH),
+    ]:
+        await keys.press(key)
+        assert (key, await page.evaluate(FOCUSED)) == (key, focused)
+    assert SKIP in await text(page, "#details")
+    outline = await page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    await keys.press("Enter")
+    await page.focus("#details button")
+    await keys.press("Escape")
+    assert await page.locator("#details").is_hidden()
+    assert await page.evaluate(FOCUSED) == DASH
+    await keys.press("Tab")
+    # The whole grid is one stop.
+    assert await page.evaluate("() => document.activeElement.id") == "coverage"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_can_be_read(show: Show, scheme: str) -> None:
+    """Text has less contrast than WCAG AA asks for, in the light or in the dark."""
+    page = await show(everything(), "#outcome=failed&outcome=passed", color_scheme=scheme)
+    await page.click("td[data-outcome=failed]")
+    assert await page.evaluate(POOR_CONTRAST) == []
+    assert await page.locator("#details").is_visible()
+    paper = await page.evaluate("() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
+    assert (paper < 128) == (scheme == "dark")
+
+
+async def test_poor_contrast_is_noticed(show: Show) -> None:
+    """The measuring of contrast has gone blind, and the test above can no longer fail."""
+    page = await show(everything())
+    await page.evaluate("() => { document.querySelector('h1').style.color = '#999' }")
+    assert await page.evaluate(POOR_CONTRAST) == ["sample: rgb(153, 153, 153) on 247,248,249"]
+
+
+@pytest.mark.parametrize("make", [everything, wide, hostile])
+async def test_phone_never_scrolls_sideways(show: Show, make: Callable[[], Matrix]) -> None:
+    """On a phone, a long name or a wide table makes the whole page wider than the screen."""
+    page = await show(make(), viewport={"width": 360, "height": 740}, has_touch=True)
+    assert await page.evaluate(OVERFLOW) <= 0
+    await page.tap("td[data-outcome]")
+    box = await page.locator("#details").bounding_box()
+    assert box is not None
+    assert (box["x"] >= 0, box["x"] + box["width"] <= 360, box["y"] + box["height"] <= 740) == (True, True, True)
+    assert await page.evaluate(OVERFLOW) <= 0
+    # The first column stays where it is while the others are scrolled to.
+    await page.evaluate("() => { document.querySelector('#grid-box').scrollLeft = 200 }")
+    names = await page.locator("th.test").first.bounding_box()
+    assert names is not None
+    assert 0 <= names["x"] < 20
+
+
+async def test_hostile_names_stay_text(show: Show, faults: list[str]) -> None:
+    """A test that is named like markup becomes markup: its script runs, or its image is asked for."""
+    page = await show(hostile())
+    await page.click("td[data-outcome]")
+    assert faults == []
+    assert await page.locator("img, script:not(#data):not([type=module])").count() == 0
+    assert await page.locator("h1").text_content() == HOSTILE
+    assert await page.locator("#details .id").text_content() == f"{HOSTILE}::{HOSTILE}"
+    await page.locator("#environments label").first.click()
+    assert await page.locator("#grid tbody tr:visible").count() == 2
+
+
+async def test_page_may_load_nothing(show: Show, faults: list[str]) -> None:
+    """The page's policy would let a script of somebody else run, or reach the network; or nobody would notice."""
+    page = await show(everything())
+    await page.evaluate("() => { document.body.append(document.createElement('img')) }")
+    await page.evaluate("() => { document.querySelector('img').src = 'http://127.0.0.1:9/' }")
+    await page.evaluate("() => { document.querySelector('h1').setAttribute('onclick', 'alert(1)') }")
+    await page.click("h1")
+    assert [fault.partition(" violates ")[0] for fault in faults] == [
+        "Loading the image 'http://127.0.0.1:9/'",
+        # Asked for, and refused before anything was sent.
+        "http://127.0.0.1:9/",
+        "Executing inline event handler",
+    ]
+    faults.clear()
+
+
+async def test_coverage_says_what_a_single_environment_reaches(show: Show) -> None:
+    """The coverage of a file lacks an environment, its missing lines, or the lines that only one reaches."""
+    page = await show(everything())
+    assert (await text(page, "#coverage-summary")).startswith("Lines and branches: 98.25 % by all sessions together")
+    assert await text(page, "#coverage thead") == "File Statements Together bare full Missing Only"
+    rows = [" ".join(row.split()) for row in await page.locator("#coverage tbody tr").all_inner_texts()]
+    assert rows == [
+        "sample/part.py 1,200 97.50 % 60.00 % 97.50 % 3-7, 9->12 full 20-31, 40",
+        "sample/whole.py 3 100.00 % 100.00 %",
+    ]
+
+
+async def test_unproven_tests_are_named_with_their_last_proof(show: Show) -> None:
+    """A test that ran nowhere is not named, or not when it last was proved."""
+    page = await show(everything())
+    assert (await text(page, "#unproven-summary")).startswith("2 tests ran nowhere this time")
+    rows = [" ".join(row.split()) for row in await page.locator("#unproven tbody tr").all_inner_texts()]
+    assert rows == [
+        "tests/test_g.py::test_gpu cuda 2025-12-24 18:00 0123456789 integration-cuda",
+        "tests/test_g.py::test_never cuda, llm never",
+    ]
+
+
+async def test_empty_matrix_says_so(show: Show) -> None:
+    """Without a receipt the page breaks, or shows filters and tables of nothing."""
+    page = await show(Matrix(project="sample", generated="", problems=["there is no receipt at all: run a session"]))
+    assert (await text(page, "#verdict")).endswith("there is no receipt at all: run a session")
+    assert await text(page, "#shown") == "No test was collected."
+    assert await text(page, "#sessions") == "No session left a receipt."
+    assert (await text(page, "#coverage-summary")).startswith("There is no merged coverage")
+    assert await text(page, "#unproven-summary") == "None: no test waits for a machine that has what it needs."
+    assert await page.locator("table:visible, form:visible").count() == 0
+
+
+async def test_paper_shows_the_whole_grid(show: Show) -> None:
+    """A printed report is cut off at the edge of the grid's box, or is full of controls."""
+    tests = [
+        TestRow(id=f"tests/test_a.py::test_{number}", cells={"unit": Cell(outcome="passed")}) for number in range(99)
+    ]
+    page = await show(Matrix(project="sample", generated="", sessions=[session("unit")], tests=tests))
+    assert await page.evaluate(HIDDEN_HEIGHT) > 0
+    await page.emulate_media(media="print")
+    assert await page.evaluate(HIDDEN_HEIGHT) == 0
+    assert await page.locator("form:visible").count() == 0
