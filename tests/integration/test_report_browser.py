@@ -12,8 +12,8 @@ import pytest
 from tests.skipproof.contract import read_contract
 from tests.skipproof.matrix import Cell, Matrix, TestRow
 from tests.skipproof.page import render
+from tests.unit.skipproof.matrix_samples import HOSTILE, POOR_CONTRAST, SKIP, everything, hostile, session, wide
 
-from .report_samples import HOSTILE, POOR_CONTRAST, SKIP, everything, hostile, session, wide
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
