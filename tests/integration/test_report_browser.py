@@ -14,7 +14,6 @@ from tests.skipproof.matrix import Cell, Matrix, TestRow
 from tests.skipproof.page import render
 from tests.unit.skipproof.matrix_samples import HOSTILE, POOR_CONTRAST, SKIP, everything, hostile, session, wide
 
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
