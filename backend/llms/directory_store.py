@@ -91,6 +91,24 @@ class DirectoryStore:
                 raise
         return StoredDirectory(final, found.digests)
 
+    def keys(self) -> list[str]:
+        """The keys of all directories, sorted."""
+        return sorted(path.parent.name for path in self._root.glob(f"*/{_MANIFEST}") if path.parent.name[0] != ".")
+
+    def differences(self, key: str) -> list[str]:
+        """What is not as it was made, a sentence each; every file is read anew. Empty when all is well."""
+        _digest.cache_clear()
+        return _differences(self._root / key)
+
+    def remove(self, key: str) -> None:
+        """Remove the directory of ``key``.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with FileLock(self._root / f"{key}.lock"):
+            shutil.rmtree(self._root / key)
+
     def _clear_leftovers(self, key: str) -> None:
         """Under the lock, whatever is there of this key is damaged or was left by a killed process."""
         final = self._root / key
@@ -118,9 +136,26 @@ def _seal(directory: Path) -> StoredDirectory:
 
 def _check(directory: Path) -> StoredDirectory | None:
     """The directory, if every file is there as its manifest says."""
+    return None if _differences(directory) else StoredDirectory(directory, _manifest(directory))
+
+
+def _differences(directory: Path) -> list[str]:
     try:
-        digests = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
-        sound = all(file_digest(directory / name) == digest for name, digest in digests.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # no such directory, or a damaged one: the caller makes it, and says so
-    return StoredDirectory(directory, digests) if sound else None
+        digests = _manifest(directory)
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{_MANIFEST} is not there, or cannot be read"]
+    return [text for name, digest in digests.items() if (text := _difference(directory / name, digest))]
+
+
+def _difference(path: Path, digest: str) -> str | None:
+    try:
+        return None if file_digest(path) == digest else f"{path.name} is not what was stored"
+    except OSError as exc:
+        return f"{path.name} cannot be read: {exc.strerror}"
+
+
+def _manifest(directory: Path) -> dict[str, str]:
+    digests = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    if not isinstance(digests, dict):
+        raise TypeError(_MANIFEST)
+    return digests

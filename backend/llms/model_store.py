@@ -115,6 +115,11 @@ def cache_directory() -> Path:
     return Path(os.path.expanduser(chosen or platformdirs.user_cache_dir("llm-backend"))) / "models"  # noqa: PTH111
 
 
+def conversion_key(digest: str) -> str:
+    """What the cache calls the conversion of the GGUF file whose SHA-256 is ``digest``."""
+    return f"{digest[:32]}-{_CONVERSION}"
+
+
 def _packaged(name: str) -> ResolvedModel:
     gguf = packaged_gguf()
     if gguf is None:
@@ -136,7 +141,7 @@ def _from_gguf(name: str, source: Source, path: Path) -> ResolvedModel:
         raise ModelFormatError(message)
     cache = cache_directory()
     try:
-        entry = DirectoryStore(cache).provide(f"{digest[:32]}-{_CONVERSION}", partial(_convert, path))
+        entry = DirectoryStore(cache).provide(conversion_key(digest), partial(_convert, path))
     except OSError as exc:
         message = (
             f"The model {name!r} has to be converted, but {str(cache)!r} cannot be written: {exc.strerror or exc}. "

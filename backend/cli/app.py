@@ -1,0 +1,158 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from backend.cli import chatting, inspection, model_commands
+from backend.cli.printing import say_error
+from backend.errors import BackendError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="llm-backend",
+    help="Talk to local models and to OpenAI-compatible servers, and find out what works here.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models = typer.Typer(help="List, fetch, check and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+Engine = Annotated[
+    str | None, typer.Option("--engine", "-e", help="huggingface, openai or langchain; default: as configured.")
+]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; default: as configured.")]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Leave config.toml out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Name = Annotated[str, typer.Argument(help="A packaged model, directory, GGUF file or hub name, or a key of the list.")]
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command, and end the process with its exit status."""
+    # Read by torch's OpenMP (GNU libgomp) when it is loaded: with its default, inference crawls beside a busy process.
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    try:
+        app()
+    except BackendError as exc:
+        say_error(exc)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        # Not sys.exit: Python would first wait for every thread, and one may be loading a model for seconds more.
+        sys.stderr.write("\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  (called by typer with the option's value)
+    if wanted:
+        typer.echo(f"llm-backend {version('llm-backend')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options of all commands."""
+
+
+@app.command()
+def chat(  # noqa: PLR0913  (the options of a command)
+    message: Annotated[
+        list[str] | None, typer.Argument(help="What to say; '-' or nothing reads standard input.", show_default=False)
+    ] = None,
+    *,
+    engine: Engine = None,
+    model: Model = None,
+    system: Annotated[str, typer.Option("--system", "-s", help="The system prompt.")] = "",
+    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy, above 0 samples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    as_json: AsJson = False,
+    no_config: NoConfig = False,
+) -> None:
+    """Ask once, or talk: on a terminal and without a message it is a conversation."""
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    where = chatting.Where(engine, model, use_config=not no_config)
+    chatting.chat(where, message or [], system=system, options=options, as_json=as_json)
+
+
+@app.command()
+def validate(
+    *,
+    engine: Engine = None,
+    model: Model = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for all questions together.", min=0.001)] = 60.0,
+    as_json: AsJson = False,
+    no_config: NoConfig = False,
+) -> None:
+    """Ask questions with known answers; exit with 0 when the agent works, with 1 when it does not."""
+    where = chatting.Where(engine, model, use_config=not no_config)
+    raise typer.Exit(0 if chatting.validate(where, timeout, as_json=as_json) else 1)
+
+
+@app.command()
+def config(
+    *,
+    engine: Engine = None,
+    model: Model = None,
+    as_json: AsJson = False,
+    no_config: NoConfig = False,
+) -> None:
+    """Show the settings in effect, and where each comes from; keys are masked."""
+    inspection.show_config(engine, model, use_config=not no_config, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what works, what fits this machine, and what to do; exit with 1 when nothing can run."""
+    raise typer.Exit(0 if inspection.show_health(as_json=as_json) else 1)
+
+
+@models.command("list")
+def list_models(
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that are here."""
+    model_commands.show_models(as_json=as_json)
+
+
+@models.command()
+def pull(
+    name: Name,
+    revision: Annotated[str | None, typer.Option(help="The hub's branch, tag or commit.")] = None,
+) -> None:
+    """Fetch and convert a model, so that it loads at once; print its directory."""
+    model_commands.pull(name, revision)
+
+
+@models.command()
+def verify(name: Name) -> None:
+    """Read every file of a model, and compare it with what was stored; exit with 1 when something differs."""
+    raise typer.Exit(0 if model_commands.verify(name) else 1)
+
+
+@models.command()
+def remove(
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a model from the caches; files that the caches do not own stay."""
+    model_commands.remove(name, ask=not yes)

