@@ -98,7 +98,8 @@ class Inventory:
         return Path(os.path.commonpath(self._all_suites))
 
     def _is_test(self, name: str) -> bool:
-        patterns = self._config.getini("python_functions")
+        # pytest's own prefix always counts: a narrower setting is one more way to leave tests out.
+        patterns = ("test", *self._config.getini("python_functions"))
         return any(name.startswith(pattern) or fnmatch(name, pattern) for pattern in patterns)
 
 

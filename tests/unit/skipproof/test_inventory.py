@@ -131,6 +131,25 @@ def test_definition_that_is_not_collected_is_red(project: Project, code: str, na
     assert project.receipt("bare").violations == [f"{UNIT}::{name}: {fact}"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "code", "name"),
+    [
+        ('python_functions = ["test_a"]', "def test_b(): pass\n", "test_b"),
+        ('python_functions = ["test", "*_works"]', "if 0:\n    def it_works(): pass\n", "it_works"),
+        ('python_classes = ["Check"]', "class TestB:\n    def test_b(self): pass\n", "TestB::test_b"),
+    ],
+)
+def test_setting_that_leaves_tests_out_is_red(project: Project, setting: str, code: str, name: str) -> None:
+    """Broken: a narrow setting of what pytest takes for a test leaves some out, or a wide one goes unheeded."""
+    settings = project.root / "pyproject.toml"
+    settings.write_text(settings.read_text().replace("testpaths =", f"{setting}\ntestpaths ="))
+    project.write(UNIT, f"{PASSES}\n{code}")
+    project.run("--environment", "bare")
+    [violation] = project.receipt("bare").violations
+    assert violation.startswith(f"{UNIT}::{name}: (line ")
+    assert violation.endswith(NOT_COLLECTED)
+
+
 def test_class_with_init_is_red(project: Project) -> None:
     """Broken: a class whose tests pytest does not collect, because it has an __init__, is not missed."""
     project.write(UNIT, f"{PASSES}\nclass TestB:\n    def __init__(self): pass\n\n    def test_b(self): pass\n")
