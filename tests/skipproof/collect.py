@@ -154,6 +154,7 @@ def _tests(receipts: Iterable[Receipt]) -> list[TestRow]:
                 outcome=test.outcome,
                 reason=test.reason,
                 seconds=test.duration,
+                message=test.message,
                 violation=breaches.get(name),
                 traces=test.traces,
             )

@@ -14,6 +14,7 @@ traces of real use that what it needs leaves, and must not have passed by a hook
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class TestRecord:
         needs: what the test asks for.
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
+        message: where and with which line it first failed, or None.
         raised: name of the first exception that a phase of it raised and that was neither a skip nor an xfail, or None.
         generations: the traces that it left.
     """
@@ -61,6 +63,7 @@ class TestRecord:
     needs: Needs
     reason: str | None = None
     duration: float = 0.0
+    message: str | None = None
     raised: str | None = None
     generations: list[Generation] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -76,6 +79,7 @@ class TestRecord:
             self.reason = skip_reason(report)
         elif report.failed:
             self._seen.add("failed")
+            self.message = self.message or crash_line(report)
         elif report.when == "call":
             self._seen.add("passed")
 
@@ -139,6 +143,14 @@ def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Return the bare reason of a skip report, without pytest's prefix."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
+
+
+def crash_line(report: pytest.TestReport) -> str:
+    """Return where and with which line a test failed, of at most 500 characters, all of which a file can hold."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = report.longreprtext if crash is None else f"{PurePath(crash.path).name}:{crash.lineno}: {crash.message}"
+    line = next(iter(text.strip().splitlines()), "failed")
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")[:500]
 
 
 def duplicates(ids: Iterable[str]) -> list[str]:

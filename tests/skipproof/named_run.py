@@ -277,6 +277,7 @@ def _result(record: TestRecord) -> TestResult:
         reason=record.reason,
         duration=round(record.duration, 6),
         requires=list(record.needs.requires),
+        message=record.message,
         traces=[
             Trace(model=each.model, tokens=each.tokens, seconds=round(each.seconds, 6)) for each in record.generations
         ],

@@ -59,6 +59,7 @@ class TestResult(_Model):
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
         requires: capabilities that its marks name.
+        message: where and with which line it failed, as pytest's summary says it, cut to 500 characters; or None.
         traces: the inference that happened while it ran, summed up for each model.
         untraced: why it need not leave a trace although what it needs leaves one, or None.
     """
@@ -70,6 +71,7 @@ class TestResult(_Model):
     reason: str | None = None
     duration: float
     requires: list[str] = Field(default_factory=list)
+    message: str | None = Field(default=None, max_length=500)
     traces: list[Trace] = Field(default_factory=list)
     untraced: str | None = None
 
