@@ -3,9 +3,11 @@
 ::
 
     contract.py    [tool.skipproof] in pyproject.toml: capabilities, environments, the exact skip reason
-    detection.py   what is really installed: there, not there, or broken
+    detection.py   what is really installed: there, not there, or broken; the preflight of a named run
+    drift.py       what is installed against the lock, by package and by file
+    search_path.py folders on the path that are no part of the environment
     gate.py        one test's reports against the contract
-    canary.py      faults planted at every run, which detection and gate must find
+    canary.py      faults planted at every run, which the gates must find
     plugin.py      the pytest hooks: marks, header, skips
     named_run.py   the pytest hooks of a run with --environment: gates, receipt, summary
     exits.py       each gate's own exit status

@@ -115,6 +115,10 @@ class Contract:
             raise ContractError(_unknown("environment", environment, self.environments))
         return self.environments[environment]
 
+    def covers(self, path: str) -> bool:
+        """Say whether the digest of a receipt covers the Python files of a folder, given relative to the root."""
+        return any(PurePosixPath(path).is_relative_to(source) for source in self.sources)
+
     def check_capabilities(self, names: Collection[str], where: str) -> None:
         """Raise ContractError when ``where`` names a capability that is not in the table."""
         for name in names:
@@ -238,11 +242,11 @@ def _check_texts(where: str, texts: Mapping[str, str]) -> None:
 
 def _sources(value: object) -> tuple[str, ...]:
     where = "[tool.skipproof] sources"
-    sources = _strings(where, value)
-    if not sources:
-        message = f'{where} is []: name what a receipt is a proof of, such as ["src", "tests", "pyproject.toml"]'
+    sources = tuple(_path(where, source) for source in _strings(where, value))
+    if "pyproject.toml" not in sources:
+        message = f"{where} is {value!r}: add 'pyproject.toml', or receipts outlive a change of this very table"
         raise ContractError(message)
-    return tuple(_path(where, source) for source in sources)
+    return sources
 
 
 def _table(table: dict[str, Any], key: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def has_distribution(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     # Not distribution.files: since Python 3.12 it leaves out exactly the files that are missing.
-    for file, *_ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+    for file, *_ in filter(None, csv.reader((distribution.read_text("RECORD") or "").splitlines())):
         # Byte code comes and goes without harm.
         if not file.endswith(".pyc") and not Path(str(distribution.locate_file(file))).exists():
             raise BrokenInstallError(_broken(f"distribution {name}", FileNotFoundError(f"{file} is missing")))
@@ -118,10 +118,13 @@ def leftover_parts(capability: Capability) -> list[str]:
     return parts
 
 
-def disagreements(contract: Contract, environment: str) -> list[str]:
-    """Return every way in which this interpreter is not the named environment; empty when it is exactly that."""
+def disagreements(contract: Contract, environment: str, suites: Iterable[str] = ()) -> list[str]:
+    """Return every way in which this interpreter is not the named environment; empty when it is exactly that.
+
+    A receipt has to cover the ``suites`` that are to run, folders relative to the root.
+    """
     promised = contract.promised(environment)
-    found = [*_blunt_tools(contract), *search_path.leaks(contract), *drift(contract, environment)]
+    found = [*_blunt_tools(contract, suites), *search_path.leaks(contract), *drift(contract, environment)]
     # What is promised comes first: only then does a probe of what is not find its library imported.
     for name in sorted(contract.capabilities, key=lambda name: name not in promised):
         judge = _broken_promises if name in promised else _contaminations
@@ -132,12 +135,17 @@ def disagreements(contract: Contract, environment: str) -> list[str]:
     return found
 
 
-def _blunt_tools(contract: Contract) -> list[str]:
+def _blunt_tools(contract: Contract, suites: Iterable[str]) -> list[str]:
     """Return what would make every test or every receipt prove nothing."""
     found = [
         f"[tool.skipproof] sources names {name!r}, which is not there: correct it, a receipt would cover nothing of it"
         for name in contract.sources
         if not (contract.root / name).exists()
+    ]
+    found += [
+        f"[tool.skipproof] sources covers no {suite}: add it, or a receipt outlives a change of its own tests"
+        for suite in suites
+        if not contract.covers(suite)
     ]
     if sys.flags.optimize:
         found.append("Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without")

@@ -73,7 +73,7 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
     packages = list(installed(libraries))
     try:
         found = differences(path.read_text(encoding="utf-8"), packages, contract.root)
-    except LockError as error:
+    except (LockError, UnicodeDecodeError) as error:
         return [f"{where}: {error}"]
     promised = [contract.capabilities[name] for name in contract.promised(environment)]
     precious = {canonicalize_name(name) for capability in promised for name in capability.distributions}
@@ -141,7 +141,9 @@ def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
     if package.record is None:
         return [(f"{package.name} has no RECORD of its files", again)]
     found = []
-    for file, recorded, size in csv.reader(package.record.splitlines()):
+    for row in csv.reader(package.record.splitlines()):
+        # A record that was cut off ends within a line.
+        file, recorded, size = (*row, "", "", "")[:3]
         # Byte code comes and goes without harm.
         if file.endswith(".pyc"):
             continue
@@ -160,7 +162,7 @@ def strangers(libraries: Iterable[Path], packages: Sequence[Package]) -> list[tu
             row[0].partition("/")[0]
             for package in packages
             if package.folder == library
-            for row in csv.reader((package.record or "").splitlines())
+            for row in filter(None, csv.reader((package.record or "").splitlines()))
         }
         found += [
             (f"{path} was brought by no package", f", and remove {path.name}")
@@ -220,7 +222,7 @@ def _misfit(path: str, size: str) -> str | None:
         found = os.stat(path).st_size  # noqa: PTH116 - called for every file, and Path takes twice as long
     except OSError:
         return "is missing"
-    return f"has {found} bytes, and {size} were installed" if size and found != int(size) else None
+    return f"has {found} bytes, and {size} were installed" if size and str(found) != size else None
 
 
 def _changed(path: str, recorded: str) -> str | None:

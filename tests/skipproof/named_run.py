@@ -61,6 +61,7 @@ class NamedRun:
         self._suites = _suites(config)
         self._records: dict[str, TestRecord] = {}
         self._collected: list[str] = []
+        self._called: set[str] = set()
         self._deselected: set[str] = set()
         self._inventory = Inventory(config, self._suites)
         self._listener = Listener(
@@ -91,7 +92,7 @@ class NamedRun:
         self._receipt.coverage = self._claim_coverage_data()
         write_receipt(self._contract, self._receipt)
         _stop_for(ExitStatus.CANARY, blind_spots(session))
-        _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment))
+        _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment, self._suites))
         self._listener.listen()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -138,8 +139,10 @@ class NamedRun:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note that a phase raised, before a hook can make something else of it."""
+        """Note that a test's body ran, and that a phase raised, before a hook can make something else of it."""
         report = yield
+        if call.when == "call":
+            self._called.add(item.nodeid)
         if call.excinfo is not None and item.nodeid in self._records and not hasattr(report, "wasxfail"):
             self._records[item.nodeid].raised = call.excinfo.typename
         return report
@@ -231,6 +234,7 @@ class NamedRun:
         heard = self._listener.by_test()
         for name, record in self._records.items():
             record.generations = heard.get(name, [])
+            record.forged = name not in self._called
             complaint = record.violation()
             if complaint is not None and name not in self._deselected:
                 self._blame(name, complaint)

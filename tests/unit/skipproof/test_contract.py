@@ -113,7 +113,7 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
         ('full = ["alpha", "beta"]', 'full = ["beta", "beta"]', "full names 'beta' more than once: name it once"),
         ('full = ["alpha", "beta"]', '"a/b" = ["alpha"]', "environments] names 'a/b', and files bear these names"),
         ("alpha = {", '"al pha" = {', "capabilities] names 'al pha', and files bear these names: use letters"),
-        ('["tests", "pyproject.toml", "setup.py"]', "[]", "sources is []: name what a receipt is a proof of"),
+        ('["tests", "pyproject.toml", "setup.py"]', "[]", "sources is []: add 'pyproject.toml', or receipts"),
         ('["tests", "pyproject.toml", "setup.py"]', '["../x"]', "sources is '../x': write a path below the folder"),
         ('locks = "locks"', 'locks = "/locks"', "locks is '/locks': write a path below the folder of pyproject.toml"),
         ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the folder"),

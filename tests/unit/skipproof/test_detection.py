@@ -19,6 +19,9 @@ from tests.skipproof.detection import (
     missing_parts,
     versions,
 )
+from tests.skipproof.exits import ExitStatus
+
+from .conftest import PYPROJECT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,6 +198,21 @@ def test_source_that_is_not_there_is_named(project: Project) -> None:
     assert disagreements(project.contract, "bare") == [
         "[tool.skipproof] sources names 'setup.py', which is not there: correct it, a receipt would cover nothing of it"
     ]
+
+
+def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
+    """Broken: the sources leave the tests out, and a receipt stays good when its tests are changed."""
+    assert disagreements(project.contract, "bare", ["tests/unit", "tests", "checks"]) == [
+        "[tool.skipproof] sources covers no checks: add it, or a receipt outlives a change of its own tests"
+    ]
+
+
+def test_named_run_asks_for_its_own_suites(project: Project) -> None:
+    """Broken: whether the receipt will cover what runs is not asked before the first test."""
+    project.write("pyproject.toml", PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["pyproject.toml"]'))
+    result = project.run("--environment", "bare", "tests/real")
+    assert result.ret == ExitStatus.PREFLIGHT
+    result.stderr.fnmatch_lines(["*sources covers no tests/real: add it*"])
 
 
 def test_python_without_assertions_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,21 @@ def test_installer_is_not_foreign() -> None:
     assert differences("", [Package("pip", "25", SITE)], SITE) == []
 
 
+def test_lock_that_is_no_text_is_named(full: Project) -> None:
+    """Broken: a lock that was overwritten with something else ends preflight with a traceback."""
+    (full.root / "locks" / "full.txt").write_bytes(b"\xff")
+    [line] = drift(full.contract, "full")
+    assert line.startswith("locks/full.txt: 'utf-8' codec can't decode byte")
+
+
+def test_record_that_was_cut_off_is_no_traceback(tmp_path: Path) -> None:
+    """Broken: an installation that died while it wrote its record ends preflight with a traceback."""
+    (tmp_path / "a.py").write_text("x")
+    package = Package("a", "1", tmp_path, "a.py,sha256=wr\n\nb")
+    facts = [fact for fact, _ in damages(package, content=False)]
+    assert facts == ["b of a is missing"]
+
+
 @pytest.mark.parametrize(
     ("line", "fact"),
     [
