@@ -28,6 +28,7 @@ __all__ = [
     "extra_body",
     "given",
     "only_model",
+    "printable",
     "read_arguments",
     "read_chunk",
     "read_completion",
@@ -66,6 +67,12 @@ class Piece:
 
     text: str = ""
     finish_reason: str = ""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with characters that could move a terminal's cursor written out as escapes."""
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def only_model(cards: Iterable[Mapping[str, Any]], server: str) -> str:
     if not names:
         message = f"No model is set, and the server at {server} offers none. Set model (AF_LLM_MODEL)."
         raise ConfigError(message)
-    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    shown = ", ".join(map(printable, names[:_MOST_NAMES])) + (", ..." if len(names) > _MOST_NAMES else "")
     message = (
         f"No model is set, and the server at {server} offers {len(names)}. Set model (AF_LLM_MODEL) to one of: {shown}."
     )

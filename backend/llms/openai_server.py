@@ -24,6 +24,7 @@ from backend.errors import (
     ModelNotFoundError,
     PayloadError,
 )
+from backend.llms.openai_format import printable
 from backend.llms.time_limits import asked_wait
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Server:
         said = getattr(exc, "body", None)
         if isinstance(said, dict):
             said = next((said[key] for key in ("message", "detail", "error") if said.get(key)), said)
-        text = " ".join(str(said or _root(exc)).split()).replace(self.key, "***").rstrip(".")
+        text = printable(str(said or _root(exc))).replace(self.key, "***").rstrip(".")
         return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."
 
 
@@ -137,14 +138,15 @@ def _timeout(exc: BaseException, server: Server) -> BackendError:
 
 
 def _connection(exc: BaseException, server: Server) -> BackendError:
-    if qualified_name(type(_root(exc))) == "ssl.SSLCertVerificationError":
+    words = server.words(exc)
+    if "CERTIFICATE_VERIFY_FAILED" in words:  # the library keeps no more than the words of that error
         return EngineConnectionError(
-            f"The certificate of the server at {server.place} cannot be trusted: {server.words(exc)}. "
+            f"The certificate of the server at {server.place} cannot be trusted: {words}. "
             "Check that base_url names the server as its certificate does; "
             "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate."
         )
     return EngineConnectionError(
-        f"The connection to the server at {server.place} failed: {server.words(exc)}. "
+        f"The connection to the server at {server.place} failed: {words}. "
         "Check that the server runs, and that base_url (OPENAI_API_URL) is its address."
     )
 
@@ -201,7 +203,7 @@ def _limited(exc: BaseException, server: Server) -> BackendError:
 
 
 def _failed(exc: BaseException, server: Server) -> BackendError:
-    place = str(_headers(exc).get("location", "")).partition("?")[0]
+    place = printable(_headers(exc).get("location", "")).partition("?")[0]
     if place:
         return EngineError(
             f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "

@@ -147,10 +147,13 @@ def test_what_the_root_changes() -> None:
     """A connection that nobody took, or a certificate of somebody else, gets advice for other troubles."""
     late, bad = foreign("openai.APITimeoutError"), foreign("openai.APIConnectionError")
     late.__cause__ = foreign("httpx2.ConnectTimeout")
-    bad.__cause__ = foreign("ssl.SSLCertVerificationError", "Hostname mismatch")
+    bad.__cause__ = foreign("httpx2.ConnectError", "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch")
     assert "did not take the connection within 3 s. Check that base_url" in str(translated(late))
     words = str(translated(bad))
-    assert "certificate of the server at http://here/v1 cannot be trusted: Hostname mismatch. Check" in words
+    assert (
+        "certificate of the server at http://here/v1 cannot be trusted: [SSL: CERTIFICATE_VERIFY_FAILED] Hostname"
+        in words
+    )
     assert "set SSL_CERT_FILE" in words
 
 
