@@ -26,6 +26,7 @@ def test_red_matrix_is_shown_whole(
     write_receipt(measured.contract, current(measured, "unit", tests=failed, exit_status=1))
     write_data(measured, "unit")
     measured.write(".matrix/report/junit-gone.xml", "of an earlier run")
+    measured.write(".matrix/report/junit-bare.xml", "of an earlier run")
     measured.write(".matrix/report/notes.txt", "of somebody else")
     assert report.main(["--expect", "unit", "full"]) == 0
     out = capsys.readouterr().out
@@ -45,6 +46,7 @@ def test_red_matrix_is_shown_whole(
     assert (matrix.coverage, matrix.partial, matrix.files[0].path) == (100, True, "code.py")
     assert "test_a.py::test_a" in (folder / "index.html").read_text()
     assert (measured.root / "summary.md").read_text().startswith("before\n## Not proved: ")
+    assert "earlier" not in (folder / "junit-bare.xml").read_text()
     # Half of the data is no merged data.
     assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
 
