@@ -165,7 +165,8 @@ def workflows(session: nox.Session) -> None:
     furnish(session, "tools")
     found = {version: get_interpreter(version) for version in PYTHONS}
     pythons = [f"--python={version}={python.executable}" for version, python in found.items() if python]
-    session.run("python", "-m", "tests.workflows.rehearsal", *pythons, *session.posargs)
+    without = [] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" else ["--without=browser"]
+    session.run("python", "-m", "tests.workflows.rehearsal", *pythons, *without, *session.posargs)
 
 
 @nox.session(default=False, tags=["by-hand"])

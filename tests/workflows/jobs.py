@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # As much of a red job's log as fits on a screen; the rest stands in its file.
 TAIL = 25
+# Jobs believe that they write to a terminal.
+COLOURS = re.compile(r"\x1b(?:\[[\d;]*[A-Za-z]|\(B)")
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Jobs:
         if said["msg"].startswith("LocalRepositoryCache"):
             return
         with job.log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{said['msg'].rstrip()}\n")
+            stream.write(f"{COLOURS.sub('', said['msg']).rstrip()}\n")
         # Also an action that cannot be had, which act says nothing else about: its step has no result.
         if said["level"] == "error":
             job.failed.append(said.get("step", said["msg"]))

@@ -104,8 +104,11 @@ class Stage:
                 options += ["--local-repository", f"{name}@{reference}={folder}"]
         return options
 
-    def selection(self) -> list[str]:
-        """Return act's options for the sessions that this machine has the Python for, and name the others.
+    def selection(self, without: Sequence[str]) -> list[str]:
+        """Return act's options for the sessions that this machine can run, and name the others.
+
+        Args:
+            without: Sessions that lack something else here than a Python.
 
         Raises:
             RehearsalError: A Python is missing, and REQUIRE_INTERPRETERS=1 says that none may be.
@@ -113,19 +116,19 @@ class Stage:
         # Its own room would be built for nox, and told about, where this nox comes without uv.
         command = [self.tools["nox"], "--script-mode", "none", "--list", "--json", "--tags", "push", "weekly"]
         listed = subprocess.run(command, cwd=self.source, env=self.variables, check=True, stdout=subprocess.PIPE)
-        menu = json.loads(listed.stdout)
-        left_out = {one["session"]: one["python"] for one in menu if one["python"] not in {None, *self.pythons}}
+        menu = {one["session"]: one["python"] for one in json.loads(listed.stdout)}
+        pythonless = [session for session, python in menu.items() if python not in {None, *self.pythons}]
+        if pythonless and self.variables.get("REQUIRE_INTERPRETERS") == "1":
+            message = (
+                f"Cannot rehearse {', '.join(pythonless)}: only Python {', '.join(self.pythons)} is here. Install more"
+            )
+            raise RehearsalError(message)
+        left_out = {*pythonless, *without} & menu.keys()
         if not left_out:
             return []
-        names = ", ".join(f"{session} (no Python {python} here)" for session, python in left_out.items())
-        if self.variables.get("REQUIRE_INTERPRETERS") == "1":
-            message = f"Cannot rehearse {names}: install it, or do without REQUIRE_INTERPRETERS=1"
-            raise RehearsalError(message)
-        sys.stdout.write(f"left out: {names}\n")
-        there = [
-            part for one in menu if one["session"] not in left_out for part in ("--matrix", f"session:{one['session']}")
-        ]
-        return [*there, "--var", "REQUIRE_INTERPRETERS=0"]
+        sys.stdout.write(f"left out, for this machine lacks what they need: {', '.join(sorted(left_out))}\n")
+        there = [part for session in menu if session not in left_out for part in ("--matrix", f"session:{session}")]
+        return [*there, "--var", "REQUIRE_INTERPRETERS=0", "--var", "REQUIRE_BROWSER=0"]
 
     def play(self, workflow: str, logs: Path, *options: str) -> tuple[Jobs, bool]:
         """Have act run a workflow; return its jobs, and whether act itself is content with them."""
@@ -151,6 +154,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run the canaries and then a workflow; return 0 where every job was green, 1 where one was red, 2 for misuse."""
     parser = argparse.ArgumentParser(description="Run the jobs of a workflow on this machine.")
     parser.add_argument("--python", action="append", default=[], metavar="VERSION=PATH", help="a Python to offer")
+    parser.add_argument("--without", action="append", default=[], metavar="SESSION", help="one that cannot run here")
     parser.add_argument("--logs", type=Path, default=Path(".matrix/workflows"), help="where a log of each job is kept")
     options, extra = parser.parse_known_args(arguments)
     # Only in the first place: elsewhere it may be the value of an option of act's.
@@ -164,7 +168,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         try:
             stage.build(Path.cwd())
             check_canaries(stage, options.logs)
-            selection = [] if "--matrix" in extra else stage.selection()
+            selection = [] if "--matrix" in extra else stage.selection(options.without)
         except RehearsalError as error:
             sys.stderr.write(f"{error}\n")
             return 2

@@ -56,7 +56,11 @@ def green(job: str) -> list[str]:
 
 def red(job: str) -> list[str]:
     """Return what act says of a job whose third step fails."""
-    return [said(job, 1), said(job, 2, level="error", step="third", msg="exit 1"), said(job, 3, jobResult="failure")]
+    return [
+        said(job, 1),
+        said(job, 2, level="error", step="third", msg="\x1b[31mexit 1\x1b(B\x1b[m"),
+        said(job, 3, jobResult="failure"),
+    ]
 
 
 class Project:
@@ -218,10 +222,21 @@ def test_a_session_whose_python_is_missing_is_left_out_by_name(project: Project)
     project.menu = [*MENU, {"session": "unit-3.14", "python": "3.14"}]
     status, output = project.rehearse(green("ci/lint"))
     assert status == 0
-    assert "left out: unit-3.14 (no Python 3.14 here)\n" in output
+    assert "left out, for this machine lacks what they need: unit-3.14\n" in output
     arguments = " ".join(project.asked("integration.yml")["arguments"])
     assert "--matrix session:lint --matrix session:unit-3.11 --var REQUIRE_INTERPRETERS=0" in arguments
     assert "unit-3.14" not in arguments
+
+
+def test_a_session_that_cannot_run_here_is_left_out_by_name(project: Project) -> None:
+    """A machine without a browser could rehearse nothing."""
+    project.menu = [*MENU, {"session": "browser", "python": None}]
+    status, output = project.rehearse(green("ci/lint"), "--without", "browser")
+    assert status == 0
+    assert "left out, for this machine lacks what they need: browser\n" in output
+    arguments = " ".join(project.asked("integration.yml")["arguments"])
+    assert "session:browser" not in arguments
+    assert "--var REQUIRE_BROWSER=0" in arguments
 
 
 def test_a_python_that_may_not_be_missing_stops_the_rehearsal(project: Project) -> None:
@@ -230,7 +245,7 @@ def test_a_python_that_may_not_be_missing_stops_the_rehearsal(project: Project) 
     project.variables["REQUIRE_INTERPRETERS"] = "1"
     status, output = project.rehearse(green("ci/lint"))
     assert status == 2
-    assert "Cannot rehearse unit-3.14 (no Python 3.14 here): install it" in output
+    assert "Cannot rehearse unit-3.14: only Python 3.11 is here. Install more\n" in output
 
 
 def test_what_is_chosen_by_hand_is_what_runs(project: Project) -> None:
