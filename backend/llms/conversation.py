@@ -113,6 +113,7 @@ class Conversation:
         """What the last request held of the conversation."""
         self._compact = compact
         self._answer_tokens = answer_tokens
+        self._beginning: int | None = None
 
     async def ask(self, text: str, **options: Unpack[TurnOptions]) -> AgentResponse:
         """Answer ``text``, with the conversation so far in mind.
@@ -204,6 +205,7 @@ class Conversation:
             history = await self._summarise(payload, history, room, sent)
             sent = await self._newest(payload, history, room)
         left_out = len(history.exchanges) - sent
+        self._beginning = history.exchanges[left_out][0].sequence if sent else None
         self.fitting = Fitting(sent=sent, summarised=history.summarised, left_out=left_out)
         return self._with(payload, history, history.exchanges[left_out:]), self.fitting
 
@@ -218,13 +220,19 @@ class Conversation:
         )
 
     async def _newest(self, payload: AgentPayload, history: History, room: int) -> int:
-        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens."""
+        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens.
+
+        Those from where the last request began are tried first: an engine without a tokenizer knows that prompt best.
+        """
 
         async def fits(number: int) -> bool:
             chosen = history.exchanges[len(history.exchanges) - number :]
             return await self.agent.count_tokens(self._with(payload, history, chosen)) <= room
 
-        return await largest(fits, len(history.exchanges))
+        if self._beginning is None:
+            return await largest(fits, len(history.exchanges))
+        since = sum(exchange[0].sequence >= self._beginning for exchange in history.exchanges)
+        return await largest(fits, len(history.exchanges), guess=since)
 
     async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> History:
         """Store a summary of the older exchanges, so that the others need half of the room: not each turn needs one.

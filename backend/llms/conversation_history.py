@@ -18,7 +18,6 @@ __all__ = ["Exchange", "History", "arrange", "is_summary", "largest", "summary_o
 
 # In the metadata of a stored turn it marks a summary, and holds where the last exchange in it begins.
 _SUMMARY = "summary_up_to"
-_FIRST_GUESS = 32
 
 Exchange: TypeAlias = "list[StoredTurn]"
 
@@ -102,12 +101,12 @@ def _take_call(called: list[tuple[str | None, str, Exchange]], result: MemoryEnt
     raise PayloadError(message)
 
 
-async def largest(fits: Callable[[int], Awaitable[bool]], highest: int) -> int:
+async def largest(fits: Callable[[int], Awaitable[bool]], highest: int, guess: int = 32) -> int:
     """The largest number up to ``highest`` that fits, where all below one that fits do; 0 is taken to fit.
 
-    Asks about few numbers, and about none that is much larger than the result: it starts low, and then halves.
+    Asks about ``guess`` first, then about few more numbers, and about none that is much larger than the result.
     """
-    low, high = 0, min(_FIRST_GUESS, highest)
+    low, high = 0, min(guess, highest)
     while low < high and await fits(high):
         low, high = high, min(high * 4, highest)
     while high - low > 1:

@@ -14,6 +14,7 @@ from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry,
 from backend.errors import EngineError, PayloadError
 from backend.llms import Conversation, MemoryStore, SQLiteStore
 from backend.llms.conversation import Fitting
+from backend.llms.conversation_history import largest
 from backend.llms.prompting import build_messages
 from tests.unit.backend.fake_agent import FakeAgent
 
@@ -32,7 +33,7 @@ class WordAgent(FakeAgent):
         super().__init__()
         self.window = window
         self.said: list[AgentResponse | Exception] = []
-        self.counted: list[int] = []
+        self.counted: list[AgentPayload] = []
         self.waiting: asyncio.Event | None = None
         self.arrived = asyncio.Event()
 
@@ -59,8 +60,8 @@ class WordAgent(FakeAgent):
 
     async def count_tokens(self, payload: AgentPayload) -> int:  # type: ignore[override]
         """The words."""
-        self.counted.append(words(payload))
-        return self.counted[-1]
+        self.counted.append(payload)
+        return words(payload)
 
 
 def words(payload: AgentPayload) -> int:
@@ -235,7 +236,29 @@ async def test_long_history_is_not_counted_over_and_over() -> None:
     await conversation.ask("Now.")
     assert conversation.fitting == Fitting(sent=44, summarised=0, left_out=4956)
     assert len(agent.counted) < 12
-    assert max(agent.counted) < 1000
+    assert max(map(words, agent.counted)) < 1000
+
+
+async def test_next_request_begins_where_the_last_one_did() -> None:
+    """A request begins elsewhere than the last one though that still fits: no engine can use what it knows of that."""
+    agent = WordAgent(window=100)
+    conversation = talk(agent, answer_tokens=10)
+    await conversation.add(*[MemoryEntry(role, f"{number}") for number in range(99) for role in ("user", "assistant")])
+    await conversation.ask("word " * 30)
+    agent.counted.clear()
+    await conversation.ask("Now.")
+    assert agent.counted[0].memory[0] == agent.payloads[0].memory[0]
+    assert agent.payloads[1].memory[-1].content == "ok"
+
+
+async def test_number_that_is_known_to_fit() -> None:
+    """An engine that knows one prompt, and has to guess at others, is not asked about the one that it knows."""
+
+    async def fits(number: int) -> bool:
+        return number == 21 or number <= 5
+
+    assert await largest(fits, 100, guess=21) == 21
+    assert await largest(fits, 100) == 5
 
 
 async def test_room_for_the_answer() -> None:
