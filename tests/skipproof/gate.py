@@ -54,6 +54,7 @@ class TestRecord:
         duration: seconds of setup, call and teardown together.
         message: where and with which line it first failed, or None.
         raised: name of the first exception that a phase of it raised and that was neither a skip nor an xfail, or None.
+        forged: True when it was reported although nobody saw its body run.
         generations: the traces that it left.
     """
 
@@ -65,6 +66,7 @@ class TestRecord:
     duration: float = 0.0
     message: str | None = None
     raised: str | None = None
+    forged: bool = False
     generations: list[Generation] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
@@ -113,6 +115,8 @@ class TestRecord:
     def _passed_for_nothing(self) -> str | None:
         if self.raised is not None:
             return f"raised {self.raised} and was reported as passed; take away the hook or plugin that swaps outcomes"
+        if self.forged:
+            return "was reported as passed and never ran; take away the hook or plugin that reports in its place"
         return next(filter(None, map(self._missing_trace, self.needs.traced)), None)
 
     def _missing_trace(self, capability: Capability) -> str | None:

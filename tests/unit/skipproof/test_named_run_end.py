@@ -64,6 +64,29 @@ def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
     ]
 
 
+def test_forged_report_is_red(project: Project) -> None:
+    """Broken: a hook that reports in a test's place, and never runs it, is believed."""
+    project.write(UNIT, "def test_a(): assert False\n")
+    project.write(
+        "conftest.py",
+        """
+        import pytest
+
+        def pytest_runtest_protocol(item):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            report = pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "call")
+            item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """,
+    )
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        (
+            f"{UNIT}::test_a: was reported as passed and never ran; "
+            "take away the hook or plugin that reports in its place"
+        )
+    ]
+
+
 def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
     """Broken: ids that vanish when a library is missing are missed only when all sessions are merged, or not at all."""
     project.write(
