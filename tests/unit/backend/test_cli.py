@@ -1,0 +1,300 @@
+"""The command: what it prints where, what it refuses, and what it ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import runpy
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from backend.cli import main, printing
+from backend.errors import EngineError
+from backend.llms import agent_loader
+from backend.llms.agent_loader import ENGINES, Engine
+from backend.llms.availability import LIBRARIES
+from backend.llms.config import ENGINE_NAMES
+from backend.llms.payloads import AgentPayload, AgentResponse, Usage
+from tests.unit.backend.fake_agent import FakeAgent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    Command = Callable[..., int]
+
+ANSWER = "The capital of France is Paris."
+
+
+class Talker(FakeAgent):
+    """Gives the same answer to every message."""
+
+    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+        """Give the answer in two pieces."""
+        self.payloads.append(payload)
+        yield ANSWER[:10]
+        yield ANSWER[10:]
+
+    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+        """Give the answer at once."""
+        self.payloads.append(payload)
+        return AgentResponse(response=ANSWER, metadata={"usage": Usage(prompt_tokens=1, completion_tokens=2)})
+
+    async def get_context_window(self) -> int:
+        """Room for everything."""
+        return 1000
+
+    async def count_tokens(self, payload: AgentPayload) -> int:
+        """Count characters."""
+        return len(payload.user_message)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class Input(io.TextIOWrapper):
+    """Standard input, which is a terminal when a test says so."""
+
+    terminal = False
+
+    def isatty(self) -> bool:
+        """Say what the test says."""
+        return self.terminal
+
+
+@pytest.fixture(autouse=True)
+def _engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the talker behind every engine's name."""
+    module: Any = ModuleType("fake_engine")
+    module.Talker = Talker
+    monkeypatch.setitem(sys.modules, "fake_engine", module)
+    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
+    for name in ENGINE_NAMES:
+        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "Talker", "fake"))
+    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run the command with these arguments and this standard input, and return its exit status."""
+
+    def command(*arguments: str, stdin: bytes = b"") -> int:
+        monkeypatch.setattr(sys, "argv", ["llm-backend", *arguments])
+        monkeypatch.setattr(sys, "stdin", Input(io.BytesIO(stdin)))
+        monkeypatch.setenv("GOMP_SPINCOUNT", "1")
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0)
+
+    return command
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Make the command believe that it runs on a terminal, on which these lines are typed."""
+
+    def terminal(*lines: str | BaseException) -> None:
+        typed = iter(lines)
+
+        def read(prompt: str) -> str:
+            assert prompt == "> "
+            line = next(typed, EOFError())
+            if isinstance(line, BaseException):
+                raise line
+            return line
+
+        monkeypatch.setattr("builtins.input", read)
+        monkeypatch.setattr(Input, "terminal", True)
+
+    return terminal
+
+
+def test_one_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer does not reach standard output alone and whole, or the options do not reach the agent."""
+    arguments = ["--system", "Be brief.", "--max-new-tokens", "7", "--temperature", "0.5", "--seed", "3"]
+    assert command("chat", "What", "is it?", *arguments) == 0
+    assert capsys.readouterr() == (f"{ANSWER}\n", "")
+    [payload] = Talker.created.payloads
+    assert (payload.user_message, payload.system_context) == ("What is it?", "Be brief.")
+    assert (payload.generation.max_new_tokens, payload.generation.temperature, payload.generation.seed) == (7, 0.5, 3)
+    assert Talker.created.closed
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_message_from_standard_input(arguments: list[str], command: Command) -> None:
+    """A pipe into the command is not read, or its byte order mark becomes part of the question."""
+    assert command("chat", *arguments, stdin="\ufeffWhat is ä?\n".encode()) == 0
+    assert Talker.created.payloads[0].user_message == "What is ä?\n"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "error"),
+    [
+        (b" \n", "PayloadError: The message is empty. Give one as an argument, or on standard input.\n"),
+        (b"ab\xff", "PayloadError: Standard input is not UTF-8 (at byte 2). Convert it first.\n"),
+    ],
+)
+def test_bad_standard_input(stdin: bytes, error: str, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bad input ends in a traceback, or goes to a model."""
+    assert command("chat", stdin=stdin) == 1
+    assert capsys.readouterr() == ("", error)
+
+
+def test_json_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program cannot read the answer, or what it cost."""
+    assert command("chat", "--json", "x") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["response"] == ANSWER
+    assert document["metadata"]["usage"] == {"prompt_tokens": 1, "completion_tokens": 2}
+
+
+def test_unknown_options_and_engines(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo is taken for something else, or a script cannot tell it from a failure."""
+    assert command("chat", "--modle", "x") == 2
+    assert "--modle" in capsys.readouterr().err
+    assert command("chat", "-e", "opnai", "x") == 1
+    assert "Did you mean 'openai'?" in capsys.readouterr().err
+
+
+def test_the_file_can_be_left_out(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--no-config`` reads the file, or the file is never read."""
+    with open("config.toml", "w", encoding="utf-8") as file:  # noqa: PTH123  (in the test's own directory)
+        file.write("[agent]\nnot_a_key = 1\n")
+    assert command("chat", "x") == 1
+    assert "not_a_key" in capsys.readouterr().err
+    assert command("chat", "--no-config", "x") == 0
+
+
+def test_conversation_on_a_terminal(
+    command: Command, terminal: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second turn does not know the first, or an empty line is sent."""
+    terminal("first", "", "second")
+    assert command("chat", "--system", "Be brief.") == 0
+    first, second = Talker.created.payloads
+    assert (first.user_message, second.user_message) == ("first", "second")
+    assert [entry.content for entry in second.memory] == ["first", ANSWER]
+    assert second.system_context.startswith("Be brief.")
+    assert capsys.readouterr().out == f"{ANSWER}\n{ANSWER}\n\n"
+    assert Talker.created.closed
+
+
+def test_failed_turn_does_not_end_the_conversation(
+    command: Command,
+    terminal: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One failure throws a person out of the conversation, or is remembered as an answer."""
+    terminal("first", "second")
+    monkeypatch.setattr(Talker, "stream", _fails_once(EngineError("on fire")))
+    assert command("chat") == 0
+    out, err = capsys.readouterr()
+    assert "EngineError: on fire\n" in err
+    assert out.endswith(f"{ANSWER}\n\n")
+
+
+def test_interrupt_stops_an_answer_and_then_the_command(
+    command: Command,
+    terminal: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C during an answer ends the conversation, or at the prompt it does not end the command with 130."""
+    terminal("first", KeyboardInterrupt())
+    monkeypatch.setattr(Talker, "stream", _fails_once(KeyboardInterrupt()))
+    monkeypatch.setattr(os, "_exit", sys.exit)  # pytest's own process has to go on
+    runner = asyncio.Runner()
+    monkeypatch.setattr(asyncio, "Runner", lambda: runner)
+    assert command("chat") == 130
+    assert not runner.get_loop().is_closed()
+    runner.close()
+    assert "(stopped; this turn is forgotten)\n" in capsys.readouterr().out
+    assert Talker.created.closed
+
+
+def test_json_wants_a_message(
+    command: Command, terminal: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--json`` on a terminal talks in JSON with a person, or waits for nothing."""
+    terminal()
+    assert command("chat", "--json") == 1
+    assert "--json answers one message." in capsys.readouterr().err
+
+
+def _fails_once(error: BaseException) -> Any:
+    """A ``stream`` of which the first call raises."""
+    calls: list[AgentPayload] = []
+
+    async def stream(_: Talker, payload: AgentPayload) -> AsyncGenerator[str, None]:
+        calls.append(payload)
+        if len(calls) == 1:
+            raise error
+        yield ANSWER
+
+    return stream
+
+
+def test_validation(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script cannot tell a working agent from a broken one."""
+    assert command("validate") == 0
+    assert capsys.readouterr().out.startswith("works: it answered question 1 of 4 rightly. (")
+    assert command("validate", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["verdict"], document["error"]) == ("works", None)
+
+
+def test_failed_validation(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken agent ends with 0."""
+    monkeypatch.setattr(sys.modules[__name__], "ANSWER", "banana")
+    assert command("validate") == 1
+    assert capsys.readouterr().out.startswith("nonsense: it answered none of 4 simple questions")
+
+
+def test_version_and_help(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody can say which version a report is about, or what the command can do."""
+    assert command("--version") == 0
+    assert capsys.readouterr().out.startswith("llm-backend 0.")
+    assert command("--help") == 0
+    assert "doctor" in capsys.readouterr().out
+
+
+def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m backend`` is not the command."""
+    monkeypatch.setattr(sys, "argv", ["backend", "--version"])
+    with pytest.raises(SystemExit):
+        runpy.run_module("backend", run_name="__main__")
+    assert capsys.readouterr().out.startswith("llm-backend ")
+
+
+def test_importing_the_module_runs_nothing() -> None:
+    """A tool that imports every module of the package starts the command."""
+    assert "main" in runpy.run_module("backend.__main__")
+
+
+def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer clears the screen, or a program that reads a pipe gets something else than the answer."""
+    text = "a\x1b[2J\tb\n\x07"
+    printing.write(text)
+    assert capsys.readouterr().out == text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    printing.write(text)
+    assert capsys.readouterr().out == "a\ufffd[2J\tb\n\ufffd"
+
+
+def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets in a name are taken for markup, and vanish or raise."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    printing.print_table(["name", "note"], [["[/bold]", "x"]])
+    out = capsys.readouterr().out
+    assert "name" in out
+    assert "[/bold]" in out
