@@ -15,8 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
-from urllib.request import url2pathname
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # Python itself may bring it into an environment, and uv leaves it there.
 _INSTALLERS = {"pip"}
+_HASHES = {"sha256", "sha384", "sha512"}
 _COMMENT = re.compile(r"(^|\s)#.*")
 _HASH = re.compile(r"\s--hash=\S+")
 
@@ -214,7 +214,8 @@ def _editable(direct_url: str | None) -> Path | None:
     origin = json.loads(direct_url)
     if not origin.get("dir_info", {}).get("editable"):
         return None
-    return Path(url2pathname(urlparse(origin["url"]).path)).resolve()
+    # Not urllib.request.url2pathname: importing that takes longer than all of this in a small environment.
+    return Path(unquote(origin["url"]).removeprefix("file:///" if os.name == "nt" else "file://")).resolve()
 
 
 def _misfit(path: str, size: str) -> str | None:
@@ -228,7 +229,7 @@ def _misfit(path: str, size: str) -> str | None:
 def _changed(path: str, recorded: str) -> str | None:
     """Say how a file's content differs from its record, ``sha256=...`` in base64 that is safe in URLs and unpadded."""
     algorithm, _, expected = recorded.partition("=")
-    if not expected:
+    if not expected or algorithm not in _HASHES:
         return "has no recorded hash"
     with open(path, "rb") as file:  # noqa: PTH123 - hashlib wants an open file
         digest = hashlib.file_digest(file, algorithm).digest()
