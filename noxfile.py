@@ -166,7 +166,9 @@ def workflows(session: nox.Session) -> None:
     found = {version: get_interpreter(version) for version in PYTHONS}
     pythons = [f"--python={version}={python.executable}" for version, python in found.items() if python]
     without = [] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" else ["--without=browser"]
-    session.run("python", "-m", "tests.workflows.rehearsal", *pythons, *without, *session.posargs)
+    rehearsal = ["python", "-m", "tests.workflows.rehearsal", *pythons, *without, *session.posargs]
+    # Time to end its jobs and to take away their rooms, gigabytes large.
+    session.run(*rehearsal, interrupt_timeout=60.0, terminate_timeout=60.0)
 
 
 @nox.session(default=False, tags=["by-hand"])

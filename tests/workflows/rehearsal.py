@@ -1,6 +1,9 @@
 """Rehearse the workflows on this machine: act runs their jobs, each in a clone of the tree, nothing comes from GitHub.
 
 ``python -m tests.workflows.rehearsal --python 3.11=/usr/bin/python3.11 [WORKFLOW.yml] [options of act]``
+
+What is another thing here than on GitHub: a called workflow with a red job ends the run, so that the merge after it is
+not seen; no timeout, permission, concurrency group or schedule holds; caches are the user's own folders.
 """
 
 from __future__ import annotations
