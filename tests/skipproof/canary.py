@@ -23,7 +23,7 @@ from .contract import Capability, Contract
 from .detection import BrokenInstallError, has_distribution, import_module, leftover_parts, missing_parts
 from .drift import Package, damages, differences, drift
 from .gate import Needs, TestRecord, duplicates
-from .inventory import Inventory
+from .inventory import Inventory, definitions
 from .receipts import Receipt, ReceiptError, TestResult, read_receipt, write_receipt
 from .trace import Generation, Listener
 
@@ -162,6 +162,8 @@ def _inventory(folder: Path) -> Iterator[tuple[str, bool]]:
     config = cast("pytest.Config", SimpleNamespace(rootpath=folder, getini=settings.__getitem__))
     missed = list(Inventory(config, ["tests"]).complaints())
     yield "a test file that was not collected was not seen", [name for name, _ in missed] == ["tests/test_canary.py"]
+    twice = definitions(b"def test_a(): ...\ndef test_a(): ...\n", "test_a".__eq__)
+    yield "a test that a second one of its name hides was not seen", [test.line for test in twice] == [1, 2]
     yield "an id that comes twice was not seen", duplicates(["a", "b", "a"]) == ["a"]
 
 
@@ -183,6 +185,7 @@ def _gate(session: pytest.Session) -> Iterator[tuple[str, bool]]:
     for fact, which, needs, body in faults:
         yield f"{fact} was not seen", _judge(which, needs, body) is not None
     yield "a test without an outcome was not seen", TestRecord(runs).violation() is not None
+    yield "a report of a test that never ran was not seen", _judge(item, runs, item.runtest, forged=True) is not None
     yield "an exception that was swallowed was not seen", _judge(item, runs, item.runtest, raised="E") is not None
     for fact, needs, body in (
         ("a test that runs as it has to", runs, item.runtest),

@@ -93,6 +93,7 @@ BLIND: list[tuple[Any, str, Callable[..., object], list[str]]] = [
         ["ids that differ between sessions were not seen", "tests that ran in no session were not seen"],
     ),
     (Inventory, "complaints", answers([]), ["a test file that was not collected was not seen"]),
+    (canary, "definitions", answers([]), ["a test that a second one of its name hides was not seen"]),
     (canary, "duplicates", answers([]), ["an id that comes twice was not seen"]),
     (
         TestRecord,
@@ -105,6 +106,7 @@ BLIND: list[tuple[Any, str, Callable[..., object], list[str]]] = [
             "a test that runs where it has to skip was not seen",
             "a skip for another reason was not seen",
             "a test without an outcome was not seen",
+            "a report of a test that never ran was not seen",
             "an exception that was swallowed was not seen",
             "a test that left no trace was not seen",
             "a trace of another model was not seen",
