@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .cover import percent
-from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, reach, verdict
+from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, missing_lines, reach, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +58,11 @@ def _unproven(matrix: Matrix) -> list[str]:
 
 def _files(matrix: Matrix) -> list[str]:
     """Show the files that are not covered, and fold away what each environment adds."""
-    incomplete = [file for file in matrix.files if file.percent < 100][:_FILES_SHOWN]
+    # Where a session's data is lacking, its lines would be most of the list, and say nothing new.
+    incomplete = [] if matrix.partial else [file for file in matrix.files if file.percent < 100][:_FILES_SHOWN]
     parts = []
     if incomplete:
-        rows = [(_code(file.path), percent(file.percent), ", ".join(file.missing)) for file in incomplete]
+        rows = [(_code(file.path), percent(file.percent), missing_lines(file)) for file in incomplete]
         parts += ["### Not covered", _table(("file", "covered", "missing"), rows, left=1)]
     only = [
         (_code(file.path), name, ", ".join(lines))

@@ -1,7 +1,8 @@
 """Merge what the sessions proved: ``python -m tests.skipproof.merge [--expect SESSION ...]``, in the project's root.
 
-Shows the matrix, refuses receipts and coverage data that prove nothing, then writes the merged data and gates it. Exits
-with 0 when everything is proved, with 4 when called wrongly or when there is no receipt at all, else as exits.py says.
+Shows the sessions, refuses receipts and coverage data that prove nothing, then writes the merged data and gates it.
+Exits with 0 when everything is proved, with 4 when called wrongly or when there is no receipt at all, else as exits.py
+says.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "merge", "Merge what the sessions proved, and refuse what they did not.", arguments
     )
     matrix = found.matrix
-    terminal.show(matrix)
+    terminal.show(matrix, brief=True)
     if matrix.problems and matrix.problems != [found.gate_problem]:
         return ExitStatus.MERGE
     cover.write_reports(contract, found.measured, found.left_out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .cover import percent
 
 if TYPE_CHECKING:
-    from .matrix import Matrix, SessionRow, Unproven
+    from .matrix import FileCoverage, Matrix, SessionRow, Unproven
 
 UNKNOWN = "unknown"
 _SHOWN = 20
@@ -32,7 +32,7 @@ def failures(matrix: Matrix) -> list[str]:
     for row in matrix.sessions:
         rest = len(row.violations) - _SHOWN
         lines += [f"violation in {row.name}: {violation}" for violation in row.violations[:_SHOWN]]
-        lines += [f"and {rest} more violations in {row.name}"] if rest > 0 else []
+        lines += [f"and {_counted(rest, 'more violation', 'more violations')} in {row.name}"] if rest > 0 else []
     return lines
 
 
@@ -53,6 +53,25 @@ def reach(matrix: Matrix) -> list[str]:
         if counts:
             lines.append(f"{environment}: {sum(counts)} lines in {len(counts)} files")
     return lines
+
+
+def incomplete_files(matrix: Matrix) -> list[str]:
+    """Name the files that are not covered, and their lines, as far as somebody can read it.
+
+    Where a session's data is lacking, its lines would be most of the list, and say nothing new: nothing is named then.
+    """
+    if matrix.partial:
+        return []
+    files = [file for file in matrix.files if file.percent < 100]
+    lines = [f"{file.path}  {percent(file.percent)}  {missing_lines(file)}" for file in files[:_SHOWN]]
+    rest = len(files) - _SHOWN
+    return [*lines, f"and {_counted(rest, 'more file', 'more files')}"] if rest > 0 else lines
+
+
+def missing_lines(file: FileCoverage) -> str:
+    """Return the first of the lines that nothing covers."""
+    rest = len(file.missing) - _SHOWN
+    return ", ".join([*file.missing[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def coverage_line(matrix: Matrix) -> str:

@@ -11,7 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from .cover import percent
-from .summary import coverage_line, duration, failures, last_proof, reach, sessions_by_environment, verdict
+from .summary import (
+    coverage_line,
+    duration,
+    failures,
+    incomplete_files,
+    last_proof,
+    reach,
+    sessions_by_environment,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,33 +35,36 @@ _STYLES = {
     "missing": "bold red",
     "stale": "bold yellow",
 }
-_FILES_SHOWN = 20
 
 
-def show(matrix: Matrix) -> None:
-    """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are heeded), else one fact to a line."""
+def show(matrix: Matrix, *, brief: bool = False) -> None:
+    """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are heeded), else one fact to a line.
+
+    In brief are the sessions, and all that keeps the matrix from being proved.
+    """
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     with console.capture() as capture:
-        _print_matrix(console, matrix)
+        console.print(_table(matrix))
+        if not brief:
+            _print_details(console, matrix)
+        _section(console, "Not covered", "bold yellow", incomplete_files(matrix))
+        _section(console, "What is wrong", "bold red", matrix.problems)
+        console.print()
+        console.print(Text(verdict(matrix), style="bold red" if matrix.problems else "bold green"), soft_wrap=True)
     encoding = sys.stdout.encoding or "utf-8"
     # A test's id may hold what the terminal cannot write.
     sys.stdout.write(capture.get().encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _print_matrix(console: Console, matrix: Matrix) -> None:
-    console.print(_table(matrix))
+def _print_details(console: Console, matrix: Matrix) -> None:
     _section(console, "Failed", "bold red", failures(matrix))
-    lines = [f"{entry.id} (needs {', '.join(entry.needs)}; {last_proof(entry)})" for entry in matrix.unproven]
-    _section(console, "Unproven, because no machine had what they need", "bold yellow", lines)
-    incomplete = [file for file in matrix.files if file.percent < 100]
-    lines = [f"{file.path}  {percent(file.percent)}  {', '.join(file.missing)}" for file in incomplete[:_FILES_SHOWN]]
-    rest = len(incomplete) - _FILES_SHOWN
-    _section(console, "Not covered", "bold yellow", [*lines, *([f"and {rest} more files"] if rest > 0 else [])])
+    groups: dict[str, list[str]] = {}
+    for entry in matrix.unproven:
+        groups.setdefault(f"needs {', '.join(entry.needs)}; {last_proof(entry)}", []).append(entry.id)
+    for heading, ids in groups.items():
+        _section(console, f"Unproven ({heading})", "bold yellow", ids)
     _section(console, "Lines that one environment alone reaches", "bold", reach(matrix))
     _section(console, "Notes", "bold", matrix.notes)
-    _section(console, "What is wrong", "bold red", matrix.problems)
-    console.print()
-    console.print(Text(verdict(matrix), style="bold red" if matrix.problems else "bold green"), soft_wrap=True)
 
 
 def _table(matrix: Matrix) -> Table:
@@ -96,7 +108,7 @@ def _section(console: Console, heading: str, style: str, lines: Iterable[str]) -
     if not lines:
         return
     console.print()
-    console.print(Text(f"{heading}:", style=style))
+    console.print(Text(f"{heading}:", style=style), soft_wrap=not console.is_terminal)
     for line in lines:
         if console.is_terminal:
             bullet = Table.grid(padding=(0, 1, 0, 0))

@@ -51,11 +51,13 @@ def test_red_matrix_says_what_is_wrong() -> None:
             "unproven": [Unproven(id="tests/test_g.py::test_`x|y`", needs=["gpu"])],
             "problems": ["gone: no *receipt*"],
             "notes": ["passed over"],
-            "partial": True,
         }
     )
     text = markdown.render(matrix)
-    assert text.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong. The 100.00 % in brackets are not ")
+    assert text.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong.\n")
+    part = markdown.render(matrix.model_copy(update={"partial": True}))
+    assert part.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong. The 100.00 % in brackets are not ")
+    assert "Not covered" not in part
     assert "### What is wrong\n\n- gone: no \\*receipt\\*\n" in text
     assert "| gone | unknown | - | - | - | - | - | - | :x: missing |\n" in text
     assert "### Failed\n\n- tests/test\\_a.py::test\\_\\[x\\] in unit: assert \\<b\\> == 1 \\| 2\n" in text

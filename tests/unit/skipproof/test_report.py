@@ -30,6 +30,7 @@ def test_red_matrix_is_shown_whole(
     measured.write(".matrix/report/notes.txt", "of somebody else")
     assert report.main(["--expect", "unit", "full"]) == 0
     out = capsys.readouterr().out
+    assert "Failed:\n- tests/unit/test_a.py::test_a in unit\n" in out
     assert "- full: no receipt of it is here: run this session\n" in out
     assert "Not proved: 2 things are wrong." in out
     assert out.endswith("The whole of it: .matrix/report/index.html\n")

@@ -83,8 +83,8 @@ def test_everything_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^  gone  .* missing$", table, re.MULTILINE)
     assert re.search(r"^all together +\(80\.00 %\) *$", table, re.MULTILINE)
     assert "Failed:\n- tests/test_a.py::test_[bold] in full: assert 'café' == 'tea'\n" in rest
-    assert "- tests/test_g.py::test_g (needs gpu; no receipt here says that it ever passed)\n" in rest
-    assert "Not covered:\n- a.py  66.66 %  3-7, 9->12\n" in rest
+    assert "Unproven (needs gpu; no receipt here says that it ever passed):\n- tests/test_g.py::test_g\n" in rest
+    assert "Not covered" not in rest
     assert "Lines that one environment alone reaches:\n- bare: 4 lines in 2 files\n" in rest
     assert "Notes:\n- one was passed over\n" in rest
     assert f"What is wrong:\n- {LONG}\n- gone: no receipt\n" in rest
@@ -103,8 +103,19 @@ def test_proved_matrix_is_short(capsys: pytest.CaptureFixture[str]) -> None:
 def test_many_files_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: what is wrong scrolls away behind a thousand files."""
     files = [FileCoverage(path=f"{number}.py", statements=1, percent=0, missing=["1"]) for number in range(23)]
-    out = shown(red_matrix(files=files), capsys)
+    files[0].missing = [str(2 * number) for number in range(22)]
+    out = shown(red_matrix(files=files, partial=False), capsys)
+    assert "Not covered:\n- 0.py  0.00 %  0, 2, 4, " in out
+    assert ", 36, 38, and 2 more\n- 1.py  0.00 %  1\n" in out
     assert "- 19.py  0.00 %  1\n- and 3 more files\n" in out
+    assert "and 1 more file\n" in shown(red_matrix(files=files[:21], partial=False), capsys)
+
+
+def test_brief_is_what_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: the gate repeats the whole report, or hides why it stays shut."""
+    terminal.show(red_matrix(partial=False), brief=True)
+    _, _, rest = capsys.readouterr().out.partition("\n\n")
+    assert rest.startswith(f"Not covered:\n- a.py  66.66 %  3-7, 9->12\n\nWhat is wrong:\n- {LONG}\n")
 
 
 @pytest.mark.parametrize(
@@ -150,8 +161,8 @@ def test_last_proof_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     unproven = [Unproven(id=f"test_{number}", needs=["gpu"], last=proof) for number, proof in enumerate(proofs)]
     out = shown(red_matrix(unproven=unproven), capsys)
-    assert "- test_0 (needs gpu; last proved 2026-01-02 in cuda at 0123456789ab with changes)\n" in out
-    assert "- test_1 (needs gpu; last proved 2026-01-02 in cuda)\n" in out
+    assert "Unproven (needs gpu; last proved 2026-01-02 in cuda at 0123456789ab with changes):\n- test_0\n" in out
+    assert "Unproven (needs gpu; last proved 2026-01-02 in cuda):\n- test_1\n" in out
 
 
 def test_violations_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
