@@ -6,6 +6,7 @@
     |-- PayloadError (ValueError)               the caller: mend the payload
     |   `-- ContextWindowError                  the prompt is longer than the model reads
     |-- AgentClosedError (RuntimeError)         the caller: load a new agent
+    |-- EventLoopError (RuntimeError)           the caller: use the async method, or another thread
     |-- ConfigError (ValueError)                the operator: mend the settings
     |   |-- ConfigFileError                     the file is missing, unreadable or not TOML
     |   `-- UnknownEngineError                  no engine has that name
@@ -45,6 +46,7 @@ __all__ = [
     "EngineError",
     "EngineResponseError",
     "EngineTimeoutError",
+    "EventLoopError",
     "ExtraError",
     "InsufficientMemoryError",
     "MissingExtraError",
@@ -80,6 +82,10 @@ class ContextWindowError(PayloadError):
 
 class AgentClosedError(BackendError, RuntimeError):
     """The agent was closed; its model may be gone from memory."""
+
+
+class EventLoopError(BackendError, RuntimeError):
+    """A sync method was called where it would block an event loop, or where no event loop can do its work."""
 
 
 class ConfigError(BackendError, ValueError):

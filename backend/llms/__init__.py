@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backend.llms.agent_loader import load_agent
+    from backend.llms.chat_model import as_chat_model
     from backend.llms.config_file import find_config_file, get_agent_config
     from backend.llms.conversation import Conversation
     from backend.llms.conversation_store import MemoryStore, SQLiteStore
@@ -19,6 +20,7 @@ __all__ = [
     "Conversation",
     "MemoryStore",
     "SQLiteStore",
+    "as_chat_model",
     "find_config_file",
     "get_agent_config",
     "load_agent",
@@ -30,6 +32,7 @@ _HOMES = {
     "Conversation": "backend.llms.conversation",
     "MemoryStore": "backend.llms.conversation_store",
     "SQLiteStore": "backend.llms.conversation_store",
+    "as_chat_model": "backend.llms.chat_model",
     "find_config_file": "backend.llms.config_file",
     "get_agent_config": "backend.llms.config_file",
     "load_agent": "backend.llms.agent_loader",

@@ -5,6 +5,7 @@ They check themselves when they are made, so that bad input is refused before a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -67,6 +68,22 @@ def _require_text(name: str, value: object) -> None:
 def _require_list(name: str, value: object, kind: type, element: str) -> None:
     sound = isinstance(value, Sequence) and all(isinstance(item, kind) for item in value)
     _require(sound, f"{name} is no sequence, or holds something that is no {kind.__name__}. Give {element}.")
+
+
+def _require_json(name: str, value: object) -> None:
+    fault = ""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False, default=_as_dict).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        fault = str(exc)
+    _require(not fault, f"{name} cannot be written as JSON: {fault}. Give texts, numbers, lists and dicts only.")
+
+
+def _as_dict(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    message = f"Object of type {type(value).__name__} is not JSON serializable"
+    raise TypeError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +200,7 @@ class AgentPayload:
     """One request to an agent. Only ``user_message`` is required.
 
     Attributes:
-        user_message: what the user says now.
+        user_message: what the user says now; may be empty where the memory ends on a tool's turn, to go on from that.
         thinking_blob: earlier reasoning that the model should go on from.
         system_context: the system prompt.
         user_profile: what is known of the user; goes into the system prompt.
@@ -212,9 +229,13 @@ class AgentPayload:
     def __post_init__(self) -> None:
         for name in ("user_message", "system_context", "thinking_blob"):
             _require_text(name, getattr(self, name))
-        _require(bool(self.user_message.strip()), "user_message is empty. Give the text to answer.")
         _require_list("memory", self.memory, MemoryEntry, "MemoryEntry(role, content) for each turn")
+        to_answer = bool(self.user_message.strip()) or (bool(self.memory) and self.memory[-1].role == "tool")
+        _require(to_answer, "user_message is empty. Give the text to answer.")
         _require_list("tools_available", self.tools_available, Mapping, "each tool in OpenAI's function format")
+        _require_json("tools_available", self.tools_available)
+        for call in (call for entry in self.memory for call in entry.tool_calls):
+            _require_json(f"a call of tool {call.name!r}", call.arguments)
         for name, kind in (("user_profile", Mapping), ("generation", GenerationOptions)):
             value = getattr(self, name)
             _require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give a {kind.__name__}.")

@@ -79,7 +79,8 @@ def _system_prompt(payload: AgentPayload) -> str:
 def _around(payload: AgentPayload, system: Sequence[str], turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     first = "\n\n".join(part for part in system if part)
     opening = [{"role": "system", "content": first}] if first else []
-    return [*opening, *turns, {"role": "user", "content": payload.user_message}]
+    asked = [{"role": "user", "content": payload.user_message}] if payload.user_message.strip() else []
+    return [*opening, *turns, *asked]
 
 
 def _turn(entry: MemoryEntry, arguments: Literal["json", "object"]) -> dict[str, Any]:

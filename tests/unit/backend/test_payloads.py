@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, Usage
+from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from backend.errors import PayloadError
 
 
@@ -172,3 +173,27 @@ def test_a_response_needs_only_its_text() -> None:
     """An engine has to fill in what it does not know."""
     response = AgentResponse(response="hi")
     assert (response.thinking, response.code, response.tool_calls, dict(response.metadata)) == ("", None, (), {})
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", object()], ids=["set", "nan", "half", "object"])
+def test_what_is_no_json_is_refused(value: object) -> None:
+    """A tool, or a call of one, that no engine can write down gives a foreign error in mid-request."""
+    tool = {"type": "function", "function": {"name": "roll", "default": value}}
+    with pytest.raises(PayloadError, match=r"^tools_available cannot be written as JSON: .*Give texts, numbers"):
+        AgentPayload("Hi", tools_available=[tool])
+    memory = [MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={"sides": value})])]
+    with pytest.raises(PayloadError, match=r"^a call of tool 'roll' cannot be written as JSON: "):
+        AgentPayload("Hi", memory=memory)
+
+
+def test_any_mapping_is_json() -> None:
+    """Tools in a mapping that is no dict are refused."""
+    function = MappingProxyType({"name": "roll"})
+    assert AgentPayload("Hi", tools_available=[MappingProxyType({"type": "function", "function": function})])
+
+
+def test_a_tools_result_can_be_the_last_word() -> None:
+    """A model cannot go on from a tool's result, or from nothing at all."""
+    assert AgentPayload("", memory=[MemoryEntry("tool", "6")])
+    with pytest.raises(PayloadError, match="user_message is empty"):
+        AgentPayload("", memory=[MemoryEntry("tool", "6"), MemoryEntry("user", "Hi")])

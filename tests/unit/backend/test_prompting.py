@@ -80,3 +80,9 @@ def test_conversation_becomes_a_transcript() -> None:
         "User: Hi\nAssistant: Hello\nUser: Bye\nAssistant:",
         ("\nUser:",),
     )
+
+
+def test_nothing_follows_a_tools_result() -> None:
+    """The user seems to say nothing after a tool's result, which templates and servers refuse."""
+    messages = build_messages(AgentPayload(" ", memory=MEMORY))
+    assert [message["role"] for message in messages] == [entry.role for entry in MEMORY]

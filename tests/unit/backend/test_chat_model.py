@@ -1,0 +1,18 @@
+"""Tests of the door to LangChain where LangChain is not there; with it, it is tested on real chains."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.errors import MissingExtraError
+from backend.llms import as_chat_model, availability
+from tests.unit.backend.fake_agent import FakeAgent
+
+
+def test_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no LangChain is not told how to get it."""
+    monkeypatch.setattr(availability, "find_spec", lambda _: None)
+    with pytest.raises(
+        MissingExtraError, match=r"^as_chat_model needs langchain_openai, which is not installed\. Install"
+    ):
+        as_chat_model(FakeAgent())
