@@ -12,6 +12,7 @@ const factsOf = ({ test, session, cell }) => {
   if (!cell) return [...facts, ["Outcome", "not collected in this session"]];
   facts.push(["Outcome", `${SIGNS[cell.outcome]} ${cell.outcome}`], ["Time", `${(cell.seconds ?? 0).toFixed(3)} s`]);
   if (cell.reason) facts.push(["Reason", cell.reason]);
+  if (cell.message) facts.push(["Message", cell.message]);
   if (cell.violation) facts.push(["Violation", cell.violation]);
   for (const trace of cell.traces ?? []) {
     const how = `${count(trace.tokens, "token")} in ${trace.seconds.toFixed(2)} s`;

@@ -109,10 +109,10 @@ const applyColumns = (state) => {
 
 const matches = (row, words, state, shown) => {
   if (!words.every((word) => row.words.includes(word))) return false;
-  if (state.outcomes.size === 0) return true;
+  if (state.outcomes.size === 0 && state.environments.size === 0) return true;
   return shown.some(({ name }) => {
     const cell = row.test.cells?.[name];
-    return cell && (state.outcomes.has(cell.outcome) || (cell.violation && state.outcomes.has("violation")));
+    return cell && (state.outcomes.size === 0 || state.outcomes.has(cell.outcome) || (cell.violation && state.outcomes.has("violation")));
   });
 };
 

@@ -3,7 +3,7 @@
 const matrix = JSON.parse(document.getElementById("data").textContent);
 
 const SIGNS = { passed: "✓", failed: "✗", skipped: "–", xfailed: "x", xpassed: "X", missing: "?" };
-const STATES = { proved: "✓", red: "✗", unfinished: "…", stale: "≠", missing: "?" };
+const STATES = { proved: "✓", red: "✗", unfinished: "…", stale: "≠", damaged: "!", missing: "?" };
 const NOWHERE = "(no environment)";
 
 const byId = (id) => document.getElementById(id);
@@ -47,6 +47,9 @@ const asTime = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 16)}` : 
 
 const sessions = matrix.sessions ?? [];
 const environmentOf = (session) => session.environment ?? NOWHERE;
-const environments = [...new Set(sessions.map(environmentOf))];
 // The columns of the grid: sessions of one environment stand together, in the order in which they were asked for.
-const columns = environments.flatMap((name) => sessions.filter((session) => environmentOf(session) === name));
+// One that left nothing to read has no column; the table of sessions says what became of it.
+const readable = new Set((matrix.tests ?? []).flatMap((test) => Object.keys(test.cells ?? {})));
+const gridSessions = sessions.filter(({ name, environment }) => environment || readable.has(name));
+const environments = [...new Set(gridSessions.map(environmentOf))];
+const columns = environments.flatMap((name) => gridSessions.filter((session) => environmentOf(session) === name));

@@ -1,20 +1,24 @@
 // Everything but the grid: verdict, sessions, coverage, and what is unproven.
 
+const makeList = (texts) => make("ul", {}, ...texts.map((text) => make("li", {}, text)));
+
 const showVerdict = () => {
   const problems = matrix.problems ?? [];
   const unproven = (matrix.unproven ?? []).length;
   byId("project").textContent = matrix.project;
   byId("generated").textContent = `${asTime(matrix.generated)} UTC`;
   const section = byId("verdict");
-  const merged = matrix.coverage === undefined ? "no merged coverage" : `${asPercent(matrix.coverage)} covered`;
+  const merged = matrix.coverage === undefined ? "no merged coverage" : `${asPercent(matrix.coverage)} covered${matrix.partial ? ", as far as known" : ""}`;
   const facts = [count(sessions.length, "session"), count((matrix.tests ?? []).length, "test"), merged];
   if (unproven > 0) facts.push(`${count(unproven, "test")} unproven, for want of hardware`);
   const verdict = problems.length === 0 ? "✓ Proved" : `✗ Not proved: ${count(problems.length, "problem")}`;
   section.append(make("strong", {}, verdict), make("p", { class: "muted" }, facts.join(" · ")));
   if (problems.length > 0) {
     section.classList.add("wrong");
-    section.append(make("ul", {}, ...problems.map((problem) => make("li", {}, problem))));
+    section.append(makeList(problems));
   }
+  const notes = matrix.notes ?? [];
+  if (notes.length > 0) section.append(make("div", { class: "notes muted" }, "Notes", makeList(notes)));
 };
 
 const showSessions = () => {
@@ -33,12 +37,17 @@ const showSessions = () => {
   const table = makeTable(headings, rows);
   const lines = [...table.tBodies[0].rows];
   sessions.forEach((session, index) => {
-    const problems = session.problems ?? [];
-    if (problems.length === 0) return;
-    lines[index].after(make("tr", {}, make("td", { class: "problems", colspan: headings.length }, problems.join("\n"))));
+    const parts = [...(session.problems ?? [])].map((problem) => make("div", {}, problem));
+    const violations = session.violations ?? [];
+    if (violations.length > 0) parts.push(foldable(count(violations.length, "violation"), violations.join("\n")));
+    if (parts.length === 0) return;
+    lines[index].after(make("tr", {}, make("td", { class: "problems", colspan: headings.length }, ...parts)));
   });
   byId("sessions").append(sessions.length > 0 ? table : make("p", { class: "muted" }, "No session left a receipt."));
 };
+
+const FOLDED_FROM = 8;
+const foldable = (summary, content) => make("details", {}, make("summary", {}, summary), content);
 
 const percentCell = (value, kind) => {
   const cell = make("td", { class: `number percent ${kind}` }, asPercent(value));
@@ -47,7 +56,11 @@ const percentCell = (value, kind) => {
   return cell;
 };
 
-const lineRanges = (ranges) => make("span", { class: "lines" }, (ranges ?? []).join(", "));
+/** Long lists of lines are folded: they would push the other files out of sight. */
+const lineRanges = (ranges = []) => {
+  const all = make("span", { class: "lines" }, ranges.join(", "));
+  return ranges.length > FOLDED_FROM ? foldable(count(ranges.length, "range"), all) : all;
+};
 
 const showCoverage = () => {
   const files = matrix.files ?? [];
@@ -57,9 +70,12 @@ const showCoverage = () => {
     box.hidden = true;
     return;
   }
+  const alone = Object.entries(matrix.environments ?? {}).map(([name, value]) => `${name} ${asPercent(value)}`);
   const gate = matrix.gate === undefined ? "" : `, ${asPercent(matrix.gate)} asked for`;
   byId("coverage-summary").textContent =
-    `Lines and branches: ${asPercent(matrix.coverage)} by all sessions together${gate}. `
+    `Lines and branches: ${asPercent(matrix.coverage)} by all sessions together${gate}`
+    + `${alone.length > 0 ? `; each environment alone: ${alone.join(", ")}` : ""}. `
+    + (matrix.partial ? "The data of some session could not be used: the whole may be more. " : "")
     + "“Only” names the lines that a single environment reaches.";
   const names = [...new Set(files.flatMap((file) => Object.keys(file.environments ?? {})))];
   const headings = [

@@ -9,6 +9,16 @@ DIGEST = "0123456789abcdef" * 4
 SKIP = "needs llm: pip install 'sample[llm]'"
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\"'&amp;\u2028{{data}}"
 
+# What the grid shows, as its page tells it.
+SHOWN_TESTS = """() => [...document.querySelectorAll("#grid tbody tr:not(.file)")]
+    .filter((row) => row.checkVisibility()).map((row) => row.cells[0].innerText)"""
+SHOWN_SESSIONS = """() => [...document.querySelectorAll("#grid thead tr:last-child th")]
+    .filter((cell) => cell.checkVisibility()).map((cell) => cell.innerText).slice(1, -1)"""
+CELLS = """() => Object.fromEntries([...document.querySelectorAll("#grid tr:not(.file):has(td)")].map((row) => [
+    row.cells[0].textContent, [...row.cells].slice(1, -1).map((cell) => [cell.dataset.outcome, cell.innerText])]))"""
+HIDDEN_HEIGHT = """() => {
+    const { clientHeight, scrollHeight } = document.querySelector("#grid-box");
+    return scrollHeight - clientHeight; }"""
 # Every text that is painted on a colour it cannot be read on, with both colours; gradients count with each of theirs.
 POOR_CONTRAST = """
 () => {
@@ -56,9 +66,24 @@ def everything() -> Matrix:
         project="sample",
         generated="2026-01-02T03:04:05+00:00",
         sessions=[
-            session("unit-3.11", python="3.11.7", ran=4, lock=DIGEST, commit=DIGEST[:40] + "+", coverage=99.996),
             session(
-                "llm", "full", ran=6, failed=1, skipped=1234, state="red", problems=["is red: mend it"], seconds=12.5
+                "unit-3.11",
+                python="3.11.7",
+                ran=4,
+                seconds=12.5,
+                lock=DIGEST,
+                commit=DIGEST[:40] + "+",
+                coverage=99.996,
+            ),
+            session(
+                "llm",
+                "full",
+                ran=6,
+                failed=1,
+                skipped=1234,
+                state="red",
+                problems=["is red: mend it"],
+                violations=["v1", "v2"],
             ),
             session("unit-3.12"),
             session("gone", None, state="missing", problems=["no receipt of it is here: run this session"]),
@@ -72,7 +97,7 @@ def everything() -> Matrix:
                     "llm": Cell(outcome="passed", seconds=7.5, traces=[trace]),
                 },
             ),
-            TestRow(id="tests/test_b.py::test_fails", cells={"llm": Cell(outcome="failed", reason="boom", seconds=1)}),
+            TestRow(id="tests/test_b.py::test_fails", cells={"llm": Cell(outcome="failed", message="boom", seconds=1)}),
             TestRow(
                 id="tests/test_a.py::TestA::test_other[a::b]",
                 cells={
@@ -90,12 +115,14 @@ def everything() -> Matrix:
                 percent=97.5,
                 missing=["3-7", "9->12"],
                 environments={"bare": 60.0, "full": 97.5},
-                only={"full": ["20-31", "40"], "bare": []},
+                only={"full": ["20-31", "40"], "bare": [f"{line}" for line in range(100, 120, 2)]},
             ),
             FileCoverage(path="sample/whole.py", statements=3, percent=100, environments={"full": 100}),
         ],
         coverage=98.25,
         gate=100,
+        partial=True,
+        environments={"bare": 61.0, "full": 97.0},
         unproven=[
             Unproven(
                 id="tests/test_g.py::test_gpu",
@@ -105,23 +132,33 @@ def everything() -> Matrix:
             Unproven(id="tests/test_g.py::test_never", needs=["cuda", "llm"]),
         ],
         problems=["llm: is red: mend it", "the coverage is too low: test more"],
+        notes=["one file does not count"],
     )
 
 
 def hostile() -> Matrix:
     """Make a matrix in which every text that comes from a project tries to become markup."""
-    cell = Cell(outcome="failed", reason=HOSTILE, violation=HOSTILE, traces=[Trace(model=HOSTILE, tokens=2, seconds=1)])
+    cell = Cell(
+        outcome="failed",
+        reason=HOSTILE,
+        message=HOSTILE,
+        violation=HOSTILE,
+        traces=[Trace(model=HOSTILE, tokens=2, seconds=1)],
+    )
     return Matrix(
         project=HOSTILE,
         generated=HOSTILE,
         sessions=[
-            session(HOSTILE, HOSTILE, python=HOSTILE, lock=HOSTILE, commit=HOSTILE, problems=[HOSTILE]),
+            session(
+                HOSTILE, HOSTILE, python=HOSTILE, lock=HOSTILE, commit=HOSTILE, violations=[HOSTILE], problems=[HOSTILE]
+            ),
             session("plain"),
         ],
         tests=[TestRow(id=f"{HOSTILE}::{HOSTILE}", requires=[HOSTILE], cells={HOSTILE: cell})],
         files=[FileCoverage(path=HOSTILE, statements=1, percent=0, missing=[HOSTILE], environments={HOSTILE: 1})],
         unproven=[Unproven(id=HOSTILE, needs=[HOSTILE])],
         problems=[HOSTILE],
+        notes=[HOSTILE],
     )
 
 
