@@ -116,7 +116,7 @@ class Conversation:
         self._beginning: int | None = None
 
     async def ask(self, text: str, **options: Unpack[TurnOptions]) -> AgentResponse:
-        """Answer ``text``, with the conversation so far in mind.
+        """Answer ``text``, with the conversation so far in mind; it may be empty after a tool's result.
 
         Returns:
             The agent's response; ``metadata["conversation"]`` is a Fitting.
@@ -184,9 +184,9 @@ class Conversation:
         return locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
 
     async def _record(self, text: str, asked: datetime, answer: str, calls: Sequence[ToolCall] = ()) -> None:
-        question = MemoryEntry("user", text, asked)
+        question = [MemoryEntry("user", text, asked)] if text.strip() else []
         reply = MemoryEntry("assistant", _sound(answer), datetime.now(UTC), tool_calls=calls)
-        await self.store.append(self.session_id, [question, reply])
+        await self.store.append(self.session_id, [*question, reply])
 
     async def _request(self, text: str, options: TurnOptions) -> tuple[AgentPayload, Fitting]:
         """What to send for ``text``, with as much of the history as fits."""
@@ -197,7 +197,13 @@ class Conversation:
                 "Add it with add(MemoryEntry('tool', result, metadata={'tool_call_id': call.id})), or clear()."
             )
             raise PayloadError(message)
-        payload = AgentPayload(text, user_profile=self.user_profile, session_id=self.session_id, **options)
+        payload = AgentPayload(
+            text,
+            user_profile=self.user_profile,
+            session_id=self.session_id,
+            memory=_entries(history.exchanges[-1:]),
+            **options,
+        )
         window = await self.agent.get_context_window()
         room = window - min(payload.generation.max_new_tokens or self._answer_tokens, window // 2)
         sent = await self._newest(payload, history, room)
@@ -216,11 +222,11 @@ class Conversation:
         return replace(
             payload,
             system_context="\n\n".join(part for part in parts if part),
-            memory=tuple(turn.entry for exchange in exchanges for turn in exchange),
+            memory=_entries(exchanges),
         )
 
     async def _newest(self, payload: AgentPayload, history: History, room: int) -> int:
-        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens.
+        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens; one in any case to go on from.
 
         Those from where the last request began are tried first: an engine without a tokenizer knows that prompt best.
         """
@@ -229,10 +235,11 @@ class Conversation:
             chosen = history.exchanges[len(history.exchanges) - number :]
             return await self.agent.count_tokens(self._with(payload, history, chosen)) <= room
 
+        total, least = len(history.exchanges), 0 if payload.user_message.strip() else 1
         if self._beginning is None:
-            return await largest(fits, len(history.exchanges))
+            return max(least, await largest(fits, total))
         since = sum(exchange[0].sequence >= self._beginning for exchange in history.exchanges)
-        return await largest(fits, len(history.exchanges), guess=since)
+        return max(least, await largest(fits, total, guess=since))
 
     async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> History:
         """Store a summary of the older exchanges, so that the others need half of the room: not each turn needs one.
@@ -261,6 +268,10 @@ class Conversation:
             return history
         await self.store.append(self.session_id, [summary_of(older[:readable], _sound(answer.response))])
         return arrange(await self.store.read(self.session_id))
+
+
+def _entries(exchanges: Sequence[Exchange]) -> tuple[MemoryEntry, ...]:
+    return tuple(turn.entry for exchange in exchanges for turn in exchange)
 
 
 def _check_session(session_id: str) -> None:
