@@ -20,18 +20,31 @@ from backend.llms.agent_loader import ENGINES, Engine
 from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES
 from backend.llms.payloads import AgentPayload, AgentResponse, Usage
-from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    from backend.llms.config import AgentSettings
 
     Command = Callable[..., int]
 
 ANSWER = "The capital of France is Paris."
 
 
-class Talker(FakeAgent):
-    """Gives the same answer to every message."""
+class Talker:
+    """An agent that gives the same answer to every message."""
+
+    created: Talker
+
+    def __init__(self) -> None:
+        self.payloads: list[AgentPayload] = []
+        self.closed = False
+
+    @classmethod
+    async def create(cls, _: AgentSettings) -> Self:
+        """Make an agent and remember it."""
+        Talker.created = agent = cls()
+        return agent
 
     async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
         """Give the answer in two pieces."""
@@ -57,6 +70,10 @@ class Talker(FakeAgent):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    async def aclose(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
 
 
 class Input(io.TextIOWrapper):
