@@ -12,19 +12,9 @@ import pytest
 from tests.skipproof.contract import read_contract
 from tests.skipproof.matrix import Cell, Matrix, TestRow
 from tests.skipproof.page import render
-from tests.unit.skipproof.matrix_samples import (
-    CELLS,
-    HIDDEN_HEIGHT,
-    HOSTILE,
-    POOR_CONTRAST,
-    SHOWN_SESSIONS,
-    SHOWN_TESTS,
-    SKIP,
-    everything,
-    hostile,
-    session,
-    wide,
-)
+from tests.unit.skipproof.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
+
+from .page_measures import CELLS, HIDDEN_HEIGHT, POOR_CONTRAST, SHOWN_SESSIONS, SHOWN_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
