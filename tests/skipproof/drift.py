@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # Python itself may bring it into an environment, and uv leaves it there.
 _INSTALLERS = {"pip"}
+_RUNS = (".py", ".pyd", ".so", ".pth")
 _HASHES = {"sha256", "sha384", "sha512"}
 _COMMENT = re.compile(r"(^|\s)#.*")
 _HASH = re.compile(r"\s--hash=\S+")
@@ -45,14 +46,14 @@ class Package:
         name: normalized, as ``-`` and lower case.
         version: as its metadata has it.
         folder: where its files lie.
-        record: text of its RECORD: a line for each file, with hash and size; None when there is none.
+        files: each file of its RECORD, with hash and size as recorded; None when there is no RECORD.
         editable: the folder from which it was installed editable, or None.
     """
 
     name: str
     version: str
     folder: Path
-    record: str | None = None
+    files: Sequence[tuple[str, str, str]] | None = None
     editable: Path | None = None
 
 
@@ -97,9 +98,18 @@ def installed(libraries: Iterable[Path]) -> Iterator[Package]:
                 name=canonicalize_name(name[1]) if name else info.name,
                 version=version[1] if version else "",
                 folder=library,
-                record=_read(info / "RECORD"),
+                files=_files(_read(info / "RECORD")),
                 editable=_editable(_read(info / "direct_url.json")),
             )
+
+
+def _files(record: str | None) -> list[tuple[str, str, str]] | None:
+    if record is None:
+        return None
+    # A record that was cut off ends within a line.
+    rows = ((*row, "", "") for row in csv.reader(record.splitlines()) if row)
+    # Byte code comes and goes without harm.
+    return [(row[0], row[1], row[2]) for row in rows if not row[0].endswith(".pyc")]
 
 
 def _read(path: Path) -> str | None:
@@ -138,15 +148,10 @@ def differences(lock: str, packages: Sequence[Package], root: Path) -> list[tupl
 def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
     """Return how a package's files differ from what was installed: in presence, size and, if asked for, content."""
     again = f" --reinstall-package {package.name}"
-    if package.record is None:
+    if package.files is None:
         return [(f"{package.name} has no RECORD of its files", again)]
     found = []
-    for row in csv.reader(package.record.splitlines()):
-        # A record that was cut off ends within a line.
-        file, recorded, size = (*row, "", "", "")[:3]
-        # Byte code comes and goes without harm.
-        if file.endswith(".pyc"):
-            continue
+    for file, recorded, size in package.files:
         path = f"{package.folder}/{file}"
         fact = _misfit(path, size) or (_changed(path, recorded) if content and not file.endswith("/RECORD") else None)
         if fact is not None:
@@ -155,29 +160,27 @@ def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
 
 
 def strangers(libraries: Iterable[Path], packages: Sequence[Package]) -> list[tuple[str, str]]:
-    """Return what can be imported, or runs when Python starts, and no package has brought."""
+    """Return code that no package has brought; of a folder that is in no package at all, only the folder."""
     found = []
     for library in libraries:
-        claimed = {
-            row[0].partition("/")[0]
-            for package in packages
-            if package.folder == library
-            for row in filter(None, csv.reader((package.record or "").splitlines()))
-        }
-        found += [
-            (f"{path} was brought by no package", f", and remove {path.name}")
-            for path in sorted(library.iterdir())
-            if path.name not in claimed and _can_run(path)
-        ]
+        brought = {file for each in packages if each.folder == library for file, *_ in each.files or ()}
+        tops = {file.partition("/")[0] for file in brought}
+        # uv puts _virtualenv.py into the environments that it makes.
+        strange = [file for file in _code(library) if file not in brought and file != "_virtualenv.py"]
+        names = dict.fromkeys(file if file.partition("/")[0] in tops else file.partition("/")[0] for file in strange)
+        found += [(f"{library / name} was brought by no package", f", and remove {name}") for name in names]
     return found
 
 
-def _can_run(path: Path) -> bool:
-    if path.is_dir():
-        return path.suffix not in {".dist-info", ".egg-info"} and any(
-            file.suffix in {".py", ".so", ".pyd"} for file in path.rglob("*")
-        )
-    return path.suffix in {".py", ".so", ".pyd", ".pth"} and path.stem != "_virtualenv"
+def _code(library: Path, folder: str = "") -> Iterator[str]:
+    """Yield the files below a folder that Python may run, and links to folders, which may hold any; not byte code."""
+    with os.scandir(library / folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _code(library, f"{folder}{entry.name}/")
+            elif entry.name.endswith(_RUNS) or (entry.is_symlink() and entry.is_dir()):
+                yield f"{folder}{entry.name}"
 
 
 def _pins(lock: str, root: Path) -> tuple[dict[str, SpecifierSet], list[Path]]:

@@ -97,7 +97,9 @@ class Project:
         lines = [f"{metadata.name}/RECORD,,\n"]
         for file, text in files.items():
             content = text.encode()
-            (self.site / file).write_bytes(content)
+            path = self.site / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
             lines.append(f"{file},sha256={digest},{len(content)}\n")
         (metadata / "RECORD").write_text("".join(lines), encoding="utf-8")

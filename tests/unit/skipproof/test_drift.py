@@ -113,12 +113,17 @@ def test_lock_that_is_no_text_is_named(full: Project) -> None:
     assert line.startswith("locks/full.txt: 'utf-8' codec can't decode byte")
 
 
-def test_record_that_was_cut_off_is_no_traceback(tmp_path: Path) -> None:
+def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
     """Broken: an installation that died while it wrote its record ends preflight with a traceback."""
-    (tmp_path / "a.py").write_text("x")
-    package = Package("a", "1", tmp_path, "a.py,sha256=wr\n\nb")
-    facts = [fact for fact, _ in damages(package, content=False)]
-    assert facts == ["b of a is missing"]
+    [record] = full.site.glob("skipproof_beta*/RECORD")
+    record.write_text("beta.py,sha256=wr\n\nb")
+    assert facts(full) == [
+        (
+            "beta.py of skipproof-beta has another content (sha256 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU) "
+            "than was installed (wr) --reinstall-package skipproof-beta"
+        ),
+        "b of skipproof-beta is missing --reinstall-package skipproof-beta",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,22 +217,23 @@ def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> 
 def test_content_is_read_only_where_it_is_asked_for(tmp_path: Path) -> None:
     """Broken: every run reads gigabytes of libraries from the disk."""
     (tmp_path / "a.py").write_text("x")
-    package = Package("a", "1", tmp_path, "a.py,sha256=wrong,1\n")
+    package = Package("a", "1", tmp_path, [("a.py", "sha256=wrong", "1")])
     assert damages(package, content=False) == []
     assert len(damages(package, content=True)) == 1
 
 
 def test_what_no_package_brought_is_named(full: Project) -> None:
     """Broken: a module, a start-up file or a whole library that was copied into the environment goes unseen."""
-    for name in ("sitecustomize.py", "leak.pth", "copied/inner/__init__.py", "fast.so"):
+    full.install("skipproof-gamma", "1", {"gamma/__init__.py": "", "gamma/data.txt": ""})
+    full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-gamma==1\n")
+    harmless = ["_virtualenv.py", "notes.txt", "left/__pycache__/x.pyc", "gamma/__pycache__/x.py", "gamma/cache.txt"]
+    strange = ["sitecustomize.py", "leak.pth", "copied/inner/__init__.py", "copied/fast.so", "gamma/added.py"]
+    for name in (*harmless, *strange):
         path = full.site / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for name in ("_virtualenv.py", "notes.txt", "left/__pycache__/x.pyc"):
-        path = full.site / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    (full.site / "linked").symlink_to(full.root, target_is_directory=True)
     assert facts(full) == [
         f"{full.site / name} was brought by no package, and remove {name}"
-        for name in ("copied", "fast.so", "leak.pth", "sitecustomize.py")
+        for name in ("copied", "gamma/added.py", "leak.pth", "linked", "sitecustomize.py")
     ]
