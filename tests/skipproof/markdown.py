@@ -24,7 +24,7 @@ def render(matrix: Matrix) -> str:
         _plain(verdict(matrix)),
         *_listed("What is wrong", matrix.problems),
         _table(_HEADING, [_session(row) for row in matrix.sessions], left=2),
-        f"All together, **{coverage_line(matrix)}** is covered{_by_environment(matrix)}.",
+        f"Covered by all together: **{coverage_line(matrix)}**{_by_environment(matrix)}",
         *_listed("Failed", failures(matrix)),
         *_unproven(matrix),
         *_files(matrix),
@@ -44,8 +44,7 @@ def _session(row: SessionRow) -> tuple[str, ...]:
 
 
 def _by_environment(matrix: Matrix) -> str:
-    shares = [f"{name} alone {percent(value)}" for name, value in matrix.environments.items()]
-    return f" ({', '.join(shares)})" if shares else ""
+    return "".join(f", by {name} alone: {percent(value)}" for name, value in matrix.environments.items())
 
 
 def _unproven(matrix: Matrix) -> list[str]:

@@ -110,10 +110,10 @@ def _section(console: Console, heading: str, style: str, lines: Iterable[str]) -
     console.print()
     console.print(Text(f"{heading}:", style=style), soft_wrap=not console.is_terminal)
     for line in lines:
-        if console.is_terminal:
+        if console.is_terminal and max(map(len, line.split()), default=0) <= console.width - 2:
             bullet = Table.grid(padding=(0, 1, 0, 0))
             bullet.add_row("-", Text(line, overflow="fold"))
             console.print(bullet)
         else:
-            # Whole, so that a log can be searched for it.
+            # Whole, so that a log can be searched for it, and a long id can be copied.
             console.print(Text(f"- {line}"), soft_wrap=True)

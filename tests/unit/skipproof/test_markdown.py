@@ -30,7 +30,7 @@ def test_proved_matrix_is_short() -> None:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| unit | bare | 2 | 1 | 0 | 3.0 s | 50.00 % | 11111111 | :white_check_mark: proved |",
         "",
-        "All together, **100.00 %** is covered (bare alone 50.00 %, full alone 75.00 %).",
+        "Covered by all together: **100.00 %**, by bare alone: 50.00 %, by full alone: 75.00 %",
     ]
 
 
