@@ -319,6 +319,21 @@ async def test_tool_calls_and_results_stay_together() -> None:
     assert "tool" not in roles
 
 
+async def test_going_on_from_a_result() -> None:
+    """After a tool's result the user has to say something, or the result is cut off for want of room."""
+    agent = WordAgent(window=40)
+    agent.said = [answer("", CALL)]
+    conversation = talk(agent)
+    await conversation.ask("Roll.", tools_available=[TOOL])
+    await conversation.add(MemoryEntry("tool", "word " * 50, metadata={"tool_call_id": "c1"}))
+    await conversation.ask("")
+    assert [entry.role for entry in agent.payloads[1].memory] == ["user", "assistant", "tool"]
+    assert [role for role, _ in await said(conversation)] == ["user", "assistant", "tool", "assistant"]
+    with pytest.raises(PayloadError, match="user_message is empty"):
+        await conversation.ask("")
+    assert await conversation.ask("And?")
+
+
 async def test_calls_without_tools_are_not_kept() -> None:
     """A call of a tool that nobody offered keeps a conversation from ever going on."""
     agent = WordAgent()
