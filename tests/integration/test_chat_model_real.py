@@ -149,9 +149,9 @@ class TestChatModel(ConnectedAgents):
     async def test_left_stream(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
         """A chain that leaves a stream is still computed for, in the loop or beside it."""
         scripted.stream(delta("He"), hold=True)
-        async for chunk in model.astream("Hi."):
-            assert chunk.text == "He"
-            break
+        chunks: Any = model.astream("Hi.")
+        assert (await anext(chunks)).text == "He"
+        await chunks.aclose()
         await scripted.left.wait()
         scripted.left.clear()
         scripted.stream(delta("He"), hold=True)
