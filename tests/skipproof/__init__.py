@@ -16,6 +16,7 @@
     grid.py        test file x session, as text and as markdown
     cover.py       the sessions' coverage data, merged, reported and gated
     matrix.py      all of it as data, for the report and for other programs
+    page.py        the report as one HTML page, made of what lies in page_assets
     merge.py       the command: python -m tests.skipproof.merge
 
 Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage), nothing of the project
