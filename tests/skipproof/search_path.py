@@ -10,6 +10,7 @@ import os
 import site
 import sys
 import sysconfig
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def folders() -> list[Path]:
 
 def libraries() -> list[Path]:
     """Return the folders of the environment into which packages are installed."""
-    return list(dict.fromkeys(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")))
+    return list(dict.fromkeys(map(_scheme, ("purelib", "platlib"))))
 
 
 def leaks(contract: Contract) -> list[str]:
@@ -57,10 +58,15 @@ def stray(contract: Contract, module: ModuleType) -> str | None:
 
 def _standard() -> set[Path]:
     """Return the folders that Python itself brings, and that of its commands, which ``bin/pytest`` puts on the path."""
-    libs = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    libs = [_scheme("stdlib"), _scheme("platstdlib")]
     base = Path(sys.base_prefix).resolve()
     dynamic = [base / "DLLs", *(folder / "lib-dynload" for folder in libs)]
-    return {*libs, *dynamic, base, Path(sysconfig.get_path("scripts")).resolve()}
+    return {*libs, *dynamic, base, _scheme("scripts")}
+
+
+@cache
+def _scheme(name: str) -> Path:
+    return Path(sysconfig.get_path(name)).resolve()
 
 
 def _is_own(contract: Contract, folder: Path) -> bool:
