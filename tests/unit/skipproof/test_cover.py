@@ -110,6 +110,15 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     assert file.only == {"bare": ["4"], "full": ["3"]}
 
 
+def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
+    """Broken: each session of an environment is credited with what the others covered."""
+    write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
+    write_data(measured, "check.host.pid7.Xa", arcs={(-1, 1), (1, -1)})
+    result = cover.measure(measured.contract, [BARE, receipt("check")], [])
+    assert result.environments == {"bare": pytest.approx(100 * 4 / 6)}
+    assert result.sessions == {"unit": pytest.approx(100 * 4 / 6), "check": pytest.approx(100 * 1 / 6)}
+
+
 def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
     """Broken: where there is no other environment, everything is said to need this one."""
     write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
