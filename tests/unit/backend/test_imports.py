@@ -21,6 +21,7 @@ HEAVY = (
     "numpy",
     "openai",
     "httpx",
+    "httpx2",
     "langchain",
     "langchain_core",
     "langchain_openai",
