@@ -41,6 +41,7 @@ class WordAgent(FakeAgent):
         """Answer what was told, or "ok"."""
         self.payloads.append(payload)
         self.arrived.set()
+        await asyncio.sleep(0)  # as every real agent, lets others go on meanwhile
         if self.waiting:
             await self.waiting.wait()
         said = self.said.pop(0) if self.said else AgentResponse(response="ok")
@@ -426,6 +427,16 @@ async def test_summary_takes_the_place_of_older_exchanges() -> None:
         sent=len(turns[-1].memory) // 2, summarised=59 - len(turns[-1].memory) // 2, left_out=0
     )
     assert len(await conversation.history()) == 120, "no summary among the turns, and no turn lost"
+
+
+async def test_last_exchange_is_not_summed_up() -> None:
+    """What was said just now is sent in other words, though there is room for it."""
+    agent = WordAgent(window=100)
+    conversation = talk(agent, compact="summarise", answer_tokens=10)
+    await conversation.add(MemoryEntry("user", "old " * 9), MemoryEntry("user", "new " * 40))
+    await conversation.ask("word " * 42)
+    assert [entry.content for entry in agent.payloads[0].memory] == ["old " * 9]
+    assert [entry.content for entry in agent.payloads[1].memory] == ["new " * 40]
 
 
 async def test_summary_survives() -> None:
