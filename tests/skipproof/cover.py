@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from .matrix import FileCoverage
 from .receipts import RAN, coverage_base, coverage_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .contract import Contract
     from .receipts import Receipt
@@ -101,11 +101,11 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
     Raises:
         CoverageException: the data cannot be merged, or a source file that it names is gone.
     """
-    together = _combined(contract, receipts)
-    omit = _omit(together, left_out)
-    whole = _analysis(together, omit)
-    names = list(dict.fromkeys(receipt.environment for receipt in receipts))
-    apart = {name: _analysis(together, omit, [f"^{re.escape(name)}$"]) for name in names}
+    with _combined(contract, receipts) as together:
+        omit = _omit(together, left_out)
+        whole = _analysis(together, omit)
+        names = list(dict.fromkeys(receipt.environment for receipt in receipts))
+        apart = {name: _analysis(together, omit, [f"^{re.escape(name)}$"]) for name in names}
     environments = {name: analysis["totals"]["percent_covered"] for name, analysis in apart.items()}
     crowds = Counter(receipt.environment for receipt in receipts)
     return Measured(
@@ -116,7 +116,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
         sessions={
             receipt.session: environments[receipt.environment]
             if crowds[receipt.environment] == 1
-            else _combined(contract, [receipt]).report(omit=omit, file=io.StringIO())
+            else _percent(contract, receipt, omit)
             for receipt in receipts
         },
         files=[
@@ -133,10 +133,9 @@ def write_reports(contract: Contract, receipts: Sequence[Receipt], left_out: Seq
     """
     folder = coverage_base(contract, "").parent
     (folder / ".coverage").unlink(missing_ok=True)
-    coverage = _combined(contract, receipts, folder / ".coverage")
-    coverage.save()
-    omit = _omit(coverage, left_out)
-    with closing(coverage.get_data()):
+    with _combined(contract, receipts, folder / ".coverage") as coverage:
+        coverage.save()
+        omit = _omit(coverage, left_out)
         coverage.html_report(directory=str(folder / "html"), omit=omit)
         coverage.xml_report(outfile=str(folder / "coverage.xml"), omit=omit)
         coverage.json_report(outfile=str(folder / "coverage.json"), omit=omit)
@@ -178,12 +177,22 @@ def _half_branches(entry: Mapping[str, Any]) -> list[str]:
     return [f"{here}->{there if there > 0 else 'exit'}" for here, there in branches if here in reached]
 
 
-def _combined(contract: Contract, receipts: Sequence[Receipt], file: Path | None = None) -> Coverage:
+def _percent(contract: Contract, receipt: Receipt, omit: list[str]) -> float:
+    with _combined(contract, [receipt]) as alone:
+        return alone.report(omit=omit, file=io.StringIO())
+
+
+@contextmanager
+def _combined(contract: Contract, receipts: Sequence[Receipt], file: Path | None = None) -> Iterator[Coverage]:
     """Merge the sessions' data, into a file or in memory; their own data stays as it is."""
     coverage = Coverage(data_file=file, config_file=str(contract.root / "pyproject.toml"))
     files = [str(path) for receipt in receipts for path in coverage_files(contract, receipt.session)]
-    coverage.combine(files, strict=True, keep=True)
-    return coverage
+    try:
+        coverage.combine(files, strict=True, keep=True)
+        yield coverage
+    finally:
+        # Python 3.13 warns of a database that is left open, and one in memory closes only by force.
+        coverage.get_data().close(force=True)
 
 
 def _analysis(coverage: Coverage, omit: list[str], contexts: list[str] | None = None) -> dict[str, Any]:
