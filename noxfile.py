@@ -26,7 +26,7 @@ from python_discovery import get_interpreter
 
 # nox reads this file without its folder being on the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.skipproof import locks, rooms
+from tests.skipproof import locks, processors, rooms
 from tests.skipproof.contract import read_contract
 
 if TYPE_CHECKING:
@@ -137,6 +137,15 @@ def integration_cuda(session: nox.Session) -> None:
     prove(session, "llm-cuda", UNIT, INTEGRATION)
 
 
+@nox.session(tags=["weekly", "receipt"], allow_parallel=True)
+def sabotage(session: nox.Session) -> None:
+    """Plant deceits in a copy of this project, and prove that its real sessions catch each of them."""
+    furnish(session, "sabotage")
+    # The copy's rooms are made of links to uv's cache, which another file system, as /tmp often is, cannot have.
+    session.create_tmp()
+    prove(session, "sabotage", INTEGRATION)
+
+
 @nox.session(tags=["merge"])
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
@@ -228,14 +237,20 @@ def provision(session: nox.Session) -> None:
 
 def prove(session: nox.Session, environment: str, *suites: str) -> None:
     """Run whole suites under the environment's contract, or just what was asked for, which proves nothing."""
+    variables = TEST_ENV | processors.thread_limits(parallel=session.parallel)
     if session.posargs:
         session.warn("Running only what was asked for: no contract, no receipt, no coverage data.")
-        session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, session.posargs), env=TEST_ENV)
+        session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, session.posargs), env=variables)
         return
     data = rooms.fresh_data_file(MATRIX / "coverage", session.name)
     measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]
     contract = ["--environment", environment, "--session", session.name]
-    session.run("python", "-m", *measured, *suites, *contract, env=TEST_ENV)
+    rooms.forget_receipt(MATRIX, session.name)
+    session.run("python", "-m", *measured, *suites, *contract, env=variables)
+    # A process that leaves by os._exit(0) calls itself a success.
+    trouble = rooms.unfinished(MATRIX, session.name)
+    if trouble:
+        session.error(trouble)
 
 
 def expected_sessions() -> list[str]:
@@ -244,7 +259,8 @@ def expected_sessions() -> list[str]:
     units = [f"unit-{version}" for version in PYTHONS if everything or get_interpreter(version)]
     browsers = ["browser"] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" else []
     cuda = os.environ.get("REQUIRE_GPU") == "1" or (MATRIX / "receipts" / "integration-cuda.json").exists()
-    return [*units, "skip-check", *browsers, "integration-cpu", *(["integration-cuda"] if cuda else [])]
+    sessions = [*units, "skip-check", *browsers, "integration-cpu", "sabotage"]
+    return [*sessions, *(["integration-cuda"] if cuda else [])]
 
 
 def expectations() -> list[str]:
