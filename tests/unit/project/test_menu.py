@@ -19,6 +19,7 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "build",
         "integration-cpu",
         "integration-cuda",
+        "sabotage",
         "coverage",
         "report",
         "bench",
