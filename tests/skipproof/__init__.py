@@ -18,10 +18,11 @@
     cover.py        the sessions' coverage data, checked and merged
     matrix.py       all of it as data, for the report and for other programs; collect.py fills it
     merge.py        the gate over all sessions: python -m tests.skipproof.merge
-    report.py       the report: python -m tests.skipproof.report; terminal.py, markdown.py, junit.py and page.py write it
+    report.py       the report: python -m tests.skipproof.report
+    summary.py      what terminal.py, markdown.py, junit.py and page.py say of it
     rooms.py        where packages come from, and what a session's room holds; locks.py compiles the locks
     processors.py   how many threads a session may use
 
-Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage, the report rich), nothing of the
-project around it, and reads everything it has to know from ``[tool.skipproof]``.
+Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage, the report rich),
+nothing of the project around it, and reads everything it has to know from ``[tool.skipproof]``.
 """
