@@ -19,7 +19,7 @@
     matrix.py       all of it as data, for the report and for other programs; collect.py fills it
     merge.py        the gate over all sessions: python -m tests.skipproof.merge
     report.py       the report: python -m tests.skipproof.report
-    summary.py      what terminal.py, markdown.py, junit.py and page.py say of it
+    terminal.py     its table; markdown.py, junit.py and page.py are its other forms, summary.py what they share
     rooms.py        where packages come from, and what a session's room holds; locks.py compiles the locks
     processors.py   how many threads a session may use
 
