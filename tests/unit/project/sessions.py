@@ -18,6 +18,7 @@ class MenuSession:
     docstring: str
     default: bool
     tags: frozenset[str]
+    parallel: bool
 
 
 def menu() -> list[MenuSession]:
@@ -35,8 +36,9 @@ def menu() -> list[MenuSession]:
         pythons = constants[ast.unparse(options["python"])] if "python" in options else []
         default = "default" not in options or ast.literal_eval(options["default"])
         tags = frozenset(ast.literal_eval(options["tags"]) if "tags" in options else ())
+        parallel = "allow_parallel" in options and ast.literal_eval(options["allow_parallel"])
         names = [f"{name}-{python}" for python in pythons] or [name]
-        found += [MenuSession(name, ast.get_docstring(function) or "", default, tags) for name in names]
+        found += [MenuSession(name, ast.get_docstring(function) or "", default, tags, parallel) for name in names]
     return found
 
 

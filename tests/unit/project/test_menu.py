@@ -49,6 +49,18 @@ def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:
     assert [session.name for session in menu() if session.default][-2:] == ["coverage", "report"]
 
 
+def test_what_is_merged_runs_side_by_side_and_the_merge_alone() -> None:
+    """``nox -j auto`` would merge data that is still written, or run the sessions one after the other.
+
+    nox starts a session that does not allow others beside it when all before it have ended, whatever came of them;
+    with ``requires=`` the report of a red run would never come.
+    """
+    default = [session for session in menu() if session.default]
+    assert {session.name for session in default if not session.parallel} == {"coverage", "report"}
+    assert [session.name for session in default][-2:] == ["coverage", "report"]
+    assert "requires=" not in NOXFILE.read_text(encoding="utf-8")
+
+
 def test_the_two_ways_to_start_nox_ask_for_the_same_one() -> None:
     """``uv run noxfile.py`` would bring a nox that the noxfile refuses."""
     text = NOXFILE.read_text(encoding="utf-8")
