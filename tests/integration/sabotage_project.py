@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.skipproof.contract import read_contract
+
 ROOT = Path(__file__).parents[2]
 FILES = ("LICENSE", "README.md", "noxfile.py", "pyproject.toml", "tests/__init__.py", "tests/conftest.py")
 FOLDERS = ("backend", "tests/environments", "tests/skipproof")
@@ -60,7 +62,8 @@ class Copy:
 
     def create(self) -> None:
         """Copy what the sessions need of this project, and put one test into it."""
-        for name in (*FILES, *SUITE):
+        sources = [name for name in read_contract(ROOT).sources if (ROOT / name).is_file()]
+        for name in (*FILES, *SUITE, *sources):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         for name in FOLDERS:

@@ -102,13 +102,13 @@ def merged(change: Callable[[Copy], object]) -> Plant:
     return plant
 
 
-def killed(code: str, word: str) -> Plant:
-    """Have a test end the whole process in a session, which nox calls by a word, then merge what that left."""
+def killed(code: str) -> Plant:
+    """Have a test end the whole process in a session, which is red for it, then merge what that left."""
 
     def plant(copy: Copy) -> Ending:
         copy.edit(REAL, r"\Z", f"\n\n@pytest.fixture(autouse=True, scope='session')\ndef _end():\n    {code}\n")
         copy.edit(REAL, r"(?m)^pytestmark.*", "")
-        assert f"Session {SLIM} {word}" in copy.nox(SLIM).said
+        assert f"Session {SLIM} failed" in copy.nox(SLIM).said
         return copy.nox("coverage")
 
     return plant
@@ -233,8 +233,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "The project's `addopts` ignore a test file": edited("pyproject.toml", '"-ra",', f'"-ra", "--ignore={REAL}",'),
     "PYTEST_ADDOPTS leaves a test out": variable("PYTEST_ADDOPTS", "-k 'not capital'"),
-    "`os._exit(0)` in a session that nox calls successful": killed("import os; os._exit(0)", "was successful"),
-    "SIGKILL of a session": killed("import os; os.kill(os.getpid(), 9)", "failed"),
+    "`os._exit(0)` in a session": killed("import os; os._exit(0)"),
+    "SIGKILL of a session": killed("import os; os.kill(os.getpid(), 9)"),
     "Coverage data of a session is deleted": merged(lambda copy: removed(copy, DATA.format(FULL))),
     "Coverage data of a session is emptied": merged(emptied),
     "Receipt and data of a session are gone": merged(fewer),
