@@ -62,12 +62,12 @@ class Copy:
 
     def create(self) -> None:
         """Copy what the sessions need of this project, and put one test into it."""
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         sources = [name for name in read_contract(ROOT).sources if (ROOT / name).is_file()]
         for name in (*FILES, *SUITE, *sources):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
-        for name in FOLDERS:
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.write(REAL, TEST)
         # Fixtures that one test does not use; sessions and suites that are not run here; lines that it cannot cover.
         self.edit("tests/conftest.py", r'(?m)^    "tests\.integration\..*\n', "")
