@@ -9,18 +9,51 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from backend.llms.payloads import ToolCall
+from backend.llms.payloads import Reasoning, Text, ToolCall, ToolCallEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AnswerParser", "ParsedAnswer", "StopFilter", "find_code", "split_answer"]
+    from backend.llms.payloads import Event
+
+__all__ = ["MARKS", "AnswerParser", "ParsedAnswer", "StopFilter", "find_code", "split_answer"]
 
 _log = logging.getLogger(__name__)
-_CLOSING = {"<think>": "</think>", "<tool_call>": "</tool_call>"}
 _CODE_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+_RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.-]+)")
+
+
+class _Block(Enum):
+    """What a stretch of the text is."""
+
+    TEXT = "text"
+    THINK = "<think>"
+    TOOL_CALL = "<tool_call>"
+    # The channels of gpt-oss: <|channel|>HEADER<|message|>CONTENT<|end|><|start|>assistant<|channel|>HEADER...
+    # https://developers.openai.com/cookbook/articles/openai-harmony
+    HEADER = "<|channel|>"
+    ANALYSIS = "analysis"
+    REQUEST = "request"
+    FINAL = "final"
+
+
+_MESSAGE_ENDS = ("<|end|>", "<|start|>", "<|channel|>", "<|call|>", "<|return|>")
+_ENDS: dict[_Block, tuple[str, ...]] = {
+    _Block.TEXT: ("<think>", "</think>", "<tool_call>", "<|channel|>"),
+    _Block.THINK: ("</think>",),
+    _Block.TOOL_CALL: ("</tool_call>",),
+    _Block.HEADER: ("<|message|>",),
+    _Block.ANALYSIS: _MESSAGE_ENDS,
+    _Block.REQUEST: _MESSAGE_ENDS,
+    _Block.FINAL: _MESSAGE_ENDS,
+}
+_REASONING = (_Block.THINK, _Block.ANALYSIS)
+_WHOLE = (_Block.TOOL_CALL, _Block.HEADER, _Block.REQUEST)  # can be read only when their end is there
+# A tokenizer may call these special, and leave them out of its text unless told not to.
+MARKS = frozenset({mark for marks in _ENDS.values() for mark in marks} | {"<|constrain|>"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +69,9 @@ class ParsedAnswer:
 def split_answer(text: str, *, thinking: bool = False) -> ParsedAnswer:
     """Take a whole answer apart; ``thinking`` says that the prompt already opened a ``<think>`` block."""
     parser = AnswerParser(thinking=thinking)
-    response = parser.feed(text) + parser.finish()
-    return parser.result(response)
+    parser.feed(text)
+    parser.finish()
+    return parser.result()
 
 
 def find_code(response: str) -> str | None:
@@ -47,85 +81,120 @@ def find_code(response: str) -> str | None:
 
 
 class AnswerParser:
-    """Give it the model's text piece by piece; it gives back what belongs to the answer.
+    """Give it the model's text piece by piece; it gives back what is certain, as events.
 
-    ``<think>`` blocks are reasoning, also when they are never closed. ``<tool_call>`` blocks that hold a JSON
-    object with a name are tool calls; any other stays in the answer, so that nothing is lost. White space at
-    both ends of the answer is dropped.
+    ``<think>`` blocks and the channel "analysis" are reasoning, also when they are never closed; a lone ``</think>``
+    is dropped. ``<tool_call>`` blocks that hold a JSON object with a name, and JSON objects sent to a function in a
+    channel, are tool calls; any other stays in the answer, so that nothing is lost. White space at both ends of the
+    answer is dropped.
     """
 
     def __init__(self, *, thinking: bool = False) -> None:
-        self.tool_calls: list[ToolCall] = []
-        self._thinking: list[str] = []
-        self._block = "<think>" if thinking else ""
+        self._text, self._thinking = _Trimmed(), _Trimmed()
+        self._calls: list[ToolCall] = []
+        self._block = _Block.THINK if thinking else _Block.TEXT
+        self._opening = ""  # how the block began, as far as it would have to be shown
         self._pending = ""
-        self._spaces = ""
-        self._started = False
 
-    def feed(self, piece: str) -> str:
-        """Return the part of the answer that is certain after ``piece``."""
+    def feed(self, piece: str) -> list[Event]:
+        """What is certain after ``piece``."""
         self._pending += piece
-        visible = ""
+        events: list[Event] = []
         while True:
-            if not self._block:
-                before, tag, after = _partition_first(self._pending, tuple(_CLOSING))
-                if not tag:
-                    held = _partial_tag_length(self._pending, tuple(_CLOSING))
-                    return visible + self._show(self._take(len(self._pending) - held))
-                visible += self._show(before)
-                self._block, self._pending = tag, after
-            closing = _CLOSING[self._block]
-            content, found, after = self._pending.partition(closing)
-            if not found:
-                return visible
-            visible += self._close(content, whole=f"{self._block}{content}{closing}")
-            self._block, self._pending = "", after
+            before, mark, after = _partition_first(self._pending, _ENDS[self._block])
+            if not mark:
+                if self._block not in _WHOLE:
+                    certain = len(before) - _partial_tag_length(before, _ENDS[self._block])
+                    self._pending = before[certain:]
+                    events += self._pass_on(before[:certain])
+                return events
+            self._pending = after
+            events += self._pass_on(before, closing=mark)
+            self._enter(before, mark)
 
-    def finish(self) -> str:
-        """Return what was held back, at the end of the text."""
-        rest, block = self._take(len(self._pending)), self._block
-        self._block = ""
-        if block == "<think>":
-            self._thinking.append(rest)
-            return ""
-        if block:
-            return self._close(rest, whole=block + rest)
-        return self._show(rest)
+    def finish(self) -> list[Event]:
+        """What was held back, at the end of the text."""
+        rest, self._pending = self._pending, ""
+        events = self._pass_on(rest)
+        self._block, self._opening = _Block.TEXT, ""
+        return events
 
-    def result(self, response: str) -> ParsedAnswer:
-        """Everything that was found, around the answer's joined pieces."""
+    def result(self) -> ParsedAnswer:
+        """Everything that was found."""
+        response = self._text.whole()
         return ParsedAnswer(
             response=response,
-            thinking="\n".join(text.strip() for text in self._thinking),
+            thinking=self._thinking.whole(),
             code=find_code(response),
-            tool_calls=tuple(self.tool_calls),
+            tool_calls=tuple(self._calls),
         )
 
-    def _take(self, length: int) -> str:
-        taken, self._pending = self._pending[:length], self._pending[length:]
-        return taken
+    def _pass_on(self, content: str, closing: str = "") -> list[Event]:
+        """The events of a block's ``content``, which is all of it when there is a ``closing`` mark."""
+        if self._block in _REASONING:
+            shown = self._thinking.add(content)
+            if closing:
+                self._thinking.break_line()
+            return [Reasoning(shown)] if shown else []
+        if self._block is _Block.TOOL_CALL:
+            return self._call(_read_tool_call(content), self._opening + content + closing)
+        if self._block is _Block.REQUEST:
+            return self._call(_read_call(self._opening, content), content)
+        if self._block is _Block.HEADER:
+            # One that never ends is text like any other; between two messages there is none, and nothing opened it.
+            return [] if closing or not self._opening else self._show(self._opening + content)
+        return self._show(content)
 
-    def _close(self, content: str, *, whole: str) -> str:
-        if self._block == "<think>":
-            self._thinking.append(content)
-            return ""
-        call = _read_tool_call(content)
+    def _enter(self, content: str, mark: str) -> None:
+        """Change over to the block that begins at ``mark``, after ``content``."""
+        if self._block is _Block.HEADER:
+            recipient = _RECIPIENT.search(content)
+            self._opening = recipient[1] if recipient else ""
+            analysis = "analysis" in content
+            self._block = _Block.REQUEST if recipient else _Block.ANALYSIS if analysis else _Block.FINAL
+        elif mark in _MESSAGE_ENDS:
+            self._opening = mark if self._block is _Block.TEXT else ""
+            self._block = _Block.HEADER
+        else:
+            opens = self._block is _Block.TEXT and mark != "</think>"
+            self._opening = mark if opens else ""
+            self._block = _Block(mark) if opens else _Block.TEXT
+
+    def _call(self, call: ToolCall | None, written: str) -> list[Event]:
         if call is None:
             _log.warning("the model wrote a tool call that is no JSON object with a name; it stays in the answer")
-            return self._show(whole)
-        self.tool_calls.append(call)
-        return ""
+            return self._show(written)
+        self._calls.append(call)
+        return [ToolCallEvent(call)]
 
-    def _show(self, text: str) -> str:
-        if not self._started:
-            text = text.lstrip()
-        if not text:
-            return ""
-        self._started = True
-        text = self._spaces + text
+    def _show(self, content: str) -> list[Event]:
+        shown = self._text.add(content)
+        return [Text(shown)] if shown else []
+
+
+class _Trimmed:
+    """A text that arrives in pieces, without the white space at both of its ends."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+        self._spaces = ""
+
+    def add(self, text: str) -> str:
+        """What can be shown after ``text``."""
+        text = self._spaces + text if self._shown else text.lstrip()
         shown = text.rstrip()
         self._spaces = text[len(shown) :]
+        if shown:
+            self._shown.append(shown)
         return shown
+
+    def break_line(self) -> None:
+        """Begin a new line with what comes next."""
+        self._spaces = "\n"
+
+    def whole(self) -> str:
+        """All that was shown."""
+        return "".join(self._shown)
 
 
 class StopFilter:
@@ -183,3 +252,12 @@ def _read_tool_call(content: str) -> ToolCall | None:
         return None
     arguments = call.get("arguments", {})
     return ToolCall(name=call["name"], arguments=arguments) if isinstance(arguments, dict) else None
+
+
+def _read_call(name: str, content: str) -> ToolCall | None:
+    """A call of tool ``name``, whose arguments are ``content``."""
+    try:
+        arguments = json.loads(content)
+    except ValueError:
+        return None
+    return ToolCall(name=name, arguments=arguments) if isinstance(arguments, dict) else None

@@ -66,6 +66,7 @@ class Piece:
     """A part of a streamed answer; ``finish_reason`` is set on the part that ends it."""
 
     text: str = ""
+    reasoning: str = ""
     finish_reason: str = ""
 
 
@@ -155,8 +156,12 @@ def read_chunk(chunk: Mapping[str, Any]) -> Piece:
     """
     for choice in as_mappings(chunk.get("choices")):
         delta = choice.get("delta")
-        text = _text(delta, "content") or _text(delta, "refusal") if isinstance(delta, dict) else ""
-        return Piece(text=text, finish_reason=_finish_reason(choice) if choice.get("finish_reason") else "")
+        parts = delta if isinstance(delta, dict) else {}
+        return Piece(
+            text=_text(parts, "content") or _text(parts, "refusal"),
+            reasoning=_text(parts, "reasoning_content") or _text(parts, "reasoning"),
+            finish_reason=_finish_reason(choice) if choice.get("finish_reason") else "",
+        )
     return Piece()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from backend.errors import PayloadError
 
@@ -19,14 +19,20 @@ __all__ = [
     "AgentPayload",
     "AgentResponse",
     "Effort",
+    "End",
+    "Event",
     "GenerationOptions",
     "MemoryEntry",
+    "Reasoning",
     "ReasoningEffort",
     "Role",
     "Summary",
+    "Text",
     "Timings",
     "ToolCall",
+    "ToolCallEvent",
     "Usage",
+    "UsageEvent",
 ]
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -291,3 +297,42 @@ class AgentResponse:
     code: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of the model's reasoning; joined, the pieces are the response's ``thinking``."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer; joined, the pieces are the response's ``response``."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEvent:
+    """A tool that the model asks for, once its call is whole."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """What the answer took; ``usage`` is None where the engine cannot tell."""
+
+    usage: Usage | None
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last event: ``finish_reason`` is "stop", "length", "tool_calls", or a server's own word."""
+
+    finish_reason: str
+
+
+Event: TypeAlias = Reasoning | Text | ToolCallEvent | UsageEvent | End

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+from backend.llms.payloads import Text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
     from types import TracebackType
 
-    from backend.llms.payloads import AgentPayload, AgentResponse
+    from backend.llms.payloads import AgentPayload, AgentResponse, Event
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "only_text"]
 
 
 @runtime_checkable
@@ -32,6 +35,13 @@ class Agent(Protocol):
         """Yield the answer's text piece by piece; joined, the pieces are ``invoke``'s ``response``.
 
         Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it.
+        """
+        ...
+
+    def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+        """Yield all that comes of ``payload`` in order: reasoning, text and tool calls, then usage, then the end.
+
+        Closing the generator early stops the work behind it, as with ``stream``.
         """
         ...
 
@@ -63,3 +73,11 @@ class Agent(Protocol):
     ) -> None:
         """Close the agent."""
         ...
+
+
+async def only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
+    """What ``stream`` yields: the text among ``events``, which are closed with this generator."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Text):
+                yield event.text

@@ -12,9 +12,10 @@ from backend.errors import AgentClosedError, BackendError, ConfigError, EngineCo
 from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
 from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
 from backend.llms.openai_server import Server, engine_errors, refuses_temperature
-from backend.llms.payloads import AgentResponse, Timings
+from backend.llms.payloads import AgentResponse, End, Reasoning, Timings, UsageEvent
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
+from backend.llms.protocol import only_text
 from backend.llms.time_limits import TimeLimit
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from backend.llms.config import AgentSettings
     from backend.llms.openai_format import Piece, Reply
-    from backend.llms.payloads import AgentPayload, ReasoningEffort, ToolCall, Usage
+    from backend.llms.payloads import AgentPayload, Event, ReasoningEffort, ToolCall, Usage
 
 __all__ = ["ServerAgent"]
 
@@ -108,27 +109,44 @@ class ServerAgent(ABC):
         """
         return await self.invoke(replace(payload, tools_available=tools))
 
-    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
         """Yield the answer's text as it arrives; joined, it is ``invoke``'s ``response``.
 
         Tool calls have no text and are left out. Closing the generator closes the connection to the server.
         Raises the same errors as ``invoke``, and EngineConnectionError when the answer breaks off.
         """
+        return only_text(self.stream_events(payload))
+
+    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+        """Yield the answer's parts as they arrive; a stream has no figures, so the usage is None.
+
+        Raises as ``stream`` does. Tool calls are those that the model wrote into its text: a server that takes them
+        out of it gives them to ``invoke``.
+        """
         self._check_open()
+        started = time.perf_counter()
         parser, stops = AnswerParser(), StopFilter(payload.generation.stop)
-        began = ended = False
+        began, ended = None, ""
         async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
             async for piece in pieces:
-                began = True
-                if text := parser.feed(stops.feed(piece.text)):
-                    yield text
-                ended = ended or bool(piece.finish_reason)
+                began = began or time.perf_counter()
+                if piece.reasoning:
+                    yield Reasoning(piece.reasoning)
+                for event in parser.feed(stops.feed(piece.text)):
+                    yield event
+                ended = ended or piece.finish_reason
                 if stops.stopped:
                     break
         if not (ended or stops.stopped):
             raise self._broke_off() if began else self._no_stream()
-        if text := parser.feed(stops.finish()) + parser.finish():
-            yield text
+        for event in (*parser.feed(stops.finish()), *parser.finish()):
+            yield event
+        now = time.perf_counter()
+        yield UsageEvent(
+            usage=None, timings=Timings(queued=0.0, first_token=began and began - started, total=now - started)
+        )
+        finish_reason = "stop" if stops.stopped else ended
+        yield End("tool_calls" if parser.result().tool_calls and finish_reason == "stop" else finish_reason)
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together: what the server's model card says.

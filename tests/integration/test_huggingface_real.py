@@ -11,6 +11,7 @@ import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
 from backend.errors import PayloadError
+from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -259,6 +260,27 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     assert loud.metadata["usage"].prompt_tokens > quiet.metadata["usage"].prompt_tokens
 
 
+async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Path) -> None:
+    """What a stream's events hold, in which order, or what they say of usage and end differs from the answer."""
+    (model_copy / "chat_template.jinja").write_text(
+        "<think>Paris</think>The capital of France is Paris. The capital of Italy is <think>Rome</think>Rome. "
+        "The capital of France is <think>"
+    )
+    payload = ask("What is the capital of France?", max_new_tokens=12)
+    async with await load(model_copy) as thinker:
+        whole = await thinker.invoke(payload)
+        *events, usage, end = [event async for event in thinker.stream_events(payload)]
+        streamed = [piece async for piece in thinker.stream(payload)]
+    assert whole.thinking.startswith("Paris")
+    assert whole.response
+    assert "".join(event.text for event in events if isinstance(event, Reasoning)) == whole.thinking
+    assert [event.text for event in events if isinstance(event, Text)] == streamed
+    assert "".join(streamed) == whole.response
+    assert isinstance(usage, UsageEvent)
+    assert usage.usage == whole.metadata["usage"]
+    assert end == End(whole.metadata["finish_reason"])
+
+
 async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
     """Tools of the payload or of the call do not reach a model whose template knows none."""
     question = ask("What is the weather in Paris?", max_new_tokens=2)
@@ -280,9 +302,11 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
         + "To ask for the weather, write:\n"
     )
     async with await load(model_copy) as caller:
-        answer = await caller.invoke(
-            ask("What is the weather?", max_new_tokens=40, tools_available=[WEATHER], stop=("To",))
-        )
+        payload = ask("What is the weather?", max_new_tokens=40, tools_available=[WEATHER], stop=("To",))
+        answer = await caller.invoke(payload)
+        events = [event async for event in caller.stream_events(payload)]
+    assert [event.call for event in events if isinstance(event, ToolCallEvent)] == list(answer.tool_calls)
+    assert events[-1] == End("tool_calls")
     assert [(found.name, found.arguments) for found in answer.tool_calls] == [("get_weather", {"city": "Paris"})]
     assert answer.response == ""
     assert answer.metadata["finish_reason"] == "tool_calls"

@@ -33,8 +33,9 @@ from backend.llms.engines.huggingface_model import (
     release,
 )
 from backend.llms.model_store import resolve_model
-from backend.llms.payloads import AgentResponse, Usage
+from backend.llms.payloads import AgentResponse, End, Usage, UsageEvent
 from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
+from backend.llms.protocol import only_text
 from backend.llms.safety import ensure_ram, get_available_vram, model_memory_requirements, pick_device
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from backend.llms.config import AgentSettings
     from backend.llms.engines.huggingface_model import RawAnswer
     from backend.llms.model_store import ResolvedModel
-    from backend.llms.payloads import AgentPayload
+    from backend.llms.payloads import AgentPayload, Event
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "HuggingFaceAgent"]
 
@@ -105,7 +106,9 @@ class HuggingFaceAgent:
         pieces: list[str] = []
         parser, request = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
-        parsed = parser.result("".join([*map(parser.feed, pieces), parser.finish()]))
+        parser.feed("".join(pieces))
+        parser.finish()
+        parsed = parser.result()
         return AgentResponse(
             response=parsed.response,
             thinking=parsed.thinking,
@@ -118,7 +121,7 @@ class HuggingFaceAgent:
                 "device": self._loaded.device,
                 "finish_reason": "tool_calls" if parsed.tool_calls else raw.finish_reason,
                 "session_id": payload.session_id,
-                "usage": Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=raw.completion_tokens),
+                "usage": _usage(request, raw),
                 "timings": raw.timings,
             },
         )
@@ -127,8 +130,12 @@ class HuggingFaceAgent:
         """Answer ``payload`` with ``tools`` in place of its own; raises as ``invoke`` does."""
         return await self.invoke(replace(payload, tools_available=tools))
 
-    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
-        """Yield the answer as it is generated; raises as ``invoke`` does."""
+    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+        """Yield the answer's text as it is generated; raises as ``invoke`` does."""
+        return only_text(self.stream_events(payload))
+
+    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+        """Yield all that the answer holds as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         listening = True
@@ -142,11 +149,13 @@ class HuggingFaceAgent:
         future.add_done_callback(lambda _: pass_on(None))
         try:
             while (piece := await pieces.get()) is not None:
-                if visible := parser.feed(piece):
-                    yield visible
-            await self._finished(future, request)
-            if visible := parser.finish():
-                yield visible
+                for event in parser.feed(piece):
+                    yield event
+            raw = await self._finished(future, request)
+            for event in parser.finish():
+                yield event
+            yield UsageEvent(usage=_usage(request, raw), timings=raw.timings)
+            yield End("tool_calls" if parser.result().tool_calls else raw.finish_reason)
         finally:
             listening = False
             request.cancelled.set()
@@ -260,6 +269,10 @@ class HuggingFaceAgent:
             if not _is_cancelled():
                 self._refuse_when_closed()
             raise
+
+
+def _usage(request: GenerationRequest, raw: RawAnswer) -> Usage:
+    return Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=raw.completion_tokens)
 
 
 def _is_cancelled() -> bool:

@@ -19,9 +19,8 @@ class FakeAgent:
     created: FakeAgent
 
     # The rest of the protocol, which nothing here calls.
-    invoke_with_tools = stream = get_context_window = count_tokens = supports_streaming = __aenter__ = __aexit__ = (
-        AsyncMock()
-    )
+    invoke_with_tools = stream = stream_events = get_context_window = count_tokens = AsyncMock()
+    supports_streaming = __aenter__ = __aexit__ = AsyncMock()
 
     def __init__(self, answers: Mapping[str, AgentResponse] | None = None) -> None:
         self.answers = answers or {}

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from backend import ToolCall
 from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
+from backend.llms.payloads import Reasoning, Text, ToolCallEvent
+
+if TYPE_CHECKING:
+    from backend.llms.payloads import Event
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "text": "x, (y)"}}\n</tool_call>'
 
 
-def in_pieces(text: str, size: int) -> str:
-    """The answer's text when ``text`` arrives ``size`` characters at a time."""
+CHANNELS = (
+    "<|channel|>analysis<|message|>They ask\nfor 2+2. <|end|><|start|>assistant<|channel|>analysis<|message|>Easy."
+    "<|end|><|start|>assistant<|channel|>final<|message|>The answer\n is 4. <|return|>"
+)
+REQUEST = (
+    "<|channel|>commentary<|message|>I will look.<|end|><|start|>assistant<|channel|>commentary "
+    'to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>'
+)
+
+
+def in_pieces(text: str, size: int) -> list[Event]:
+    """What comes of ``text`` when it arrives ``size`` characters at a time."""
     parser = AnswerParser()
     pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
-    return "".join([*pieces, parser.finish()])
+    return [event for events in (*pieces, parser.finish()) for event in events]
+
+
+def joined(events: list[Event], kind: type[Reasoning | Text]) -> str:
+    """The texts of the events of one kind."""
+    return "".join(event.text for event in events if isinstance(event, kind))
 
 
 def test_reasoning_is_taken_out() -> None:
@@ -66,17 +87,72 @@ def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCa
         "ends in an open tag <think",
         "<tool_call>{}</tool_call> x",
         "   ",
+        "a <think> b </think> c <think></think><think> d </think> e",
+        CHANNELS,
+        REQUEST,
+        "<|channel|>final<|message|>cut o",
     ],
 )
 def test_pieces_equal_the_whole(text: str, size: int) -> None:
     """A joined stream differs from the invoked answer, depending on where the pieces were cut."""
-    assert in_pieces(text, size) == split_answer(text).response
+    events, whole = in_pieces(text, size), split_answer(text)
+    assert joined(events, Text) == whole.response
+    assert joined(events, Reasoning) == whole.thinking
+    assert tuple(event.call for event in events if isinstance(event, ToolCallEvent)) == whole.tool_calls
+
+
+def test_lone_closing_tag_is_dropped() -> None:
+    """A closing tag whose opening one the model never wrote stays in the answer."""
+    assert split_answer("Well,</think> 4.").response == "Well, 4."
+
+
+def test_channels_are_taken_apart() -> None:
+    """Reasoning that a model writes into a channel of its own is taken for the answer, or their marks stay in it."""
+    parsed = split_answer(CHANNELS)
+    assert (parsed.thinking, parsed.response) == ("They ask\nfor 2+2.\nEasy.", "The answer\n is 4.")
+
+
+def test_call_in_a_channel_is_read() -> None:
+    """A tool that a model asks for in a channel is not called, or the call stays in the answer."""
+    parsed = split_answer(REQUEST)
+    assert parsed.tool_calls == (ToolCall(name="get_weather", arguments={"city": "Paris"}),)
+    assert (parsed.response, parsed.thinking) == ("I will look.", "")
+
+
+@pytest.mark.parametrize("body", ["not JSON", "[1]"])
+def test_malformed_call_in_a_channel_stays_in_the_answer(body: str) -> None:
+    """What a model sends to a function is lost because it is no JSON object."""
+    parsed = split_answer(f"<|channel|>commentary to=add<|message|>{body}<|call|>")
+    assert (parsed.response, parsed.tool_calls) == (body, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "response"),
+    [
+        ("<|channel|>analysis<|message|>I was cut o", "I was cut o", ""),
+        ("The mark <|channel|> opens one.", "", "The mark <|channel|> opens one."),
+        ("<|channel|>final<|message|>4<|end|><|start|>assist", "", "4"),
+    ],
+)
+def test_unfinished_channels(text: str, thinking: str, response: str) -> None:
+    """An answer that was cut inside a channel loses text, or shows reasoning or a half header."""
+    parsed = split_answer(text)
+    assert (parsed.thinking, parsed.response) == (thinking, response)
 
 
 def test_text_is_passed_on_at_once() -> None:
     """A stream holds back text that is certain to belong to the answer."""
     parser = AnswerParser()
-    assert [parser.feed(piece) for piece in ("Hello", " ", "world", " <", "b>")] == ["Hello", "", " world", "", " <b>"]
+    pieces = ("Hello", " ", "world", " <", "b>", "<think>so", " far")
+    assert [parser.feed(piece) for piece in pieces] == [
+        [Text("Hello")],
+        [],
+        [Text(" world")],
+        [],
+        [Text(" <b>")],
+        [Reasoning("so")],
+        [Reasoning(" far")],
+    ]
 
 
 @pytest.mark.parametrize(

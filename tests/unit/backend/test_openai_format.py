@@ -101,6 +101,7 @@ def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
     [
         ({"choices": [{"delta": {"content": "Hi"}}]}, Piece(text="Hi")),
         ({"choices": [{"delta": {"refusal": "No"}}]}, Piece(text="No")),
+        ({"choices": [{"delta": {"reasoning_content": "Hm"}}]}, Piece(reasoning="Hm")),
         ({"choices": [{"delta": {}, "finish_reason": "length"}]}, Piece(finish_reason="length")),
         ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Piece(finish_reason="stop")),
         ({"choices": [], "usage": {"prompt_tokens": 1}}, Piece()),

@@ -12,6 +12,7 @@ from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry,
 from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError, EngineResponseError
 from backend.llms.config import AgentSettings
 from backend.llms.openai_format import Piece, Reply
+from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from backend.llms.protocol import Agent
 from backend.llms.server_agent import ServerAgent
 
@@ -140,6 +141,22 @@ async def test_stream_gives_back_what_it_held() -> None:
 
 
 @pytest.mark.usefixtures("client")
+async def test_events_of_a_stream() -> None:
+    """Reasoning or tool calls are no events of a server's stream, or its end is not that of the answer."""
+    agent = await make()
+    call = '<tool_call>{"name": "roll"}</tool_call>'
+    agent.said = [
+        [{"reasoning": "A die?"}, {"text": "I roll." + call, "finish_reason": "stop"}],
+        [{"text": "one", "finish_reason": "length"}],
+    ]
+    called = [event async for event in agent.stream_events(AgentPayload("Hi."))]
+    *_, usage, end = [event async for event in agent.stream_events(AgentPayload("Hi."))]
+    assert called[:3] == [Reasoning("A die?"), Text("I roll."), ToolCallEvent(ToolCall(name="roll", arguments={}))]
+    assert isinstance(usage, UsageEvent)
+    assert 0 < (usage.timings.first_token or 0) <= usage.timings.total
+    assert (called[-1], end) == (End("tool_calls"), End("length"))
+
+
 async def test_stream_that_breaks_off() -> None:
     """Half an answer passes for a whole one."""
     with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
