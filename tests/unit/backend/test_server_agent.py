@@ -157,6 +157,7 @@ async def test_events_of_a_stream() -> None:
     assert (called[-1], end) == (End("tool_calls"), End("length"))
 
 
+@pytest.mark.usefixtures("client")
 async def test_stream_that_breaks_off() -> None:
     """Half an answer passes for a whole one."""
     with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
