@@ -4,7 +4,9 @@
 
     BackendError
     |-- PayloadError (ValueError)               the caller: mend the payload
-    |   `-- ContextWindowError                  the prompt is longer than the model reads
+    |   |-- ContextWindowError                  the prompt is longer than the model reads
+    |   |-- SchemaError                         a JSON schema is none, or asks for what cannot be held
+    |   `-- ToolDefinitionError                 a tool cannot be offered to a model as it is
     |-- AgentClosedError (RuntimeError)         the caller: load a new agent
     |-- EventLoopError (RuntimeError)           the caller: use the async method, or another thread
     |-- ConfigError (ValueError)                the operator: mend the settings
@@ -20,16 +22,27 @@
     |-- ConversationStoreError                  the operator: the stored conversations cannot be read or written
     |   `-- ConversationFormatError             they are damaged, or are not in a form that this version knows
     |-- AgentValidationError                    the model answers, but not sensibly
+    |-- ToolError                               the caller: mend the tool, or choose a model that uses it better
+    |   |-- ToolCallError                       a call of a tool gave no result
+    |   `-- ToolRoundsError                     the model called tools again and again
     `-- EngineError                             the engine or its server failed while answering
         |-- EngineConnectionError (ConnectionError)
         |-- EngineTimeoutError (TimeoutError)
         |-- EngineAuthenticationError
+        |-- EngineBusyError                     too many requests wait already: ask again later
         `-- EngineResponseError                 the answer cannot be read
+            `-- StructuredOutputError           the answer is not what the schema asks for
 
 Each message says the fact, the value, and the next step. This module imports nothing of ours.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = [
     "AgentClosedError",
@@ -42,6 +55,7 @@ __all__ = [
     "ConversationFormatError",
     "ConversationStoreError",
     "EngineAuthenticationError",
+    "EngineBusyError",
     "EngineConnectionError",
     "EngineError",
     "EngineResponseError",
@@ -54,6 +68,12 @@ __all__ = [
     "ModelFormatError",
     "ModelNotFoundError",
     "PayloadError",
+    "SchemaError",
+    "StructuredOutputError",
+    "ToolCallError",
+    "ToolDefinitionError",
+    "ToolError",
+    "ToolRoundsError",
     "UnknownEngineError",
 ]
 
@@ -78,6 +98,14 @@ class ContextWindowError(PayloadError):
         super().__init__(message)
         self.prompt_tokens = prompt_tokens
         self.context_window = context_window
+
+
+class SchemaError(PayloadError):
+    """A JSON schema is none, or asks for what the engine cannot hold an answer to."""
+
+
+class ToolDefinitionError(PayloadError):
+    """A tool cannot be offered to a model: its name, its signature or its schema is in the way."""
 
 
 class AgentClosedError(BackendError, RuntimeError):
@@ -153,6 +181,36 @@ class AgentValidationError(BackendError):
     """The model answered, but failed the validation prompts."""
 
 
+class ToolError(BackendError):
+    """A model's use of tools failed."""
+
+
+class ToolCallError(ToolError):
+    """A call of a tool gave no result: no such tool, wrong arguments, it raised, or what it returned is no data.
+
+    Attributes:
+        name: the tool's name, as the model gave it.
+        arguments: the arguments, as the model gave them.
+    """
+
+    def __init__(self, message: str, *, name: str, arguments: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.arguments = arguments
+
+
+class ToolRoundsError(ToolError):
+    """The model went on calling tools where it should have answered.
+
+    Attributes:
+        rounds: how many rounds of calls were run.
+    """
+
+    def __init__(self, message: str, *, rounds: int) -> None:
+        super().__init__(message)
+        self.rounds = rounds
+
+
 class EngineError(BackendError):
     """The engine, or the server behind it, failed while answering."""
 
@@ -169,5 +227,33 @@ class EngineAuthenticationError(EngineError):
     """The server refused the key."""
 
 
+class EngineBusyError(EngineError):
+    """The request was not queued, because enough others are waiting; the same request may be sent again.
+
+    Attributes:
+        running: requests that are being answered.
+        queued: requests that wait.
+    """
+
+    def __init__(self, message: str, *, running: int, queued: int) -> None:
+        super().__init__(message)
+        self.running = running
+        self.queued = queued
+
+
 class EngineResponseError(EngineError):
     """The server or the model gave an answer that cannot be read."""
+
+
+class StructuredOutputError(EngineResponseError):
+    """The answer is not what the output schema asks for, or was cut before its end.
+
+    Attributes:
+        text: the answer's text.
+        finish_reason: why it ended, "length" where it was cut.
+    """
+
+    def __init__(self, message: str, *, text: str, finish_reason: str) -> None:
+        super().__init__(message)
+        self.text = text
+        self.finish_reason = finish_reason

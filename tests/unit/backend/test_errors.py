@@ -7,7 +7,7 @@ import re
 import pytest
 
 from backend import BackendError, errors
-from backend.errors import ContextWindowError, InsufficientMemoryError, MissingExtraError
+from backend.errors import ContextWindowError, EngineBusyError, InsufficientMemoryError, MissingExtraError, StructuredOutputError
 
 
 def _drawn() -> dict[str, set[str]]:
@@ -45,8 +45,12 @@ def test_figures_travel_with_the_errors() -> None:
     """A caller that handles an error in code has to parse its message."""
     window = ContextWindowError("too long", prompt_tokens=9, context_window=8)
     memory = InsufficientMemoryError("too large", required=7, available=6)
+    busy = EngineBusyError("later", running=1, queued=5)
     extra = MissingExtraError("not there", name="torch")
+    output = StructuredOutputError("cut", text="{", finish_reason="length")
+    assert (output.text, output.finish_reason) == ("{", "length")
     assert (window.prompt_tokens, window.context_window) == (9, 8)
     assert (memory.required, memory.available) == (7, 6)
+    assert (busy.running, busy.queued) == (1, 5)
     assert extra.name == "torch"
-    assert [str(error) for error in (window, memory, extra)] == ["too long", "too large", "not there"]
+    assert [str(error) for error in (window, memory, busy, extra)] == ["too long", "too large", "later", "not there"]
