@@ -7,7 +7,13 @@ import re
 import pytest
 
 from backend import BackendError, errors
-from backend.errors import ContextWindowError, EngineBusyError, InsufficientMemoryError, MissingExtraError, StructuredOutputError
+from backend.errors import (
+    ContextWindowError,
+    EngineBusyError,
+    InsufficientMemoryError,
+    MissingExtraError,
+    StructuredOutputError,
+)
 
 
 def _drawn() -> dict[str, set[str]]:
