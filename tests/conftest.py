@@ -17,6 +17,6 @@ pytest_plugins = [
     "pytester",
     # Named here, so that their fixtures are found, and their assertions show values, wherever they are used.
     "tests.integration.server",
-    "tests.integration.server_contract",
-    "tests.integration.wire_contract",
+    "tests.integration.server_engines",
+    "tests.integration.engines",
 ]

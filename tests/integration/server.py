@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import sys
 import threading
@@ -31,10 +32,11 @@ END = b"0\r\n\r\n"  # of a body that is sent in chunks
 
 @dataclass(frozen=True)
 class ModelServer:
-    """Where the real server listens, and what it calls its model."""
+    """Where the real server listens, what it calls its model, and what it has loaded for it."""
 
     url: str
     model: str
+    served: Any = field(repr=False)
 
 
 @pytest.fixture(scope="session")
@@ -52,10 +54,21 @@ def model_server(model_directory: Path) -> Iterator[ModelServer]:
         running = on_our_socket(str(model_directory), device="cpu", log_level="error", non_blocking=True)
         [served] = running._model_manager.loaded_models.values()  # noqa: SLF001
         leave_traces(served.model, model_directory)
-        yield ModelServer(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", str(model_directory))
+        show_logs()
+        yield ModelServer(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", str(model_directory), served)
         running.server.should_exit = True
         running.thread.join()
         running.reset_loaded_models()
+
+
+def show_logs() -> None:
+    """Let what the server logs reach pytest, which shows it with a test that fails."""
+    for name in ("transformers", "uvicorn", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()  # they write to the terminal, whichever test fails
+        logger.propagate = True
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def leave_traces(model: Any, directory: Path) -> None:

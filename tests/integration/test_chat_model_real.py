@@ -11,17 +11,16 @@ from backend import AgentPayload, MemoryEntry
 from backend.errors import EventLoopError, PayloadError
 from backend.llms import as_chat_model
 from tests.integration.server import delta
-from tests.integration.server_contract import ConnectedAgents, call_of
+from tests.integration.server_engines import call_of
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
 
-    from backend.llms.engines.openai import OpenAIAgent
     from backend.llms.protocol import Agent
     from tests.integration.server import ScriptedServer
-    from tests.integration.server_contract import Connect
+    from tests.integration.server_engines import Connect
 
 FACT = "The capital of France is Paris."
 COUNTRY = {"country": "France"}
@@ -72,15 +71,13 @@ class TestLocalModel:
 
 
 @pytest.mark.requires("openai", "langchain")
-class TestChatModel(ConnectedAgents):
+class TestChatModel:
     """What it sends, what it refuses, and where it works; no model answers here."""
 
     @pytest.fixture
-    def agent_class(self) -> type[OpenAIAgent]:
+    def server_engine(self) -> str:
         """An engine whose server can be scripted."""
-        from backend.llms.engines.openai import OpenAIAgent
-
-        return OpenAIAgent
+        return "openai"
 
     @pytest.fixture
     async def model(self, connect: Connect, scripted: ScriptedServer) -> BaseChatModel:

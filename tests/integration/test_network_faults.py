@@ -1,7 +1,7 @@
 """What a network and a server can do to an engine that asks one, each with a real socket or a real process.
 
 Refused connections, silence, malformed answers, refusals, broken streams and callers that leave a stream are in
-``server_contract``; here is what needs more than one scripted answer, and what a misplaced key would show.
+``test_bad_servers``; here is what needs more than one scripted answer, and what a misplaced key would show.
 """
 
 from __future__ import annotations
@@ -32,15 +32,13 @@ from backend.errors import (
     ModelNotFoundError,
 )
 from tests.integration.server import ScriptedServer, chunk, delta
-from tests.integration.server_contract import CARDS, KEY, QUESTION, ConnectedAgents, joined
+from tests.integration.server_engines import CARDS, KEY, QUESTION, joined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from backend.llms.engines.langchain import LangChainAgent
-    from backend.llms.engines.openai import OpenAIAgent
     from backend.llms.server_agent import ServerAgent
-    from tests.integration.server_contract import Connect
+    from tests.integration.server_engines import Connect
 
 PAYLOAD = AgentPayload(QUESTION)
 WRONG_NAME = Path(__file__).with_name("wrong_name.pem")
@@ -113,237 +111,219 @@ def openai_client(url: str) -> Any:
     return openai.AsyncOpenAI(base_url=url, api_key="none")
 
 
-class NetworkFaults(ConnectedAgents):
-    """All of them; one class below for each engine that asks a server."""
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the library wanted to wait before other tries; none of them passes."""
+    naps: list[float] = []
 
-    @pytest.fixture
-    def naps(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """The seconds that the library wanted to wait before other tries; none of them passes."""
-        naps: list[float] = []
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
 
-        async def nap(seconds: float) -> None:
-            naps.append(seconds)
+    monkeypatch.setattr("anyio.sleep", nap)
+    return naps
 
-        monkeypatch.setattr("anyio.sleep", nap)
-        return naps
 
-    async def test_server_killed_in_the_middle_of_a_stream(self, connect: Connect) -> None:
-        """Half an answer of a process that died passes for a whole one, or is waited for."""
-        beginning = head(EVENTS) + chunk(event(delta("He")))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MORTAL_SERVER, beginning.decode(), stdout=PIPE
-        )
-        assert process.stdout
-        port = int(await process.stdout.readline())
-        agent = await connect(f"http://127.0.0.1:{port}/v1")
-        async with aclosing(agent.stream(PAYLOAD)) as stream:
-            assert await anext(stream) == "He"
-            process.kill()
-            await process.wait()
-            with pytest.raises(EngineConnectionError, match="failed: "):
-                await anext(stream)
-        with pytest.raises(EngineConnectionError, match="Check that the server runs"):
-            await (await connect(f"http://127.0.0.1:{port}/v1", max_retries=0)).invoke(PAYLOAD)
+async def test_server_killed_in_the_middle_of_a_stream(connect: Connect) -> None:
+    """Half an answer of a process that died passes for a whole one, or is waited for."""
+    beginning = head(EVENTS) + chunk(event(delta("He")))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", MORTAL_SERVER, beginning.decode(), stdout=PIPE)
+    assert process.stdout
+    port = int(await process.stdout.readline())
+    agent = await connect(f"http://127.0.0.1:{port}/v1")
+    async with aclosing(agent.stream(PAYLOAD)) as stream:
+        assert await anext(stream) == "He"
+        process.kill()
+        await process.wait()
+        with pytest.raises(EngineConnectionError, match="failed: "):
+            await anext(stream)
+    with pytest.raises(EngineConnectionError, match="Check that the server runs"):
+        await (await connect(f"http://127.0.0.1:{port}/v1", max_retries=0)).invoke(PAYLOAD)
 
-    async def test_server_that_never_answers(self, connect: Connect) -> None:
-        """A server that takes connections and does nothing is waited for for ever, whatever it is asked."""
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-            silence, total = {"read_timeout": 0.1, "max_retries": 0}, {"timeout": 0.1}
-            for limits, words in ((silence, r"sent nothing for 0\.1 s"), (total, r"did not finish .* within 0\.1 s")):
-                agent = await connect(url, **limits)
-                for ask in (agent.invoke(PAYLOAD), joined(agent, PAYLOAD), agent.get_context_window()):
-                    with pytest.raises(EngineTimeoutError, match=words):
-                        await ask
+
+async def test_server_that_never_answers(connect: Connect) -> None:
+    """A server that takes connections and does nothing is waited for for ever, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        silence, total = {"read_timeout": 0.1, "max_retries": 0}, {"timeout": 0.1}
+        for limits, words in ((silence, r"sent nothing for 0\.1 s"), (total, r"did not finish .* within 0\.1 s")):
+            agent = await connect(url, **limits)
+            for ask in (agent.invoke(PAYLOAD), joined(agent, PAYLOAD), agent.get_context_window()):
                 with pytest.raises(EngineTimeoutError, match=words):
-                    await connect(url, None, **limits)
-
-    async def test_slow_drip(self, connect: Connect, scripted: ScriptedServer) -> None:
-        """A server that is never silent for long, and never done, is read for ever, or is not left."""
-        agent = await connect(scripted.url, read_timeout=30, timeout=0.3)
-        drip(scripted, EVENTS, event(delta("a")))
-        pieces = []
-        with pytest.raises(EngineTimeoutError, match=r"did not finish its answer within 0\.3 s\. Set timeout to more"):
-            pieces += [piece async for piece in agent.stream(PAYLOAD)]
-        await scripted.left.wait()
-        scripted.left.clear()
-        drip(scripted, "application/json", " ")
-        with pytest.raises(EngineTimeoutError, match=r"within 0\.3 s"):
-            await agent.invoke(PAYLOAD)
-        await scripted.left.wait()
-
-    async def test_half_a_json(self, connect: Connect, scripted: ScriptedServer) -> None:
-        """Half an answer gives a foreign error, whether the server says that it is all or dies over it."""
-        half = '{"choices": [{"index": 0, "message": {"content": "Par'
-        agent = await connect(scripted.url, max_retries=0)
-        scripted.answer(half, content_type="application/json")
-        with pytest.raises(EngineResponseError, match="cannot be read: Unterminated string"):
-            await agent.invoke(PAYLOAD)
-
-        async def die(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(head("application/json") + chunk(half))
-
-        scripted.scripts.append(die)
-        with pytest.raises(EngineConnectionError, match="failed: peer closed connection"):
-            await agent.invoke(PAYLOAD)
-
-    @pytest.mark.parametrize(("body", "kind"), [("<html>hello</html>", "text/html"), (CARDS, "application/json")])
-    async def test_wrong_content_type(
-        self, scripted: ScriptedServer, told: ServerAgent, body: object, kind: str
-    ) -> None:
-        """A page, or an answer in one piece, passes for an empty stream, or a stream for an answer."""
-        scripted.answer(body, content_type=kind)
-        with pytest.raises(EngineResponseError, match=r"(no stream of events|malformed).*Check base_url"):
-            await joined(told, PAYLOAD)
-        scripted.stream(delta("He"), delta(None, "stop"))
-        with pytest.raises(EngineResponseError, match="Check base_url"):
-            await told.invoke(PAYLOAD)
-
-    @pytest.mark.parametrize("status", [401, 404])
-    async def test_refusals_for_good(self, scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
-        """A refusal that no other try can change is asked for again."""
-        kind, message = {401: (EngineAuthenticationError, "who?"), 404: (ModelNotFoundError, "no model 'm'")}[status]
-        answer_as_servers_do(scripted, status, message)
-        with pytest.raises(kind, match=re.escape(message)):
-            await told.invoke(PAYLOAD)
-        assert len(scripted.received) == 1
-
-    @pytest.mark.parametrize("status", [429, 500, 503])
-    async def test_busy_server(
-        self, connect: Connect, scripted: ScriptedServer, naps: list[float], status: int
-    ) -> None:
-        """A server that is busy for a moment makes a request fail, or is asked again too soon or too often."""
-        for _ in range(2):
-            answer_as_servers_do(scripted, status, "busy")
-        scripted.complete("here")
-        assert (await (await connect(scripted.url)).invoke(PAYLOAD)).response == "here"
-        first, second = naps
-        assert 0 < first < second
-        answer_as_servers_do(scripted, status, "too busy")
-        with pytest.raises(EngineError, match="too busy"):
-            await (await connect(scripted.url, max_retries=0)).invoke(PAYLOAD)
-        assert len(scripted.received) == 4
-
-    async def test_retry_after(self, connect: Connect, scripted: ScriptedServer, naps: list[float]) -> None:
-        """A server that says when to ask again is asked before that."""
-        later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-        agent = await connect(scripted.url)
-        for asked in ("7", later):
-            answer_as_servers_do(scripted, 429, "slow down", retry_after=asked)
-        scripted.stream(delta("here"), delta(None, "stop"))
-        assert await joined(agent, PAYLOAD) == "here"
-        assert naps == [7, pytest.approx(90, abs=30)]
-
-    # The library itself waits two minutes at most.
-    @pytest.mark.parametrize(("limit", "asked"), [(10, 60), (3600, 180)])
-    async def test_retry_after_the_end(
-        self, connect: Connect, scripted: ScriptedServer, naps: list[float], limit: int, asked: int
-    ) -> None:
-        """A longer wait than the request may take, or anybody wants, is waited for, or hides what the server said."""
-        answer_as_servers_do(scripted, 429, "come back", retry_after=str(asked))
-        agent = await connect(scripted.url, timeout=limit)
-        with pytest.raises(EngineError, match=rf"limits requests: come back\. Wait {asked} s and try again"):
-            await agent.invoke(PAYLOAD)
-        assert (naps, len(scripted.received)) == ([], 1)
-
-    @pytest.mark.parametrize("status", [301, 307])
-    async def test_redirect_to_another_host(self, scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
-        """A server sends prompts or keys on to wherever it likes."""
-        async with listening(ScriptedServer(), "localhost") as elsewhere:
-            place = elsewhere.url + "/chat/completions"
-            for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
-                scripted.answer("", status, location=f"{place}?key=hidden")
-                with pytest.raises(EngineError, match=rf"sends requests on to {place}, where neither prompt nor key"):
                     await ask
-            assert elsewhere.received == []
-            # The library by itself goes there, so the list above could have filled.
-            scripted.answer("", status, location=place)
-            elsewhere.complete("theirs")
-            async with openai_client(scripted.url) as client:
-                await client.chat.completions.create(model="m", messages=[])
-            assert len(elsewhere.received) == 1
+            with pytest.raises(EngineTimeoutError, match=words):
+                await connect(url, None, **limits)
 
-    async def test_tls_to_a_wrong_name(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server that cannot prove its name gets the key, or the error does not say that it is about trust."""
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(WRONG_NAME)
-        async with listening(ScriptedServer(), tls=tls) as server:
-            for trusted, words in ((None, "self-signed certificate"), (WRONG_NAME, "not valid for '127.0.0.1'")):
-                if trusted:
-                    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-                agent = await connect(server.url, api_key=KEY, max_retries=0)
-                with pytest.raises(EngineConnectionError, match=rf"cannot be trusted: .*{words}.*SSL_CERT_FILE"):
-                    await agent.invoke(PAYLOAD)
-            assert server.received == []
 
-    async def test_client_that_leaves(self, scripted: ScriptedServer, told: ServerAgent) -> None:
-        """A server goes on to work for a caller who was cancelled, before the answer or in the middle of it."""
-        for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
-            asked = asyncio.Event()
-            hold(scripted, asked)
-            task = asyncio.ensure_future(ask)
-            await asked.wait()
-            assert not scripted.left.is_set()
-            task.cancel()
-            await scripted.left.wait()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            scripted.left.clear()
+async def test_slow_drip(connect: Connect, scripted: ScriptedServer) -> None:
+    """A server that is never silent for long, and never done, is read for ever, or is not left."""
+    agent = await connect(scripted.url, read_timeout=30, timeout=0.3)
+    drip(scripted, EVENTS, event(delta("a")))
+    pieces = []
+    with pytest.raises(EngineTimeoutError, match=r"did not finish its answer within 0\.3 s\. Set timeout to more"):
+        pieces += [piece async for piece in agent.stream(PAYLOAD)]
+    await scripted.left.wait()
+    scripted.left.clear()
+    drip(scripted, "application/json", " ")
+    with pytest.raises(EngineTimeoutError, match=r"within 0\.3 s"):
+        await agent.invoke(PAYLOAD)
+    await scripted.left.wait()
 
-    async def test_long_texts(self, scripted: ScriptedServer, told: ServerAgent) -> None:
-        """A message or an answer of a megabyte is cut, refused or torn."""
-        text = "é" * 524_288
-        scripted.complete(text)
-        answer = await told.invoke(AgentPayload(text, memory=[MemoryEntry("user", text)]))
-        assert answer.response == text
-        assert [message["content"] for message in scripted.received[0].body["messages"]] == [text, text]
-        scripted.stream(delta(text), delta(None, "stop"))
-        assert await joined(told, PAYLOAD) == text
 
-    async def test_control_characters(self, connect: Connect, scripted: ScriptedServer) -> None:
-        """What a server says or is called can rewrite the terminal or forge lines of the log that shows an error."""
-        bell = "\x1b[2J\x07\x00\u202e"
-        agent = await connect(scripted.url)
-        scripted.answer({"error": {"message": f"no{bell}\nWARNING forged"}}, 400)
-        with pytest.raises(EngineError, match="refused the request: no") as refused:
-            await agent.invoke(PAYLOAD)
-        scripted.answer({"object": "list", "data": [{"id": f"a{bell}"}, {"id": "b"}]})
-        with pytest.raises(ConfigError, match="to one of: a") as unclear:
-            await connect(scripted.url, None)
-        call = {"id": "1", "type": "function", "function": {"name": f"roll{bell}", "arguments": "{"}}
-        scripted.complete(None, tool_calls=[call])
-        with pytest.raises(EngineResponseError, match="called tool 'roll") as called:
-            await agent.invoke(PAYLOAD)
-        for caught in (refused, unclear, called):
-            assert str(caught.value).isprintable()
+async def test_half_a_json(connect: Connect, scripted: ScriptedServer) -> None:
+    """Half an answer gives a foreign error, whether the server says that it is all or dies over it."""
+    half = '{"choices": [{"index": 0, "message": {"content": "Par'
+    agent = await connect(scripted.url, max_retries=0)
+    scripted.answer(half, content_type="application/json")
+    with pytest.raises(EngineResponseError, match="cannot be read: Unterminated string"):
+        await agent.invoke(PAYLOAD)
 
-    async def test_headers_tell_nothing_of_the_machine(self, scripted: ScriptedServer, told: ServerAgent) -> None:
-        """Each request tells the server about the caller's machine."""
-        scripted.complete("ok")
+    async def die(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head("application/json") + chunk(half))
+
+    scripted.scripts.append(die)
+    with pytest.raises(EngineConnectionError, match="failed: peer closed connection"):
+        await agent.invoke(PAYLOAD)
+
+
+@pytest.mark.parametrize(("body", "kind"), [("<html>hello</html>", "text/html"), (CARDS, "application/json")])
+async def test_wrong_content_type(scripted: ScriptedServer, told: ServerAgent, body: object, kind: str) -> None:
+    """A page, or an answer in one piece, passes for an empty stream, or a stream for an answer."""
+    scripted.answer(body, content_type=kind)
+    with pytest.raises(EngineResponseError, match=r"(no stream of events|malformed).*Check base_url"):
+        await joined(told, PAYLOAD)
+    scripted.stream(delta("He"), delta(None, "stop"))
+    with pytest.raises(EngineResponseError, match="Check base_url"):
         await told.invoke(PAYLOAD)
-        headers = scripted.received[0].headers
-        assert not {name for name in headers if name.endswith(("-os", "-arch", "-runtime", "-runtime-version"))}
 
 
-@pytest.mark.requires("openai")
-class TestOpenAIFaults(NetworkFaults):
-    """OpenAI's library alone."""
-
-    @pytest.fixture
-    def agent_class(self) -> type[OpenAIAgent]:
-        """The engine under test."""
-        from backend.llms.engines.openai import OpenAIAgent
-
-        return OpenAIAgent
+@pytest.mark.parametrize("status", [401, 404])
+async def test_refusals_for_good(scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
+    """A refusal that no other try can change is asked for again."""
+    kind, message = {401: (EngineAuthenticationError, "who?"), 404: (ModelNotFoundError, "no model 'm'")}[status]
+    answer_as_servers_do(scripted, status, message)
+    with pytest.raises(kind, match=re.escape(message)):
+        await told.invoke(PAYLOAD)
+    assert len(scripted.received) == 1
 
 
-@pytest.mark.requires("langchain")
-class TestLangChainFaults(NetworkFaults):
-    """The same library under LangChain."""
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_busy_server(connect: Connect, scripted: ScriptedServer, naps: list[float], status: int) -> None:
+    """A server that is busy for a moment makes a request fail, or is asked again too soon or too often."""
+    for _ in range(2):
+        answer_as_servers_do(scripted, status, "busy")
+    scripted.complete("here")
+    assert (await (await connect(scripted.url)).invoke(PAYLOAD)).response == "here"
+    first, second = naps
+    assert 0 < first < second
+    answer_as_servers_do(scripted, status, "too busy")
+    with pytest.raises(EngineError, match="too busy"):
+        await (await connect(scripted.url, max_retries=0)).invoke(PAYLOAD)
+    assert len(scripted.received) == 4
 
-    @pytest.fixture
-    def agent_class(self) -> type[LangChainAgent]:
-        """The engine under test."""
-        from backend.llms.engines.langchain import LangChainAgent
 
-        return LangChainAgent
+async def test_retry_after(connect: Connect, scripted: ScriptedServer, naps: list[float]) -> None:
+    """A server that says when to ask again is asked before that."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    agent = await connect(scripted.url)
+    for asked in ("7", later):
+        answer_as_servers_do(scripted, 429, "slow down", retry_after=asked)
+    scripted.stream(delta("here"), delta(None, "stop"))
+    assert await joined(agent, PAYLOAD) == "here"
+    assert naps == [7, pytest.approx(90, abs=30)]
+
+
+# The library itself waits two minutes at most.
+@pytest.mark.parametrize(("limit", "asked"), [(10, 60), (3600, 180)])
+async def test_retry_after_the_end(
+    connect: Connect, scripted: ScriptedServer, naps: list[float], limit: int, asked: int
+) -> None:
+    """A longer wait than the request may take, or anybody wants, is waited for, or hides what the server said."""
+    answer_as_servers_do(scripted, 429, "come back", retry_after=str(asked))
+    agent = await connect(scripted.url, timeout=limit)
+    with pytest.raises(EngineError, match=rf"limits requests: come back\. Wait {asked} s and try again"):
+        await agent.invoke(PAYLOAD)
+    assert (naps, len(scripted.received)) == ([], 1)
+
+
+@pytest.mark.parametrize("status", [301, 307])
+async def test_redirect_to_another_host(scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
+    """A server sends prompts or keys on to wherever it likes."""
+    async with listening(ScriptedServer(), "localhost") as elsewhere:
+        place = elsewhere.url + "/chat/completions"
+        for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
+            scripted.answer("", status, location=f"{place}?key=hidden")
+            with pytest.raises(EngineError, match=rf"sends requests on to {place}, where neither prompt nor key"):
+                await ask
+        assert elsewhere.received == []
+        # The library by itself goes there, so the list above could have filled.
+        scripted.answer("", status, location=place)
+        elsewhere.complete("theirs")
+        async with openai_client(scripted.url) as client:
+            await client.chat.completions.create(model="m", messages=[])
+        assert len(elsewhere.received) == 1
+
+
+async def test_tls_to_a_wrong_name(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that cannot prove its name gets the key, or the error does not say that it is about trust."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(WRONG_NAME)
+    async with listening(ScriptedServer(), tls=tls) as server:
+        for trusted, words in ((None, "self-signed certificate"), (WRONG_NAME, "not valid for '127.0.0.1'")):
+            if trusted:
+                monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+            agent = await connect(server.url, api_key=KEY, max_retries=0)
+            with pytest.raises(EngineConnectionError, match=rf"cannot be trusted: .*{words}.*SSL_CERT_FILE"):
+                await agent.invoke(PAYLOAD)
+        assert server.received == []
+
+
+async def test_client_that_leaves(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A server goes on to work for a caller who was cancelled, before the answer or in the middle of it."""
+    for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
+        asked = asyncio.Event()
+        hold(scripted, asked)
+        task = asyncio.ensure_future(ask)
+        await asked.wait()
+        assert not scripted.left.is_set()
+        task.cancel()
+        await scripted.left.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        scripted.left.clear()
+
+
+async def test_long_texts(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A message or an answer of a megabyte is cut, refused or torn."""
+    text = "é" * 524_288
+    scripted.complete(text)
+    answer = await told.invoke(AgentPayload(text, memory=[MemoryEntry("user", text)]))
+    assert answer.response == text
+    assert [message["content"] for message in scripted.received[0].body["messages"]] == [text, text]
+    scripted.stream(delta(text), delta(None, "stop"))
+    assert await joined(told, PAYLOAD) == text
+
+
+async def test_control_characters(connect: Connect, scripted: ScriptedServer) -> None:
+    """What a server says or is called can rewrite the terminal or forge lines of the log that shows an error."""
+    bell = "\x1b[2J\x07\x00\u202e"
+    agent = await connect(scripted.url)
+    scripted.answer({"error": {"message": f"no{bell}\nWARNING forged"}}, 400)
+    with pytest.raises(EngineError, match="refused the request: no") as refused:
+        await agent.invoke(PAYLOAD)
+    scripted.answer({"object": "list", "data": [{"id": f"a{bell}"}, {"id": "b"}]})
+    with pytest.raises(ConfigError, match="to one of: a") as unclear:
+        await connect(scripted.url, None)
+    call = {"id": "1", "type": "function", "function": {"name": f"roll{bell}", "arguments": "{"}}
+    scripted.complete(None, tool_calls=[call])
+    with pytest.raises(EngineResponseError, match="called tool 'roll") as called:
+        await agent.invoke(PAYLOAD)
+    for caught in (refused, unclear, called):
+        assert str(caught.value).isprintable()
+
+
+async def test_headers_tell_nothing_of_the_machine(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """Each request tells the server about the caller's machine."""
+    scripted.complete("ok")
+    await told.invoke(PAYLOAD)
+    headers = scripted.received[0].headers
+    assert not {name for name in headers if name.endswith(("-os", "-arch", "-runtime", "-runtime-version"))}

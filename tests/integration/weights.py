@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from backend.llms.protocol import Agent
@@ -85,14 +86,19 @@ class Passes:
     count: int = 0
 
 
-@contextmanager
-def count_forward_passes(agent: Agent) -> Iterator[Passes]:
+def count_forward_passes(agent: Agent) -> AbstractContextManager[Passes]:
     """Count how often the model behind ``agent`` is run; each token takes one run."""
+    return count_passes(agent._loaded.model)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@contextmanager
+def count_passes(model: Any) -> Iterator[Passes]:
+    """Count how often ``model`` is run, whoever runs it."""
     passes = Passes()
 
     def count(*_: Any) -> None:
         passes.count += 1
 
-    hook = agent._loaded.model.register_forward_pre_hook(count)  # type: ignore[attr-defined]  # noqa: SLF001
+    hook = model.register_forward_pre_hook(count)
     yield passes
     hook.remove()

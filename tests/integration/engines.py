@@ -1,0 +1,135 @@
+"""The engines that the contract is held against, and the one agent of each that its tests share."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.errors import EngineError, ModelNotFoundError
+from backend.llms.agent_loader import ENGINES
+from backend.llms.config import AgentSettings
+from backend.llms.model_store import PACKAGED_MODEL
+from tests.skipproof.trace import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from backend.llms.config import EngineName
+    from backend.llms.protocol import Agent
+    from tests.integration.server import ModelServer
+
+    Open = Callable[..., Awaitable[Agent]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One engine in one of its ways to work, and what of the contract it cannot keep.
+
+    Attributes:
+        engine: the engine's name.
+        asks_server: whether it asks the real server, in place of a model of its own.
+        settings: what its settings have besides the model and its place.
+        refused: options of generation that it refuses, because its API has no place for them.
+        cut: why an answer that reached its limit ended; the real server's Responses API does not tell.
+        computes_on: an answer that nobody waits for any more is computed to its end: the real server does that.
+        unknown_model: the error about a model that is not there.
+    """
+
+    engine: EngineName
+    asks_server: bool = True
+    settings: dict[str, Any] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    cut: str = "length"
+    computes_on: bool = True
+    # The real server answers neither 404 nor a code for it, so the error cannot be more exact.
+    unknown_model: type[Exception] = EngineError
+
+
+RESPONSES: dict[str, Any] = {"settings": {"use_responses": True}, "refused": ("seed", "stop"), "cut": "stop"}
+CASES = {
+    "huggingface": Case("huggingface", asks_server=False, computes_on=False, unknown_model=ModelNotFoundError),
+    "openai": Case("openai"),
+    "openai-responses": Case("openai", **RESPONSES),
+    "langchain": Case("langchain"),
+    "langchain-responses": Case("langchain", **RESPONSES),
+}
+
+
+def _needs(case: Case) -> tuple[str, ...]:
+    return ("llm", "model", case.engine) if case.asks_server else ("llm", "model")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(case, id=name, marks=pytest.mark.requires(*_needs(case))) for name, case in CASES.items()],
+)
+def case(request: pytest.FixtureRequest) -> Case:
+    """The engine under test: one after the other."""
+    chosen: Case = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def server(case: Case, request: pytest.FixtureRequest) -> ModelServer | None:
+    """The real server, where the engine asks one."""
+    return request.getfixturevalue("model_server") if case.asks_server else None
+
+
+@pytest.fixture(scope="session")
+def open_agent(case: Case, server: ModelServer | None) -> Open:
+    """Open another agent of the engine, on the packaged model if no other is named; close it."""
+    place = {"base_url": server.url, "model": server.model} if server else {"model": PACKAGED_MODEL}
+
+    async def open_agent(**settings: Any) -> Agent:
+        engine = ENGINES[case.engine]
+        agent_class = getattr(import_module(engine.module), engine.class_name)
+        opened: Agent = await agent_class.create(AgentSettings(**{**place, **case.settings, **settings}))
+        return opened
+
+    return open_agent
+
+
+@pytest.fixture(scope="session")
+async def one(open_agent: Open) -> AsyncIterator[Agent]:
+    """One agent of the engine, for every test that does not close it."""
+    async with await open_agent() as agent:
+        yield agent
+
+
+@pytest.fixture(scope="session")
+def behind(one: Agent, server: ModelServer | None) -> tuple[Any, Any]:
+    """The model and the tokenizer behind the engine, to look on and to change templates; never to infer with."""
+    if server:
+        return server.served.model, server.served.processor
+    loaded = one._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+    return loaded.model, loaded.tokenizer
+
+
+@pytest.fixture
+def templated(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Give the model behind the engine another chat template until the test ends."""
+    return lambda template: monkeypatch.setattr(behind[1], "chat_template", template)
+
+
+@pytest.fixture
+def sampling(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the model's own file say that it samples: the real server heeds a temperature only then."""
+    monkeypatch.setattr(behind[0].generation_config, "do_sample", True)
+
+
+@contextmanager
+def heard_generations() -> Iterator[Callable[[], list[int]]]:
+    """Hear how many tokens the model generated, in sum; nothing before it stops generating."""
+    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+
+    listener = Listener([GENERATE_EVENT])
+    listener.listen()
+    listener.begin("")
+    try:
+        yield lambda: [each.tokens for heard in listener.by_test().values() for each in heard]
+    finally:
+        listener.stop()

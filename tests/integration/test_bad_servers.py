@@ -1,0 +1,144 @@
+"""Servers that fail, each in its way: what every engine that asks a server makes of it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend import AgentPayload
+from backend.errors import (
+    ContextWindowError,
+    EngineAuthenticationError,
+    EngineConnectionError,
+    EngineError,
+    EngineResponseError,
+    EngineTimeoutError,
+    ModelNotFoundError,
+    PayloadError,
+)
+from tests.integration.server import END, chunk, delta
+from tests.integration.server_engines import KEY, QUESTION, call_of, joined, message_of
+
+if TYPE_CHECKING:
+    from backend.errors import BackendError
+    from backend.llms.server_agent import ServerAgent
+    from tests.integration.server import ScriptedServer
+    from tests.integration.server_engines import Connect
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (401, {"message": f"wrong key {KEY}"}, EngineAuthenticationError, "refused the key: .*Check api_key"),
+        (403, {"message": "not for you"}, EngineAuthenticationError, "refused the key: not for you"),
+        (404, {"message": "no model 'm' here"}, ModelNotFoundError, "no model 'm': .*Set model"),
+        (404, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
+        (404, {"message": "Not Found"}, EngineError, "nothing at the address .*usually ends in /v1"),
+        (400, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
+        (400, {"message": "a bad idea"}, EngineError, "refused the request: a bad idea.*Change"),
+        (400, {"message": "?", "code": "context_length_exceeded"}, PayloadError, "longer than 'm' reads"),
+        (429, {"message": "slow down"}, EngineError, "limits requests: slow down.*Wait and try again"),
+        (500, {"message": "x" * 999}, EngineError, r"failed: x{300}\.\.\.\. Look into the server's log"),
+    ],
+    ids=lambda case: f"{case[0]} {case[1].get('code', '') or case[1]['message'][:20]}",
+)
+async def test_refusals(
+    scripted: ScriptedServer, told: ServerAgent, case: tuple[int, dict[str, str], type[BackendError], str]
+) -> None:
+    """A refusal becomes the wrong error, or hides what to do."""
+    status, error, kind, words = case
+    scripted.answer({"error": error}, status)
+    with pytest.raises(kind, match=words) as caught:
+        await told.invoke(AgentPayload(QUESTION))
+    assert caught.type is kind
+    scripted.answer({"error": error}, status)
+    with pytest.raises(kind, match=words):
+        await joined(told, AgentPayload(QUESTION))
+
+
+async def test_context_overflow(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A prompt that is too long for the server cannot be shortened by the figures."""
+    words = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+    scripted.answer({"error": {"message": words, "code": "context_length_exceeded"}}, 400)
+    with pytest.raises(ContextWindowError, match="Shorten the message or the memory") as caught:
+        await told.invoke(AgentPayload(QUESTION))
+    assert (caught.value.prompt_tokens, caught.value.context_window) == (9000, 8192)
+
+
+async def test_second_try(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A server that is busy for a moment makes the request fail."""
+    scripted.answer({"error": {"message": "busy"}}, 503, x_should_retry="true", retry_after_ms="1")
+    scripted.complete("here")
+    assert (await told.invoke(AgentPayload(QUESTION))).response == "here"
+    assert len(scripted.received) == 2
+
+
+async def test_no_server(connect: Connect) -> None:
+    """A server that is not there gives a foreign error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    agent = await connect(f"http://127.0.0.1:{port}/v1?key=hidden", max_retries=0)
+    with pytest.raises(EngineConnectionError, match=rf"127\.0\.0\.1:{port}/v1 failed: .*Check that the server runs"):
+        await agent.invoke(AgentPayload(QUESTION))
+
+
+async def test_silent_server(connect: Connect, scripted: ScriptedServer) -> None:
+    """A server that accepts and says nothing is waited for longer than the settings say."""
+    agent = await connect(scripted.url, read_timeout=0.2, max_retries=0)
+    scripted.keep_silent()
+    with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Set read_timeout to more seconds"):
+        await agent.invoke(AgentPayload(QUESTION))
+    scripted.stream(delta("He"), hold=True)
+    with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s"):
+        await joined(agent, AgentPayload(QUESTION))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("<html>hello</html>", id="no JSON"),
+        pytest.param({"choices": None, "id": "1"}, id="no choices"),
+        pytest.param({"choices": []}, id="empty choices"),
+        pytest.param(message_of(content=5), id="content is a number"),
+        pytest.param(message_of(tool_calls=[call_of("{'sides': 6")]), id="arguments are no JSON"),
+        pytest.param(message_of(tool_calls=[call_of("[6]")]), id="arguments are a list"),
+    ],
+)
+async def test_malformed_answers(scripted: ScriptedServer, told: ServerAgent, body: object) -> None:
+    """An answer that cannot be read gives a foreign error, or passes for one."""
+    scripted.answer(body)
+    with pytest.raises(EngineResponseError) as caught:
+        await told.invoke(AgentPayload(QUESTION))
+    assert "6" not in str(caught.value).replace(scripted.url, "")
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        pytest.param(b"", "failed: .*Check that the server runs", id="connection lost"),
+        pytest.param(END, "broke off before 'm' had finished", id="no end"),
+        pytest.param(chunk("data: {broken\n\n") + END, "cannot be read: ", id="no JSON"),
+        pytest.param(chunk('data: {"error": "no memory"}\n\n') + END, "failed: no memory", id="error"),
+    ],
+)
+async def test_death_in_the_middle_of_a_stream(
+    scripted: ScriptedServer, told: ServerAgent, ending: bytes, words: str
+) -> None:
+    """Half an answer passes for a whole one."""
+    scripted.stream(delta("He"), ending=ending)
+    stream = told.stream(AgentPayload(QUESTION))
+    assert await anext(stream) == "He"
+    with pytest.raises(EngineError, match=words):
+        await anext(stream)
+
+
+async def test_early_close(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A caller that leaves a stream is still computed for."""
+    scripted.stream(delta("He"), delta("llo"), hold=True)
+    async with aclosing(told.stream(AgentPayload(QUESTION))) as stream:
+        assert await anext(stream) == "He"
+        assert not scripted.left.is_set()
+    await scripted.left.wait()

@@ -1,0 +1,224 @@
+"""What every engine has to do, held against each with real inference: one suite, whoever carries the request.
+
+The engines that ask a server ask a real one, with the same real model that the huggingface engine runs by itself; so
+all of them have to give the same answers. Where one cannot do something, its ``Case`` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from backend import AgentPayload, GenerationOptions, MemoryEntry
+from backend.errors import AgentClosedError, PayloadError
+from backend.llms.protocol import Agent
+from tests.integration.engines import heard_generations
+from tests.integration.server_engines import QUESTION, TOOL, joined
+from tests.integration.weights import count_passes, until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.integration.engines import Case, Open
+    from tests.integration.server import ModelServer
+
+FACT = "The capital of France is Paris."
+STORY = "Tell me a story."
+Ask: TypeAlias = "Callable[..., AgentPayload]"
+
+
+async def test_invoke(case: Case, one: Agent, ask: Ask) -> None:
+    """An engine loses the model's answer on its way, or misreports where it came from."""
+    answer = await one.invoke(ask(QUESTION, session_id="visit-7"))
+    assert isinstance(one, Agent)
+    assert answer.response == FACT
+    assert (answer.thinking, answer.code, answer.tool_calls) == ("", None, ())
+    about = answer.metadata
+    assert (about["engine"], about["session_id"], about["finish_reason"]) == (case.engine, "visit-7", "stop")
+
+
+async def test_usage_and_timings(one: Agent, behind: tuple[Any, Any], ask: Ask) -> None:
+    """The reported tokens are not those of prompt and answer, or the times are not those of this request."""
+    tokenizer = behind[1]
+    messages = [{"role": "user", "content": QUESTION}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    about = (await one.invoke(ask(QUESTION, max_new_tokens=2))).metadata
+    usage, timings = about["usage"], about["timings"]
+    assert usage.prompt_tokens == len(tokenizer(prompt)["input_ids"])
+    assert (usage.completion_tokens, usage.total_tokens) == (2, usage.prompt_tokens + 2)
+    assert 0 <= timings.queued < timings.total
+
+
+async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
+    """Pieces are held back until the end, or do not add up to the answer."""
+    assert await one.supports_streaming()
+    pieces = [piece async for piece in one.stream(ask(QUESTION))]
+    assert len(pieces) > 1
+    assert "".join(pieces) == FACT
+
+
+async def test_memory(one: Agent, ask: Ask) -> None:
+    """What was said before does not reach the model, or with other roles than it was said in."""
+    memory = [MemoryEntry("user", "The dragon is called Fafnir."), MemoryEntry("assistant", "I see.")]
+    answer = await one.invoke(ask("What is the dragon called?", memory=memory))
+    assert answer.response == "The dragon is called Fafnir."
+
+
+async def test_system_context(one: Agent, ask: Ask) -> None:
+    """The system prompt is not part of what the model reads."""
+    answer = await one.invoke(ask("Hello!", max_new_tokens=6, system_context="You are a cat. You only say meow."))
+    assert answer.response == "Hello! I'm a cat"
+
+
+async def test_user_profile(one: Agent, ask: Ask) -> None:
+    """What is known of the user is not part of what the model reads."""
+    known = {"system_context": "You are helpful.", "user_profile": {"favourite fruit": "mango"}}
+    answer = await one.invoke(ask("Which fruit do I like?", max_new_tokens=16, **known))
+    assert "mango" in answer.response
+
+
+@pytest.mark.requires("llm", "model")
+async def test_what_nobody_told(agent: Agent, ask: Ask) -> None:
+    """The three tests above could pass without what they tell the model, which is the same behind every engine."""
+    for question, told in (("What is the dragon called?", "F"), ("Hello!", "cat"), ("Which fruit do I like?", "mango")):
+        assert told not in (await agent.invoke(ask(question, max_new_tokens=16))).response
+
+
+async def test_cancelled_answer(case: Case, one: Agent, behind: tuple[Any, Any], ask: Ask) -> None:
+    """A task that waits for an answer cannot be cancelled, or the work goes on without it, or the next one fails."""
+    with count_passes(behind[0]) as passes, heard_generations() as heard:
+        task = asyncio.create_task(one.invoke(ask(STORY, max_new_tokens=8)))
+        await until(lambda: passes.count)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(heard)
+    assert (heard() == [8]) is case.computes_on
+    assert (await one.invoke(ask(QUESTION, max_new_tokens=1))).response == "The"
+
+
+async def test_cancelled_stream(one: Agent, ask: Ask) -> None:
+    """A task that reads a stream cannot be cancelled, or the work goes on without it."""
+    began = asyncio.Event()
+
+    async def read() -> None:
+        async for _ in one.stream(ask(STORY, max_new_tokens=400)):
+            began.set()
+
+    with heard_generations() as heard:
+        task = asyncio.create_task(read())
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(heard)
+    assert sum(heard()) < 100
+
+
+async def test_stream_closed_early(one: Agent, ask: Ask) -> None:
+    """Whoever leaves a stream is still computed for."""
+    with heard_generations() as heard:
+        async with aclosing(one.stream(ask(STORY, max_new_tokens=400))) as stream:
+            await anext(stream)
+        await until(heard)
+    assert sum(heard()) < 100
+
+
+async def test_concurrent_answers(one: Agent, ask: Ask) -> None:
+    """Answers that are asked for at the same time reach the wrong caller, or disturb each other."""
+    capitals = {"France": "Paris", "Japan": "Tokyo"}
+    asked = [ask(f"What is the capital of {country}?", max_new_tokens=6) for country in capitals]
+    answers = await asyncio.gather(*map(one.invoke, asked))
+    assert [answer.response for answer in answers] == [
+        f"The capital of {each} is {capitals[each]}" for each in capitals
+    ]
+
+
+async def test_limit(case: Case, open_agent: Open) -> None:
+    """The payload's limit does not go over the settings', or a cut answer does not say that it was cut."""
+    async with await open_agent(max_new_tokens=100) as verbose:
+        short = await verbose.invoke(AgentPayload(QUESTION, generation=GenerationOptions(max_new_tokens=2)))
+    assert short.response == "The capital"
+    assert short.metadata["usage"].completion_tokens == 2
+    assert short.metadata["finish_reason"] == case.cut
+
+
+@pytest.mark.usefixtures("sampling")
+async def test_sampling(one: Agent, ask: Ask) -> None:
+    """Temperature or top_p does not reach generation: two samples are the same, or one allowed token is not greedy."""
+    hot = [await one.invoke(ask(STORY, max_new_tokens=4, temperature=2.0)) for _ in range(2)]
+    narrow = await one.invoke(ask(QUESTION, max_new_tokens=2, temperature=2.0, top_p=1e-6))
+    assert hot[0].response != hot[1].response
+    assert narrow.response == "The capital"
+
+
+@pytest.mark.usefixtures("sampling")
+async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
+    """The same seed gives another answer, or a seed that the API has no place for is left out without a word."""
+    payload = ask(STORY, max_new_tokens=4, temperature=2.0, seed=1)
+    answers = [await _answer(one, payload) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert ("refused" in answers) is ("seed" in case.refused)
+
+
+async def test_stop(case: Case, one: Agent, ask: Ask) -> None:
+    """A stop text does not end the answer, or one that the API has no place for is left out without a word."""
+    expected = "refused" if "stop" in case.refused else "The capital"
+    assert await _answer(one, ask(QUESTION, max_new_tokens=4, stop=(" of",))) == expected
+
+
+async def _answer(agent: Agent, payload: AgentPayload) -> str:
+    try:
+        return (await agent.invoke(payload)).response
+    except PayloadError:
+        return "refused"
+
+
+@pytest.mark.untraced("the model is refused before it can be asked")
+async def test_unknown_model(case: Case, open_agent: Open) -> None:
+    """An unknown model gives a foreign error, or none that names it."""
+    with pytest.raises(case.unknown_model, match="nobody/no-such-model") as caught:
+        async with await open_agent(model="nobody/no-such-model") as lost:
+            await lost.invoke(AgentPayload(QUESTION))
+    assert caught.type is case.unknown_model
+
+
+@pytest.mark.untraced("the payload is refused before anything can be asked")
+async def test_bad_tools(one: Agent) -> None:
+    """Tools that are none reach the model or the server, or give a foreign error."""
+    with pytest.raises(PayloadError, match="tools_available"):
+        await one.invoke_with_tools(AgentPayload(QUESTION), ["roll"])  # type: ignore[list-item]
+
+
+@pytest.mark.untraced("a closed agent infers nothing")
+async def test_use_after_close(open_agent: Open) -> None:
+    """A closed agent still works, or fails with a foreign error, or cannot be closed twice."""
+    async with await open_agent() as agent:
+        await agent.aclose()
+    await agent.aclose()
+    payload = AgentPayload(QUESTION)
+    uses: list[Callable[[], Awaitable[object]]] = [
+        lambda: agent.invoke(payload),
+        lambda: agent.invoke_with_tools(payload, [TOOL]),
+        lambda: joined(agent, payload),
+        lambda: agent.count_tokens(payload),
+        agent.get_context_window,
+        agent.supports_streaming,
+    ]
+    for use in uses:
+        with pytest.raises(AgentClosedError, match=r"is closed\. Load a new one with load_agent"):
+            await use()
+
+
+@pytest.mark.requires("llm", "model")
+@pytest.mark.untraced("asks the server for something that it does not have")
+async def test_log_of_the_server(model_server: ModelServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What the real server logs is not shown with a test that fails."""
+    with pytest.raises(HTTPError, match="404"):
+        await asyncio.to_thread(urlopen, f"{model_server.url}/nothing")
+    assert "GET /v1/nothing" in caplog.text

@@ -1,0 +1,260 @@
+"""The wire format of every engine that asks a server: what it sends, and how it reads what comes back."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall
+from backend.errors import AgentClosedError, ConfigError, EngineAuthenticationError, EngineError, PayloadError
+from tests.integration.server import delta
+from tests.integration.server_engines import CARDS, KEY, QUESTION, TOOL, call_of, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from backend.llms.server_agent import ServerAgent
+    from tests.integration.server import ScriptedServer
+    from tests.integration.server_engines import Connect
+
+
+async def test_options(connect: Connect, scripted: ScriptedServer) -> None:
+    """An option is lost, or sent under a name that servers do not know."""
+    scripted.complete("ok")
+    agent = await connect(scripted.url, temperature=0.5, max_new_tokens=9, reasoning_effort={"effort": "low"})
+    options = GenerationOptions(max_new_tokens=7, top_p=0.9, top_k=3, seed=1, stop=("#",))
+    await agent.invoke(AgentPayload(QUESTION, generation=options, tools_available=[TOOL]))
+    body = scripted.received[0].body
+    expected = {
+        "model": "m",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stream": False,
+        "temperature": 0.5,
+        "max_tokens": 7,
+        "top_p": 0.9,
+        "top_k": 3,
+        "seed": 1,
+        "stop": ["#"],
+        "tools": [TOOL],
+        "reasoning_effort": "low",
+    }
+    assert body == expected
+
+
+async def test_defaults(connect: Connect, scripted: ScriptedServer) -> None:
+    """Greedy decoding is not the default, or something nobody chose is sent, or a key where none is needed."""
+    scripted.complete("ok")
+    agent = await connect(scripted.url)
+    await agent.invoke(AgentPayload(QUESTION, reasoning_effort=ReasoningEffort()))
+    [request] = scripted.received
+    sent = {"model": "m", "messages": [{"role": "user", "content": QUESTION}], "stream": False, "temperature": 0}
+    assert request.body == sent
+    assert request.target == "POST /v1/chat/completions HTTP/1.1"
+    assert request.headers["authorization"] == "Bearer no-key-needed"
+
+
+async def test_responses_options(connect: Connect, scripted: ScriptedServer) -> None:
+    """A conversation with tools does not survive the other API, or the server is asked to keep it."""
+    scripted.answer(
+        {
+            "id": "r",
+            "object": "response",
+            "created_at": 1,
+            "model": "m",
+            "status": "completed",
+            "parallel_tool_calls": False,
+            "tool_choice": "auto",
+            "tools": [],
+            "output": [
+                {"type": "reasoning", "id": "t", "summary": [{"type": "summary_text", "text": "Roll."}]},
+                {"type": "function_call", "id": "f", "call_id": "call-2", "name": "roll", "arguments": '{"n": 2}'},
+            ],
+            "usage": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7},
+        }
+    )
+    agent = await connect(scripted.url, use_responses=True, top_k=3)
+    memory = [
+        MemoryEntry("user", "Roll."),
+        MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={"n": 1}, id="call-1")]),
+        MemoryEntry("tool", "6", datetime.now(UTC), metadata={"tool_call_id": "call-1"}),
+    ]
+    effort = ReasoningEffort(effort="low", generate_summary="auto")
+    payload = AgentPayload("Again.", memory=memory, reasoning_effort=effort, tools_available=[TOOL])
+    answer = await agent.invoke(payload)
+    assert answer.tool_calls == (ToolCall(name="roll", arguments={"n": 2}, id="call-2"),)
+    assert answer.thinking == "Roll."
+    assert answer.metadata["finish_reason"] == "tool_calls"
+    body = scripted.received[0].body
+    assert body["store"] is False
+    assert body["top_k"] == 3
+    assert body["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert body["tools"][0]["name"] == "roll"
+    assert "temperature" not in body
+    assert [(item.get("type"), item.get("role"), item.get("call_id")) for item in body["input"]] in (
+        [
+            (None, "user", None),
+            ("function_call", None, "call-1"),
+            ("function_call_output", None, "call-1"),
+            (None, "user", None),
+        ],
+        [
+            ("message", "user", None),
+            ("function_call", None, "call-1"),
+            ("function_call_output", None, "call-1"),
+            ("message", "user", None),
+        ],
+    )
+
+
+async def test_responses_api_has_no_stop(connect: Connect, scripted: ScriptedServer) -> None:
+    """An option that this API does not have is left out without a word."""
+    agent = await connect(scripted.url, use_responses=True)
+    options = GenerationOptions(seed=1, stop=("#",))
+    with pytest.raises(PayloadError, match=r"no seed and no stop\. Leave it out, or set use_responses = false"):
+        await agent.invoke(AgentPayload(QUESTION, generation=options))
+
+
+async def test_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A model cannot call tools, or is offered others than the caller's."""
+    scripted.complete(None, tool_calls=[call_of('{"sides": 6}')])
+    other = {"type": "function", "function": {"name": "other"}}
+    answer = await told.invoke_with_tools(AgentPayload("Roll.", tools_available=[other]), [TOOL])
+    assert scripted.received[0].body["tools"] == [TOOL]
+    assert answer.tool_calls == (ToolCall(name="roll", arguments={"sides": 6}, id="call-1"),)
+    assert answer.metadata["finish_reason"] == "tool_calls"
+    assert answer.response == ""
+    scripted.stream(delta("Rolling."), delta(tool_calls=[{"index": 0, **call_of("{}")}]), delta(None, "tool_calls"))
+    assert await joined(told, AgentPayload("Roll.")) == "Rolling."
+
+
+async def test_thinking_and_code(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """Reasoning in the text leaks into the answer, whole or in pieces."""
+    text = "<think>Hm.</think>Here:\n```python\nprint(1)\n```"
+    scripted.complete(text)
+    answer = await told.invoke(AgentPayload("Code."))
+    assert answer.thinking == "Hm."
+    assert answer.code == "print(1)\n"
+    scripted.stream(*(delta(letter) for letter in text), delta(None, "stop"))
+    assert await joined(told, AgentPayload("Code.")) == answer.response == "Here:\n```python\nprint(1)\n```"
+
+
+async def test_stop_text(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A stop text stays in the answer where the server leaves it in, or the stream goes on behind it."""
+    payload = AgentPayload("Count.", generation=GenerationOptions(stop=("###",)))
+    scripted.complete("one ### two")
+    assert (await told.invoke(payload)).response == "one"
+    scripted.stream(delta("one #"), delta("## two"), hold=True)
+    assert await joined(told, payload) == "one"
+    await scripted.left.wait()
+
+
+async def test_refusal(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A model's refusal is an empty answer."""
+    scripted.complete(None, refusal="I will not.")
+    assert (await told.invoke(AgentPayload("Do it."))).response == "I will not."
+
+
+async def test_model_that_takes_no_temperature(connect: Connect, scripted: ScriptedServer) -> None:
+    """A reasoning model cannot be used, because of a temperature that nobody chose."""
+    refusal = {"error": {"message": "Unsupported value: 'temperature'", "param": "temperature"}}
+    agent = await connect(scripted.url)
+    scripted.answer(refusal, 400)
+    scripted.stream(delta("ok"), delta(None, "stop"))
+    assert await joined(agent, AgentPayload(QUESTION)) == "ok"
+    scripted.complete("again")
+    assert (await agent.invoke(AgentPayload(QUESTION))).response == "again"
+    assert ["temperature" in request.body for request in scripted.received] == [True, False, False]
+    other = await connect(scripted.url)
+    scripted.answer(refusal, 400)
+    scripted.complete("ok")
+    assert (await other.invoke(AgentPayload(QUESTION))).response == "ok"
+    scripted.answer(refusal, 400)
+    with pytest.raises(EngineError, match="Unsupported value: 'temperature'"):
+        await other.invoke(AgentPayload(QUESTION, generation=GenerationOptions(temperature=0)))
+
+
+async def test_key_stays_secret(scripted: ScriptedServer, told: ServerAgent, caplog: pytest.LogCaptureFixture) -> None:
+    """The key shows in a repr, an error, its traceback, or a log."""
+    caplog.set_level(logging.DEBUG)
+    scripted.answer({"error": {"message": f"Incorrect API key: {KEY}"}}, 401)
+    with pytest.raises(EngineAuthenticationError, match=r"Incorrect API key: \*\*\*") as caught:
+        await told.invoke(AgentPayload(QUESTION))
+    assert scripted.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert repr(told) == f"{type(told).__name__}(model='m', server='{scripted.url}')"
+    assert KEY not in "".join([*traceback.format_exception(caught.value), caplog.text, repr(told.__dict__)])
+
+
+async def test_foreign_environment(connect: Connect, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that our settings do not know send prompts elsewhere."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
+    scripted.complete("ours")
+    agent = await connect(scripted.url)
+    assert (await agent.invoke(AgentPayload(QUESTION))).response == "ours"
+    assert scripted.received[0].headers["authorization"] == "Bearer no-key-needed"
+
+
+async def test_only_model(connect: Connect, scripted: ScriptedServer) -> None:
+    """With no model set, the server's only one is not taken."""
+    scripted.answer(CARDS)
+    agent = await connect(scripted.url, None)
+    assert agent.model == "m"
+    scripted.complete("ok")
+    assert (await agent.invoke(AgentPayload(QUESTION))).metadata["model"] == "m"
+    assert [request.target for request in scripted.received] == [
+        "GET /v1/models HTTP/1.1",
+        "POST /v1/chat/completions HTTP/1.1",
+    ]
+
+
+async def test_several_models(connect: Connect, scripted: ScriptedServer) -> None:
+    """With no model set and several there, one is taken by chance, or the error does not name them."""
+    scripted.answer({"object": "list", "data": [{"id": "b"}, {"id": "a"}]})
+    with pytest.raises(ConfigError, match=r"offers 2\. Set model \(AF_LLM_MODEL\) to one of: a, b\."):
+        await connect(scripted.url, None)
+
+
+async def test_context_window(connect: Connect, scripted: ScriptedServer) -> None:
+    """The window is not the model card's, or a setting widens it, or the server is asked each time."""
+    agent = await connect(scripted.url)
+    scripted.answer(CARDS)
+    assert [await agent.get_context_window() for _ in range(2)] == [4096, 4096]
+    for configured, window in ((100, 100), (9999, 4096)):
+        scripted.answer(CARDS)
+        assert await (await connect(scripted.url, context_window=configured)).get_context_window() == window
+
+
+async def test_context_window_that_nobody_says(connect: Connect, scripted: ScriptedServer) -> None:
+    """A server without model cards makes the setting useless, or its silence becomes a number."""
+    scripted.answer({"error": {"message": "Not Found"}}, 404)
+    assert await (await connect(scripted.url, context_window=100)).get_context_window() == 100
+    agent = await connect(scripted.url)
+    scripted.answer({"error": {"message": "Not Found"}}, 404)
+    with pytest.raises(EngineError, match="nothing at the address"):
+        await agent.get_context_window()
+    scripted.answer({"object": "list", "data": [{"id": "m"}]})
+    with pytest.raises(ConfigError, match=rf"does not say .*Set context_window under \[agent\.{agent.engine}\]"):
+        await agent.get_context_window()
+
+
+async def test_closed(connect: Connect, scripted: ScriptedServer) -> None:
+    """A closed agent still works, or fails with a foreign error, or cannot be closed twice."""
+    async with await connect(scripted.url) as agent:
+        assert await agent.supports_streaming()
+    await agent.aclose()
+    uses: list[Callable[[], Awaitable[object]]] = [
+        lambda: agent.invoke(AgentPayload(QUESTION)),
+        lambda: agent.invoke_with_tools(AgentPayload(QUESTION), [TOOL]),
+        lambda: joined(agent, AgentPayload(QUESTION)),
+        agent.get_context_window,
+        agent.supports_streaming,
+    ]
+    for use in uses:
+        with pytest.raises(AgentClosedError, match=r"'m' is closed\. Load a new one with load_agent"):
+            await use()
+    assert scripted.received == []
