@@ -23,6 +23,7 @@ __all__ = [
     "ENGINE_NAMES",
     "AgentSettings",
     "EngineName",
+    "Quantization",
     "ReasoningSettings",
     "SettingsLevel",
     "build_settings",
@@ -32,6 +33,8 @@ __all__ = [
 
 EngineName = Literal["openai", "huggingface", "langchain"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantization = Literal["none", "int8", "int4"]
 
 
 def close_match(name: str, known: Iterable[str]) -> str:
@@ -111,6 +114,7 @@ def _accept_text(value: object) -> object:
 _Key = Annotated[SecretStr, BeforeValidator(_accept_text)]
 _SWITCH = "true or false"
 _SECONDS = "a number of seconds above 0"
+_LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
 
 
 class AgentSettings(_Settings):
@@ -135,8 +139,12 @@ class AgentSettings(_Settings):
         do_sample: False forces temperature 0; True with no temperature means temperature 1.
         context_window: tokens; narrows what the model says, never widens it.
         trust_remote_code: run Python code that comes with a model.
-        load_in_8bit: quantise the weights to 8 bits.
-        load_in_4bit: quantise the weights to 4 bits.
+        dtype: the type of a local model's weights in memory; auto is bfloat16 where the hardware has it, else float32.
+        quantization: pack a local model's weights into 8 or 4 bits while they are loaded.
+        load_in_8bit: an older name for the quantization int8.
+        load_in_4bit: an older name for the quantization int4.
+        max_queued: requests that may wait for a local model while it answers one.
+        keep_alive: seconds that a local model stays in memory after its last agent was closed.
         use_responses: speak OpenAI's Responses API in place of chat completions.
 
     Raises:
@@ -171,15 +179,23 @@ class AgentSettings(_Settings):
     do_sample: bool | None = Field(default=None, description=_SWITCH)
     context_window: int | None = Field(default=None, ge=1, description="a whole number of tokens, at least 1")
     trust_remote_code: bool = Field(default=False, description=_SWITCH)
+    dtype: Dtype = Field(default="auto", description=f"one of: {', '.join(get_args(Dtype))}")
+    quantization: Quantization = Field(default="none", description=f"one of: {', '.join(get_args(Quantization))}")
     load_in_8bit: bool = Field(default=False, description=_SWITCH)
     load_in_4bit: bool = Field(default=False, description=_SWITCH)
+    max_queued: int = Field(default=64, ge=0, description="a whole number of at least 0")
+    keep_alive: float = Field(default=0, ge=0, le=_LONGEST, description="a number of seconds, from 0 to a year")
     use_responses: bool = Field(default=False, description=_SWITCH)
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401  (wrong types are what it is there to refuse)
         super().__init__(**values)
-        _refuse_both_quantisations(self, [SettingsLevel(type(self).__name__, values)])
+        _refuse_two_quantizations(self, [SettingsLevel(type(self).__name__, values)])
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def chosen_quantization(self) -> Quantization:
+        """The quantization that these settings choose, by whichever name."""
+        return next(iter(_quantizations(self).values()), "none")
 
     def generation_defaults(self) -> GenerationOptions:
         """The generation options that these settings choose; a payload's own options go over them."""
@@ -208,7 +224,7 @@ def build_settings(levels: Sequence[SettingsLevel]) -> AgentSettings:
     except ValidationError as exc:
         errors = exc.errors()
     else:
-        _refuse_both_quantisations(settings, levels)
+        _refuse_two_quantizations(settings, levels)
         return settings
     # Raised outside of `except`: pydantic's error carries the values, which may hold a key.
     raise _config_error(AgentSettings, errors, levels)
@@ -222,10 +238,22 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _refuse_both_quantisations(settings: AgentSettings, levels: Sequence[SettingsLevel]) -> None:
-    if settings.load_in_8bit and settings.load_in_4bit:
-        eight, four = (_level_of((key,), levels).source for key in ("load_in_8bit", "load_in_4bit"))
-        message = f"load_in_8bit ({eight}) and load_in_4bit ({four}) are both true. Set one of them to false."
+def _quantizations(settings: AgentSettings) -> dict[str, Quantization]:
+    """The quantization that each key asks for, of those keys that ask for one."""
+    said: dict[str, Quantization] = {"quantization": settings.quantization}
+    asks: dict[str, Quantization] = said if "quantization" in settings.model_fields_set else {}
+    return {
+        **asks,
+        **({"load_in_8bit": "int8"} if settings.load_in_8bit else {}),
+        **({"load_in_4bit": "int4"} if settings.load_in_4bit else {}),
+    }
+
+
+def _refuse_two_quantizations(settings: AgentSettings, levels: Sequence[SettingsLevel]) -> None:
+    asked = _quantizations(settings)
+    if len(set(asked.values())) > 1:
+        said = (f"{key} ({_level_of((key,), levels).source}) asks for {value}" for key, value in asked.items())
+        message = f"{', and '.join(said)}. Leave only one of them."
         raise ConfigError(message)
 
 

@@ -289,7 +289,8 @@ class AgentResponse:
         code: the content of the answer's first fenced code block.
         tool_calls: what tools the model asks for.
         metadata: ``engine``, ``model``, ``finish_reason`` ("stop", "length" or "tool_calls"), ``session_id``,
-            ``usage`` (Usage or None), ``timings`` (Timings), and what an engine adds.
+            ``usage`` (Usage or None), ``timings`` (Timings), and what an engine adds: huggingface ``device``,
+            ``dtype``, ``quantization``, ``weights_digest``, and ``notes``, sentences on what had no effect.
     """
 
     response: str

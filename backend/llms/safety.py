@@ -45,7 +45,7 @@ class ModelMemory:
 
     Attributes:
         parameters: number of weights.
-        weights: bytes of the weights as they are stored.
+        weights: bytes of the weights, as they are stored unless another size was asked for.
         kv_cache: bytes of the key-value cache of one stream that fills the context window.
         overhead: bytes for activations and the runtime; a rule of thumb, not a measurement.
     """
@@ -136,23 +136,26 @@ def pick_device(min_vram: int = 0) -> str:
     return "cpu"
 
 
-def model_memory_requirements(model_directory: Path, context_window: int | None = None) -> ModelMemory:
+def model_memory_requirements(
+    model_directory: Path, context_window: int | None = None, weight_bytes: float | None = None
+) -> ModelMemory:
     """Work out how much memory the model in ``model_directory`` takes, without loading it.
 
     Weights and parameters come from the headers of the safetensors files. The key-value cache is
     ``2 * layers * kv_heads * head_dim * context * bytes_per_value`` (keys and values of every layer, see
-    https://huggingface.co/blog/kv-cache-quantization), with values as wide as the stored weights are on average.
+    https://huggingface.co/blog/kv-cache-quantization), with values as wide as the weights are on average.
 
     Args:
         model_directory: holds config.json and the weights.
         context_window: tokens; by default as many as the model reads.
+        weight_bytes: bytes of one weight in memory; by default as many as it has in the file.
 
     Raises:
         ModelFormatError: a file is missing, cut short, or cannot be read.
     """
     tensors = [tensor for file in _weight_files(model_directory) for tensor in _tensors(file)]
     parameters = sum(count for count, _ in tensors)
-    weights = sum(size for _, size in tensors)
+    weights = sum(size for _, size in tensors) if weight_bytes is None else round(parameters * weight_bytes)
     if not parameters:
         message = f"{model_directory} holds no weights at all. Fetch the model anew."
         raise ModelFormatError(message)

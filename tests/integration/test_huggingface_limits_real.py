@@ -191,7 +191,7 @@ async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: 
     """The device "cuda" and its other name "cuda:0" are taken for two, and the weights are held twice on one."""
     import torch
 
-    from backend.llms.engines import huggingface
+    from backend.llms.engines import huggingface_loading
 
     wanted: list[str] = []
 
@@ -201,9 +201,9 @@ async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(huggingface, "acquire", note)
+    monkeypatch.setattr(huggingface_loading, "acquire", note)
     for device in ("cuda", "cuda:0", "cuda:1"):
-        (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
+        (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\ndtype = 'float16'\n")
         with pytest.raises(InsufficientMemoryError):
             await load(use_config=True)
     assert wanted == ["cuda:0", "cuda:0", "cuda:1"]
@@ -220,14 +220,33 @@ async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
 
 
 @pytest.mark.untraced("the model is refused before it can be asked")
-async def test_model_that_does_not_fit(load: Load, model_copy: Path) -> None:
+async def test_model_that_does_not_fit(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is too large for this machine is loaded until the machine dies."""
+    from backend.llms.engines import huggingface_loading
+
+    monkeypatch.setattr(huggingface_loading, "get_available_memory", lambda: 300_000_000)
+    with pytest.raises(
+        InsufficientMemoryError, match=r"needs [\d,]+ bytes.*of 1,024 tokens, but only 300,000,000"
+    ) as caught:
+        await load(model_copy)
+    assert (caught.value.required or 0) > caught.value.available == 300_000_000
+
+
+@pytest.mark.untraced("loads models, and asks them nothing")
+async def test_window_that_does_not_fit(load: Load, model_copy: Path, tmp_path: Path) -> None:
+    """A model that fits is refused for the cache of its huge window, or more context is promised than there is room."""
     config = json.loads((model_copy / "config.json").read_text())
     config["max_position_embeddings"] = 10**12
     (model_copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InsufficientMemoryError, match=r"\d") as caught:
-        await load(model_copy)
+    (tmp_path / "config.toml").write_text(f"[agent]\ncontext_window = {10**11}\ndevice = 'cpu'\n")
+    with pytest.raises(InsufficientMemoryError, match="100,000,000,000 tokens") as caught:
+        await load(model_copy, use_config=True)
     assert (caught.value.required or 0) > caught.value.available
+    async with await load(model_copy) as narrowed:
+        window = await narrowed.get_context_window()
+        with pytest.raises(InsufficientMemoryError, match=f"loaded with memory for {window} tokens"):
+            await load(model_copy, use_config=True)
+    assert 1024 <= window < 10**10
 
 
 async def test_failure_while_answering(load: Load, ask: Ask) -> None:

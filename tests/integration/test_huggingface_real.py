@@ -79,11 +79,12 @@ def test_samples_follow_the_scores(temperature: float) -> None:
     """Tokens are not drawn as often as their scores and the temperature say."""
     import torch
 
-    from backend.llms.engines.huggingface_model import _sampling
+    from backend.llms.engines.huggingface_decoding import GenerationRequest, logits_processors
 
     scores, draws = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
     options = GenerationOptions(temperature=temperature, top_k=3, seed=0)
-    process = _sampling(options, torch.device("cpu"))
+    request = GenerationRequest(prompt_ids=[], options=options, on_text=str)
+    process = logits_processors(request, torch.device("cpu"))
     chosen = process(torch.empty(draws, 0, dtype=torch.long), scores.repeat(draws, 1)).argmax(dim=-1)
     expected = torch.cat([torch.softmax(scores[:3] / temperature, dim=0), torch.zeros(1)])
     assert torch.allclose(chosen.bincount(minlength=4) / draws, expected, atol=0.02)
@@ -164,7 +165,7 @@ async def test_slow_steps_leave_the_event_loop(
         return run
 
     tokenizer = agent._loaded.tokenizer  # type: ignore[attr-defined]  # noqa: SLF001
-    monkeypatch.setattr("backend.llms.engines.huggingface.resolve_model", noting(resolve_model))
+    monkeypatch.setattr("backend.llms.engines.huggingface_loading.resolve_model", noting(resolve_model))
     monkeypatch.setattr(tokenizer, "apply_chat_template", noting(tokenizer.apply_chat_template))
     async with await load() as another:
         await another.invoke(ask("Hello!", max_new_tokens=1))

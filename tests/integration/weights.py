@@ -32,14 +32,14 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def give_up_while_loading(load: Coroutine[Any, Any, Any]) -> None:
     """Start to load an agent, and cancel that while the weights are being read."""
-    from backend.llms.engines import huggingface_model
+    from backend.llms.engines import huggingface_registry
 
     task = asyncio.create_task(load)
-    await until(huggingface_model._LOCK.locked)  # noqa: SLF001
+    await until(huggingface_registry._LOCK.locked)  # noqa: SLF001
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: not huggingface_model._LOCK.locked())  # noqa: SLF001
+    await until(lambda: not huggingface_registry._LOCK.locked())  # noqa: SLF001
 
 
 def own_weights(model: Path) -> Path:
@@ -74,9 +74,9 @@ def drop_weight(model: Path, name: str) -> None:
 
 def loaded_models() -> frozenset[int]:
     """The identities of the models in memory."""
-    from backend.llms.engines import huggingface_model
+    from backend.llms.engines import huggingface_registry
 
-    return frozenset(id(loaded.model) for loaded in huggingface_model._models.values())  # noqa: SLF001
+    return frozenset(id(entry.loaded.model) for entry in huggingface_registry._models.values())  # noqa: SLF001
 
 
 @dataclass

