@@ -63,7 +63,11 @@ def on_terminal(*arguments: str) -> Iterator[Terminal]:
     """Start the command on a terminal, and check that it leaves the terminal as it found it."""
     end, other = pty.openpty()
     before = termios.tcgetattr(other)
-    enter = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+    enter = (
+        "import os, signal, sys; os.login_tty(int(sys.argv[1])); "
+        # A shell has what it starts in the background ignore interrupts, and that is inherited.
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[2], sys.argv[2:])"
+    )
     command = [sys.executable, "-c", enter, str(other), *COMMAND, *arguments]
     process = subprocess.Popen(command, pass_fds=[other], start_new_session=True)
     try:

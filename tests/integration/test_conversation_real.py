@@ -152,7 +152,8 @@ def test_example_of_the_readme(
     """The README's example of a conversation does not run, or does not keep what was said where the README says."""
     assert agent, "open, so that the example finds the weights in memory"
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
-    [example] = re.findall(r"^```py\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    section = README.read_text(encoding="utf-8").partition("\n## Conversations\n")[2].partition("\n## ")[0]
+    [example] = re.findall(r"^```py\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     (tmp_path / "example.py").write_text(example, encoding="utf-8")
     with ThreadPoolExecutor() as other_thread:  # the example starts an event loop of its own
         other_thread.submit(runpy.run_path, str(tmp_path / "example.py")).result()
