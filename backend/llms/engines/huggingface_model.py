@@ -84,6 +84,7 @@ class LoadedModel:
         self.device = str(self.model.device)
         self.process = os.getpid()
         self._current: GenerationRequest | None = None
+        self._stopping = False
         self._thread: InferenceThread[RawAnswer] = InferenceThread(key.directory.name)
         self.model.register_forward_pre_hook(self._stop_if_cancelled)
 
@@ -109,10 +110,9 @@ class LoadedModel:
         return self._thread.submit(lambda: self._run(request), max_queued)
 
     def stop(self) -> None:
-        """Give up what runs and what waits, as at the interpreter's exit."""
-        if (current := self._current) is not None:
-            current.cancelled.set()
-        self._thread.end(EXIT_PATIENCE)
+        """Give up what runs and what waits, at the interpreter's exit."""
+        self._stopping = True
+        self._thread.abandon(EXIT_PATIENCE)
 
     def free(self) -> None:
         """Let go of everything; what is still running ends first."""
@@ -123,7 +123,7 @@ class LoadedModel:
         _return_memory_to_system()
 
     def _stop_if_cancelled(self, *_: object) -> None:
-        if self._current is not None and self._current.cancelled.is_set():
+        if self._stopping or (self._current is not None and self._current.cancelled.is_set()):
             raise GenerationCancelledError
 
     def _run(self, request: GenerationRequest) -> RawAnswer:

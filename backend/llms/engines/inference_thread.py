@@ -21,7 +21,7 @@ class InferenceThread(Generic[Result]):
 
     Not a ThreadPoolExecutor: that one's queue has no bound, keeps what was cancelled, and is worked through to its end
     when the interpreter exits. This thread is a daemon, so that an exit need not wait for it; whoever owns it calls
-    ``end`` before the interpreter is taken down under the library that it runs.
+    ``abandon`` before the interpreter is taken down under the library that it runs.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,7 +29,7 @@ class InferenceThread(Generic[Result]):
         self._name = name
         self._changed = threading.Condition()
         self._work: dict[Future[Result], Callable[[], Result]] = {}  # the first may be running, the others wait
-        self._ended = False
+        self._ended = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
         self._thread.start()
 
@@ -51,14 +51,25 @@ class InferenceThread(Generic[Result]):
         future.add_done_callback(self._leave)
         return future
 
-    def end(self, timeout: float | None = None) -> None:
-        """Cancel what waits, and wait for what runs, at most ``timeout`` seconds."""
+    def end(self) -> None:
+        """Cancel what waits, and wait for what runs."""
         with self._changed:
             self._ended = True
             waiting = list(self._work)
             self._changed.notify()
         for future in waiting:
             future.cancel()
+        self._thread.join()
+
+    def abandon(self, timeout: float) -> None:
+        """Drop what waits, and wait for what runs, at most ``timeout`` seconds; nobody is told how it ended.
+
+        For the interpreter's exit: only daemon threads can still wait for anything then, and must not wake up to fail.
+        """
+        with self._changed:
+            self._ended = self._abandoned = True
+            self._work.clear()
+            self._changed.notify()
         self._thread.join(timeout)
 
     def _busy(self, queued: int, max_queued: int) -> EngineBusyError:
@@ -93,6 +104,7 @@ class InferenceThread(Generic[Result]):
         try:
             result = work()
         except BaseException as exc:  # noqa: BLE001  (whoever waits for it raises it)
-            future.set_exception(exc)
+            if not self._abandoned:
+                future.set_exception(exc)
         else:
             future.set_result(result)

@@ -1,0 +1,244 @@
+"""What may happen to a model in a process: crowds, other loops, forks, exits, many lives, and files that change."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psutil
+import pytest
+
+from backend.errors import ConfigError, EngineBusyError
+from backend.llms.model_store import resolve_model
+from tests.integration.test_engine_life_real import Gate, configure
+from tests.integration.test_model_store_real import write_small_gguf
+from tests.integration.weights import destroy_weights, loaded_models, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from backend import AgentPayload
+    from backend.llms.protocol import Agent
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
+Ask: TypeAlias = "Callable[..., AgentPayload]"
+CAPITALS = {
+    "France": "Paris",
+    "Japan": "Tokyo",
+    "Germany": "Berlin",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Russia": "Moscow",
+    "China": "Beijing",
+    "Greece": "Athens",
+    "Portugal": "Lisbon",
+    "Austria": "Vienna",
+    "Hungary": "Budapest",
+    "Norway": "Oslo",
+    "Sweden": "Stockholm",
+    "Ireland": "Dublin",
+    "Cuba": "Havana",
+    "Kenya": "Nairobi",
+}
+MEGABYTE = 10**6
+# Loads a model, answers, is forked, and exits while it generates.
+SHORT_LIFE = """
+import asyncio, os, sys, threading, warnings
+from backend import AgentPayload, BackendError, GenerationOptions
+from backend.llms import load_agent
+
+started = threading.Event()
+
+async def refused(work):
+    try:
+        await work
+    except BackendError as exc:
+        print(type(exc).__name__, "spawn" in str(exc), flush=True)
+
+async def in_the_fork(agent):
+    await refused(agent.invoke(AgentPayload("Hello!")))
+    await refused(anext(agent.stream(AgentPayload("Hello!"))))
+    await refused(load_agent("huggingface", validate=False, use_config=False))
+    await agent.aclose()
+
+async def load():
+    agent = await load_agent("huggingface", validate=False, use_config=False)
+    answer = await agent.invoke(AgentPayload("What is the capital of France?"))
+    print(answer.response, flush=True)
+    return agent
+
+async def generate(agent):
+    story = AgentPayload("Tell me a story.", generation=GenerationOptions(max_new_tokens=8000))
+    async for piece in agent.stream(story):
+        started.set()
+
+agent = asyncio.run(load())
+warnings.simplefilter("ignore")  # Python warns of forks in a process with threads, which this one means to have
+if os.fork() == 0:
+    asyncio.run(in_the_fork(agent))
+    sys.exit()
+print("fork ended with", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+threading.Thread(target=lambda: asyncio.run(generate(agent)), daemon=True).start()
+started.wait()
+print("leaving", flush=True)
+"""
+
+
+def resident() -> int:
+    """Resident memory of this process, in bytes."""
+    return psutil.Process(os.getpid()).memory_info().rss
+
+
+def inference_threads() -> int:
+    """How many threads of models there are."""
+    return sum(thread.name == "generate" for thread in threading.enumerate())
+
+
+def swap_for_broken(model: Path) -> None:
+    """Put another model into the place of one: the same, with its weights destroyed."""
+    shutil.copytree(model.rename(model.with_name("away")), model, symlinks=True)
+    destroy_weights(model)
+
+
+async def test_64_requests_at_once(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
+    """A crowd gets answers that are wrong, swapped or out of order, is not held to the bound, or fills the memory."""
+    (model_copy / "chat_template.jinja").unlink()
+    configure(tmp_path, max_queued=63)
+    countries = list(CAPITALS) * 4
+    answered: list[int] = []
+
+    async with await load(model_copy, use_config=True) as asked:
+
+        async def answer(number: int) -> str:
+            reply = await asked.invoke(ask(f"The capital of {countries[number]} is", max_new_tokens=1))
+            answered.append(number)
+            return reply.response
+
+        await answer(0)
+        gate, before = Gate(asked), resident()
+        crowd = []
+        for number in range(64):
+            crowd.append(asyncio.create_task(answer(number)))
+            await until(lambda: len(asked._running) == len(crowd))  # type: ignore[attr-defined]  # noqa: SLF001
+        with pytest.raises(EngineBusyError, match="and 63 wait"):
+            await answer(0)
+        gate.open()
+        answers = await asyncio.gather(*crowd)
+        grown = resident() - before
+    assert answers == [CAPITALS[country] for country in countries]
+    assert answered == [0, *range(64)]
+    assert grown < 64 * MEGABYTE
+
+
+async def test_two_event_loops(agent: Agent, load: Load, ask: Ask) -> None:
+    """A model that is used from the loops of two threads mixes their answers, or wakes the wrong loop."""
+    countries = list(CAPITALS)[:3]
+    answers: dict[str, str] = {}
+
+    async def talk(country: str) -> None:
+        question = ask(f"What is the capital of {country}?")
+        async with await load() as own:
+            whole, other = await asyncio.gather(own.invoke(question), agent.invoke(question))
+            pieces = [piece async for piece in own.stream(question)]
+        assert "".join(pieces) == whole.response == other.response
+        answers[country] = whole.response
+
+    threads = [threading.Thread(target=asyncio.run, args=[talk(country)]) for country in countries]
+    for thread in threads:
+        thread.start()
+    await until(lambda: not any(thread.is_alive() for thread in threads))
+    assert answers == {country: f"The capital of {country} is {CAPITALS[country]}." for country in countries}
+
+
+@pytest.mark.untraced("another process generates")
+def test_fork_and_exit_while_generating(tmp_path: Path) -> None:
+    """A fork of a process with a model hangs, or an interpreter that exits while one generates hangs or complains."""
+    script = tmp_path / "short_life.py"
+    script.write_text(SHORT_LIFE)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert process.stderr == ""
+    assert process.stdout.splitlines() == [
+        "The capital of France is Paris.",
+        *["EngineError True"] * 3,
+        "fork ended with 0",
+        "leaving",
+    ]
+    assert process.returncode == 0
+
+
+@pytest.mark.untraced("asks a small model of random weights, which it writes itself")
+async def test_200_lives(load: Load, ask: Ask, tmp_path: Path) -> None:
+    """Each time that a model is loaded and closed, something of it stays: memory, a thread, or the model."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    write_small_gguf(tmp_path / "small.gguf")
+    tokenizer = AutoTokenizer.from_pretrained(str(tmp_path), gguf_file="small.gguf")
+    tokenizer.save_pretrained(tmp_path / "small")
+    # A megabyte of weights: the 200 of them would be seen if they stayed.
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "small")
+
+    async def live() -> None:
+        async with await load(tmp_path / "small") as agent:
+            await agent.invoke(ask("Hi", max_new_tokens=1))
+
+    models = loaded_models()
+    for _ in range(20):
+        await live()
+    gc.collect()
+    memory, threads = resident(), inference_threads()
+    for _ in range(180):
+        await live()
+    gc.collect()
+    assert loaded_models() == models
+    assert inference_threads() == threads
+    assert resident() - memory < 30 * MEGABYTE
+
+
+async def test_directory_swapped_while_loaded(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A model whose directory is replaced changes under its agent, or the next agent gets the old one's weights."""
+    question = ask("What is the capital of France?")
+    async with await load(model_copy) as old:
+        swap_for_broken(model_copy)
+        async with await load(model_copy) as new:
+            assert (await old.invoke(question)).response == "The capital of France is Paris."
+            assert "Paris" not in (await new.invoke(question)).response
+
+
+@pytest.mark.untraced("the model is refused before it can be asked")
+def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that is read-only or full gives a library's error, or leaves half a model that is used later."""
+    write_small_gguf(tmp_path / "small.gguf")
+    monkeypatch.setenv("LLM_BACKEND_CACHE", "/sys/llm-backend")  # where nobody can make a folder, whoever they are
+    with pytest.raises(ConfigError, match=r"'/sys/llm-backend.* cannot be written"):
+        resolve_model(str(tmp_path / "small.gguf"))
+
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # the weights are larger
+    try:
+        with pytest.raises(ConfigError, match=r"cannot be written"):
+            resolve_model(str(tmp_path / "small.gguf"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert resolve_model(str(tmp_path / "small.gguf")).directory.is_dir()
