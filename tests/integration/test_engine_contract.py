@@ -16,7 +16,9 @@ import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry
 from backend.errors import AgentClosedError, PayloadError
+from backend.llms.payloads import End, Reasoning, Text, UsageEvent
 from backend.llms.protocol import Agent
+from backend.llms.tool_rounds import run_with_tools
 from tests.integration.engines import heard_generations
 from tests.integration.server_engines import QUESTION, TOOL, joined
 from tests.integration.weights import count_passes, until
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 FACT = "The capital of France is Paris."
 STORY = "Tell me a story."
 Ask: TypeAlias = "Callable[..., AgentPayload]"
+Template: TypeAlias = "Callable[[str], None]"
+# A model this small reasons and calls tools only where it has something to copy.
+THINKING = "Answer: <think>Hm.</think>Paris<|im_end|>\n" * 3 + "Answer:"
+CALL = 'Call: <tool_call>{"name": "sky", "arguments": {"city": "Rome"}}</tool_call><|im_end|>\n'
+RESULT = "{% set told = 'It is ' ~ messages[-1].content ~ '<|im_end|>\n' %}{{ told }}{{ told }}{{ told }}It is"
+CALLING = "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
 
 
 async def test_invoke(case: Case, one: Agent, ask: Ask) -> None:
@@ -177,6 +185,37 @@ async def _answer(agent: Agent, payload: AgentPayload) -> str:
         return (await agent.invoke(payload)).response
     except PayloadError:
         return "refused"
+
+
+async def test_reasoning_and_events(case: Case, one: Agent, templated: Template, ask: Ask) -> None:
+    """What the model reasons is part of its answer, or lost; or events are not those of the answer, in their order."""
+    templated(THINKING)
+    payload = ask(QUESTION, max_new_tokens=12)
+    answer = await one.invoke(payload)
+    *parts, usage, end = [event async for event in one.stream_events(payload)]
+    assert answer.thinking == "Hm."
+    assert answer.response == "Paris"
+    reasoning = [part.text for part in parts if isinstance(part, Reasoning)]
+    assert "".join(reasoning) == answer.thinking
+    assert "".join(part.text for part in parts[len(reasoning) :] if isinstance(part, Text)) == answer.response
+    assert isinstance(usage, UsageEvent)
+    assert (usage.usage == answer.metadata["usage"]) is case.streams_usage
+    assert usage.timings.total > 0
+    assert end == End(answer.metadata["finish_reason"])
+
+
+async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
+    """A model is not told of its tools, its call is not read, or its result does not reach the model."""
+    templated(CALLING)
+    asked: list[str] = []
+
+    def sky(city: str) -> str:
+        asked.append(city)
+        return "blue"
+
+    answer = await run_with_tools(one, ask("Which colour has the sky?", max_new_tokens=30), [sky])
+    assert asked == ["Rome"]
+    assert answer.response == "blue"
 
 
 @pytest.mark.untraced("the model is refused before it can be asked")
