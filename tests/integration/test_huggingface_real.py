@@ -59,12 +59,6 @@ async def test_sampling_leaves_the_global_generator_alone(agent: Agent, ask: Ask
     assert torch.equal(torch.get_rng_state(), before)
 
 
-async def test_unseeded_samples_differ(agent: Agent, ask: Ask) -> None:
-    """Sampling without a seed gives one and the same answer each time."""
-    answers = {(await agent.invoke(ask(STORY, max_new_tokens=5, temperature=1.5))).response for _ in range(2)}
-    assert len(answers) > 1
-
-
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}], ids=["top_k", "top_p"])
 async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[str, Any]) -> None:
     """top_k or top_p does not reach generation: one allowed token has to give the greedy answer at any temperature."""
@@ -116,13 +110,6 @@ async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
     assert answer.metadata["usage"].completion_tokens < 20
 
 
-async def test_max_new_tokens_cuts_the_answer(agent: Agent, ask: Ask) -> None:
-    """A cut answer does not say that it was cut, or has more tokens than were allowed."""
-    answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=3))
-    assert answer.metadata["finish_reason"] == "length"
-    assert answer.metadata["usage"].completion_tokens == 3
-
-
 async def test_answer_carries_its_circumstances(agent: Agent) -> None:
     """The response does not say which engine, model, session and times it came from."""
     payload = AgentPayload("Hello!", session_id="visit-7", generation=GenerationOptions(max_new_tokens=2))
@@ -170,32 +157,6 @@ async def test_slow_steps_leave_the_event_loop(
     async with await load() as another:
         await another.invoke(ask("Hello!", max_new_tokens=1))
     assert threads == [False, False]
-
-
-async def test_system_context_reaches_the_model(agent: Agent, ask: Ask) -> None:
-    """The system prompt is not part of what the model reads."""
-    answer = await agent.invoke(ask("Hello!", max_new_tokens=8, system_context="You are a cat. You only say meow."))
-    without = await agent.invoke(ask("Hello!", max_new_tokens=8))
-    assert "cat" in answer.response
-    assert "cat" not in without.response
-
-
-async def test_user_profile_reaches_the_model(agent: Agent, ask: Ask) -> None:
-    """What is known of the user is not part of what the model reads."""
-    known = {"system_context": "You are helpful.", "user_profile": {"favourite fruit": "mango"}}
-    with_profile = await agent.invoke(ask("Which fruit do I like?", max_new_tokens=16, **known))
-    without = await agent.invoke(ask("Which fruit do I like?", max_new_tokens=16))
-    assert "mango" in with_profile.response
-    assert "mango" not in without.response
-
-
-async def test_concurrent_answers_do_not_mix(agent: Agent, ask: Ask) -> None:
-    """Answers that are asked for at the same time reach the wrong caller, or disturb each other."""
-    countries = {"France": "Paris", "Japan": "Tokyo", "Egypt": "Cairo"}
-    answers = await asyncio.gather(*(agent.invoke(ask(f"What is the capital of {name}?")) for name in countries))
-    assert [answer.response for answer in answers] == [
-        f"The capital of {name} is {capital}." for name, capital in countries.items()
-    ]
 
 
 async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask) -> None:
