@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psutil
@@ -115,6 +116,33 @@ async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path:
     assert loaded_models() == before
 
 
+@pytest.mark.untraced("loads models, and asks them nothing")
+async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: Path) -> None:
+    """A model that is only kept for later stands in the way of one that is wanted now."""
+    from backend.errors import InsufficientMemoryError
+    from backend.llms.engines import huggingface_registry
+
+    before = loaded_models()
+    configure(tmp_path, keep_alive=3600)
+    async with await load(model_copy, use_config=True) as kept:
+        key = kept._loaded.key  # type: ignore[attr-defined]  # noqa: SLF001
+    asked: list[frozenset[int]] = []
+
+    def refuse_once() -> int:
+        asked.append(loaded_models() - before)
+        if asked[-1]:
+            message = "full"
+            raise InsufficientMemoryError(message, required=2, available=1)
+        return 1024
+
+    again = huggingface_registry.acquire(replace(key, dtype="float32"), refuse_once)
+    with pytest.raises(InsufficientMemoryError):
+        huggingface_registry.acquire(replace(key, dtype="float16"), refuse_once)
+    await asyncio.to_thread(huggingface_registry.release, again, 0)
+    assert [len(models) for models in asked] == [1, 0, 1]
+    assert loaded_models() == before
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path: Path, dtype: str) -> None:
     """The weights have another type than was chosen, agents of two types share them, or the model answers wrongly."""
@@ -151,6 +179,17 @@ async def test_quantization_where_none_is_possible(load: Load, tmp_path: Path, m
     configure(tmp_path, quantization="int8", device="mps")
     with pytest.raises(ConfigError, match="'int8' needs an NVIDIA GPU or a CPU, and this is 'mps'"):
         await load(use_config=True)
+
+
+@pytest.mark.untraced("asks no model, and a device that is not there")
+def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a model fits on a GPU is decided by the memory of the machine, or of another GPU."""
+    import torch
+
+    from backend.llms.engines import huggingface_loading
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ({"cuda:1": 7}[device], 9))
+    assert huggingface_loading._free("cuda:1") == 7  # noqa: SLF001
 
 
 async def test_estimate_covers_what_a_model_takes(load: Load, ask: Ask, model_copy: Path) -> None:

@@ -34,6 +34,7 @@ __all__ = ["choose_context_window", "engine_errors", "load_model"]
 _log = logging.getLogger(__name__)
 # Bytes of one weight in memory. The scales of blocks of weights come on top where they are quantised.
 _WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
+_MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".py"})
 # A model that has memory for a shorter context than this, in tokens, is of no use.
 LEAST_CONTEXT = 1024
 
@@ -93,8 +94,8 @@ def choose_context_window(name: str, loaded: LoadedModel, wanted: int | None) ->
 
 
 def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells the weights there now from others under the same name: file number and time of change of each."""
-    found = ((path.name, path.stat()) for path in sorted(directory.glob("*.safetensors")))
+    """What tells the model there now from another that takes its place: file number and time of change of each file."""
+    found = ((path.name, path.stat()) for path in sorted(directory.iterdir()) if path.suffix in _MODEL_FILES)
     return tuple((name, stat.st_ino, stat.st_mtime_ns) for name, stat in found)
 
 

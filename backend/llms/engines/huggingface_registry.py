@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.errors import EngineError
+from backend.errors import EngineError, InsufficientMemoryError
 from backend.llms.engines.huggingface_model import LoadedModel
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def acquire(key: ModelKey, before_load: Callable[[], int]) -> LoadedModel:
         raise EngineError(message)
     with _LOCK:
         if key not in _models:
-            cache_tokens = before_load()
+            cache_tokens = _with_room(before_load)
             _home[:] = [os.getpid()]
             _models[key] = _Entry(LoadedModel(key, cache_tokens))
         entry = _models[key]
@@ -62,6 +62,19 @@ def acquire(key: ModelKey, before_load: Callable[[], int]) -> LoadedModel:
             entry.timer.cancel()
             entry.timer = None
         return entry.loaded
+
+
+def _with_room(before_load: Callable[[], int]) -> int:
+    """What ``before_load`` says, if need be after the models that nobody uses have gone."""
+    try:
+        return before_load()
+    except InsufficientMemoryError:
+        unused = [entry for entry in _models.values() if not entry.users]
+        if not unused:
+            raise
+    for entry in unused:
+        _free(entry)
+    return before_load()
 
 
 def release(model: LoadedModel, keep_alive: float) -> None:
@@ -89,6 +102,7 @@ def _free_if_unused(entry: _Entry) -> None:
 
 
 def _free(entry: _Entry) -> None:
+    entry.timer = None
     del _models[entry.loaded.key]
     entry.loaded.free()
 
