@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -26,7 +28,9 @@ from backend.llms.gguf_conversion import quiet_transformers
 from backend.llms.model_store import packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from backend.llms.protocol import Agent
 
 MEGABYTE = 1e6
 
@@ -41,6 +45,9 @@ def main() -> None:
     report("find the converted model, digests checked", seconds(resolve_model), "first time in this process")
     # Before this thread uses torch itself: a second pool of OpenMP threads would slow the model's own.
     asyncio.run(agent_figures())
+    asyncio.run(loop_figures())
+    asyncio.run(overhead_figures())
+    asyncio.run(life_figures())
     asyncio.run(server_figures())
     directory = resolve_model().directory
     with quiet_transformers():
@@ -83,6 +90,101 @@ async def agent_figures() -> None:
     report("resident memory after load and validation", f"+{(held - before) / MEGABYTE:.0f} MB", "over before the load")
     after = (resident() - before) / MEGABYTE
     report("resident memory after the last agent closed", f"{after:+.0f} MB", "over before the load")
+
+
+async def loop_figures() -> None:
+    """Print how late the event loop is beside a load and beside decoding, and how soon abandoned work stops."""
+    how = "a sleep of 5 ms, again and again: how much longer it took"
+    lags: list[float] = []
+    async with measured_lag(lags):
+        agent = await load_agent("huggingface", validate=False)
+    report("event loop's lag while a model loads", percentiles(lags), f"{how}; libraries imported before")
+    async with agent, measured_lag(lags):
+        await agent.invoke(AgentPayload("Tell me a story.", generation=GenerationOptions(max_new_tokens=128)))
+    report("event loop's lag while a model decodes", percentiles(lags), how)
+    async with await load_agent("huggingface", validate=False) as agent:
+        how = "worst of 5: wait of a request that is sent right after the cancelling"
+        report("stop in decode", f"{await worst_stop(agent, 'Tell me a story.') * 1e3:.0f} ms", how)
+        prompt = "The sky is blue. " * 300
+        tokens = await agent.count_tokens(AgentPayload(prompt))
+        report(f"stop in a prefill of {tokens} tokens", f"{await worst_stop(agent, prompt) * 1e3:.0f} ms", how)
+
+
+@asynccontextmanager
+async def measured_lag(lags: list[float]) -> AsyncIterator[None]:
+    """Fill ``lags`` with how much longer than asked for this loop's sleeps take, in seconds."""
+    lags.clear()
+
+    async def sleep_on() -> None:
+        while True:
+            start = time.perf_counter()
+            await asyncio.sleep(0.005)
+            lags.append(time.perf_counter() - start - 0.005)
+
+    sleeper = asyncio.create_task(sleep_on())
+    try:
+        yield
+    finally:
+        sleeper.cancel()
+
+
+def percentiles(lags: list[float]) -> str:
+    """The 99th percentile and the largest of them."""
+    return f"{quantiles(lags, n=100)[98] * 1e3:.0f}, {max(lags) * 1e3:.0f} ms"
+
+
+async def worst_stop(agent: Agent, prompt: str) -> float:
+    """Seconds until the model is free after an answer to ``prompt`` was cancelled 0.3 s after it was asked for."""
+    waits: list[float] = []
+    for _ in range(5):
+        task = asyncio.create_task(agent.invoke(AgentPayload(prompt, generation=GenerationOptions(max_new_tokens=400))))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        answer = await agent.invoke(AgentPayload("Hi.", generation=GenerationOptions(max_new_tokens=1)))
+        waits.append(answer.metadata["timings"].queued)
+    return max(waits)
+
+
+async def overhead_figures() -> None:
+    """Print the speed of the engine and of ``generate`` alone, on the same model, prompt and thread."""
+    payload = AgentPayload("Count from 1 to 100.", generation=GenerationOptions(max_new_tokens=64))
+    async with await load_agent("huggingface", validate=False) as agent:
+        loaded = agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+        text = loaded.tokenizer.apply_chat_template(
+            [{"role": "user", "content": payload.user_message}], add_generation_prompt=True, tokenize=False
+        )
+        prompt = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt").to(loaded.device)
+
+        def bare() -> float:
+            return timed(lambda: loaded.model.generate(**prompt, max_new_tokens=64, do_sample=False))
+
+        ours, theirs = [], []
+        for _ in range(5):  # in turns, so that a busy moment of the machine meets both
+            theirs.append(await asyncio.wrap_future(loaded._thread.submit(bare, 0)))  # noqa: SLF001
+            start = time.perf_counter()
+            answer = await agent.invoke(payload)
+            ours.append(time.perf_counter() - start)
+        tokens = answer.metadata["usage"].completion_tokens
+    how = f"the same {tokens} greedy tokens, prompt to text, best of 5 in turns"
+    report("generate alone", f"{tokens / min(theirs):.1f} tokens/s", how)
+    report("the huggingface engine", f"{tokens / min(ours):.1f} tokens/s", how)
+
+
+async def life_figures() -> None:
+    """Print what 20 loads and closes of the packaged model leave in memory."""
+
+    async def live(times: int) -> None:
+        for _ in range(times):
+            async with await load_agent("huggingface", validate=False) as agent:
+                await agent.invoke(AgentPayload("Hi.", generation=GenerationOptions(max_new_tokens=1)))
+
+    await live(2)
+    before = resident()
+    await live(20)
+    grown = (resident() - before) / MEGABYTE
+    report(
+        "resident memory after 20 loads and closes", f"{grown:+.0f} MB", "over that after 2; a token asked for in each"
+    )
 
 
 async def server_figures() -> None:
