@@ -66,9 +66,9 @@ class ParsedAnswer:
     tool_calls: tuple[ToolCall, ...]
 
 
-def split_answer(text: str, *, thinking: bool = False) -> ParsedAnswer:
-    """Take a whole answer apart; ``thinking`` says that the prompt already opened a ``<think>`` block."""
-    parser = AnswerParser(thinking=thinking)
+def split_answer(text: str, *, thinking: bool = False, structured: bool = False) -> ParsedAnswer:
+    """Take a whole answer apart, as ``AnswerParser`` does."""
+    parser = AnswerParser(thinking=thinking, structured=structured)
     parser.feed(text)
     parser.finish()
     return parser.result()
@@ -87,9 +87,13 @@ class AnswerParser:
     is dropped. ``<tool_call>`` blocks that hold a JSON object with a name, and JSON objects sent to a function in a
     channel, are tool calls; any other stays in the answer, so that nothing is lost. White space at both ends of the
     answer is dropped.
+
+    ``thinking`` says that the prompt already opened a ``<think>`` block, ``structured`` that the answer is to be JSON:
+    once that has begun, marks are part of its texts.
     """
 
-    def __init__(self, *, thinking: bool = False) -> None:
+    def __init__(self, *, thinking: bool = False, structured: bool = False) -> None:
+        self._structured = structured
         self._text, self._thinking = _Trimmed(), _Trimmed()
         self._calls: list[ToolCall] = []
         self._block = _Block.THINK if thinking else _Block.TEXT
@@ -101,16 +105,22 @@ class AnswerParser:
         self._pending += piece
         events: list[Event] = []
         while True:
-            before, mark, after = _partition_first(self._pending, _ENDS[self._block])
+            marks = () if self._in_json() else _ENDS[self._block]
+            before, mark, after = _partition_first(self._pending, marks)
             if not mark:
                 if self._block not in _WHOLE:
-                    certain = len(before) - _partial_tag_length(before, _ENDS[self._block])
+                    certain = len(before) - _partial_tag_length(before, marks)
                     self._pending = before[certain:]
                     events += self._pass_on(before[:certain])
                 return events
             self._pending = after
             events += self._pass_on(before, closing=mark)
             self._enter(before, mark)
+
+    def _in_json(self) -> bool:
+        if not (self._structured and self._block is _Block.TEXT):
+            return False
+        return bool(self._text.whole()) or self._pending.lstrip()[:1] not in ("", "<")
 
     def finish(self) -> list[Event]:
         """What was held back, at the end of the text."""

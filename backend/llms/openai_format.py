@@ -48,6 +48,7 @@ class Request:
     tools: Sequence[Mapping[str, Any]]
     generation: GenerationOptions
     effort: ReasoningEffort | None
+    output: Mapping[str, Any] | None = None  # the name, schema and strictness of what the answer has to be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,11 @@ def extra_body(generation: GenerationOptions, **more: object) -> dict[str, Any]:
 def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
     """Keyword arguments of a chat completion; ``limit_name`` is what the server calls the answer's length limit.
 
-    The limit travels in ``extra_body``, where no library gives it another name.
+    The limit travels in ``extra_body``, where no library gives it another name; and so does the output schema, where
+    none takes the answer apart itself.
     """
     generation = request.generation
+    output = {"type": "json_schema", "json_schema": request.output} if request.output else None
     return given(
         {
             "temperature": generation.temperature,
@@ -100,7 +103,7 @@ def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
             "stop": list(generation.stop),
             "reasoning_effort": request.effort and request.effort.effort,
             "tools": [dict(tool) for tool in request.tools],
-            "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}),
+            "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}, response_format=output),
         }
     )
 

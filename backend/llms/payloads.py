@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
 
 from backend.errors import PayloadError
 
@@ -216,6 +216,8 @@ class AgentPayload:
         reasoning_effort: overrides the configured one.
         memory: the conversation so far, oldest first.
         generation: overrides the configured generation options, one by one.
+        output_schema: what the answer has to be: a JSON schema, or a pydantic model class (or another type that
+            pydantic knows); the response's ``parsed`` is then such an object. A schema is checked when it is used.
 
     Raises:
         PayloadError: the message is empty, or a field is of the wrong kind.
@@ -231,6 +233,7 @@ class AgentPayload:
     reasoning_effort: ReasoningEffort | None = None
     memory: Sequence[MemoryEntry] = ()
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    output_schema: Mapping[str, Any] | Any = None
 
     def __post_init__(self) -> None:
         for name in ("user_message", "system_context", "thinking_blob"):
@@ -249,6 +252,13 @@ class AgentPayload:
             self.reasoning_effort is None or isinstance(self.reasoning_effort, ReasoningEffort),
             f"reasoning_effort is a {type(self.reasoning_effort).__name__}. Give a ReasoningEffort, or None.",
         )
+        schema = self.output_schema
+        _require(
+            schema is None or isinstance(schema, (Mapping, type)) or get_origin(schema) is not None,
+            f"output_schema is a {type(schema).__name__}. Give a JSON schema, a pydantic model class, or None.",
+        )
+        if isinstance(schema, Mapping):
+            _require_json("output_schema", schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +298,7 @@ class AgentResponse:
         thinking: the model's reasoning, if it showed any.
         code: the content of the answer's first fenced code block.
         tool_calls: what tools the model asks for.
+        parsed: the object that ``response`` stands for, where the payload had an ``output_schema``; else None.
         metadata: ``engine``, ``model``, ``finish_reason`` ("stop", "length" or "tool_calls"), ``session_id``,
             ``usage`` (Usage or None), ``timings`` (Timings), and what an engine adds: huggingface ``device``,
             ``dtype``, ``quantization``, ``weights_digest``, and ``notes``, sentences on what had no effect.
@@ -297,6 +308,7 @@ class AgentResponse:
     thinking: str = ""
     code: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -32,6 +32,7 @@ def response_options(request: Request) -> dict[str, Any]:
     if missing:
         message = f"The Responses API has no {' and no '.join(missing)}. Leave it out, or set use_responses = false."
         raise PayloadError(message)
+    output = {"format": {"type": "json_schema", **request.output}} if request.output else None
     return given(
         {
             "input": [item for message in request.messages for item in _input_items(message)],
@@ -40,7 +41,7 @@ def response_options(request: Request) -> dict[str, Any]:
             "top_p": generation.top_p,
             "reasoning": reasoning_options(request.effort),
             "tools": [_flat_tool(tool) for tool in request.tools],
-            "extra_body": extra_body(generation),
+            "extra_body": extra_body(generation, text=output),
         }
     ) | {"store": False}
 

@@ -16,6 +16,7 @@ from backend.llms.payloads import AgentResponse, End, Reasoning, Timings, UsageE
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
 from backend.llms.protocol import only_text
+from backend.llms.structured_output import output_format
 from backend.llms.time_limits import TimeLimit
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class ServerAgent(ABC):
         Raises:
             AgentClosedError: the agent was closed.
             PayloadError: the server's API has no place for what the payload asks, or the prompt is too long.
+            StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
         """
@@ -125,7 +127,8 @@ class ServerAgent(ABC):
         """
         self._check_open()
         started = time.perf_counter()
-        parser, stops = AnswerParser(), StopFilter(payload.generation.stop)
+        output = output_format(payload.output_schema)
+        parser, stops = AnswerParser(structured=output is not None), StopFilter(payload.generation.stop)
         began, ended = None, ""
         async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
             async for piece in pieces:
@@ -141,12 +144,14 @@ class ServerAgent(ABC):
             raise self._broke_off() if began else self._no_stream()
         for event in (*parser.feed(stops.finish()), *parser.finish()):
             yield event
+        found, finish_reason = parser.result(), "stop" if stops.stopped else ended
+        if output and not found.tool_calls:
+            output.parse(found.response, finish_reason)
         now = time.perf_counter()
         yield UsageEvent(
             usage=None, timings=Timings(queued=0.0, first_token=began and began - started, total=now - started)
         )
-        finish_reason = "stop" if stops.stopped else ended
-        yield End("tool_calls" if parser.result().tool_calls and finish_reason == "stop" else finish_reason)
+        yield End("tool_calls" if found.tool_calls and finish_reason == "stop" else finish_reason)
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together: what the server's model card says.
@@ -216,8 +221,13 @@ class ServerAgent(ABC):
         effort = self._effort(payload)
         if generation.temperature is None and effort is None and self._takes_temperature:
             generation = replace(generation, temperature=0.0)
+        output = output_format(payload.output_schema)
         return Request(
-            messages=build_messages(payload), tools=payload.tools_available, generation=generation, effort=effort
+            messages=build_messages(payload),
+            tools=payload.tools_available,
+            generation=generation,
+            effort=effort,
+            output=output.definition if output else None,
         )
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
@@ -287,7 +297,8 @@ class ServerAgent(ABC):
 
     def _response(self, payload: AgentPayload, reply: Reply, total: float) -> AgentResponse:
         stops = StopFilter(payload.generation.stop)  # servers should have cut there, but some leave the stop text in
-        parsed = split_answer(stops.feed(reply.text) + stops.finish())
+        output = output_format(payload.output_schema)
+        parsed = split_answer(stops.feed(reply.text) + stops.finish(), structured=output is not None)
         calls: tuple[ToolCall, ...] = (*reply.tool_calls, *parsed.tool_calls)
         finish_reason = "stop" if stops.stopped else reply.finish_reason
         self._learn_size(payload, parsed.response, reply.usage)
@@ -296,6 +307,7 @@ class ServerAgent(ABC):
             thinking="\n".join(text for text in (reply.reasoning.strip(), parsed.thinking) if text),
             code=parsed.code,
             tool_calls=calls,
+            parsed=output.parse(parsed.response, finish_reason) if output and not calls else None,
             metadata={
                 "engine": self.engine,
                 "model": self.model,

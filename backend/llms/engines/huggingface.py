@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import jinja2
 
 from backend.errors import AgentClosedError, ContextWindowError, PayloadError
 from backend.llms.answer_parsing import AnswerParser
+from backend.llms.engines.constrained_decoding import constrain
 from backend.llms.engines.huggingface_decoding import GenerationRequest
 from backend.llms.engines.huggingface_loading import choose_context_window, engine_errors, load_model
 from backend.llms.engines.huggingface_model import GenerationCancelledError, encode
@@ -18,6 +20,7 @@ from backend.llms.engines.huggingface_registry import release
 from backend.llms.payloads import AgentResponse, End, Usage, UsageEvent
 from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
 from backend.llms.protocol import only_text
+from backend.llms.structured_output import output_format, tell_schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from backend.llms.engines.huggingface_model import LoadedModel
     from backend.llms.model_store import ResolvedModel
     from backend.llms.payloads import AgentPayload, Effort, Event
+    from backend.llms.structured_output import OutputFormat
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "HuggingFaceAgent"]
 
@@ -86,7 +90,8 @@ class HuggingFaceAgent:
         Raises:
             AgentClosedError: the agent is closed, or was closed while it answered.
             ContextWindowError: the prompt is longer than the context window.
-            PayloadError: the model's chat template refuses the conversation.
+            PayloadError: the model's chat template refuses the conversation, or the output schema cannot be held.
+            StructuredOutputError: ``max_new_tokens`` or a stop text cut the JSON that was asked for.
             EngineBusyError: ``max_queued`` requests wait for this model already.
             EngineError: the model failed.
 
@@ -96,12 +101,13 @@ class HuggingFaceAgent:
         raw = await self._finished(self._submit(request), request)
         parser.feed("".join(pieces))
         parser.finish()
-        parsed = parser.result()
+        parsed, output = parser.result(), output_format(payload.output_schema)
         return AgentResponse(
             response=parsed.response,
             thinking=parsed.thinking,
             code=parsed.code,
             tool_calls=parsed.tool_calls,
+            parsed=output.parse(parsed.response, raw.finish_reason) if output else None,
             metadata={
                 "engine": "huggingface",
                 "model": self._resolved.name,
@@ -145,6 +151,8 @@ class HuggingFaceAgent:
             raw = await self._finished(future, request)
             for event in parser.finish():
                 yield event
+            if output := output_format(payload.output_schema):
+                output.parse(parser.result().response, raw.finish_reason)
             yield UsageEvent(usage=_usage(request, raw), timings=raw.timings)
             yield End("tool_calls" if parser.result().tool_calls else raw.finish_reason)
         finally:
@@ -218,9 +226,26 @@ class HuggingFaceAgent:
             raise ContextWindowError(message, prompt_tokens=len(prompt_ids), context_window=self._context_window)
         limit = min(options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS, room)
         options = replace(options, max_new_tokens=limit, stop=(*options.stop, *stops))
-        return AnswerParser(thinking=thinking), GenerationRequest(
-            prompt_ids=prompt_ids, options=options, on_text=on_text
+        output = output_format(payload.output_schema)
+        return AnswerParser(thinking=thinking, structured=output is not None), GenerationRequest(
+            prompt_ids=prompt_ids,
+            options=options,
+            on_text=on_text,
+            constraint=await self._constraint(output, len(prompt_ids)) if output else None,
         )
+
+    async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)
+        make = partial(
+            constrain,
+            self._loaded.tokenizer,
+            output.schema,
+            prompt_length=prompt_length,
+            vocabulary_size=self._loaded.model.config.get_text_config().vocab_size,
+            end_tokens=self._loaded.end_tokens(),
+        )
+        constraint = await asyncio.to_thread(make)
+        self._check_usable()
+        return constraint
 
     def _encode(
         self,
@@ -228,12 +253,13 @@ class HuggingFaceAgent:
         payload: AgentPayload,
     ) -> tuple[list[int], bool, tuple[str, ...]]:
         """The prompt's token ids, whether it opens a block of reasoning, and texts that end the answer."""
+        payload, json_only = tell_schema(payload), payload.output_schema is not None
         template, tools = tokenizer.chat_template, payload.tools_available
         if template is None:
             prompt, stops = plain_prompt(build_text_messages(payload, tools))
             return encode(tokenizer, prompt, add_special_tokens=True), False, stops
         knows_tools = "tools" in str(template)
-        effort = self._effort(payload)
+        effort = "none" if json_only else self._effort(payload)
         try:
             prompt = tokenizer.apply_chat_template(
                 build_messages(payload, arguments="object") if knows_tools else build_text_messages(payload, tools),
@@ -247,7 +273,10 @@ class HuggingFaceAgent:
                 f"The chat template of {self._resolved.name!r} refuses this conversation: {exc}. Change its roles."
             )
             raise PayloadError(message) from exc
-        return encode(tokenizer, prompt, add_special_tokens=False), prompt.rstrip().endswith("<think>"), ()
+        thinking = prompt.rstrip().endswith("<think>")
+        if thinking and json_only:
+            prompt, thinking = f"{prompt.rstrip()}\n\n</think>\n\n", False
+        return encode(tokenizer, prompt, add_special_tokens=False), thinking, ()
 
     def _effort(self, payload: AgentPayload) -> Effort | None:
         chosen = payload.reasoning_effort or self._settings.reasoning_effort

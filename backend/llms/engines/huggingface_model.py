@@ -136,7 +136,7 @@ class LoadedModel:
             self._current = None
             sys.audit(GENERATE_EVENT, str(self.key.directory), watch.tokens, time.perf_counter() - started)
         request.on_text(watch.stop_filter.finish())
-        ended_early = watch.stop_filter.stopped or watch.last_token in self._end_tokens()
+        ended_early = watch.stop_filter.stopped or watch.last_token in self.end_tokens()
         return RawAnswer(
             completion_tokens=watch.tokens,
             finish_reason="stop" if ended_early else "length",
@@ -161,7 +161,7 @@ class LoadedModel:
             use_cache=True,
         )
         if config.pad_token_id is None:
-            config.pad_token_id = min(self._end_tokens(), default=0)
+            config.pad_token_id = min(self.end_tokens(), default=0)
         prompt = torch.tensor([request.prompt_ids], device=self.model.device)
         with torch.inference_mode():
             self.model.generate(
@@ -172,7 +172,8 @@ class LoadedModel:
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
 
-    def _end_tokens(self) -> set[int]:
+    def end_tokens(self) -> set[int]:
+        """The tokens that end an answer."""
         ends = self.model.generation_config.eos_token_id
         return set(ends) if isinstance(ends, list) else {ends} - {None}
 

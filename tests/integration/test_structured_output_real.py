@@ -1,0 +1,168 @@
+"""A real model answers with JSON of a schema, and with nothing else, however it draws its tokens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
+from backend.llms.config import AgentSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from backend.llms.protocol import Agent
+    from tests.integration.server import ModelServer
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Short = Annotated[str, Field(max_length=16)]
+ADA = "Ada is 36 years old, speaks English and French, and lives in London."
+
+
+class Language(Enum):
+    """Words to choose from, not all of them ASCII."""
+
+    ENGLISH = "English"
+    FRENCH = "Français"
+
+
+class Home(BaseModel):
+    """An object within another."""
+
+    city: Short
+    height: float = Field(ge=0, le=9000)
+
+
+class Person(BaseModel):
+    """One of everything."""
+
+    name: Short
+    age: int = Field(ge=0, le=130)
+    languages: list[Language] = Field(min_length=2, max_length=3)
+    home: Home
+    partner: Short | None
+    lucky: int | bool
+
+
+async def test_an_answer_is_the_object(agent: Agent, ask: Callable[..., Any]) -> None:
+    """An answer does not fit the schema that it was asked in, or the caller has to parse it."""
+    answer = await agent.invoke(ask(ADA, max_new_tokens=120, output_schema=Person))
+    assert isinstance(answer.parsed, Person)
+    assert answer.parsed == Person.model_validate_json(answer.response)
+    assert answer.parsed.name == "Ada"
+    assert answer.metadata["finish_reason"] == "stop"
+
+
+async def test_chance_does_not_leave_the_schema(agent: Agent, ask: Callable[..., Any]) -> None:
+    """An answer that is drawn wildly is no JSON, or does not fit."""
+    wild = {"temperature": 3.0, "seed": 1, "max_new_tokens": 150}
+    answer = await agent.invoke(ask(ADA, output_schema=Person, **wild))
+    assert isinstance(answer.parsed, Person)
+
+
+async def test_a_stream_is_the_same_json(agent: Agent, ask: Callable[..., Any]) -> None:
+    """A stream is not held to the schema, or marks within a JSON text are taken for reasoning."""
+    schema = {"const": {"text": "<think>å</think> 日本語 😀"}}
+    payload = ask("Go.", max_new_tokens=60, output_schema=schema)
+    pieces = [piece async for piece in agent.stream(payload)]
+    assert json.loads("".join(pieces)) == schema["const"]
+    assert len(pieces) > 3
+
+
+async def test_a_cut_answer_is_no_answer(agent: Agent, ask: Callable[..., Any]) -> None:
+    """JSON that was cut, which here looks whole, is taken for the answer."""
+    cut = ask("What is 123456 times 1000?", max_new_tokens=1, output_schema={"type": "integer", "minimum": 1000000})
+    with pytest.raises(
+        StructuredOutputError, match=r"was cut before its JSON was whole\. Raise max_new_tokens"
+    ) as caught:
+        await agent.invoke(cut)
+    assert caught.value.finish_reason == "length"
+    pieces = []
+    with pytest.raises(StructuredOutputError, match="was cut"):
+        pieces += [piece async for piece in agent.stream(cut)]
+    assert await agent.count_tokens(cut) > await agent.count_tokens(ask("What is 123456 times 1000?"))
+
+
+@pytest.mark.untraced("no answer is generated for a schema that is refused")
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "strin"}, r"output_schema is no JSON schema: at \$\.type, 'strin' is not valid"),
+        ({"not": {"type": "string"}}, r"No answer can be held to the output schema: Unimplemented keys: \[\"not\"\]"),
+        ({"enum": []}, "Unsatisfiable schema"),
+        ({"$ref": "#/$defs/nowhere"}, "does not exist"),
+        ({"$ref": "http://localhost:9/schema"}, "held to the output schema: Resource 'http://localhost:9/schema'"),
+        (set[int], r"Unimplemented keys: \[\"uniqueItems\"\]"),
+    ],
+)
+async def test_schemas_that_cannot_be_held_are_refused(
+    agent: Agent, ask: Callable[..., Any], schema: Any, message: str
+) -> None:
+    """A part of a schema is left out silently, and an answer that does not fit comes back as one that does."""
+    with pytest.raises(SchemaError, match=message):
+        await agent.invoke(ask("Go.", output_schema=schema))
+
+
+@pytest.mark.untraced("no answer is generated for a payload that is refused")
+async def test_tools_and_a_schema_are_too_much(agent: Agent, ask: Callable[..., Any]) -> None:
+    """Tools are offered to a model that can call none."""
+    with pytest.raises(PayloadError, match="cannot both call tools and answer by output_schema"):
+        await agent.invoke(ask("Go.", output_schema=Person, tools_available=[{"type": "function"}]))
+
+
+async def test_a_reasoning_model_answers_at_once(
+    load: Callable[..., Any], ask: Callable[..., Any], model_copy: Path
+) -> None:
+    """The JSON of a model that thinks first is taken for its reasoning."""
+    (model_copy / "chat_template.jinja").write_text("{{ messages[-1].content }}\n<think>\n")
+    async with await load(model_copy) as thinker:
+        answer = await thinker.invoke(ask("Yes or no?", output_schema={"enum": ["yes", "no"]}))
+    assert answer.parsed in {"yes", "no"}
+    assert answer.thinking == ""
+
+
+@pytest.mark.untraced("the library is missing before anything is generated")
+async def test_a_missing_library_is_named(
+    agent: Agent, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation without llguidance fails with an ImportError that says nothing of the extra."""
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(MissingExtraError, match=r"Structured output .* needs llguidance, .*llm-backend\[llm-cpu\]"):
+        await agent.invoke(ask("Go.", output_schema=Person))
+
+
+@pytest.mark.untraced("looks at one step of the decoding")
+def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
+    """The grammar and the answer go apart, and generation goes on without it."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from backend.llms.engines.constrained_decoding import constrain
+
+    tokenizer = AutoTokenizer.from_pretrained(model_directory)
+    size = len(tokenizer)
+    step = constrain(tokenizer, {"const": 1}, prompt_length=2, vocabulary_size=size, end_tokens=[2])
+    scores = step(torch.tensor([[1, 1]]), torch.zeros(1, size + 8))
+    assert [tokenizer.decode(token) for token in scores[0].isfinite().nonzero()] == ["1"]
+    with pytest.raises(EngineError, match="Constrained decoding gave up"):
+        step(torch.tensor([[1, 1, 5]]), torch.zeros(1, size))
+
+
+@pytest.mark.requires("openai")
+async def test_a_server_that_ignores_the_schema_is_caught(model_server: ModelServer, ask: Callable[..., Any]) -> None:
+    """An answer of a server that does not know response_format passes for one that fits."""
+    from backend.llms.engines.openai import OpenAIAgent
+
+    async with await OpenAIAgent.create(AgentSettings(base_url=model_server.url, model=model_server.model)) as client:
+        with pytest.raises(
+            StructuredOutputError, match=r"is not what the output schema asks for.*may ignore"
+        ) as caught:
+            await client.invoke(ask("What is the capital of France?", max_new_tokens=20, output_schema=Person))
+    assert caught.value.text

@@ -1,0 +1,182 @@
+"""What an output schema asks for, how servers are told, and what is made of an answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from backend.errors import PayloadError, SchemaError, StructuredOutputError
+from backend.llms.answer_parsing import AnswerParser, split_answer
+from backend.llms.openai_format import Request, chat_options
+from backend.llms.payloads import AgentPayload, GenerationOptions
+from backend.llms.responses_format import response_options
+from backend.llms.structured_output import OutputFormat, output_format, tell_schema
+
+
+class Home(BaseModel):
+    """Where somebody lives."""
+
+    city: str
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str = Field(max_length=9)
+    homes: list[Home]
+
+
+@dataclass
+class Point:
+    """A place."""
+
+    x: float
+    y: float = 0.0
+
+
+def asked(schema: Any) -> OutputFormat:
+    """The format that a schema asks for."""
+    output = output_format(schema)
+    assert output is not None
+    return output
+
+
+def test_nothing_is_asked_for() -> None:
+    """An answer without a schema is taken for JSON."""
+    assert output_format(None) is None
+    payload = AgentPayload("Hello.")
+    assert tell_schema(payload) is payload
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        (Person, '{"name": "Ada", "homes": [{"city": "London"}]}', Person(name="Ada", homes=[Home(city="London")])),
+        (Point, '{"x": 1}', Point(1.0)),
+        (list[int], "[1, 2]", [1, 2]),
+        (Literal["a", "b"] | None, "null", None),
+        ({"type": "array", "items": {"type": "integer"}}, " [1, 2]\n", [1, 2]),
+        ({"type": "string"}, '"\\u00e5 \\ud83d\\ude00"', "å 😀"),
+    ],
+)
+def test_an_answer_becomes_an_object(schema: Any, text: str, value: object) -> None:
+    """A right answer is refused, or read as something else."""
+    assert asked(schema).parse(text, "stop") == value
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "fault"),
+    [
+        (Person, '{"name": "Augusta Ada"}', "2 validation errors for Person"),
+        (Person, "I cannot say.", "Invalid JSON"),
+        ({"type": "integer"}, "1.5", r"\$: 1\.5 is not of type 'integer'"),
+        ({"type": "number"}, "NaN", "NaN is no JSON"),
+        ({"type": "number"}, "", "Expecting value"),
+        ({}, "[" * 100_000, "recursion"),
+        ({"properties": {"a": {"type": "null"}}}, '{"a": 0}', r"\$\.a: 0 is not of type 'null'"),
+    ],
+)
+def test_another_answer_is_an_error(schema: Any, text: str, fault: str) -> None:
+    """An answer that does not fit comes back as one that does, or as an error without a name."""
+    with pytest.raises(StructuredOutputError, match=fault) as caught:
+        asked(schema).parse(text, "stop")
+    assert caught.value.text == text
+    assert caught.value.finish_reason == "stop"
+
+
+def test_a_cut_answer_is_an_error() -> None:
+    """The beginning of a number is taken for the number."""
+    with pytest.raises(StructuredOutputError, match="was cut before its JSON was whole"):
+        asked(int).parse("12", "length")
+
+
+class Opaque:
+    """What has no JSON schema."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "objekt"}, r"output_schema is no JSON schema: at \$\.type"),
+        (Opaque, "output_schema is a type without a JSON schema: .*Opaque"),
+    ],
+)
+def test_bad_schemas_are_refused(schema: Any, message: str) -> None:
+    """A schema's fault is found out from the answer, or from a server's error."""
+    with pytest.raises(SchemaError, match=message):
+        output_format(schema)
+
+
+@pytest.mark.parametrize("schema", ["Person", 1, [Person], Person(name="Ada", homes=[])])
+def test_what_is_no_schema_is_no_payload(schema: Any) -> None:
+    """A mistake in a payload is found out when a model is there already."""
+    with pytest.raises(PayloadError, match=r"output_schema is a .*Give a JSON schema"):
+        AgentPayload("Hello.", output_schema=schema)
+
+
+def test_a_schema_that_is_no_json_is_no_payload() -> None:
+    """A request is built that cannot be sent."""
+    with pytest.raises(PayloadError, match="output_schema cannot be written as JSON"):
+        AgentPayload("Hello.", output_schema={"const": object()})
+
+
+def test_a_type_s_schema_is_closed() -> None:
+    """A model may go on for ever with properties that nobody asked for."""
+    schema = asked(Person).schema
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Home"]["additionalProperties"] is False
+    assert asked(dict[str, int]).schema["additionalProperties"] == {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "strict"),
+    [
+        (Person, "Person", True),
+        (Point, "Point", False),
+        ({"title": "A person (new)", "type": "object"}, "A_person_new", False),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False}, "answer", True),
+        ({"anyOf": [{"type": "null"}, {"type": "object"}]}, "answer", False),
+    ],
+)
+def test_servers_are_told(schema: Any, name: str, strict: bool) -> None:  # noqa: FBT001  (a case's expectation)
+    """A server is not told of the schema, or is told to hold strictly what OpenAI refuses to."""
+    output = asked(schema)
+    request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None, output=output.definition)
+    told = {"name": name, "schema": output.schema, "strict": strict}
+    chat, responses = chat_options(request, limit_name="max_tokens"), response_options(request)
+    assert chat["extra_body"]["response_format"] == {"type": "json_schema", "json_schema": told}
+    assert responses["extra_body"]["text"] == {"format": {"type": "json_schema", **told}}
+
+
+def test_a_local_model_is_told() -> None:
+    """A model has to guess what it may say."""
+    told = tell_schema(AgentPayload("Who?", system_context="Be brief.", output_schema=Person))
+    assert told.system_context.startswith("Be brief.\n\nAnswer with JSON that fits this JSON schema")
+    assert told.system_context.endswith(json.dumps(asked(Person).schema))
+
+
+def test_a_local_model_cannot_call_tools_as_well() -> None:
+    """Tools are offered to a model that can say nothing but JSON."""
+    with pytest.raises(PayloadError, match="cannot both call tools and answer by output_schema"):
+        tell_schema(AgentPayload("Who?", output_schema=Person, tools_available=[{"type": "function"}]))
+
+
+ANSWER = '{"a": "<think>x</think> <tool_call>{}</tool_call> <|channel|>"}'
+
+
+@pytest.mark.parametrize("before", ["", " \n", "<think>Hm.</think>\n"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_marks_within_json_are_text(before: str, size: int) -> None:
+    """A part of a JSON text is taken out of it, because it looks like reasoning or a tool call."""
+    text, parser = before + ANSWER, AnswerParser(structured=True)
+    for start in range(0, len(text), size):
+        parser.feed(text[start : start + size])
+    parser.finish()
+    assert parser.result().response == ANSWER
+    assert parser.result().thinking == ("Hm." if "think" in before else "")
+    assert split_answer(text, structured=True) == parser.result()
+    assert split_answer(text).response != ANSWER
