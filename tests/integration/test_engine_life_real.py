@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from contextlib import aclosing
@@ -14,7 +15,7 @@ import pytest
 
 from backend.errors import ConfigError, EngineBusyError
 from backend.llms.safety import model_memory_requirements
-from tests.integration.weights import loaded_models, own_weights, until
+from tests.integration.weights import count_forward_passes, loaded_models, own_weights, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -203,6 +204,41 @@ async def test_estimate_covers_what_a_model_takes(load: Load, ask: Ask, model_co
         weight_bytes = loaded._loaded.model.dtype.itemsize  # type: ignore[attr-defined]  # noqa: SLF001
     estimate = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, weight_bytes)
     assert 0.8 * estimate.weights < taken < estimate.total
+
+
+async def test_forgotten_stream_stops(agent: Agent, ask: Ask) -> None:
+    """A stream that nobody holds any more, and nobody closed, is computed to its end."""
+    with count_forward_passes(agent) as passes:
+        stream = agent.stream(ask("Tell me a story.", max_new_tokens=400))
+        await anext(stream)
+        del stream
+        gc.collect()
+        await agent.invoke(ask("Hello!", max_new_tokens=1))
+    assert passes.count < 100
+
+
+@pytest.mark.untraced("decodes given tokens, without a model")
+def test_marks_that_are_special_tokens(model_directory: Path) -> None:
+    """The marks of channels are left out of the text where they are special tokens, and reasoning becomes answer."""
+    import torch
+    from tokenizers import Tokenizer
+
+    from backend import GenerationOptions
+    from backend.llms.answer_parsing import split_answer
+    from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
+
+    tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>"])
+    pieces: list[str] = []
+    request = GenerationRequest(prompt_ids=[], options=GenerationOptions(), on_text=pieces.append)
+    watch = Watch(request, tokenizer, 0.0)
+    said = (
+        "<|channel|>analysis<|message|>Easy: 4.<|end|><|start|>assistant<|channel|>final<|message|>It is 4.<|return|>"
+    )
+    for token in tokenizer.encode(said).ids:
+        watch(torch.tensor([[token]]), None)
+    parsed = split_answer("".join(pieces))
+    assert (parsed.thinking, parsed.response) == ("Easy: 4.", "It is 4.")
 
 
 async def test_model_that_cannot_reason_says_so(agent: Agent, ask: Ask) -> None:
