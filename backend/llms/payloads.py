@@ -245,6 +245,7 @@ class AgentPayload:
         _require_json("tools_available", self.tools_available)
         for call in (call for entry in self.memory for call in entry.tool_calls):
             _require_json(f"a call of tool {call.name!r}", call.arguments)
+        self._require_calls_of_results()
         for name, kind in (("user_profile", Mapping), ("generation", GenerationOptions)):
             value = getattr(self, name)
             _require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give a {kind.__name__}.")
@@ -259,6 +260,19 @@ class AgentPayload:
         )
         if isinstance(schema, Mapping):
             _require_json("output_schema", schema)
+
+    def _require_calls_of_results(self) -> None:
+        """Servers refuse a tool's result that answers no call, and models make up what it was about."""
+        calls: list[str | None] = []
+        for entry in self.memory:
+            calls += [call.id for call in entry.tool_calls]
+            asked = entry.metadata.get("tool_call_id")
+            answers = asked in calls or (asked is None and bool(calls)) or None in calls  # not every model names calls
+            _require(
+                entry.role != "tool" or answers,
+                f"memory holds a tool's result for call {asked!r}, but no such call before it. "
+                "Keep the assistant's turn that made the call, or leave the result out.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

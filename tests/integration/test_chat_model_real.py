@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend import AgentPayload, MemoryEntry
+from backend import AgentPayload, MemoryEntry, ToolCall
 from backend.errors import EventLoopError, PayloadError
 from backend.llms import as_chat_model
 from tests.integration.server import delta
@@ -178,6 +178,7 @@ class TestChatModel:
     async def test_payload_after_a_tool(self, connect: Connect, scripted: ScriptedServer) -> None:
         """A model cannot go on from a tool's result, because the user has to say something first."""
         scripted.complete("ok")
-        memory = [MemoryEntry("user", "Roll."), MemoryEntry("tool", "6", metadata={"tool_call_id": "call-1"})]
+        asked = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id="call-1")])
+        memory = [MemoryEntry("user", "Roll."), asked, MemoryEntry("tool", "6", metadata={"tool_call_id": "call-1"})]
         await (await connect(scripted.url)).invoke(AgentPayload("", memory=memory))
-        assert [message["role"] for message in scripted.received[0].body["messages"]] == ["user", "tool"]
+        assert [message["role"] for message in scripted.received[0].body["messages"]] == ["user", "assistant", "tool"]

@@ -194,6 +194,29 @@ def test_any_mapping_is_json() -> None:
 
 def test_a_tools_result_can_be_the_last_word() -> None:
     """A model cannot go on from a tool's result, or from nothing at all."""
-    assert AgentPayload("", memory=[MemoryEntry("tool", "6")])
+    asked = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={})])
+    assert AgentPayload("", memory=[asked, MemoryEntry("tool", "6")])
     with pytest.raises(PayloadError, match="user_message is empty"):
-        AgentPayload("", memory=[MemoryEntry("tool", "6"), MemoryEntry("user", "Hi")])
+        AgentPayload("", memory=[asked, MemoryEntry("tool", "6"), MemoryEntry("user", "Hi")])
+
+
+@pytest.mark.parametrize(("called", "answered"), [((), None), ((), "c1"), (("c1",), "c2")])
+def test_a_result_without_its_call_is_refused(called: tuple[str, ...], answered: str | None) -> None:
+    """A server refuses the conversation in its own words, or a model makes up what the result is about."""
+    calls = [ToolCall(name="roll", arguments={}, id=name) for name in called]
+    memory = [
+        MemoryEntry("assistant", "", tool_calls=calls),
+        MemoryEntry("tool", "6", metadata={"tool_call_id": answered} if answered else {}),
+    ]
+    with pytest.raises(PayloadError, match=f"a tool's result for call {answered!r}, but no such call before it"):
+        AgentPayload("Go on.", memory=memory)
+
+
+@pytest.mark.parametrize(("called", "answered"), [("c1", "c1"), ("c1", None), (None, "c1")])
+def test_a_result_of_a_call_is_fine(called: str | None, answered: str | None) -> None:
+    """The results of models that give their calls no names are refused."""
+    memory = [
+        MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id=called)]),
+        MemoryEntry("tool", "6", metadata={"tool_call_id": answered}),
+    ]
+    assert AgentPayload("", memory=memory).memory == memory

@@ -101,10 +101,11 @@ async def test_a_server_s_ids_are_kept() -> None:
 
 async def test_it_goes_on_from_a_result() -> None:
     """A conversation that ends on a tool's result cannot use tools."""
-    memory = [MemoryEntry("tool", "4", metadata={"tool_call_id": "1"})]
+    called = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="add", arguments={}, id="1")])
+    memory = [called, MemoryEntry("tool", "4", metadata={"tool_call_id": "1"})]
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), answer("5"))
     await run_with_tools(agent, AgentPayload("", memory=memory), [add])
-    assert [turn.role for turn in agent.payloads[1].memory] == ["tool", "assistant", "tool"]
+    assert [turn.role for turn in agent.payloads[1].memory] == ["assistant", "tool"] * 2
 
 
 async def test_unknown_usage_is_not_added_up() -> None:
