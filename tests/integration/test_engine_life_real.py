@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psutil
 import pytest
 
-from backend.errors import ConfigError, EngineBusyError
+from backend.errors import BackendError, ConfigError, EngineBusyError
 from backend.llms.safety import model_memory_requirements
 from tests.integration.weights import count_forward_passes, loaded_models, own_weights, until
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend import AgentPayload
+    from backend.llms.engines.huggingface_model import ModelKey
     from backend.llms.protocol import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -180,6 +181,25 @@ async def test_quantization_where_none_is_possible(load: Load, tmp_path: Path, m
     configure(tmp_path, quantization="int8", device="mps")
     with pytest.raises(ConfigError, match="'int8' needs an NVIDIA GPU or a CPU, and this is 'mps'"):
         await load(use_config=True)
+
+
+@pytest.mark.untraced("the load fails before anything can be asked")
+async def test_int8_is_computed_in_its_own_type(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights in 8 bits are given a type that bitsandbytes casts at every step, with a warning each time."""
+    from backend.llms.engines import huggingface_loading
+
+    wanted: list[str] = []
+
+    def note(key: ModelKey, _: object) -> None:
+        wanted.append(key.dtype)
+        raise BackendError
+
+    monkeypatch.setattr(huggingface_loading, "acquire", note)
+    for dtype in ("auto", "float32"):
+        configure(tmp_path, quantization="int8", dtype=dtype)
+        with pytest.raises(BackendError):
+            await load(use_config=True)
+    assert wanted == ["float16", "float32"]
 
 
 @pytest.mark.untraced("asks no model, and a device that is not there")

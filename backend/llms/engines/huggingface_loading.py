@@ -54,7 +54,7 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
         directory=resolved.directory,
         files=_files(resolved.directory),
         device=device,
-        dtype=_dtype(settings.dtype, device),
+        dtype=_dtype(settings.dtype, device, quantization),
         quantization=quantization,
         trust_remote_code=settings.trust_remote_code,
     )
@@ -117,10 +117,12 @@ def _device(settings: AgentSettings, directory: Path, quantization: Quantization
     return "cuda:0" if wanted == "cuda" else wanted  # one name for one device, so that agents on it share weights
 
 
-def _dtype(wanted: str, device: str) -> str:
+def _dtype(wanted: str, device: str, quantization: Quantization) -> str:
     """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen."""
     if wanted != "auto":
         return wanted
+    if quantization == "int8":
+        return "float16"  # what bitsandbytes computes int8 in; it casts anything else at every step, and complains
     # Older versions of torch cannot tell what a CPU has. Emulated, bfloat16 is slower than float32.
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     has_it = (
