@@ -103,10 +103,10 @@ class Tool:
             ToolDefinitionError: the definition is not in that format, its name is none that a model can use, or its
                 parameters are no JSON schema of an object.
         """
-        about: Any = definition.get("function")
+        about: Any = definition.get("function") if isinstance(definition, dict) else None
         if not isinstance(about, dict):
             message = (
-                f"A tool's definition holds no function, but {shown(', '.join(map(str, definition)) or 'nothing')}. "
+                f"A tool's definition is {shown(repr(definition))}, which holds no function. "
                 "Write it as {'type': 'function', 'function': {'name': ..., 'description': ..., 'parameters': ...}}."
             )
             raise ToolDefinitionError(message)

@@ -243,7 +243,8 @@ class HuggingFaceAgent:
             vocabulary_size=self._loaded.model.config.get_text_config().vocab_size,
             end_tokens=self._loaded.end_tokens(),
         )
-        constraint = await asyncio.to_thread(make)
+        with engine_errors(self._resolved.name, self._loaded.key.device):
+            constraint = await asyncio.to_thread(make)
         self._check_usable()
         return constraint
 

@@ -130,10 +130,12 @@ def test_bad_definitions_are_refused(about: dict[str, Any], message: str) -> Non
         Tool.from_definition(definition(**about), print)
 
 
-@pytest.mark.parametrize("definition", [{}, {"name": "weather", "parameters": CITY}, {"function": "weather"}])
-def test_another_format_is_no_definition(definition: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "definition", [{}, {"name": "weather", "parameters": CITY}, {"function": "weather"}, "weather"]
+)
+def test_another_format_is_no_definition(definition: Any) -> None:
     """A dict in another provider's format fails with a KeyError."""
-    with pytest.raises(ToolDefinitionError, match=r"A tool's definition holds no function.*Write it as"):
+    with pytest.raises(ToolDefinitionError, match=r"A tool's definition is .*, which holds no function.*Write it as"):
         Tool.from_definition(definition, print)
 
 
