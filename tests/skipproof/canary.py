@@ -20,7 +20,7 @@ import pytest
 from . import search_path
 from .audit import Session, load, refusals
 from .contract import Capability, Contract
-from .detection import BrokenInstallError, has_distribution, import_module, leftover_parts, missing_parts
+from .detection import BrokenInstallError, has_distribution, import_module, leftover_parts, missing_parts, settled
 from .drift import Package, damages, differences, drift
 from .gate import Needs, TestRecord, duplicates
 from .inventory import Inventory, definitions
@@ -103,6 +103,9 @@ def _detection() -> Iterator[tuple[str, bool]]:
     lacking = Capability("canary", "", (_ABSENT,), (_ABSENT,), programs=(_ABSENT,))
     parts = [f"module {_ABSENT}", f"distribution {_ABSENT}", f"program {_ABSENT}"]
     yield "a capability that nobody has was not found to be missing", missing_parts(lacking) == parts
+    hoping = Contract(Path(), {"canary": replace(lacking, modules=(), distributions=())}, {"canary": ()}, (), "", "")
+    hoping = replace(hoping, optional={"canary": ("canary",)})
+    yield "a hope that does not hold here was taken for a promise", settled(hoping, "canary").promised("canary") == ()
     yield "a module that should not be here was not seen", leftover_parts(Capability("canary", "", ("pytest",))) != []
 
 

@@ -12,20 +12,26 @@
     cuda = { probe = "cuda", install = "a machine with a GPU" }
     browser = { modules = ["playwright"], programs = ["chromium", "google-chrome"], install = "..." }
     answers = { modules = ["torch"], trace = "project.inference", digest = "9f86d0...", install = "..." }
+    dataset = { paths = ["~/.cache/project/data-*.db"], install = "project download" }
+    server = { variable = "PROJECT_SERVER", install = "PROJECT_SERVER=<address of a server>" }
 
     [tool.skipproof.environments]
     bare = []
-    full = ["llm", "cuda"]
+    full = ["llm", "cuda", "dataset?", "server?"]
     web = ["browser", "answers"]
 
-What proves a capability; all that is named has to be here, of ``programs`` one is enough:
+What proves a capability; all that is named has to be here, of ``programs`` and of ``paths`` one is enough:
 
 ``modules``        each imports
 ``distributions``  each is installed, and every file of it has the content that was installed
 ``programs``       the machine has at least one of them, on its PATH
+``paths``          something is there that matches at least one of these patterns, each below ``~`` or absolute
+``variable``       the environment variable is set, and not empty
 ``probe``          the machine answers yes to one of ``PROBES``
 
-No installation into the environment gives a ``probe`` or a program: a test that needs one may run nowhere on a machine
+No installation into the environment gives the last four: a test that needs one may run nowhere on a machine without.
+An environment may promise such a capability with "?" behind its name: it has it where the machine has it, and on any
+other its tests skip with the reason that follows, and are told as unproven. What an installation gives is promised
 without.
 
 ``trace``          a test that needs this capability has to raise this audit event (``sys.audit``) when it really runs
@@ -37,18 +43,19 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from .detection import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from pathlib import Path
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_PROOFS = ("modules", "distributions", "programs", "probe")
+_LISTS = ("modules", "distributions", "programs", "paths")
+_PROOFS = (*_LISTS, "variable", "probe")
+_TEXTS = ("variable", "probe", "trace", "digest")
 _CAPABILITY_KEYS = ("digest", "install", "trace", *_PROOFS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -70,6 +77,8 @@ class Capability:
         distributions: distributions that must all be installed.
         probe: a check of the machine, one of ``PROBES``, or None.
         programs: programs of which the machine must have at least one on its PATH.
+        paths: patterns of paths, of which at least one must match something on the machine.
+        variable: an environment variable that must be set and not empty, or None.
         trace: name of the audit event that real use of it raises, or None when a test need not leave any.
         digest: SHA-256 of the weights that the event must name, in hexadecimal, or None when any will do.
     """
@@ -80,13 +89,20 @@ class Capability:
     distributions: tuple[str, ...] = ()
     probe: str | None = None
     programs: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    variable: str | None = None
     trace: str | None = None
     digest: str | None = None
 
     @property
     def depends_on_machine(self) -> bool:
         """True when no installation into the environment can give it to a machine that lacks it."""
-        return self.probe is not None or bool(self.programs)
+        return any((self.probe, self.programs, self.paths, self.variable))
+
+    @property
+    def depends_on_installation(self) -> bool:
+        """True when a part of it is installed into the environment."""
+        return any((self.modules, self.distributions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,8 @@ class Contract:
     Attributes:
         root: folder of the pyproject.toml; every other path is relative to it.
         capabilities: by name, in the order of the table.
-        environments: the names of the capabilities each environment promises.
+        environments: the names of the capabilities each environment promises, whatever the machine.
+        optional: the names of those each environment has where the machine has them.
         sources: files, and folders of ``*.py`` files, that a receipt's digest covers.
         locks: folder of the lock files.
         state: folder of receipts and coverage data.
@@ -108,12 +125,17 @@ class Contract:
     sources: tuple[str, ...]
     locks: str
     state: str
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def promised(self, environment: str) -> tuple[str, ...]:
         """Return the capabilities of an environment; raise ContractError for a name that is not in the table."""
         if environment not in self.environments:
             raise ContractError(_unknown("environment", environment, self.environments))
         return self.environments[environment]
+
+    def hoped_for(self, environment: str) -> tuple[str, ...]:
+        """Return the capabilities that an environment, which is in the table, has where the machine has them."""
+        return self.optional.get(environment, ())
 
     def covers(self, path: str) -> bool:
         """Say whether the digest of a receipt covers the Python files of a folder, given relative to the root."""
@@ -168,12 +190,19 @@ def _contract(root: Path, table: dict[str, Any]) -> Contract:
             message = f"[tool.skipproof] has no {key!r}: add it, an unset expectation proves nothing"
             raise ContractError(message)
     _refuse_unknown_keys("[tool.skipproof]", table, _TOP_KEYS)
+    promises = {
+        name: _strings(f"[tool.skipproof.environments] {name}", promised)
+        for name, promised in _table(table, "environments").items()
+    }
     contract = Contract(
         root=root,
         capabilities={name: _capability(name, entry) for name, entry in _table(table, "capabilities").items()},
         environments={
-            name: _strings(f"[tool.skipproof.environments] {name}", promises)
-            for name, promises in _table(table, "environments").items()
+            name: tuple(each for each in promised if not each.endswith("?")) for name, promised in promises.items()
+        },
+        optional={
+            name: tuple(each.removesuffix("?") for each in promised if each.endswith("?"))
+            for name, promised in promises.items()
         },
         sources=_sources(table["sources"]),
         locks=_path("[tool.skipproof] locks", table["locks"]),
@@ -186,12 +215,24 @@ def _contract(root: Path, table: dict[str, Any]) -> Contract:
 def _check_promises(contract: Contract) -> None:
     promised: set[str] = set()
     for name, promises in contract.environments.items():
-        contract.check_capabilities(promises, f"[tool.skipproof.environments] {name}")
-        promised.update(promises)
+        where, hopes = f"[tool.skipproof.environments] {name}", contract.optional[name]
+        contract.check_capabilities([*promises, *hopes], where)
+        _check_hopes(contract, where, promises, hopes)
+        promised.update(promises, hopes)
     for name in contract.capabilities:
         if name not in promised:
             where = f"[tool.skipproof.capabilities] {name}"
             message = f"{where} is promised by no environment: a test that needs it would run nowhere"
+            raise ContractError(message)
+
+
+def _check_hopes(contract: Contract, where: str, promises: Collection[str], hopes: Collection[str]) -> None:
+    for hope in hopes:
+        if hope in promises:
+            message = f"{where} names {hope!r} with '?' and without: decide for one"
+            raise ContractError(message)
+        if contract.capabilities[hope].depends_on_installation:
+            message = f"{where} promises {hope + '?'!r}, which an installation gives: take the '?' away, or the promise"
             raise ContractError(message)
 
 
@@ -204,9 +245,9 @@ def _capability(name: str, entry: object) -> Capability:
     if "install" not in entry:
         message = f"{where} has no 'install': say how to get it, the skip reason prints it"
         raise ContractError(message)
-    texts = {key: _string(f"{where} {key}", entry[key]) for key in ("probe", "trace", "digest") if key in entry}
-    lists = {key: _strings(f"{where} {key}", entry[key]) for key in _PROOFS if key in entry and key != "probe"}
-    if "probe" not in texts and not any(lists.values()):
+    texts = {key: _string(f"{where} {key}", entry[key]) for key in _TEXTS if key in entry}
+    lists = {key: _strings(f"{where} {key}", entry[key]) for key in _LISTS if key in entry}
+    if not any((*lists.values(), *map(texts.get, _PROOFS))):
         message = f"{where} has nothing to look for: add {', '.join(map(repr, _PROOFS[:-1]))} or {_PROOFS[-1]!r}"
         raise ContractError(message)
     _check_texts(where, texts)
@@ -214,12 +255,18 @@ def _capability(name: str, entry: object) -> Capability:
         if _MODULE.fullmatch(module) is None:
             message = f"{where} modules is {module!r}: write a module's name as it is imported, such as 'torch.nn'"
             raise ContractError(message)
+    for path in lists.get("paths", ()):
+        if not Path(path).expanduser().is_absolute():
+            message = f"{where} paths is {path!r}: begin it with '~/', or write an absolute path"
+            raise ContractError(message)
     return Capability(
         name=name,
         install=_string(f"{where} install", entry["install"]),
         modules=lists.get("modules", ()),
         distributions=lists.get("distributions", ()),
         programs=lists.get("programs", ()),
+        paths=lists.get("paths", ()),
+        variable=texts.get("variable"),
         probe=texts.get("probe"),
         trace=texts.get("trace"),
         digest=texts.get("digest"),

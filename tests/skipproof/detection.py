@@ -10,9 +10,11 @@ import csv
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,9 +93,18 @@ def _missing_of_machine(capability: Capability) -> list[str]:
     parts = []
     if capability.programs and not any(shutil.which(name) for name in capability.programs):
         parts.append(f"program {' or '.join(capability.programs)}")
+    if capability.paths and not any(map(_matches, capability.paths)):
+        parts.append(f"path {' or '.join(capability.paths)}")
+    if capability.variable is not None and not os.environ.get(capability.variable):
+        parts.append(f"variable {capability.variable}")
     if capability.probe is not None and not _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
+
+
+def _matches(pattern: str) -> bool:
+    path = Path(pattern).expanduser()
+    return any(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 def _answers(probe: str) -> bool:
@@ -108,7 +119,7 @@ def _answers(probe: str) -> bool:
 def leftover_parts(capability: Capability) -> list[str]:
     """Return what is here of a capability that should not be; nothing is imported for it.
 
-    The machine may have any program, and a program alone gives nothing: it is not looked for.
+    The machine may have any program, path or variable, and these alone give nothing: they are not looked for.
     """
     parts = [f"module {name}" for name in capability.modules if _can_find(name)]
     parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
@@ -116,6 +127,18 @@ def leftover_parts(capability: Capability) -> list[str]:
     if capability.probe is not None and "torch" in sys.modules and _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
+
+
+def settled(contract: Contract, environment: str) -> Contract:
+    """Return the table as it is for this machine: the environment promises also those of its hopes that hold here.
+
+    Raises:
+        ContractError: the environment is not in the table.
+        BrokenInstallError: what a probe asks does not work.
+    """
+    promised = contract.promised(environment)
+    kept = tuple(name for name in contract.hoped_for(environment) if not missing_parts(contract.capabilities[name]))
+    return replace(contract, environments={**contract.environments, environment: (*promised, *kept)})
 
 
 def disagreements(contract: Contract, environment: str, suites: Iterable[str] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .contract import Contract, ContractError, read_contract
-from .detection import BrokenInstallError, missing_parts, versions
+from .detection import BrokenInstallError, missing_parts, settled, versions
 from .gate import Needs
 from .named_run import NamedRun
 from .receipts import ReceiptError, check_session_name
@@ -49,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(message)
     with _usage_errors():
         contract = read_contract(config.rootpath)
+        if environment is not None:
+            contract = settled(contract, environment)
         requirements = Requirements(contract, environment)
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:

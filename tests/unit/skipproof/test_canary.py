@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -54,6 +55,12 @@ BLIND: list[tuple[Any, str, Callable[..., object], list[str]]] = [
         ["a distribution of which a file is missing was not found to be broken"],
     ),
     (canary, "missing_parts", answers([]), ["a capability that nobody has was not found to be missing"]),
+    (
+        canary,
+        "settled",
+        lambda contract, _: replace(contract, environments=contract.optional),
+        ["a hope that does not hold here was taken for a promise"],
+    ),
     (canary, "leftover_parts", answers([]), ["a module that should not be here was not seen"]),
     (
         canary,

@@ -102,7 +102,11 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
         ('probe = "cuda"', "probe = []", "gpu probe is []: it has to be a text"),
         ('probe = "cuda"', "programs = 7", "gpu programs is 7: it has to be a list of texts"),
         ('probe = "cuda"', 'programs = ["x", "x"]', "gpu programs names 'x' more than once: name it once"),
-        ('probe = "cuda"', 'trace = "x"', "gpu has nothing to look for: add 'modules', 'distributions', 'programs' or"),
+        (
+            'probe = "cuda"',
+            'trace = "x"',
+            "look for: add 'modules', 'distributions', 'programs', 'paths', 'variable' or",
+        ),
         ('probe = "cuda"', 'probe = "cuda", trace = 1', "gpu trace is 1: it has to be a text"),
         ('probe = "cuda"', f'probe = "cuda", digest = "{DIGEST}"', "gpu has a 'digest' and no 'trace': name the audit"),
         (
