@@ -47,12 +47,15 @@ BROWSERS = read_contract(Path(__file__).parent).capabilities["browser"].programs
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 # A room is ours to write to: without compiled files, every run spends seconds on compiling torch and transformers.
 ROOM_ENV = {"PYTHONDONTWRITEBYTECODE": None}
-# What a developer has set for other programs does not reach the tests, and the model hub is never asked.
+# What a developer has set for other programs does not reach the tests, and the model hub is never asked. A server does,
+# under a name of its own, so that only the tests that are for it can ask it.
 TEST_ENV = {
     **ROOM_ENV,
     "HF_HUB_OFFLINE": "1",
     "LANGSMITH_TRACING": None,
     "LLM_BACKEND_CONFIG": None,
+    "LLM_BACKEND_TEST_SERVER": os.environ.get("OPENAI_API_URL"),
+    "LLM_BACKEND_TEST_SERVER_KEY": os.environ.get("OPENAI_API_KEY"),
     "OPENAI_API_KEY": None,
     "OPENAI_API_URL": None,
     "OPENAI_BASE_URL": None,

@@ -1,0 +1,54 @@
+"""Whatever server OPENAI_API_URL points at, where nox is told of one: what every such server has to be good for.
+
+``LLM_BACKEND_TEST_SERVER`` is its address, ``LLM_BACKEND_TEST_SERVER_KEY`` its key, and
+``LLM_BACKEND_TEST_SERVER_MODEL`` the model to ask where it has several; nox sets the first two from ``OPENAI_API_URL``
+and ``OPENAI_API_KEY``. Where there is none the tests are told as unproven.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from backend.llms import validate_agent_report
+from backend.llms.config import AgentSettings
+from tests.integration.server_engines import QUESTION, joined
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from backend import AgentPayload
+    from backend.llms.engines.openai import OpenAIAgent
+
+ADDRESS, KEY, MODEL = (os.environ.get(f"LLM_BACKEND_TEST_SERVER{part}") or None for part in ("", "_KEY", "_MODEL"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.requires("openai", "openai-server"),
+    pytest.mark.allow_hosts([urlsplit(ADDRESS or "").hostname or "localhost"]),
+]
+
+
+@pytest.fixture
+async def remote() -> AsyncIterator[OpenAIAgent]:
+    """An agent for the server."""
+    from backend.llms.engines.openai import OpenAIAgent
+
+    async with await OpenAIAgent.create(AgentSettings(base_url=ADDRESS, api_key=KEY, model=MODEL)) as agent:
+        yield agent
+
+
+async def test_server_works(remote: OpenAIAgent) -> None:
+    """The server's model cannot be used with the openai engine."""
+    report = await validate_agent_report(remote)
+    assert report.verdict == "works", report
+
+
+async def test_server_streams(remote: OpenAIAgent, ask: Callable[..., AgentPayload]) -> None:
+    """The server's stream breaks, or a limit that is sent to it is not that of the answer."""
+    payload = ask(QUESTION, max_new_tokens=64)
+    assert await joined(remote, payload)
+    usage = (await remote.invoke(payload)).metadata["usage"]
+    assert usage is None or usage.completion_tokens <= 64
