@@ -32,7 +32,6 @@ Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; 
 NoConfig = Annotated[bool, typer.Option("--no-config", help="Leave config.toml out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(help="A packaged model, directory, GGUF file or hub name, or a key of the list.")]
-INTERRUPTED = 130
 
 
 def main() -> None:
@@ -44,12 +43,6 @@ def main() -> None:
     except BackendError as exc:
         say_error(exc)
         sys.exit(1)
-    except KeyboardInterrupt:
-        # Not sys.exit: Python would first wait for every thread, and one may be loading a model for seconds more.
-        sys.stderr.write("\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  (called by typer with the option's value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Where", "chat", "validate"]
 
+INTERRUPTED = 130
 _T = TypeVar("_T")
 
 _NO_MESSAGE = "The message is empty. Give one as an argument, or on standard input."
@@ -86,17 +88,18 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
 
 @contextmanager
 def _runner() -> Iterator[asyncio.Runner]:
-    """An event loop; an interrupt leaves it open, because closing it waits for threads, such as one that loads."""
+    """An event loop, at whose interruption the process ends at once."""
     runner = asyncio.Runner()
-    interrupted = False
     try:
         yield runner
     except KeyboardInterrupt:
-        interrupted = True
-        raise
+        # Not sys.exit: Python would first wait for every thread, and one may be loading a model for seconds more.
+        sys.stderr.write("\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
     finally:
-        if not interrupted:
-            runner.close()
+        runner.close()
 
 
 async def _validate(where: Where, timeout: float) -> ValidationReport:  # noqa: ASYNC109  (the report's own)

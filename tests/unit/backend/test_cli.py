@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
 import runpy
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from backend.llms import agent_loader
 from backend.llms.agent_loader import ENGINES, Engine
 from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES
+from backend.llms.directory_store import DirectoryStore
 from backend.llms.payloads import AgentPayload, AgentResponse, Usage
 
 if TYPE_CHECKING:
@@ -228,13 +229,30 @@ def test_interrupt_stops_an_answer_and_then_the_command(
     terminal("first", KeyboardInterrupt())
     monkeypatch.setattr(Talker, "stream", _fails_once(KeyboardInterrupt()))
     monkeypatch.setattr(os, "_exit", sys.exit)  # pytest's own process has to go on
-    runner = asyncio.Runner()
-    monkeypatch.setattr(asyncio, "Runner", lambda: runner)
     assert command("chat") == 130
-    assert not runner.get_loop().is_closed()
-    runner.close()
     assert "(stopped; this turn is forgotten)\n" in capsys.readouterr().out
     assert Talker.created.closed
+
+
+def test_interrupt_ends_the_process_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C waits for a thread that is still loading a model."""
+
+    class LeftError(Exception):
+        pass
+
+    def leave(status: int) -> None:
+        raise LeftError(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(Talker, "stream", _fails_once(KeyboardInterrupt()))
+    monkeypatch.setattr(sys, "argv", ["llm-backend", "chat", "x"])
+    with pytest.raises(LeftError) as caught:
+        main()
+    assert caught.value.args == (130,)
+    assert capsys.readouterr().err.endswith("\n")
+    assert command("--version") == 0
 
 
 def test_json_wants_a_message(
@@ -306,6 +324,36 @@ def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     printing.write(text)
     assert capsys.readouterr().out == "a\ufffd[2J\tb\n\ufffd"
+
+
+def test_config_and_doctor_are_there(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that is tested by its function cannot be called."""
+    assert command("config", "-e", "openai", "-m", "m") == 0
+    assert "model\tm\targument model\n" in capsys.readouterr().out
+    assert command("doctor") in {0, 1}
+    assert "engine openai\t" in capsys.readouterr().out
+
+
+def test_models_are_there(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that is tested by its function cannot be called, or removes a model without asking."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path))
+    DirectoryStore(tmp_path / "models").provide("key", lambda folder: (folder / "config.json").touch())
+    assert command("models", "list") == 0
+    assert command("models", "verify", "key") == 0
+    assert command("models", "pull", "./nothing") == 1
+    assert command("models", "remove", "key", stdin=b"n\n") == 1
+    assert (tmp_path / "models" / "key").exists()
+    assert command("models", "remove", "key", stdin=b"y\n") == 0
+    assert not (tmp_path / "models" / "key").exists()
+    assert "removed key: 0 MB\n" in capsys.readouterr().out
+
+
+def test_json_of_what_is_no_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Metadata that JSON does not know ends the command with a traceback."""
+    printing.print_json({"path": Path("a"), "kind": Usage})
+    assert json.loads(capsys.readouterr().out) == {"path": "a", "kind": str(Usage)}
 
 
 def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
