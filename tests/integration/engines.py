@@ -35,6 +35,7 @@ class Case:
         settings: what its settings have besides the model and its place.
         refused: options of generation that it refuses, because its API has no place for them.
         cut: why an answer that reached its limit ended; the real server's Responses API does not tell.
+        holds_schemas: an answer is what the schema asks for; the real server ignores it, so its answers are checked.
         streams_usage: a stream's last events say how many tokens it took; servers tell that of whole answers.
         computes_on: an answer that nobody waits for any more is computed to its end: the real server does that.
         unknown_model: the error about a model that is not there.
@@ -45,6 +46,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     cut: str = "length"
+    holds_schemas: bool = False
     streams_usage: bool = False
     computes_on: bool = True
     # The real server answers neither 404 nor a code for it, so the error cannot be more exact.
@@ -54,7 +56,12 @@ class Case:
 RESPONSES: dict[str, Any] = {"settings": {"use_responses": True}, "refused": ("seed", "stop"), "cut": "stop"}
 CASES = {
     "huggingface": Case(
-        "huggingface", asks_server=False, streams_usage=True, computes_on=False, unknown_model=ModelNotFoundError
+        "huggingface",
+        asks_server=False,
+        holds_schemas=True,
+        streams_usage=True,
+        computes_on=False,
+        unknown_model=ModelNotFoundError,
     ),
     "openai": Case("openai"),
     "openai-responses": Case("openai", **RESPONSES),

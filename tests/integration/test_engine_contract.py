@@ -7,7 +7,9 @@ all of them have to give the same answers. Where one cannot do something, its ``
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -15,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry
-from backend.errors import AgentClosedError, PayloadError
+from backend.errors import AgentClosedError, PayloadError, StructuredOutputError
 from backend.llms.payloads import End, Reasoning, Text, UsageEvent
 from backend.llms.protocol import Agent
 from backend.llms.tool_rounds import run_with_tools
@@ -36,8 +38,16 @@ Template: TypeAlias = "Callable[[str], None]"
 # A model this small reasons and calls tools only where it has something to copy.
 THINKING = "Answer: <think>Hm.</think>Paris<|im_end|>\n" * 3 + "Answer:"
 CALL = 'Call: <tool_call>{"name": "sky", "arguments": {"city": "Rome"}}</tool_call><|im_end|>\n'
+JSON = 'JSON: {"name": "Rome"}<|im_end|>\n' * 3 + "JSON:"
 RESULT = "{% set told = 'It is ' ~ messages[-1].content ~ '<|im_end|>\n' %}{{ told }}{{ told }}{{ told }}It is"
 CALLING = "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
+
+
+@dataclass
+class City:
+    """What an answer has to be."""
+
+    name: str
 
 
 async def test_invoke(case: Case, one: Agent, ask: Ask) -> None:
@@ -216,6 +226,24 @@ async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
     answer = await run_with_tools(one, ask("Which colour has the sky?", max_new_tokens=30), [sky])
     assert asked == ["Rome"]
     assert answer.response == "blue"
+
+
+async def test_structured_output(one: Agent, templated: Template, ask: Ask) -> None:
+    """An answer in JSON is not the object that it stands for."""
+    templated(JSON)
+    answer = await one.invoke(ask("Which city?", output_schema=City))
+    assert answer.parsed == City(name="Rome")
+    assert json.loads(answer.response) == {"name": "Rome"}
+
+
+async def test_schema_is_held(case: Case, one: Agent, ask: Ask) -> None:
+    """An answer that is not what the schema asks for passes for one that is."""
+    payload = ask(QUESTION, output_schema={"enum": ["yes", "no"]})
+    if case.holds_schemas:
+        assert (await one.invoke(payload)).parsed in ("yes", "no")
+    else:
+        with pytest.raises(StructuredOutputError, match="is not what the output schema asks for"):
+            await one.invoke(payload)
 
 
 @pytest.mark.untraced("the model is refused before it can be asked")
