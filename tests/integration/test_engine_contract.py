@@ -36,8 +36,8 @@ STORY = "Tell me a story."
 Ask: TypeAlias = "Callable[..., AgentPayload]"
 Template: TypeAlias = "Callable[[str], None]"
 # A model this small reasons and calls tools only where it has something to copy.
-THINKING = "Answer: <think>Hm.</think>Paris<|im_end|>\n" * 3 + "Answer:"
-CALL = 'Call: <tool_call>{"name": "sky", "arguments": {"city": "Rome"}}</tool_call><|im_end|>\n'
+THINKING = "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
+CALL = 'Call: <tool_call>{"name":"sky","arguments":{"at":"Rome"}}</tool_call><|im_end|>\n'
 JSON = 'JSON: {"name": "Rome"}<|im_end|>\n' * 3 + "JSON:"
 RESULT = "{% set told = 'It is ' ~ messages[-1].content ~ '<|im_end|>\n' %}{{ told }}{{ told }}{{ told }}It is"
 CALLING = "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
@@ -75,16 +75,16 @@ async def test_usage_and_timings(one: Agent, behind: tuple[Any, Any], ask: Ask) 
 async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
     """Pieces are held back until the end, or do not add up to the answer."""
     assert await one.supports_streaming()
-    pieces = [piece async for piece in one.stream(ask(QUESTION))]
+    pieces = [piece async for piece in one.stream(ask(QUESTION, max_new_tokens=4))]
     assert len(pieces) > 1
-    assert "".join(pieces) == FACT
+    assert "".join(pieces) == "The capital of France"
 
 
 async def test_memory(one: Agent, ask: Ask) -> None:
     """What was said before does not reach the model, or with other roles than it was said in."""
     memory = [MemoryEntry("user", "The dragon is called Fafnir."), MemoryEntry("assistant", "I see.")]
-    answer = await one.invoke(ask("What is the dragon called?", memory=memory))
-    assert answer.response == "The dragon is called Fafnir."
+    answer = await one.invoke(ask("What is the dragon called?", max_new_tokens=6, memory=memory))
+    assert answer.response.startswith("The dragon is called Fa")
 
 
 async def test_system_context(one: Agent, ask: Ask) -> None:
@@ -110,13 +110,13 @@ async def test_what_nobody_told(agent: Agent, ask: Ask) -> None:
 async def test_cancelled_answer(case: Case, one: Agent, behind: tuple[Any, Any], ask: Ask) -> None:
     """A task that waits for an answer cannot be cancelled, or the work goes on without it, or the next one fails."""
     with count_passes(behind[0]) as passes, heard_generations() as heard:
-        task = asyncio.create_task(one.invoke(ask(STORY, max_new_tokens=8)))
+        task = asyncio.create_task(one.invoke(ask(STORY, max_new_tokens=6)))
         await until(lambda: passes.count)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(heard)
-    assert (heard() == [8]) is case.computes_on
+    assert (heard() == [6]) is case.computes_on
     assert (await one.invoke(ask(QUESTION, max_new_tokens=1))).response == "The"
 
 
@@ -169,7 +169,7 @@ async def test_limit(case: Case, open_agent: Open) -> None:
 @pytest.mark.usefixtures("sampling")
 async def test_sampling(one: Agent, ask: Ask) -> None:
     """Temperature or top_p does not reach generation: two samples are the same, or one allowed token is not greedy."""
-    hot = [await one.invoke(ask(STORY, max_new_tokens=4, temperature=2.0)) for _ in range(2)]
+    hot = [await one.invoke(ask(STORY, max_new_tokens=3, temperature=2.0)) for _ in range(2)]
     narrow = await one.invoke(ask(QUESTION, max_new_tokens=2, temperature=2.0, top_p=1e-6))
     assert hot[0].response != hot[1].response
     assert narrow.response == "The capital"
@@ -178,7 +178,7 @@ async def test_sampling(one: Agent, ask: Ask) -> None:
 @pytest.mark.usefixtures("sampling")
 async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
     """The same seed gives another answer, or a seed that the API has no place for is left out without a word."""
-    payload = ask(STORY, max_new_tokens=4, temperature=2.0, seed=1)
+    payload = ask(STORY, max_new_tokens=3, temperature=2.0, seed=1)
     answers = [await _answer(one, payload) for _ in range(2)]
     assert answers[0] == answers[1]
     assert ("refused" in answers) is ("seed" in case.refused)
@@ -203,8 +203,8 @@ async def test_reasoning_and_events(case: Case, one: Agent, templated: Template,
     payload = ask(QUESTION, max_new_tokens=12)
     answer = await one.invoke(payload)
     *parts, usage, end = [event async for event in one.stream_events(payload)]
-    assert answer.thinking == "Hm."
-    assert answer.response == "Paris"
+    assert answer.thinking == "No"
+    assert answer.response == "Yes"
     reasoning = [part.text for part in parts if isinstance(part, Reasoning)]
     assert "".join(reasoning) == answer.thinking
     assert "".join(part.text for part in parts[len(reasoning) :] if isinstance(part, Text)) == answer.response
@@ -219,8 +219,8 @@ async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
     templated(CALLING)
     asked: list[str] = []
 
-    def sky(city: str) -> str:
-        asked.append(city)
+    def sky(at: str) -> str:
+        asked.append(at)
         return "blue"
 
     answer = await run_with_tools(one, ask("Which colour has the sky?", max_new_tokens=30), [sky])
