@@ -182,12 +182,14 @@ async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
     answers = [await _answer(one, payload) for _ in range(2)]
     assert answers[0] == answers[1]
     assert ("refused" in answers) is ("seed" in case.refused)
+    assert await _answer(one, ask(STORY, max_new_tokens=1)) != "refused"
 
 
 async def test_stop(case: Case, one: Agent, ask: Ask) -> None:
     """A stop text does not end the answer, or one that the API has no place for is left out without a word."""
     expected = "refused" if "stop" in case.refused else "The capital"
     assert await _answer(one, ask(QUESTION, max_new_tokens=4, stop=(" of",))) == expected
+    assert await _answer(one, ask(QUESTION, max_new_tokens=1)) == "The"
 
 
 async def _answer(agent: Agent, payload: AgentPayload) -> str:

@@ -213,13 +213,15 @@ def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert huggingface_loading._free("cuda:1") == 7  # noqa: SLF001
 
 
-async def test_estimate_covers_what_a_model_takes(load: Load, ask: Ask, model_copy: Path) -> None:
+async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask: Ask, model_copy: Path) -> None:
     """A model takes more memory than was estimated before it was loaded, or far less."""
     own_weights(model_copy)
+    question = ask("The sky is blue. " * 180, max_new_tokens=2)
+    await agent.invoke(question)  # what torch takes once for the whole process is no model's
     process = psutil.Process(os.getpid())
     before = process.memory_info().rss
     async with await load(model_copy) as loaded:
-        answer = await loaded.invoke(ask("The sky is blue. " * 180, max_new_tokens=2))
+        answer = await loaded.invoke(question)
         taken = process.memory_info().rss - before
         weight_bytes = loaded._loaded.model.dtype.itemsize  # type: ignore[attr-defined]  # noqa: SLF001
     estimate = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, weight_bytes)
