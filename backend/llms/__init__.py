@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backend.llms.agent_loader import load_agent
-    from backend.llms.chat_model import as_chat_model
+    from backend.llms.chat_model import as_chat_model, wrap_chat_model
     from backend.llms.config_file import find_config_file, get_agent_config
     from backend.llms.conversation import Conversation
     from backend.llms.conversation_store import MemoryStore, SQLiteStore
@@ -30,6 +30,7 @@ __all__ = [
     "run_with_tools",
     "validate_agent",
     "validate_agent_report",
+    "wrap_chat_model",
 ]
 
 _HOMES = {
@@ -44,6 +45,7 @@ _HOMES = {
     "run_with_tools": "backend.llms.tool_rounds",
     "validate_agent": "backend.llms.validation",
     "validate_agent_report": "backend.llms.validation",
+    "wrap_chat_model": "backend.llms.chat_model",
 }
 
 

@@ -1,4 +1,4 @@
-"""The door through which LangChain uses our agents; what stands behind it needs LangChain."""
+"""The doors between LangChain and our agents, one each way; what stands behind them needs LangChain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from backend.llms.protocol import Agent
 
-__all__ = ["as_chat_model"]
+__all__ = ["as_chat_model", "wrap_chat_model"]
 
 
 def as_chat_model(agent: Agent) -> BaseChatModel:
@@ -30,3 +30,27 @@ def as_chat_model(agent: Agent) -> BaseChatModel:
     module = import_library("backend.llms.engines.langchain_chat_model", "langchain", needed_by)
     model: BaseChatModel = module.AgentChatModel.around(agent)
     return model
+
+
+def wrap_chat_model(chat_model: BaseChatModel, *, context_window: int | None = None, timeout: float = 300.0) -> Agent:
+    """Make an agent of a LangChain chat model that the caller built; it is never traced to LangSmith.
+
+    Options that a payload leaves open are as the model was built; the agent's class says what becomes of the others.
+    Closing the agent leaves the model open.
+
+    Args:
+        chat_model: any of LangChain's.
+        context_window: how many tokens it reads, which LangChain does not say; without it ``get_context_window``
+            raises a ConfigError.
+        timeout: seconds for all waits of one request together.
+
+    Raises:
+        MissingExtraError: LangChain is not installed.
+        BrokenExtraError: it is installed, but does not import.
+        ConfigError: it is no chat model, or another argument is wrong.
+    """
+    needed_by = "wrap_chat_model"
+    require_extra("langchain", needed_by)
+    module = import_library("backend.llms.engines.langchain_wrapped", "langchain", needed_by)
+    agent: Agent = module.WrappedAgent.around(chat_model, context_window=context_window, timeout=timeout)
+    return agent

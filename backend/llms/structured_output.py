@@ -93,7 +93,7 @@ def tell_schema(payload: AgentPayload) -> AgentPayload:
     if output is None:
         return payload
     if payload.tools_available:
-        message = "A model in this process cannot both call tools and answer by output_schema. Ask twice: tools first."
+        message = "This model cannot both call tools and answer by output_schema. Ask twice: tools first."
         raise PayloadError(message)
     told = _INSTRUCTIONS + json.dumps(output.schema, ensure_ascii=False)
     return replace(payload, system_context="\n\n".join(filter(None, [payload.system_context, told])))

@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     import openai
+    from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.runnables import Runnable
 
     from backend.llms.openai_format import Request
 
 __all__ = ["LangChainAgent"]
+
+# Where LangChain's packages keep why an answer ended, and what Anthropic's and Google's models call it.
+_END_KEYS = ("finish_reason", "stop_reason", "done_reason")
+_ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 class LangChainAgent(ServerAgent):
@@ -55,7 +61,7 @@ class LangChainAgent(ServerAgent):
     async def _reply(self, request: Request) -> Reply:
         options = self._options(request)
         with tracing_context(enabled=False):
-            return _read(await self._chat.ainvoke(convert_to_messages(request.messages), **options))
+            return _read(await self._model(request).ainvoke(convert_to_messages(request.messages), **options))
 
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
         async with aclosing(self._start(request)) as chunks:
@@ -68,8 +74,12 @@ class LangChainAgent(ServerAgent):
                 yield Piece(text=_text(chunk), finish_reason=_finish_reason(chunk))
 
     def _start(self, request: Request) -> AsyncGenerator[AIMessageChunk, None]:
-        chunks = self._chat.astream(convert_to_messages(request.messages), **self._options(request))
+        chunks = self._model(request).astream(convert_to_messages(request.messages), **self._options(request))
         return cast("AsyncGenerator[AIMessageChunk, None]", chunks)  # declared as less than it is
+
+    def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:  # noqa: ARG002  (for other models)
+        """What answers ``request``."""
+        return self._chat
 
     def _options(self, request: Request) -> dict[str, Any]:
         if not self._settings.use_responses:
@@ -100,4 +110,7 @@ def _text(message: AIMessage) -> str:
 def _finish_reason(message: AIMessage) -> str:
     """Why the answer ended; empty for a chunk that does not end it."""
     metadata = message.response_metadata
-    return response_status(metadata) if "status" in metadata else str(metadata.get("finish_reason") or "")
+    if "status" in metadata:
+        return response_status(metadata)
+    reason = next((str(metadata[key]) for key in _END_KEYS if metadata.get(key)), "")
+    return _ENDS.get(reason.lower(), reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backend.errors import MissingExtraError
-from backend.llms import as_chat_model, availability
+from backend.llms import as_chat_model, availability, wrap_chat_model
 from tests.unit.backend.fake_agent import FakeAgent
 
 
@@ -16,3 +18,11 @@ def test_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
         MissingExtraError, match=r"^as_chat_model needs langchain_openai, which is not installed\. Install"
     ):
         as_chat_model(FakeAgent())
+
+
+def test_wrapping_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no LangChain is not told how to get it, or is told that another function needs it."""
+    monkeypatch.setattr(availability, "find_spec", lambda _: None)
+    model: Any = object()
+    with pytest.raises(MissingExtraError, match=r"^wrap_chat_model needs langchain_openai, which is not installed"):
+        wrap_chat_model(model)

@@ -1,0 +1,337 @@
+"""LangChain's chat models as our agents: the real local model there and back, and what else a model may do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from backend import AgentPayload, GenerationOptions
+from backend.errors import (
+    AgentClosedError,
+    ConfigError,
+    EngineAuthenticationError,
+    EngineConnectionError,
+    EngineError,
+    EngineTimeoutError,
+    PayloadError,
+    StructuredOutputError,
+)
+from backend.llms import as_chat_model, wrap_chat_model
+from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
+from tests.integration.server import delta
+from tests.integration.server_engines import QUESTION, TOOL, joined
+from tests.integration.weights import count_forward_passes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.llms.protocol import Agent
+    from tests.integration.server import ScriptedServer
+
+    Ask = Callable[..., AgentPayload]
+
+FACT = "The capital of France is Paris."
+CALL = {"type": "tool_call", "name": "roll", "args": {"sides": 6}, "id": "call-1"}
+USAGE = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+
+
+@pytest.mark.requires("llm", "model", "langchain")
+class TestLocalModel:
+    """The real local model behind LangChain's interface, as an agent again."""
+
+    async def test_answer(self, agent: Agent, ask: Ask) -> None:
+        """A wrapped chat model gives another answer than the model behind it, or loses what it cost."""
+        async with wrap_chat_model(as_chat_model(agent)) as wrapped:
+            answer = await wrapped.invoke(ask(QUESTION))
+            short = await wrapped.invoke(ask(QUESTION, max_new_tokens=2))
+        assert answer.response == FACT
+        assert answer.metadata["engine"] == "langchain"
+        assert (short.response, short.metadata["finish_reason"]) == ("The capital", "length")
+        assert short.metadata["usage"].completion_tokens == 2
+
+    async def test_stream(self, agent: Agent, ask: Ask) -> None:
+        """A wrapped chat model gives its answer in one piece, or only when all of it is made."""
+        wrapped = wrap_chat_model(as_chat_model(agent))
+        assert await wrapped.supports_streaming()
+        with count_forward_passes(agent) as passes:
+            pieces = [(piece, passes.count) async for piece in wrapped.stream(ask(QUESTION))]
+        assert "".join(piece for piece, _ in pieces) == FACT
+        assert len(pieces) >= 5
+        assert pieces[0][1] < pieces[-1][1]
+
+    async def test_left_stream(self, agent: Agent, ask: Ask) -> None:
+        """The model goes on computing for a stream that was closed."""
+        stream = wrap_chat_model(as_chat_model(agent)).stream(ask("Tell me a story.", max_new_tokens=400))
+        with count_forward_passes(agent) as passes:
+            await anext(stream)
+            await stream.aclose()
+            await agent.invoke(ask(QUESTION, max_new_tokens=1))  # the one thread takes it up when it is done
+        assert passes.count < 100
+
+
+class Scripted:
+    """A chat model of LangChain's own for tests, with what it was asked; no model answers."""
+
+    def __init__(self, *answers: Any, fault: Exception | None = None, **fields: Any) -> None:
+        from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+        from langsmith.utils import tracing_is_enabled
+
+        class Recording(GenericFakeChatModel):
+            def _generate(_, messages: Any, stop: Any = None, run_manager: Any = None, **options: Any) -> Any:  # noqa: N805
+                self.received.append(messages)
+                self.options.append(options | ({"stop": stop} if stop else {}))
+                self.traced.append(tracing_is_enabled())
+                if fault:
+                    raise fault
+                return super()._generate(messages, stop, run_manager)
+
+            def bind_tools(self, tools: Any, **_: Any) -> Any:
+                return self.bind(tools=tools)
+
+        self.received: list[list[Any]] = []
+        self.options: list[dict[str, Any]] = []
+        self.traced: list[object] = []
+        self.model: BaseChatModel = Recording(messages=iter(answers), **fields)
+
+
+def message(content: str = "", **fields: Any) -> Any:
+    """An answer of a chat model's."""
+    from langchain_core.messages import AIMessage
+
+    return AIMessage(content, **fields)
+
+
+@pytest.mark.requires("langchain")
+class TestChatModels:
+    """What is sent to a chat model, what is read from it, and what it may do wrong; no model answers here."""
+
+    async def test_nothing_is_chosen_for_the_caller(self) -> None:
+        """An option that nobody chose goes over the one that the chat model was built with."""
+        scripted = Scripted("ok")
+        payload = AgentPayload("Hi.", system_context="Be brief.")
+        assert (await wrap_chat_model(scripted.model).invoke(payload)).response == "ok"
+        assert [[(each.type, each.content) for each in messages] for messages in scripted.received] == [
+            [("system", "Be brief."), ("human", "Hi.")]
+        ]
+        assert scripted.options == [{}]
+
+    async def test_options(self) -> None:
+        """An option that somebody chose does not reach the chat model, or a stop text stays in the answer."""
+        scripted = Scripted("one # two", "one # two")
+        generation = GenerationOptions(max_new_tokens=3, temperature=0.5, top_p=0.9, top_k=4, seed=1, stop=("#",))
+        payload = AgentPayload("Hi.", generation=generation, reasoning_effort=ReasoningEffort(effort="low"))
+        wrapped = wrap_chat_model(scripted.model)
+        assert (await wrapped.invoke(payload)).response == "one"
+        assert await joined(wrapped, payload) == "one"
+        chosen = {"max_tokens": 3, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "seed": 1, "stop": ["#"]}
+        assert scripted.options == [chosen | {"reasoning_effort": "low"}] * 2
+
+    async def test_tools(self) -> None:
+        """A tool is not offered, or its call, what the answer cost or why it ended is lost."""
+        scripted = Scripted(
+            message(tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"stop_reason": "tool_use"})
+        )
+        answer = await wrap_chat_model(scripted.model).invoke_with_tools(AgentPayload("Roll."), [TOOL])
+        assert scripted.options == [{"tools": [TOOL]}]
+        assert answer.tool_calls == (ToolCall(name="roll", arguments={"sides": 6}, id="call-1"),)
+        assert answer.metadata["usage"] == Usage(prompt_tokens=7, completion_tokens=3)
+        assert answer.metadata["finish_reason"] == "tool_calls"
+
+    async def test_events_with_tools(self) -> None:
+        """A stream loses the calls of tools, the reasoning before them, or what the answer cost."""
+        scripted = Scripted(
+            message("I roll.", tool_calls=[CALL], additional_kwargs={"reasoning_content": "A die."}),
+            message(tool_calls=[CALL], usage_metadata=USAGE),
+        )
+        wrapped = wrap_chat_model(scripted.model)
+        payload = AgentPayload("Roll.", tools_available=[TOOL])
+        whole, bare = [[event async for event in wrapped.stream_events(payload)] for _ in range(2)]
+        call = ToolCallEvent(ToolCall(name="roll", arguments={"sides": 6}, id="call-1"))
+        assert whole[:3] == [Reasoning("A die."), Text("I roll."), call]
+        assert (bare[0], bare[-1]) == (call, End("tool_calls"))
+        [usage] = [event.usage for event in bare if isinstance(event, UsageEvent)]
+        assert usage == Usage(prompt_tokens=7, completion_tokens=3)
+
+    async def test_events(self) -> None:
+        """A stream whose model does not say why it ended is reported as broken, or one that was cut as whole."""
+        from langchain_core.language_models import FakeListChatModel
+
+        events = [
+            event
+            async for event in wrap_chat_model(FakeListChatModel(responses=["ok"])).stream_events(AgentPayload("Hi."))
+        ]
+        assert events[:2] == [Text("o"), Text("k")]
+        assert events[-1] == End("stop")
+        cut = {"response_metadata": {"stop_reason": "max_tokens"}}
+        wrapped = wrap_chat_model(Scripted(message("ok", **cut)).model)
+        assert (await wrapped.invoke(AgentPayload("Hi."))).metadata["finish_reason"] == "length"
+
+    async def test_chat_openai(self, scripted: ScriptedServer) -> None:
+        """What ChatOpenAI says of a stream's end is lost, or an option does not go over the wire."""
+        from langchain_openai import ChatOpenAI
+
+        scripted.stream(delta("o"), delta("k"), delta(None, "length"))
+        wrapped = wrap_chat_model(ChatOpenAI(model="m", base_url=scripted.url, api_key=lambda: "none"))
+        payload = AgentPayload("Hi.", generation=GenerationOptions(temperature=0.5, stop=("#",)))
+        events = [event async for event in wrapped.stream_events(payload)]
+        assert (events[:2], events[-1]) == ([Text("o"), Text("k")], End("length"))
+        body = scripted.received[0].body
+        assert (body["stop"], body["temperature"], "seed" in body) == (["#"], 0.5, False)
+
+    async def test_tools_refused(self) -> None:
+        """A chat model that takes no tools answers as if there were none, or fails with an error that says nothing."""
+        from langchain_core.language_models import FakeListChatModel
+
+        wrapped = wrap_chat_model(FakeListChatModel(responses=["ok"]))
+        with pytest.raises(PayloadError, match=r"^FakeListChatModel takes no tools\. Leave them out"):
+            await wrapped.invoke_with_tools(AgentPayload("Roll."), [TOOL])
+
+    async def test_structured_output(self) -> None:
+        """A schema is not told to the chat model, or an answer that does not fit it is taken for one that does."""
+
+        class Capital(BaseModel):
+            city: str
+
+        scripted = Scripted('{"city": "Paris"}', "Paris")
+        wrapped = wrap_chat_model(scripted.model)
+        payload = AgentPayload(QUESTION, output_schema=Capital)
+        assert (await wrapped.invoke(payload)).parsed == Capital(city="Paris")
+        assert '"city"' in scripted.received[0][0].content
+        with pytest.raises(StructuredOutputError):
+            await wrapped.invoke(payload)
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            (TimeoutError("secret"), EngineTimeoutError),
+            (ConnectionResetError("secret"), EngineConnectionError),
+            (type("AuthenticationError", (Exception,), {})("secret"), EngineAuthenticationError),
+            (type("PermissionDeniedError", (Exception,), {})("secret"), EngineAuthenticationError),
+            (ValueError("secret"), EngineError),
+        ],
+        ids=lambda each: each.__name__ if isinstance(each, type) else type(each).__name__,
+    )
+    async def test_errors(self, fault: Exception, expected: type[EngineError]) -> None:
+        """An error of a chat model's reaches callers as it is, as another kind, without its cause, or with a secret."""
+        wrapped = wrap_chat_model(Scripted(fault=fault).model)
+        for ask in (wrapped.invoke, lambda payload: joined(wrapped, payload)):
+            with pytest.raises(EngineError, match=rf"^Recording failed with {type(fault).__name__}") as caught:
+                await ask(AgentPayload("Hi."))
+            assert type(caught.value) is expected
+            assert repr(caught.value.__cause__) == repr(fault)  # on its way through a thread it may be made anew
+            assert "secret" not in str(caught.value)
+
+    async def test_error_in_a_stream(self) -> None:
+        """An answer that broke off is taken for a whole one."""
+        from langchain_core.language_models import FakeListChatModel
+
+        stream = wrap_chat_model(FakeListChatModel(responses=["ok"], error_on_chunk_number=1)).stream(
+            AgentPayload("Hi.")
+        )
+        assert await anext(stream) == "o"
+        with pytest.raises(EngineError, match=r"^FakeListChatModel failed with FakeListChatModelError"):
+            await anext(stream)
+
+    async def test_cancellation_and_time_limit(self) -> None:
+        """A chat model works on for a task that was cancelled, or for one whose time is up."""
+        from langchain_core.language_models.fake_chat_models import FakeChatModel
+
+        asked, left = asyncio.Event(), asyncio.Event()
+
+        class Silent(FakeChatModel):
+            async def _agenerate(self, *_: Any, **__: Any) -> Any:
+                asked.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    left.set()
+
+        task = asyncio.create_task(wrap_chat_model(Silent()).invoke(AgentPayload("Hi.")))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert left.is_set()
+        left.clear()
+        with pytest.raises(EngineTimeoutError, match=r"other end of Silent did not finish its answer within 0\.01 s"):
+            await wrap_chat_model(Silent(), timeout=0.01).invoke(AgentPayload("Hi."))
+        assert left.is_set()
+
+    async def test_no_tracing(self) -> None:
+        """A prompt is sent to LangSmith because tracing is on elsewhere."""
+        from langsmith import tracing_context
+        from langsmith.utils import tracing_is_enabled
+
+        scripted = Scripted("ok", "ok")
+        wrapped = wrap_chat_model(scripted.model)
+        with tracing_context(enabled=True):
+            assert tracing_is_enabled()
+            await wrapped.invoke(AgentPayload("Hi."))
+            await joined(wrapped, AgentPayload("Hi."))
+        assert scripted.traced == [False, False]
+
+    async def test_context_window(self) -> None:
+        """A context window is made up, or the caller's is not taken."""
+        model = Scripted().model
+        assert await wrap_chat_model(model, context_window=4096).get_context_window() == 4096
+        with pytest.raises(ConfigError, match=r"Give wrap_chat_model a context_window\.$"):
+            await wrap_chat_model(model).get_context_window()
+
+    async def test_count(self) -> None:
+        """A prompt is counted by a tokenizer that is not the model's, or its tools are not counted."""
+        payload = AgentPayload("Hello there, you.")
+        tools = AgentPayload("Hello there, you.", tools_available=[TOOL])
+        estimating = wrap_chat_model(Scripted().model)
+        counting = wrap_chat_model(Scripted(custom_get_token_ids=lambda text: list(range(len(text.split())))).model)
+        assert len("Hello there, you.") < await counting.count_tokens(payload) < await estimating.count_tokens(payload)
+        for wrapped in (estimating, counting):
+            assert await wrapped.count_tokens(tools) > await wrapped.count_tokens(payload) + 50
+
+        broken = wrap_chat_model(Scripted(custom_get_token_ids=lambda _: 1 / 0).model)
+        with pytest.raises(EngineError, match="ZeroDivisionError"):
+            await broken.count_tokens(payload)
+
+    async def test_count_is_learned(self) -> None:
+        """What a model said of a prompt's size is forgotten, and the next count is four times too high again."""
+        wrapped = wrap_chat_model(Scripted(message("ok", usage_metadata=USAGE)).model)
+        await wrapped.invoke(AgentPayload("Hi."))
+        assert await wrapped.count_tokens(AgentPayload("Hi.")) == 7
+
+    async def test_use_after_close(self) -> None:
+        """A closed agent still asks its chat model, or closing it twice fails."""
+        scripted = Scripted("ok")
+        async with wrap_chat_model(scripted.model, context_window=1) as wrapped:
+            pass
+        await wrapped.aclose()
+        payload = AgentPayload("Hi.")
+        for use in (
+            lambda: wrapped.invoke(payload),
+            lambda: joined(wrapped, payload),
+            lambda: wrapped.count_tokens(payload),
+            wrapped.get_context_window,
+            wrapped.supports_streaming,
+        ):
+            with pytest.raises(AgentClosedError, match=r"is closed\. Make a new one with wrap_chat_model\.$"):
+                await use()
+        assert scripted.received == []
+
+    async def test_names(self) -> None:
+        """Nobody can tell which model an agent asks."""
+        from langchain_openai import ChatOpenAI
+
+        named = wrap_chat_model(ChatOpenAI(model="gpt-x", api_key=lambda: "none"))
+        assert repr(named) == "WrappedAgent(model='gpt-x', server='the other end of ChatOpenAI')"
+        assert repr(wrap_chat_model(Scripted().model)).startswith("WrappedAgent(model='Recording'")
+
+    def test_wrong_arguments(self) -> None:
+        """What is no chat model, or a window of no tokens, fails only when it is used."""
+        model: Any = object()
+        with pytest.raises(ConfigError, match=r"^chat_model is a object\. Give one of LangChain's"):
+            wrap_chat_model(model)
+        with pytest.raises(ConfigError, match="context_window is 0"):
+            wrap_chat_model(Scripted().model, context_window=0)
