@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from backend.errors import ModelFormatError
 from backend.llms.availability import import_library, require_extra
+from backend.llms.safety import conversion_memory, ensure_ram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +55,14 @@ def convert_gguf(source: Path, target: Path) -> None:
     Raises:
         MissingExtraError: torch, transformers or gguf is not installed.
         ModelFormatError: the file is truncated, or no model that transformers knows.
+        InsufficientMemoryError: the conversion needs more memory than is free; nothing has been written.
         OSError: the target cannot be written.
 
     """
     needed_by = f"Converting {source.name}"
     require_extra("llm-cpu", needed_by)
     import_library("gguf", "llm-cpu", needed_by)
+    ensure_ram(conversion_memory(source))
     import torch
     from safetensors import SafetensorError
     from tqdm import tqdm  # noqa: PLC0415

@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from backend.errors import BackendError, ConfigError, ModelFormatError, ModelNotFoundError
+from backend.errors import BackendError, ConfigError, InsufficientMemoryError, ModelFormatError, ModelNotFoundError
 from backend.llms.availability import import_library
 from backend.llms.directory_store import DirectoryStore, file_digest
+from backend.llms.safety import WEIGHT_BYTES, get_available_memory, pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,23 +66,28 @@ class ResolvedModel:
     weights_digest: str | None
 
 
-def resolve_model(name: str | None = None, *, revision: str | None = None) -> ResolvedModel:
+def resolve_model(
+    name: str | None = None, *, revision: str | None = None, weight_bytes: float | None = None
+) -> ResolvedModel:
     """Find the model called ``name``, and convert or download it when that is needed.
 
     With no name: the packaged model when it is installed, else ``DEFAULT_HUB_MODEL``. A hub model is looked up in
     the local cache first, and on the network only when it is not there and ``HF_HUB_OFFLINE`` is not set.
+    What cannot fit into memory is not downloaded or converted; ``weight_bytes`` are those that one weight will take
+    there, by default in the smallest form that there is.
 
     Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread.
 
     Raises:
         ModelNotFoundError: nothing has that name.
         ModelFormatError: what the name points to is no whole model, or cannot be read.
+        InsufficientMemoryError: converting the model, or a hub model's weights, need more memory than is free.
         ConfigError: the cache of converted models cannot be written.
         MissingExtraError: a library that is needed to convert or find the model is not installed.
 
     """
     if name is None:
-        return _packaged(PACKAGED_MODEL) if packaged_gguf() else _from_hub(DEFAULT_HUB_MODEL, revision)
+        return _packaged(PACKAGED_MODEL) if packaged_gguf() else _from_hub(DEFAULT_HUB_MODEL, revision, weight_bytes)
     if name == PACKAGED_MODEL:
         return _packaged(name)
     path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises where there is no such user)
@@ -92,7 +98,7 @@ def resolve_model(name: str | None = None, *, revision: str | None = None) -> Re
     if _looks_like_path(name):
         message = f"There is no model at {name!r}: no such file or directory. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
-    return _from_hub(name, revision)
+    return _from_hub(name, revision, weight_bytes)
 
 
 def packaged_gguf() -> Path | None:
@@ -168,16 +174,41 @@ def _from_directory(name: str, path: Path) -> ResolvedModel:
     return ResolvedModel(name=name, source="directory", directory=path.resolve(), weights_digest=None)
 
 
-def _from_hub(name: str, revision: str | None) -> ResolvedModel:
+def _from_hub(name: str, revision: str | None, weight_bytes: float | None) -> ResolvedModel:
     if not _HUB_NAME.fullmatch(name):
         message = f"{name!r} is no name of a model. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
-    directory = _hub_snapshot(name, revision, offline=True) or _hub_snapshot(name, revision, offline=False)
+    directory = _hub_snapshot(name, revision, offline=True)
+    if directory is None:
+        _ensure_loadable(name, revision, weight_bytes)
+        directory = _hub_snapshot(name, revision, offline=False)
     if directory is None:
         at = f" at revision {revision!r}" if revision else ""
         message = f"The hub's model {name!r}{at} has no config.json or no safetensors weights. {_WAYS_OUT}"
         raise ModelFormatError(message)
     return ResolvedModel(name=name, source="hub", directory=directory, weights_digest=None)
+
+
+def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None) -> None:
+    """Refuse to download weights that fit neither into RAM nor on a GPU, as far as the hub tells their number.
+
+    Raises:
+        InsufficientMemoryError: they do not fit.
+    """
+    hub = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
+    try:  # offline the library refuses at once
+        counts = hub.get_safetensors_metadata(name, revision=revision).parameter_count
+        needed = round(sum(counts.values()) * (weight_bytes or WEIGHT_BYTES["int4"]))
+    except Exception as exc:  # noqa: BLE001  (the download itself says what is wrong)
+        _log.debug("the hub does not say how large %r is: %s: %s", name, type(exc).__name__, exc)
+        return
+    free = get_available_memory()
+    if needed > free and not pick_device(needed).startswith("cuda"):
+        message = (
+            f"The weights of {name!r} need {needed:,} bytes of memory, but only {free:,} are free, and no GPU has room."
+            " They were not downloaded. Choose a smaller model or quantization, or close other programs."
+        )
+        raise InsufficientMemoryError(message, required=needed, available=free)
 
 
 def _hub_snapshot(name: str, revision: str | None, *, offline: bool) -> Path | None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from backend.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
-from backend.llms import gguf_conversion
+from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.llms import gguf_conversion, safety
 from backend.llms.model_store import packaged_gguf, resolve_model
+from backend.llms.safety import conversion_memory, model_memory_requirements
 from tests.integration.weights import drop_weight, loaded_models
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache" / "models"
 
 
-def write_small_gguf(path: Path) -> dict[str, Any]:
-    """Write a llama of one layer with random weights as GGUF, and return some of its weights."""
+def write_small_gguf(path: Path, kind: str = "llama") -> dict[str, Any]:
+    """Write a model of one layer with random weights as GGUF, and return some of its weights."""
     import gguf
     import numpy as np
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -42,7 +43,7 @@ def write_small_gguf(path: Path) -> dict[str, Any]:
     width, inner, heads = 32, 64, 2
     tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values(), "ab"]
     random = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, kind)
     writer.add_context_length(64)
     writer.add_embedding_length(width)
     writer.add_block_count(1)
@@ -141,6 +142,32 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it anew"):
         resolve_model(str(tmp_path / "cut.gguf"))
     assert kept(own_cache) == []
+
+
+@pytest.mark.untraced("the model is refused before it can be asked")
+def test_gguf_of_an_unknown_kind(own_cache: Path, tmp_path: Path) -> None:
+    """A whole GGUF file of a kind that transformers does not know gives a library's own error."""
+    write_small_gguf(tmp_path / "small.gguf", "no-such-kind")
+    with pytest.raises(ModelFormatError, match=r"small.gguf' cannot be read as a GGUF model .*no-such-kind"):
+        resolve_model(str(tmp_path / "small.gguf"))
+    assert kept(own_cache) == []
+
+
+@pytest.mark.untraced("reads headers, and the model is refused before it can be asked")
+def test_conversion_that_does_not_fit(own_cache: Path, model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GGUF file's estimate is not that of its conversion, or one that does not fit is begun and leaves something."""
+    gguf = packaged_gguf()
+    assert gguf is not None
+    converted = model_memory_requirements(model_directory)
+    assert model_memory_requirements(gguf) == converted
+    needed = conversion_memory(gguf)
+    assert needed > converted.weights
+
+    monkeypatch.setattr(safety, "get_available_memory", lambda: needed - 1)
+    with pytest.raises(InsufficientMemoryError, match=f"{needed:,} bytes .* only {needed - 1:,} are free") as caught:
+        resolve_model()
+    assert (caught.value.required, caught.value.available) == (needed, needed - 1)
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
 @pytest.mark.parametrize("library", ["torch", "gguf"])

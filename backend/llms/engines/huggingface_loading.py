@@ -19,7 +19,13 @@ from backend.errors import (
 from backend.llms.engines.huggingface_model import GenerationCancelledError, ModelKey
 from backend.llms.engines.huggingface_registry import acquire
 from backend.llms.model_store import resolve_model
-from backend.llms.safety import get_available_memory, get_available_vram, model_memory_requirements, pick_device
+from backend.llms.safety import (
+    WEIGHT_BYTES,
+    get_available_memory,
+    get_available_vram,
+    model_memory_requirements,
+    pick_device,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["choose_context_window", "engine_errors", "load_model"]
 
 _log = logging.getLogger(__name__)
-# Bytes of one weight in memory. The scales of blocks of weights come on top where they are quantised.
-_WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".py"})
 # A model that has memory for a shorter context than this, in tokens, is of no use.
 LEAST_CONTEXT = 1024
@@ -44,9 +48,10 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
 
     Raises as ``HuggingFaceAgent.create`` does. Blocks.
     """
-    resolved = resolve_model(settings.model, revision=settings.revision)
     quantization = settings.chosen_quantization()
-    device = _device(settings, resolved.directory, quantization)
+    least = _weight_bytes("bfloat16" if settings.dtype == "auto" else settings.dtype, quantization)
+    resolved = resolve_model(settings.model, revision=settings.revision, weight_bytes=least)
+    device = _device(settings, resolved.directory, least)
     if quantization != "none" and device == "mps":
         message = f"quantization {quantization!r} needs an NVIDIA GPU or a CPU, and this is 'mps'. Use 'none'."
         raise ConfigError(message)
@@ -99,12 +104,11 @@ def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, stat.st_ino, stat.st_mtime_ns) for name, stat in found)
 
 
-def _device(settings: AgentSettings, directory: Path, quantization: Quantization) -> str:
+def _device(settings: AgentSettings, directory: Path, weight_bytes: float) -> str:
     wanted = settings.device
     if wanted == "auto":
-        dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
         context = settings.context_window or LEAST_CONTEXT
-        return pick_device(model_memory_requirements(directory, context, _weight_bytes(dtype, quantization)).total)
+        return pick_device(model_memory_requirements(directory, context, weight_bytes).total)
     kind, _, index = wanted.partition(":")
     there = {
         "cpu": 1,
@@ -134,7 +138,7 @@ def _dtype(wanted: str, device: str, quantization: Quantization) -> str:
 
 
 def _weight_bytes(dtype: str, quantization: Quantization) -> float:
-    return _WEIGHT_BYTES[dtype if quantization == "none" else quantization]
+    return WEIGHT_BYTES[dtype if quantization == "none" else quantization]
 
 
 def _free(device: str) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraError, ModelFormatError, ModelNotFoundError
+from backend.llms import model_store
 from backend.llms.model_store import DEFAULT_HUB_MODEL, cache_directory, main, packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
@@ -83,6 +85,11 @@ class Hub:
         """Answer with what ``download`` returns or raises."""
         self.module.snapshot_download = download  # type: ignore[attr-defined]
 
+    def tell(self, **counts: int) -> None:
+        """Say that the model has so many weights of each type."""
+        metadata = SimpleNamespace(parameter_count=counts)
+        self.module.get_safetensors_metadata = lambda _name, **_: metadata  # type: ignore[attr-defined]
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
@@ -144,6 +151,65 @@ def test_hub_is_asked_after_the_local_cache(hub: Hub, tmp_path: Path) -> None:
     hub.answer(download)
     assert resolve_model("some/model").directory == tmp_path / "snapshot"
     assert asked == [True, False]
+
+
+@pytest.fixture
+def downloads(hub: Hub, tmp_path: Path) -> list[bool]:
+    """A hub whose model is not in the local cache: for each time it is asked for, whether that was a download."""
+    asked: list[bool] = []
+
+    def download(_name: str, *, local_files_only: bool, **_: object) -> str:
+        asked.append(not local_files_only)
+        if local_files_only:
+            raise hub.Error
+        return str(whole_model(tmp_path / "snapshot"))
+
+    hub.answer(download)
+    return asked
+
+
+def test_weights_that_do_not_fit_are_not_downloaded(
+    hub: Hub, downloads: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that no memory here can hold is downloaded first, and refused after that."""
+    hub.tell(BF16=600, F32=400)
+    monkeypatch.setattr(model_store, "get_available_memory", lambda: 1_999)
+    monkeypatch.setattr(model_store, "pick_device", lambda _: "cpu")
+    with pytest.raises(
+        InsufficientMemoryError, match=r"'some/model' need 2,000 bytes.* but only 1,999 are fr"
+    ) as caught:
+        resolve_model("some/model", weight_bytes=2)
+    assert (caught.value.required, caught.value.available, downloads) == (2_000, 1_999, [False])
+
+
+@pytest.mark.parametrize("case", [(1_999, "cuda:1", 2.0), (2_000, "cpu", 2.0), (562, "cpu", None)])
+def test_weights_that_fit_somewhere_are_downloaded(
+    hub: Hub, downloads: list[bool], monkeypatch: pytest.MonkeyPatch, case: tuple[int, str, float | None]
+) -> None:
+    """A model that fits on a GPU, just fits into RAM, or fits when it is quantised is refused."""
+    free, device, width = case
+    hub.tell(BF16=1_000)
+    monkeypatch.setattr(model_store, "get_available_memory", lambda: free)
+    monkeypatch.setattr(model_store, "pick_device", lambda _: device)
+    resolve_model("some/model", weight_bytes=width)
+    assert downloads == [False, True]
+
+
+def test_hub_that_does_not_say_how_large_a_model_is(
+    hub: Hub, downloads: list[bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model whose size the hub does not tell cannot be downloaded, or nothing says why its size went unchecked."""
+
+    def fail(_name: str, *, revision: str | None) -> None:
+        raise hub.Error(revision)
+
+    hub.module.get_safetensors_metadata = fail  # type: ignore[attr-defined]
+    with caplog.at_level(logging.DEBUG, logger=model_store.__name__):
+        resolve_model("some/model", revision="v1")
+    assert downloads == [False, True]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "the hub does not say how large 'some/model' is: Error: v1")
+    ]
 
 
 def test_hub_does_not_have_it(hub: Hub) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.errors import ModelFormatError
-from backend.llms.safety import ModelMemory, model_memory_requirements
+from backend.llms.safety import ModelMemory, conversion_memory, model_memory_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +96,44 @@ def test_with_an_index_only_its_files_count(model: Path) -> None:
     shards = {"c": "part-1.safetensors", "d": "part-2.safetensors"}
     (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
     assert model_memory_requirements(model).parameters == 7
+
+
+@pytest.fixture
+def gguf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A GGUF file of 30 weights, read by a stand-in for the library, which not every environment has."""
+    said = {"block_count": 3, "attention.head_count": 8, "attention.head_count_kv": [2, 1, 2], "embedding_length": 64}
+    fields = {f"kind.{name}": SimpleNamespace(contents=lambda v=value: v) for name, value in said.items()}
+    fields["kind.context_length"] = SimpleNamespace(contents=lambda: 100)
+    fields["tokenizer.block_count"] = SimpleNamespace(contents=lambda: 99)
+
+    def read(file: Path) -> SimpleNamespace:
+        if not file.read_bytes():
+            message = "empty"
+            raise ValueError(message)
+        return SimpleNamespace(fields=fields, tensors=[SimpleNamespace(n_elements=n) for n in (10, 20)])
+
+    library = ModuleType("gguf")
+    library.GGUFReader = read  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gguf", library)
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    return tmp_path / "small.gguf"
+
+
+def test_a_gguf_files_memory_is_counted(gguf: Path) -> None:
+    """A GGUF file has no estimate, or another one than its conversion; or the conversion's own memory is wrong."""
+    needs = model_memory_requirements(gguf)
+    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12)
+    assert model_memory_requirements(gguf, weight_bytes=4).weights == 120
+    assert conversion_memory(gguf) == 30 * 2 + 20 * 12 + 2**28
+
+
+def test_a_gguf_file_that_cannot_be_read_is_refused(gguf: Path) -> None:
+    """A damaged GGUF file fails with the library's own error."""
+    gguf.write_bytes(b"")
+    assert _refusal(gguf) == (
+        f"The file {str(gguf)!r} cannot be read as a GGUF model (ValueError: empty)."
+        " It may be truncated: fetch it anew, or choose another model."
+    )
 
 
 def _refusal(directory: Path) -> str:
