@@ -1,0 +1,76 @@
+"""An agent that counts words for tokens and answers what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from backend import AgentPayload, AgentResponse, ToolCall
+from backend.llms import Conversation, MemoryStore
+from backend.llms.prompting import build_messages
+from tests.unit.backend.fake_agent import FakeAgent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+TOOL = {"type": "function", "function": {"name": "roll", "parameters": {"type": "object", "properties": {}}}}
+CALL = ToolCall(name="roll", arguments={}, id="c1")
+
+
+class WordAgent(FakeAgent):
+    """Has a window of some words, and answers "ok" to whatever it is told nothing else for."""
+
+    def __init__(self, window: int = 1000) -> None:
+        super().__init__()
+        self.window = window
+        self.said: list[AgentResponse | Exception] = []
+        self.counted: list[AgentPayload] = []
+        self.waiting: asyncio.Event | None = None
+        self.arrived = asyncio.Event()
+
+    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+        """Answer what was told, or "ok"."""
+        self.payloads.append(payload)
+        self.arrived.set()
+        await asyncio.sleep(0)  # as every real agent, lets others go on meanwhile
+        if self.waiting:
+            await self.waiting.wait()
+        said = self.said.pop(0) if self.said else AgentResponse(response="ok")
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:  # type: ignore[override]
+        """The same in two pieces."""
+        answer = (await self.invoke(payload)).response
+        yield answer[:1]
+        yield answer[1:]
+
+    async def get_context_window(self) -> int:  # type: ignore[override]
+        """The window."""
+        return self.window
+
+    async def count_tokens(self, payload: AgentPayload) -> int:  # type: ignore[override]
+        """The words."""
+        self.counted.append(payload)
+        return words(payload)
+
+
+def words(payload: AgentPayload) -> int:
+    """How many words a request has."""
+    return sum(len(message["content"].split()) for message in build_messages(payload))
+
+
+def answer(text: str, *calls: ToolCall) -> AgentResponse:
+    """An answer."""
+    return AgentResponse(response=text, tool_calls=calls, metadata={"model": "m"})
+
+
+def talk(agent: WordAgent, **options: Any) -> Conversation:
+    """A conversation that starts from nothing."""
+    return Conversation(agent, "s", **{"store": MemoryStore(), **options})
+
+
+async def said(conversation: Conversation) -> list[tuple[str, str]]:
+    """The history, short."""
+    return [(entry.role, entry.content) for entry in await conversation.history()]
