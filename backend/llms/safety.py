@@ -43,7 +43,9 @@ _DEQUANTISING_BYTES = 12  # of a weight of the tensor in hand: the float32 value
 _READING_BYTES = 256 * 2**20  # for the header with its vocabulary, and for the tokenizer
 # Bytes of one weight in memory. The scales of blocks of weights come on top where they are quantised.
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
-_OVERHEAD = 0.2  # of the weights, for activations and the runtime: https://blog.eleuther.ai/transformer-math/
+# Activations and the runtime: a share of the weights (https://blog.eleuther.ai/transformer-math/), and what does not
+# grow with them, such as the scores of a piece of prompt. With SmolLM2-135M both together were 61 MB.
+_OVERHEAD, _OVERHEAD_BYTES = 0.2, 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +180,10 @@ def model_memory_requirements(
     bytes_per_value = max(_SMALLEST_VALUE, round(weights / parameters))
     values = _cached_values(config, source, context_window)
     return ModelMemory(
-        parameters=parameters, weights=weights, kv_cache=values * bytes_per_value, overhead=round(weights * _OVERHEAD)
+        parameters=parameters,
+        weights=weights,
+        kv_cache=values * bytes_per_value,
+        overhead=round(weights * _OVERHEAD) + _OVERHEAD_BYTES,
     )
 
 

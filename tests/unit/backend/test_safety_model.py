@@ -47,8 +47,8 @@ def model(tmp_path: Path) -> Path:
 def test_a_models_memory_is_counted(model: Path) -> None:
     """The estimate leaves out weights, or the cache of the full context window."""
     needs = model_memory_requirements(model)
-    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12)
-    assert needs.total == 60 + 19200 + 12
+    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12 + 64 * 2**20)
+    assert needs.total == 60 + 19200 + 12 + 64 * 2**20
 
 
 @pytest.mark.parametrize(("context", "counted"), [(10, 10), (1000, 100)])
@@ -122,7 +122,7 @@ def gguf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_gguf_files_memory_is_counted(gguf: Path) -> None:
     """A GGUF file has no estimate, or another one than its conversion; or the conversion's own memory is wrong."""
     needs = model_memory_requirements(gguf)
-    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12)
+    assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12 + 64 * 2**20)
     assert model_memory_requirements(gguf, weight_bytes=4).weights == 120
     assert conversion_memory(gguf) == 30 * 2 + 20 * 12 + 2**28
 
