@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
+from coverage.parser import PythonParser
 
 from tests.skipproof import cover
 from tests.skipproof.cover import Measured
@@ -117,6 +119,30 @@ def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
     result = cover.measure(measured.contract, [BARE, receipt("check")], [])
     assert result.environments == {"bare": pytest.approx(100 * 4 / 6)}
     assert result.sessions == {"unit": pytest.approx(100 * 4 / 6), "check": pytest.approx(100 * 1 / 6)}
+
+
+def test_each_source_is_parsed_once(measured: Project) -> None:
+    """Broken: all sources are parsed anew for each environment, session and report, a minute in a whole run."""
+    for name, context in (("unit.host.pid7.Xa", "bare"), ("check.host.pid7.Xa", "bare"), ("full.host.pid7.Xa", "full")):
+        write_data(measured, name, context)
+    sessions = [BARE, receipt("check"), FULL]
+    with patch.object(PythonParser, "parse_source", autospec=True, side_effect=PythonParser.parse_source) as parse:
+        cover.measure(measured.contract, sessions, [])
+        assert parse.call_count == 1
+        cover.write_reports(measured.contract, sessions, [])
+        assert parse.call_count == 2
+
+
+def test_file_without_a_statement_is_covered(measured: Project) -> None:
+    """Broken: the share of a file that holds nothing to cover divides by zero."""
+    measured.write("empty.py", "")
+    write_data(measured, "unit.host.pid7.Xa")
+    write_data(measured, "unit.host.pid8.Xb", file="empty.py", arcs={(-1, 1), (1, -1)})
+    found = cover.measure(measured.contract, [BARE], []).files
+    assert [(file.path, file.environments) for file in found] == [
+        ("code.py", {"bare": 100}),
+        ("empty.py", {"bare": 100}),
+    ]
 
 
 def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
