@@ -33,7 +33,8 @@
         `-- EngineResponseError                 the answer cannot be read
             `-- StructuredOutputError           the answer is not what the schema asks for
 
-Each message says the fact, the value, and the next step. This module imports nothing of ours.
+Each message says the fact, the value (as ``shown`` has it where it is somebody else's), and the next step. This module
+imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -76,6 +77,21 @@ __all__ = [
     "ToolRoundsError",
     "UnknownEngineError",
 ]
+
+
+LONGEST_VALUE = 300  # characters of a value in a message
+
+
+def shown(text: str) -> str:
+    """``text`` as a message can hold it: on one line, printable, and not too long."""
+    words = printable(text[: 2 * LONGEST_VALUE])
+    return words if len(words) <= LONGEST_VALUE else f"{words[:LONGEST_VALUE]}..."
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with characters that could move a terminal's cursor written out as escapes."""
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
 
 
 class BackendError(Exception):

@@ -10,15 +10,12 @@ from jsonschema.exceptions import best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from backend.errors import SchemaError
-from backend.llms.openai_format import printable
+from backend.errors import SchemaError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LONGEST_VALUE", "SchemaValidator", "shown"]
-
-LONGEST_VALUE = 300  # characters of a value in a message
+__all__ = ["SchemaValidator"]
 
 
 class SchemaValidator:
@@ -54,9 +51,3 @@ class SchemaValidator:
             message = f"{self._name} refers to what it does not hold, or to itself without end: {shown(str(exc))}."
             raise SchemaError(message + " Put every $ref's target under its $defs.") from exc
         return f"{error.json_path}: {error.message}" if error else None
-
-
-def shown(text: str) -> str:
-    """``text`` as a message can hold it: on one line, printable, and not too long."""
-    words = printable(text[: 2 * LONGEST_VALUE])
-    return words if len(words) <= LONGEST_VALUE else f"{words[:LONGEST_VALUE]}..."

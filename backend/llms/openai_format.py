@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import ConfigError, EngineResponseError
+from backend.errors import ConfigError, EngineResponseError, printable
 from backend.llms.payloads import ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = [
     "extra_body",
     "given",
     "only_model",
-    "printable",
     "read_arguments",
     "read_chunk",
     "read_completion",
@@ -69,12 +68,6 @@ class Piece:
     text: str = ""
     reasoning: str = ""
     finish_reason: str = ""
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, with characters that could move a terminal's cursor written out as escapes."""
-    words = " ".join(text.split())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

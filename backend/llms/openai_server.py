@@ -23,8 +23,9 @@ from backend.errors import (
     EngineTimeoutError,
     ModelNotFoundError,
     PayloadError,
+    printable,
+    shown,
 )
-from backend.llms.openai_format import printable
 from backend.llms.time_limits import asked_wait
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ __all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses_
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
-_LONGEST_WORDS = 300
 _OVERFLOW = re.compile(r"context.?(length|window)|too many (input )?tokens|prompt is too long", re.IGNORECASE)
 _WINDOW = re.compile(r"context (?:length|window|size)\D{0,20}(\d+)")
 _PROMPT = re.compile(r"(?:resulted in|contains?|has|requested|request)\D{0,30}(\d+)(?: \w+)? tokens")
@@ -114,8 +114,7 @@ class Server:
         said = getattr(exc, "body", None)
         if isinstance(said, dict):
             said = next((said[key] for key in ("message", "detail", "error") if said.get(key)), said)
-        text = printable(str(said or _root(exc))).replace(self.key, "***").rstrip(".")
-        return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."
+        return shown(str(said or _root(exc)).replace(self.key, "***").rstrip(". \n"))
 
 
 def _root(exc: BaseException) -> BaseException:

@@ -1,19 +1,20 @@
-"""What an agent is: the one interface that every engine implements."""
+"""What an agent is: the one interface that every engine implements, and what they all do alike."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from backend.llms.payloads import Text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
-    from types import TracebackType
 
     from backend.llms.payloads import AgentPayload, AgentResponse, Event
 
-__all__ = ["Agent", "only_text"]
+__all__ = ["Agent", "is_cancelled"]
 
 
 @runtime_checkable
@@ -29,14 +30,15 @@ class Agent(Protocol):
 
     async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
         """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
-        ...
+        return await self.invoke(replace(payload, tools_available=tools))
 
     def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
         """Yield the answer's text piece by piece; joined, the pieces are ``invoke``'s ``response``.
 
-        Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it.
+        Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it. Tool
+        calls have no text and are left out.
         """
-        ...
+        return _only_text(self.stream_events(payload))
 
     def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Yield all that comes of ``payload`` in order: reasoning, text and tool calls, then usage, then the end.
@@ -63,20 +65,21 @@ class Agent(Protocol):
 
     async def __aenter__(self) -> Self:
         """Return the agent."""
-        ...
+        return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Close the agent."""
-        ...
+        await self.aclose()
 
 
-async def only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
-    """What ``stream`` yields: the text among ``events``, which are closed with this generator."""
+def is_cancelled() -> bool:
+    """Whether it is the running task that is cancelled, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
+    """The text among ``events``, which are closed with this generator."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,14 +15,13 @@ from backend.llms.openai_server import Server, engine_errors, refuses_temperatur
 from backend.llms.payloads import AgentResponse, End, Reasoning, Timings, UsageEvent
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
-from backend.llms.protocol import only_text
+from backend.llms.protocol import Agent
 from backend.llms.structured_output import output_format
 from backend.llms.time_limits import TimeLimit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from backend.llms.config import AgentSettings
     from backend.llms.openai_format import Piece, Reply
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerAgent"]
 
 
-class ServerAgent(ABC):
+class ServerAgent(Agent):
     """Answers payloads by asking a server; engines add how a request travels.
 
     Three settings bound its waits, in seconds: ``connect_timeout``, ``read_timeout`` for each silence of the server,
@@ -104,26 +103,12 @@ class ServerAgent(ABC):
         reply = await self._reply_at_any_temperature(payload)
         return self._response(payload, reply, time.perf_counter() - started)
 
-    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
-        """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``.
-
-        Raises the same errors as ``invoke``.
-        """
-        return await self.invoke(replace(payload, tools_available=tools))
-
-    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
-        """Yield the answer's text as it arrives; joined, it is ``invoke``'s ``response``.
-
-        Tool calls have no text and are left out. Closing the generator closes the connection to the server.
-        Raises the same errors as ``invoke``, and EngineConnectionError when the answer breaks off.
-        """
-        return only_text(self.stream_events(payload))
-
     async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Yield the answer's parts as they arrive; a stream has no figures, so the usage is None.
 
-        Raises as ``stream`` does. Tool calls are those that the model wrote into its text: a server that takes them
-        out of it gives them to ``invoke``.
+        Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
+        EngineConnectionError when the answer breaks off. Tool calls are those that the model wrote into its text: a
+        server that takes them out of it gives them to ``invoke``.
         """
         self._check_open()
         started = time.perf_counter()
@@ -185,16 +170,6 @@ class ServerAgent(ABC):
         """Close the connections to the server; closing twice is fine."""
         self._closed = True
         await self._client.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the agent."""
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the agent."""
-        await self.aclose()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from backend.errors import PayloadError, SchemaError, StructuredOutputError
-from backend.llms.json_schemas import SchemaValidator, shown
+from backend.errors import PayloadError, SchemaError, StructuredOutputError, shown
+from backend.llms.json_schemas import SchemaValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

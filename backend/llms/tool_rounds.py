@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from backend.errors import PayloadError, ToolCallError, ToolRoundsError
-from backend.llms.json_schemas import shown
+from backend.errors import PayloadError, ToolCallError, ToolRoundsError, shown
 from backend.llms.payloads import AgentResponse, MemoryEntry, Usage
+from backend.llms.protocol import is_cancelled
 from backend.llms.tools import as_text, tools_by_name
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ async def _attempt(known: Mapping[str, Tool], call: ToolCall) -> str:
     try:
         result = await tool.call(arguments)
     except (Exception, asyncio.CancelledError) as exc:
-        if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+        if isinstance(exc, asyncio.CancelledError) and is_cancelled():
             raise
         raise _failed(call, f"which failed with {type(exc).__name__}: {shown(str(exc))}") from exc
     try:
@@ -136,12 +136,6 @@ async def _attempt(known: Mapping[str, Tool], call: ToolCall) -> str:
     except (ValueError, RecursionError) as exc:
         about = f"whose result, a {type(result).__name__}, cannot be written as JSON: {shown(str(exc))}"
         raise _failed(call, about) from exc
-
-
-def _is_cancelled() -> bool:
-    """Whether it is the call that is cancelled, and not only something that its tool waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _failed(call: ToolCall, about: str) -> ToolCallError:

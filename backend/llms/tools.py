@@ -16,8 +16,8 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_json
 
-from backend.errors import SchemaError, ToolDefinitionError
-from backend.llms.json_schemas import SchemaValidator, shown
+from backend.errors import SchemaError, ToolDefinitionError, shown
+from backend.llms.json_schemas import SchemaValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

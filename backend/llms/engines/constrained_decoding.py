@@ -12,9 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import LogitsProcessor
 
-from backend.errors import EngineError, SchemaError
+from backend.errors import EngineError, SchemaError, shown
 from backend.llms.availability import import_library
-from backend.llms.json_schemas import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

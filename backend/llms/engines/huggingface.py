@@ -19,13 +19,12 @@ from backend.llms.engines.huggingface_model import GenerationCancelledError, enc
 from backend.llms.engines.huggingface_registry import release
 from backend.llms.payloads import AgentResponse, End, Usage, UsageEvent
 from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
-from backend.llms.protocol import only_text
+from backend.llms.protocol import Agent, is_cancelled
 from backend.llms.structured_output import output_format, tell_schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from concurrent.futures import Future
-    from types import TracebackType
 
     from backend.llms.config import AgentSettings
     from backend.llms.engines.huggingface_decoding import RawAnswer
@@ -41,7 +40,7 @@ DEFAULT_MAX_NEW_TOKENS = 512
 _REASONING_WORDS = ("enable_thinking", "reasoning_effort")
 
 
-class HuggingFaceAgent:
+class HuggingFaceAgent(Agent):
     """An agent whose model runs in this process. Make one with ``create``.
 
     Answers are generated on the model's own thread, so the event loop stays free. Greedy decoding unless a
@@ -123,14 +122,6 @@ class HuggingFaceAgent:
             },
         )
 
-    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
-        """Answer ``payload`` with ``tools`` in place of its own; raises as ``invoke`` does."""
-        return await self.invoke(replace(payload, tools_available=tools))
-
-    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
-        """Yield the answer's text as it is generated; raises as ``invoke`` does."""
-        return only_text(self.stream_events(payload))
-
     async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Yield all that the answer holds as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
@@ -190,17 +181,6 @@ class HuggingFaceAgent:
         for future, request in list(self._running.items()):
             _give_up(future, request)
         await asyncio.shield(asyncio.to_thread(release, self._loaded, self._settings.keep_alive))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -304,7 +284,7 @@ class HuggingFaceAgent:
                 return await asyncio.wrap_future(future)
         except (asyncio.CancelledError, GenerationCancelledError):
             _give_up(future, request)
-            if not _is_cancelled():
+            if not is_cancelled():
                 self._check_usable()
             raise
 
@@ -322,9 +302,3 @@ def _release_result(work: asyncio.Future[tuple[ResolvedModel, LoadedModel]]) -> 
 
 def _usage(request: GenerationRequest, raw: RawAnswer) -> Usage:
     return Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=raw.completion_tokens)
-
-
-def _is_cancelled() -> bool:
-    """Whether it is the task that is cancelled, and not only the work that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

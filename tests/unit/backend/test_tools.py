@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import pytest
 
-from backend.errors import SchemaError, ToolDefinitionError
+from backend.errors import LONGEST_VALUE, SchemaError, ToolDefinitionError
 from backend.llms import Tool
-from backend.llms.json_schemas import LONGEST_VALUE, SchemaValidator
+from backend.llms.json_schemas import SchemaValidator
 from backend.llms.tools import as_text, tools_by_name
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
