@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
@@ -12,16 +13,20 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from backend.errors import PayloadError
 from backend.llms.conversation_history import arrange, is_summary, largest, summary_of
 from backend.llms.conversation_store import SQLiteStore, StoredTurn
-from backend.llms.payloads import AgentPayload, GenerationOptions, MemoryEntry
+from backend.llms.payloads import AgentPayload, AgentResponse, End, GenerationOptions, MemoryEntry, Text, ToolCallEvent
+from backend.llms.protocol import only_text
+from backend.llms.tool_rounds import ToolRounds, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from typing import Unpack
 
     from backend.llms.conversation_history import Exchange, History
     from backend.llms.conversation_store import ConversationStore
-    from backend.llms.payloads import AgentResponse, ReasoningEffort, ToolCall
+    from backend.llms.payloads import Event, ReasoningEffort
     from backend.llms.protocol import Agent
+    from backend.llms.tool_rounds import OnError
+    from backend.llms.tools import Tool
 
 __all__ = ["Conversation", "Fitting", "TurnOptions"]
 
@@ -36,16 +41,30 @@ _SUMMARISE = (
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, str], asyncio.Lock]] = (
     WeakKeyDictionary()
 )
+# Those of the turns whose tools are running here: a tool that waited for one would wait for itself.
+_held: ContextVar[tuple[asyncio.Lock, ...]] = ContextVar("_held", default=())
 
 
-class TurnOptions(TypedDict, total=False):
-    """What one turn may say beside its text: the fields of AgentPayload that the conversation does not fill itself."""
-
+class _PayloadOptions(TypedDict, total=False):
     thinking_blob: str
     tools_available: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Any]
     reasoning_effort: ReasoningEffort | None
     generation: GenerationOptions
+    output_schema: Any
+
+
+class TurnOptions(_PayloadOptions, total=False):
+    """What one turn may say beside its text.
+
+    Either ``tools``, which are run as ``run_with_tools`` does, with ``max_rounds`` and ``on_error`` as there: calls and
+    results are stored with the answer. Or ``tools_available``, definitions whose calls come back for you to run: give
+    the results with ``add``, and go on with an empty text. The others are the fields of AgentPayload.
+    """
+
+    tools: Sequence[Tool | Callable[..., object]]
+    max_rounds: int
+    on_error: OnError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +80,25 @@ class Fitting:
     sent: int
     summarised: int
     left_out: int
+
+
+class _Turn:
+    """A turn that is going on: the question, and what its tools have returned so far."""
+
+    def __init__(self, text: str, options: TurnOptions) -> None:
+        self.text = text
+        self.rounds = ToolRounds(
+            options.pop("tools", ()), options.pop("max_rounds", 8), options.pop("on_error", "return")
+        )
+        self.options: _PayloadOptions = options
+        if self.rounds.definitions:
+            self.options["tools_available"] = self.rounds.definitions
+        self._asked = datetime.now(UTC)
+
+    def entries(self) -> list[MemoryEntry]:
+        """What is to be remembered of it, but for the answer."""
+        question = [MemoryEntry("user", self.text, self._asked)] if self.text.strip() else []
+        return [*question, *self.rounds.turns]
 
 
 class Conversation:
@@ -119,44 +157,58 @@ class Conversation:
         """Answer ``text``, with the conversation so far in mind; it may be empty after a tool's result.
 
         Returns:
-            The agent's response; ``metadata["conversation"]`` is a Fitting.
+            The agent's response; ``metadata`` holds a Fitting as ``conversation``, and what ``run_with_tools`` adds.
 
         Raises:
             PayloadError: the text or an option is wrong, or a tool that was called has no result yet.
-            ContextWindowError: the text is too long, even alone.
+            ContextWindowError: the text is too long, even alone, or with what the tools returned.
+            ToolError: as ``run_with_tools`` raises it.
             ConversationStoreError: the store cannot be read or written.
             BackendError: whatever the agent raises.
         """
         async with self._lock():
-            asked = datetime.now(UTC)
-            payload, fitting = await self._request(text, options)
-            response = await self.agent.invoke(payload)
-            # Without tools there is nobody to give a result, and the conversation could never go on.
-            calls = response.tool_calls if payload.tools_available else ()
-            await self._record(text, asked, response.response, calls)
-        return replace(response, metadata={**response.metadata, "conversation": fitting})
+            turn = _Turn(text, options)
+            response = await self.agent.invoke(await self._request(turn))
+            while await self._go_on(turn, response):
+                response = await self.agent.invoke(await self._request(turn))
+            await self._record(turn, response)
+            about = {**response.metadata, **turn.rounds.about, "conversation": self.fitting}
+        return replace(response, metadata=about)
 
-    async def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:
-        """Yield the answer's text as it is made; the turn is stored after the last piece.
-
-        Use ``contextlib.aclosing`` where you may leave early: until the stream is closed, other turns wait.
+    def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:
+        """Yield the answer's text as it is made, and what the model says between calls of ``tools``.
 
         Raises:
-            PayloadError: also when there are tools, as a stream of text shows no tool calls.
+            PayloadError: also with ``tools_available``, as a stream of text shows no tool calls.
             BackendError: else as ``ask``.
         """
+        if options.get("tools_available"):
+            message = "A stream of text shows no calls of tools_available. Use ask() or stream_events(), or give tools."
+            raise PayloadError(message)
+        return only_text(self.stream_events(text, **options))
+
+    async def stream_events(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[Event, None]:
+        """Yield all that comes of ``text``, each round of ``tools`` included; the turn is stored before the one End.
+
+        Use ``contextlib.aclosing`` where you may leave early: until the stream is closed, other turns wait.
+        Raises as ``ask`` does.
+        """
         async with self._lock():
-            asked = datetime.now(UTC)
-            payload, _ = await self._request(text, options)
-            if payload.tools_available:
-                message = f"A stream shows no tool calls, and has {len(payload.tools_available)} tools. Use ask()."
-                raise PayloadError(message)
-            pieces: list[str] = []
-            async with aclosing(self.agent.stream(payload)) as stream:
-                async for piece in stream:
-                    pieces.append(piece)
-                    yield piece
-            await self._record(text, asked, "".join(pieces))
+            turn, going_on = _Turn(text, options), True
+            while going_on:
+                heard: list[Event] = []
+                async with aclosing(self.agent.stream_events(await self._request(turn))) as events:
+                    async for event in events:
+                        heard.append(event)
+                        if not isinstance(event, End):
+                            yield event
+                response = AgentResponse(
+                    response="".join(event.text for event in heard if isinstance(event, Text)),
+                    tool_calls=tuple(event.call for event in heard if isinstance(event, ToolCallEvent)),
+                )
+                going_on = await self._go_on(turn, response)
+            await self._record(turn, response)
+            yield heard[-1]
 
     async def add(self, *entries: MemoryEntry) -> None:
         """Add turns that happened elsewhere: results of tools, an earlier conversation, a greeting.
@@ -166,8 +218,8 @@ class Conversation:
             ConversationStoreError: the store cannot be read or written.
         """
         async with self._lock():
-            stored = await self.store.read(self.session_id)
-            arrange([*stored, *(StoredTurn(0, entry) for entry in entries)])
+            history = await self._history(entries)
+            AgentPayload("?", memory=_entries(history.exchanges))  # refuses what no request could ever hold
             await self.store.append(self.session_id, entries)
 
     async def history(self) -> list[MemoryEntry]:
@@ -181,16 +233,34 @@ class Conversation:
 
     def _lock(self) -> asyncio.Lock:
         locks = _locks.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-        return locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
+        lock = locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
+        if lock in _held.get() and lock.locked():
+            message = f"A tool of a turn in session {self.session_id!r} uses that session. It can only read history()."
+            raise PayloadError(message)
+        return lock
 
-    async def _record(self, text: str, asked: datetime, answer: str, calls: Sequence[ToolCall] = ()) -> None:
-        question = [MemoryEntry("user", text, asked)] if text.strip() else []
-        reply = MemoryEntry("assistant", _sound(answer), datetime.now(UTC), tool_calls=calls)
-        await self.store.append(self.session_id, [*question, reply])
+    async def _go_on(self, turn: _Turn, response: AgentResponse) -> bool:
+        before = _held.set((*_held.get(), self._lock()))
+        try:
+            return await turn.rounds.go_on(response)
+        finally:
+            _held.reset(before)
 
-    async def _request(self, text: str, options: TurnOptions) -> tuple[AgentPayload, Fitting]:
-        """What to send for ``text``, with as much of the history as fits."""
-        history = arrange(await self.store.read(self.session_id))
+    async def _record(self, turn: _Turn, response: AgentResponse) -> None:
+        # Without tools there is nobody to give a result, and the conversation could never go on.
+        calls = response.tool_calls if turn.options.get("tools_available") else ()
+        await self.store.append(self.session_id, [*turn.entries(), remembered(response.response, calls)])
+
+    async def _history(self, going_on: Sequence[MemoryEntry]) -> History:
+        """The session, with turns after it that are not stored."""
+        stored = await self.store.read(self.session_id)
+        place = stored[-1].sequence + 1 if stored else 1
+        return arrange([*stored, *(StoredTurn(place, entry) for entry in going_on)])
+
+    async def _request(self, turn: _Turn) -> AgentPayload:
+        """What to send for a turn and what tools have returned in it, with as much of the history as fits."""
+        told = turn.entries() if turn.rounds.turns else []
+        history = await self._history(told)
         if history.unanswered:
             message = (
                 f"The model called {', '.join(history.unanswered)}, and waits for the result. "
@@ -198,22 +268,24 @@ class Conversation:
             )
             raise PayloadError(message)
         payload = AgentPayload(
-            text,
+            "" if told else turn.text,
             user_profile=self.user_profile,
             session_id=self.session_id,
             memory=_entries(history.exchanges[-1:]),
-            **options,
+            **turn.options,
         )
         window = await self.agent.get_context_window()
         room = window - min(payload.generation.max_new_tokens or self._answer_tokens, window // 2)
         sent = await self._newest(payload, history, room)
-        if sent < len(history.exchanges) and self._compact == "summarise":
-            history = await self._summarise(payload, history, room, sent)
+        full = sent < len(history.exchanges) and self._compact == "summarise"
+        if full and await self._summarise(payload, history, room, sent):
+            history = await self._history(told)
             sent = await self._newest(payload, history, room)
         left_out = len(history.exchanges) - sent
         self._beginning = history.exchanges[left_out][0].sequence if sent else None
-        self.fitting = Fitting(sent=sent, summarised=history.summarised, left_out=left_out)
-        return self._with(payload, history, history.exchanges[left_out:]), self.fitting
+        earlier = sent - (bool(told) and told[0].role == "user")  # the turn's own exchange has begun
+        self.fitting = Fitting(sent=earlier, summarised=history.summarised, left_out=left_out)
+        return self._with(payload, history, history.exchanges[left_out:])
 
     def _with(self, payload: AgentPayload, history: History, exchanges: Sequence[Exchange]) -> AgentPayload:
         """The payload with the whole system prompt and these exchanges."""
@@ -241,7 +313,7 @@ class Conversation:
         since = sum(exchange[0].sequence >= self._beginning for exchange in history.exchanges)
         return max(least, await largest(fits, total, guess=since))
 
-    async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> History:
+    async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> bool:
         """Store a summary of the older exchanges, so that the others need half of the room: not each turn needs one.
 
         At most as many as the model can read at once; what remains older is left to later turns.
@@ -261,13 +333,12 @@ class Conversation:
             return await self.agent.count_tokens(self._with(request, history, older[:number])) <= room - longest
 
         readable = await largest(fits, len(older))
-        if not readable:
-            return history
-        answer = await self.agent.invoke(self._with(request, history, older[:readable]))
-        if not answer.response:
-            return history
-        await self.store.append(self.session_id, [summary_of(older[:readable], _sound(answer.response))])
-        return arrange(await self.store.read(self.session_id))
+        answer = await self.agent.invoke(self._with(request, history, older[:readable])) if readable else None
+        if not (answer and answer.response):
+            return False
+        summary = remembered(answer.response).content
+        await self.store.append(self.session_id, [summary_of(older[:readable], summary)])
+        return True
 
 
 def _entries(exchanges: Sequence[Exchange]) -> tuple[MemoryEntry, ...]:
@@ -278,8 +349,3 @@ def _check_session(session_id: str) -> None:
     if not (isinstance(session_id, str) and session_id.isprintable() and 0 < len(session_id) <= _LONGEST_NAME):
         message = f"session_id is {ascii(session_id)[:_LONGEST_NAME]}. Give 1 to {_LONGEST_NAME} printable characters."
         raise PayloadError(message)
-
-
-def _sound(text: str) -> str:
-    """The text without halves of characters, which a model may answer but nobody can store or send."""
-    return text.encode(errors="replace").decode()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backend.llms.payloads import AgentPayload, AgentResponse, Event
 
-__all__ = ["Agent", "is_cancelled"]
+__all__ = ["Agent", "is_cancelled", "only_text"]
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ class Agent(Protocol):
         Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it. Tool
         calls have no text and are left out.
         """
-        return _only_text(self.stream_events(payload))
+        return only_text(self.stream_events(payload))
 
     def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Yield all that comes of ``payload`` in order: reasoning, text and tool calls, then usage, then the end.
@@ -78,7 +78,7 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
+async def only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
     """The text among ``events``, which are closed with this generator."""
     async with aclosing(events):
         async for event in events:

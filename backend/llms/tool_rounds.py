@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from uuid import uuid4
 
 from backend.errors import PayloadError, ToolCallError, ToolRoundsError, shown
-from backend.llms.payloads import AgentResponse, MemoryEntry, Usage
+from backend.llms.payloads import MemoryEntry, Usage
 from backend.llms.protocol import is_cancelled
 from backend.llms.tools import as_text, tools_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from backend.llms.payloads import AgentPayload, ToolCall
+    from backend.llms.payloads import AgentPayload, AgentResponse, ToolCall
     from backend.llms.protocol import Agent
     from backend.llms.tools import Tool
 
-__all__ = ["run_with_tools"]
+__all__ = ["OnError", "ToolRounds", "remembered", "run_with_tools"]
+
+OnError: TypeAlias = Literal["return", "raise"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ async def run_with_tools(
     tools: Sequence[Tool | Callable[..., object]],
     *,
     max_rounds: int = 8,
-    on_error: Literal["return", "raise"] = "return",
+    on_error: OnError = "return",
 ) -> AgentResponse:
     """Ask ``agent``, call the tools that it asks for, tell it their results, and so on until it answers.
 
@@ -56,54 +60,95 @@ async def run_with_tools(
         ToolRoundsError: the model called tools once more after ``max_rounds``.
         BackendError: what ``agent.invoke`` raises.
     """
-    _check(max_rounds, on_error)
-    known = tools_by_name(tools)
+    rounds = ToolRounds(tools, max_rounds, on_error)
     asked = [MemoryEntry("user", payload.user_message)] if payload.user_message.strip() else []
-    turns: list[MemoryEntry] = []
-    usages: list[Usage | None] = []
-    request = replace(payload, tools_available=[tool.definition for tool in known.values()])
-    for _ in range(max_rounds + 1):
+    request = replace(payload, tools_available=rounds.definitions)
+    response = await agent.invoke(request)
+    while await rounds.go_on(response):
+        request = replace(request, user_message="", memory=[*payload.memory, *asked, *rounds.turns])
         response = await agent.invoke(request)
-        usages.append(response.metadata.get("usage"))
-        if not response.tool_calls:
-            about = {**response.metadata, "usage": _total(usages), "tool_turns": tuple(turns)}
-            return replace(response, metadata=about)
-        if len(usages) <= max_rounds:
-            turns += await _round(known, response, raising=on_error == "raise")
-            request = replace(request, user_message="", memory=[*payload.memory, *asked, *turns])
-    names = shown(", ".join(sorted({call.name for call in response.tool_calls})))
-    message = (
-        f"The model called tools in {max_rounds} rounds, and still calls {names} where it should answer. "
-        "Raise max_rounds, offer fewer tools, or choose a model that is better at them."
-    )
-    raise ToolRoundsError(message, rounds=max_rounds)
+    return replace(response, metadata={**response.metadata, **rounds.about})
+
+
+def remembered(answer: str, calls: Iterable[ToolCall] = ()) -> MemoryEntry:
+    """An answer as a turn, without halves of characters and NaN: a model may say them, but nobody can send them on."""
+    written = [(call, _whole(json.dumps(dict(call.arguments), ensure_ascii=False))) for call in calls]
+    sound = tuple(replace(call, arguments=json.loads(text, parse_constant=str)) for call, text in written)
+    return MemoryEntry("assistant", _whole(answer), datetime.now(UTC), sound)
+
+
+class ToolRounds:
+    """The tools of one turn, and what came of them so far.
+
+    Attributes:
+        definitions: the tools in OpenAI's function format.
+        turns: the answers that called tools, and the results, to be told to the model after its question.
+
+    Raises:
+        ToolDefinitionError: a tool cannot be offered.
+        PayloadError: an option is wrong.
+    """
+
+    def __init__(
+        self, tools: Iterable[Tool | Callable[..., object]], max_rounds: int = 8, on_error: OnError = "return"
+    ) -> None:
+        _check(max_rounds, on_error)
+        self._known = tools_by_name(tools)
+        self._max_rounds = max_rounds
+        self._raising = on_error == "raise"
+        self._usages: list[Usage | None] = []
+        self.definitions = [tool.definition for tool in self._known.values()]
+        self.turns: list[MemoryEntry] = []
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """For the metadata of the last answer."""
+        return {"usage": _total(self._usages), "tool_turns": tuple(self.turns)}
+
+    async def go_on(self, response: AgentResponse) -> bool:
+        """Run the calls of an answer, all at once, and add them to ``turns``; False when there are none to run.
+
+        Raises:
+            ToolCallError: a call gave no result, and is to raise.
+            ToolRoundsError: there were ``max_rounds`` before.
+        """
+        self._usages.append(response.metadata.get("usage"))
+        if not (self._known and response.tool_calls):
+            return False
+        if len(self._usages) > self._max_rounds:
+            names = shown(", ".join(sorted({call.name for call in response.tool_calls})))
+            message = (
+                f"The model called tools in {self._max_rounds} rounds, and still calls {names} where it should answer. "
+                "Raise max_rounds, offer fewer tools, or choose a model that is better at them."
+            )
+            raise ToolRoundsError(message, rounds=self._max_rounds)
+        # Nine letters and digits are a name that every format takes; a model that writes its calls as text gives none.
+        calls = [call if call.id else replace(call, id=uuid4().hex[:9]) for call in response.tool_calls]
+        asked = remembered(response.response, calls)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_result(self._known, call, raising=self._raising)) for call in calls]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from failed.exceptions[0].__cause__
+        results = [
+            MemoryEntry("tool", task.result(), datetime.now(UTC), metadata={"tool_call_id": call.id})
+            for call, task in zip(calls, tasks, strict=True)
+        ]
+        self.turns += [asked, *results]
+        return True
 
 
 def _check(max_rounds: object, on_error: object) -> None:
     if not isinstance(max_rounds, int) or max_rounds < 1:
         message = f"max_rounds is {max_rounds!r}. Give a whole number of at least 1."
         raise PayloadError(message)
-    if on_error not in ("return", "raise"):
-        message = f"on_error is {on_error!r}. Use one of: return, raise."
+    if on_error not in get_args(OnError):
+        message = f"on_error is {on_error!r}. Use one of: {', '.join(get_args(OnError))}."
         raise PayloadError(message)
 
 
-async def _round(known: Mapping[str, Tool], response: AgentResponse, *, raising: bool) -> list[MemoryEntry]:
-    """Run all calls of an answer at once, and return what is to be remembered: the answer, and each result."""
-    # Nine letters and digits are a name that every format takes; a model that writes its calls as text gives none.
-    calls = [call if call.id else replace(call, id=uuid4().hex[:9]) for call in response.tool_calls]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_result(known, call, raising=raising)) for call in calls]
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from failed.exceptions[0].__cause__
-    return [
-        MemoryEntry("assistant", response.response, tool_calls=calls),
-        *(
-            MemoryEntry("tool", task.result(), metadata={"tool_call_id": call.id})
-            for call, task in zip(calls, tasks, strict=True)
-        ),
-    ]
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 async def _result(known: Mapping[str, Tool], call: ToolCall, *, raising: bool) -> str:

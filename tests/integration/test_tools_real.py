@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.errors import ToolCallError
-from backend.llms import run_with_tools
-from backend.llms.payloads import MemoryEntry, ToolCall
+from backend.llms import Conversation, MemoryStore, run_with_tools
+from backend.llms.payloads import End, MemoryEntry, Text, ToolCall, ToolCallEvent, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backend.llms.conversation import TurnOptions
     from backend.llms.payloads import AgentPayload
     from backend.llms.protocol import Agent
 
@@ -69,3 +71,27 @@ async def test_a_tool_that_fails_for_a_model(agent: Agent, question: AgentPayloa
     with pytest.raises(ToolCallError, match="failed with LookupError: no figures for Oslo") as caught:
         await run_with_tools(agent, question, [get_population], on_error="raise")
     assert isinstance(caught.value.__cause__, LookupError)
+
+
+async def test_a_conversation_with_tools(agent: Agent, question: AgentPayload) -> None:
+    """A conversation does not run a model's tools, streamed or not, or forgets what they returned."""
+
+    def get_population(city: str) -> int:
+        """Get the number of people who live in a city."""
+        return {"Oslo": 709037, "Bergen": 291940}[city]
+
+    conversation = Conversation(agent, "s", store=MemoryStore())
+    await conversation.add(*EXAMPLE)
+    turn: TurnOptions = {"tools": [get_population], "generation": question.generation}
+    answer = await conversation.ask(question.user_message, **turn)
+    assert answer.response == "709037 people live in Oslo."
+    events = [event async for event in conversation.stream_events("How many people live in Bergen?", **turn)]
+    kinds = [type(event) for event in events if not isinstance(event, Text)]
+    assert kinds == [ToolCallEvent, UsageEvent, UsageEvent, End]
+    cities: Any = {"enum": ["Oslo", "Bergen"]}
+    answer = await conversation.ask("Which of the two is in the west?", output_schema=cities)
+    assert answer.parsed in cities["enum"]
+    called, result, told, _, chosen = (await conversation.history())[-5:]
+    assert [call.arguments for call in called.tool_calls] == [{"city": "Bergen"}]
+    assert (result.content, told.content) == ("291940", "291940 people live in Bergen.")
+    assert (answer.response, answer.parsed) == (chosen.content, json.loads(chosen.content))

@@ -36,7 +36,8 @@ async def test_each_turn_knows_those_before() -> None:
     assert (sent.system_context, sent.user_profile, sent.session_id) == ("Be brief.", {"age": 5}, "s")
     assert sent.generation.max_new_tokens == 3
     assert agent.payloads[0].metadata == {"for": "me"}
-    assert first.metadata == {"model": "m", "conversation": Fitting(sent=0, summarised=0, left_out=0)}
+    fitting = Fitting(sent=0, summarised=0, left_out=0)
+    assert first.metadata == {"model": "m", "usage": None, "tool_turns": (), "conversation": fitting}
     assert conversation.fitting == Fitting(sent=1, summarised=0, left_out=0)
     times = [entry.timestamp for entry in await conversation.history()]
     assert all(earlier and later and earlier <= later for earlier, later in pairwise(times))
@@ -61,13 +62,6 @@ async def test_stream_is_stored_when_it_is_whole() -> None:
         await anext(stream)
     assert await said(conversation) == [("user", "One."), ("assistant", "ok")]
     assert conversation.fitting == Fitting(sent=1, summarised=0, left_out=0)
-
-
-async def test_tools_in_a_stream() -> None:
-    """A stream loses the tool calls that it cannot show."""
-    conversation = talk(WordAgent())
-    with pytest.raises(PayloadError, match=r"shows no tool calls, and has 1 tools\. Use ask\(\)"):
-        await anext(conversation.stream("Roll.", tools_available=[TOOL]))
 
 
 async def test_failed_turn_leaves_nothing() -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from backend import AgentPayload, AgentResponse, ToolCall
 from backend.llms import Conversation, MemoryStore
+from backend.llms.payloads import End, Text, ToolCallEvent
 from backend.llms.prompting import build_messages
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from backend.llms.payloads import Event
 
 TOOL = {"type": "function", "function": {"name": "roll", "parameters": {"type": "object", "properties": {}}}}
 CALL = ToolCall(name="roll", arguments={}, id="c1")
@@ -40,11 +43,14 @@ class WordAgent(FakeAgent):
             raise said
         return said
 
-    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:  # type: ignore[override]
-        """The same in two pieces."""
-        answer = (await self.invoke(payload)).response
-        yield answer[:1]
-        yield answer[1:]
+    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:  # type: ignore[override]
+        """The same in events, the text in two pieces."""
+        said = await self.invoke(payload)
+        yield Text(said.response[:1])
+        yield Text(said.response[1:])
+        for call in said.tool_calls:
+            yield ToolCallEvent(call)
+        yield End("tool_calls" if said.tool_calls else "stop")
 
     async def get_context_window(self) -> int:  # type: ignore[override]
         """The window."""
