@@ -205,18 +205,20 @@ def _remedy(contract: Contract, environment: str) -> str:
 
 def versions(capabilities: Iterable[Capability]) -> list[str]:
     """Return ``name version`` of every module and distribution of these capabilities, for the run's header."""
-    parts: dict[str, str] = {}
+    parts: dict[str, str | None] = {}
     for capability in capabilities:
         for name in (*capability.modules, *capability.distributions):
-            parts[name] = getattr(sys.modules.get(name), "__version__", None) or _recorded_version(name)
-    return [f"{name} {version}" for name, version in parts.items()]
+            known = getattr(sys.modules.get(name), "__version__", None)
+            # A module of a namespace package is named with its parent, and a distribution may have dots of its own.
+            parts[name] = known or _recorded_version(name) or _recorded_version(name.partition(".")[0])
+    return [f"{name} {version or 'of unknown version'}" for name, version in parts.items()]
 
 
-def _recorded_version(name: str) -> str:
+def _recorded_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name.replace("_", "-"))
     except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"
+        return None
 
 
 def _can_find(name: str) -> bool:

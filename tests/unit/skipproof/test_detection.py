@@ -285,10 +285,12 @@ def test_versions_come_from_module_or_metadata(project: Project) -> None:
     project.install_beta()
     project.install_alpha("__version__ = '1.5+cpu'")
     import_module("skipproof_alpha")
-    named = Capability("x", "x", ("skipproof_alpha", "skipproof_beta", "skipproof_none"), ("skipproof-beta",))
+    modules = ("skipproof_alpha", "skipproof_beta", "skipproof_beta.part", "skipproof_none")
+    named = Capability("x", "x", modules, ("skipproof-beta",))
     assert versions([named]) == [
         "skipproof_alpha 1.5+cpu",
         "skipproof_beta 2.5",
+        "skipproof_beta.part 2.5",
         "skipproof_none of unknown version",
         "skipproof-beta 2.5",
     ]
