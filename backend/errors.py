@@ -45,40 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = [
-    "AgentClosedError",
-    "AgentValidationError",
-    "BackendError",
-    "BrokenExtraError",
-    "ConfigError",
-    "ConfigFileError",
-    "ContextWindowError",
-    "ConversationFormatError",
-    "ConversationStoreError",
-    "EngineAuthenticationError",
-    "EngineBusyError",
-    "EngineConnectionError",
-    "EngineError",
-    "EngineResponseError",
-    "EngineTimeoutError",
-    "EventLoopError",
-    "ExtraError",
-    "InsufficientMemoryError",
-    "MissingExtraError",
-    "ModelError",
-    "ModelFormatError",
-    "ModelNotFoundError",
-    "PayloadError",
-    "SchemaError",
-    "StructuredOutputError",
-    "ToolCallError",
-    "ToolDefinitionError",
-    "ToolError",
-    "ToolRoundsError",
-    "UnknownEngineError",
-]
-
-
 LONGEST_VALUE = 300  # characters of a value in a message
 
 
@@ -95,7 +61,15 @@ def printable(text: str) -> str:
 
 
 class BackendError(Exception):
-    """Root of the tree: catch this to catch everything this package raises on purpose."""
+    """Root of the tree: catch this to catch everything this package raises on purpose.
+
+    What an error tells beside its message is given by name, and comes along between processes (pickle), too.
+    """
+
+    def __init__(self, message: str = "", **facts: object) -> None:
+        super().__init__(message)
+        for name, fact in facts.items():
+            setattr(self, name, fact)
 
 
 class PayloadError(BackendError, ValueError):
@@ -110,10 +84,8 @@ class ContextWindowError(PayloadError):
         context_window: what the model reads at most, in tokens.
     """
 
-    def __init__(self, message: str, *, prompt_tokens: int, context_window: int) -> None:
-        super().__init__(message)
-        self.prompt_tokens = prompt_tokens
-        self.context_window = context_window
+    prompt_tokens: int
+    context_window: int
 
 
 class SchemaError(PayloadError):
@@ -179,10 +151,8 @@ class InsufficientMemoryError(BackendError, MemoryError):
         available: bytes that are free.
     """
 
-    def __init__(self, message: str, *, required: int | None, available: int) -> None:
-        super().__init__(message)
-        self.required = required
-        self.available = available
+    required: int | None
+    available: int
 
 
 class ConversationStoreError(BackendError):
@@ -209,10 +179,8 @@ class ToolCallError(ToolError):
         arguments: the arguments, as the model gave them.
     """
 
-    def __init__(self, message: str, *, name: str, arguments: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.name = name
-        self.arguments = arguments
+    name: str
+    arguments: Mapping[str, Any]
 
 
 class ToolRoundsError(ToolError):
@@ -222,9 +190,7 @@ class ToolRoundsError(ToolError):
         rounds: how many rounds of calls were run.
     """
 
-    def __init__(self, message: str, *, rounds: int) -> None:
-        super().__init__(message)
-        self.rounds = rounds
+    rounds: int
 
 
 class EngineError(BackendError):
@@ -251,10 +217,8 @@ class EngineBusyError(EngineError):
         queued: requests that wait.
     """
 
-    def __init__(self, message: str, *, running: int, queued: int) -> None:
-        super().__init__(message)
-        self.running = running
-        self.queued = queued
+    running: int
+    queued: int
 
 
 class EngineResponseError(EngineError):
@@ -269,7 +233,5 @@ class StructuredOutputError(EngineResponseError):
         finish_reason: why it ended, "length" where it was cut.
     """
 
-    def __init__(self, message: str, *, text: str, finish_reason: str) -> None:
-        super().__init__(message)
-        self.text = text
-        self.finish_reason = finish_reason
+    text: str
+    finish_reason: str

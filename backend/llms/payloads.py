@@ -6,14 +6,13 @@ They check themselves when they are made, so that bad input is refused before a 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
+from datetime import datetime
+from math import inf
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
-from backend.errors import PayloadError
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from backend.errors import PayloadError, shown
 
 __all__ = [
     "AgentPayload",
@@ -39,8 +38,6 @@ Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 Summary = Literal["none", "auto", "concise", "detailed"]
 
-_SEEDS = 2**63  # engines and servers hold a seed in 64 bits
-
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check reads best as `_require(x > 0, ...)`)
     if not condition:
@@ -48,26 +45,19 @@ def _require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check r
 
 
 def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    _require(value in choices, f"{name} is {value!r}. Use one of: {', '.join(choices)}.")
+    _require(value in choices, f"{name} is {shown(repr(value))}. Use one of: {', '.join(choices)}.")
 
 
-def _require_number(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
-    if value is None:
-        return
-    _require(
-        isinstance(value, kind) and not isinstance(value, bool),
-        f"{name} is {value!r}, a {type(value).__name__}. Give {expected}, or None for the default.",
-    )
+def _require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    _require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give {expected}.")
 
 
 def _require_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        message = f"{name} is a {type(value).__name__}. Give a text."
-        raise PayloadError(message)
+    _require_kind(name, value, str, "a text")
     try:
-        value.encode()
+        str(value).encode()
     except UnicodeEncodeError as exc:  # half of a surrogate pair, as a text that was cut or wrongly decoded has it
-        message = f"{name} holds {value[exc.start]!r} at {exc.start}, which is no character. Replace it."
+        message = f"{name} holds {exc.object[exc.start]!r} at {exc.start}, which is no character. Replace it."
         raise PayloadError(message) from exc
 
 
@@ -77,12 +67,11 @@ def _require_list(name: str, value: object, kind: type, element: str) -> None:
 
 
 def _require_json(name: str, value: object) -> None:
-    fault = ""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False, default=_as_dict).encode()
     except (TypeError, ValueError, RecursionError) as exc:
-        fault = str(exc)
-    _require(not fault, f"{name} cannot be written as JSON: {fault}. Give texts, numbers, lists and dicts only.")
+        message = f"{name} cannot be written as JSON: {exc}. Give texts, numbers, lists and dicts only."
+        raise PayloadError(message) from exc
 
 
 def _as_dict(value: object) -> object:
@@ -90,6 +79,17 @@ def _as_dict(value: object) -> object:
         return dict(value)
     message = f"Object of type {type(value).__name__} is not JSON serializable"
     raise TypeError(message)
+
+
+# Of each number among the options: its types, whether it is in its range, and both in words.
+_NUMBERS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
+    "max_new_tokens": ((int,), lambda value: value >= 1, "a whole number of at least 1"),
+    "temperature": ((int, float), lambda value: 0 <= value < inf, "a finite number of at least 0"),
+    "top_p": ((int, float), lambda value: 0 < value <= 1, "a number above 0 and at most 1"),
+    "top_k": ((int,), lambda value: value >= 1, "a whole number of at least 1"),
+    # Engines and servers hold a seed in 64 bits.
+    "seed": ((int,), lambda value: 0 <= value < 2**63, "a whole number of at least 0 and below 2**63"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,23 +116,16 @@ class GenerationOptions:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_number("max_new_tokens", self.max_new_tokens, int, "a whole number of at least 1")
-        _require_number("temperature", self.temperature, (int, float), "a number of at least 0")
-        _require_number("top_p", self.top_p, (int, float), "a number above 0 and at most 1")
-        _require_number("top_k", self.top_k, int, "a whole number of at least 1")
-        _require_number("seed", self.seed, int, "a whole number of at least 0")
-        for name, low in (("max_new_tokens", 1), ("temperature", 0), ("top_k", 1), ("seed", 0)):
+        for name, (kinds, fits, expected) in _NUMBERS.items():
             value = getattr(self, name)
-            _require(value is None or value >= low, f"{name} is {value!r}. Give at least {low}.")
-        _require(self.temperature != float("inf"), "temperature is inf. Give a finite number.")
-        _require(self.seed is None or self.seed < _SEEDS, f"seed is {self.seed!r}. Give a number below 2**63.")
+            sound = value is None or (isinstance(value, kinds) and not isinstance(value, bool) and fits(value))
+            words = f"{name} is {shown(repr(value))}, a {type(value).__name__}"
+            _require(sound, f"{words}. Give {expected}, or None for the default.")
         _require(
-            self.top_p is None or 0 < self.top_p <= 1,
-            f"top_p is {self.top_p!r}. Give a number above 0 and at most 1.",
-        )
-        _require(
-            not isinstance(self.stop, str) and all(isinstance(text, str) and text for text in self.stop),
-            f"stop is {self.stop!r}. Give a sequence of texts that are not empty, such as ('###',).",
+            isinstance(self.stop, Sequence)
+            and not isinstance(self.stop, str)
+            and all(isinstance(text, str) and text for text in self.stop),
+            f"stop is {shown(repr(self.stop))}. Give a sequence of texts that are not empty, such as ('###',).",
         )
         object.__setattr__(self, "stop", tuple(self.stop))
 
@@ -168,11 +161,18 @@ class ToolCall:
         name: the tool's name.
         arguments: its arguments, parsed.
         id: the engine's name of this call; a tool's answer refers to it.
+
+    Raises:
+        PayloadError: the name is no text, or the arguments are no mapping.
     """
 
     name: str
     arguments: Mapping[str, Any]
     id: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_text("a tool call's name", self.name)
+        _require_kind("a tool call's arguments", self.arguments, Mapping, "a Mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class MemoryEntry:
         metadata: for the caller; ``tool_call_id`` in a tool's turn names the call that it answers.
 
     Raises:
-        PayloadError: the role is unknown, or the content is no text.
+        PayloadError: the role is unknown, the content is no text, or another field is of the wrong kind.
     """
 
     role: Role
@@ -199,6 +199,9 @@ class MemoryEntry:
     def __post_init__(self) -> None:
         _require_choice("a memory entry's role", self.role, get_args(Role))
         _require_text("a memory entry's content", self.content)
+        _require_kind("a memory entry's timestamp", self.timestamp, (datetime, type(None)), "a datetime, or None")
+        _require_list("a memory entry's tool_calls", self.tool_calls, ToolCall, "a ToolCall for each call")
+        _require_kind("a memory entry's metadata", self.metadata, Mapping, "a Mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,18 +249,13 @@ class AgentPayload:
         for call in (call for entry in self.memory for call in entry.tool_calls):
             _require_json(f"a call of tool {call.name!r}", call.arguments)
         self._require_calls_of_results()
-        for name, kind in (("user_profile", Mapping), ("generation", GenerationOptions)):
-            value = getattr(self, name)
-            _require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give a {kind.__name__}.")
-        _require(
-            self.reasoning_effort is None or isinstance(self.reasoning_effort, ReasoningEffort),
-            f"reasoning_effort is a {type(self.reasoning_effort).__name__}. Give a ReasoningEffort, or None.",
-        )
-        schema = self.output_schema
-        _require(
-            schema is None or isinstance(schema, (Mapping, type)) or get_origin(schema) is not None,
-            f"output_schema is a {type(schema).__name__}. Give a JSON schema, a pydantic model class, or None.",
-        )
+        _require_kind("user_profile", self.user_profile, Mapping, "a Mapping")
+        _require_kind("generation", self.generation, GenerationOptions, "a GenerationOptions")
+        effort, schema = self.reasoning_effort, self.output_schema
+        _require_kind("reasoning_effort", effort, (ReasoningEffort, type(None)), "a ReasoningEffort, or None")
+        if get_origin(schema) is None:  # else a type with parameters, such as list[int]
+            kinds = (Mapping, type, type(None))
+            _require_kind("output_schema", schema, kinds, "a JSON schema, a pydantic model class, or None")
         if isinstance(schema, Mapping):
             _require_json("output_schema", schema)
 

@@ -9,44 +9,51 @@ from typing import Any
 import pytest
 
 from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
-from backend.errors import PayloadError
+from backend.errors import LONGEST_VALUE, PayloadError
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens is 0. Give at least 1."),
-        ({"max_new_tokens": -3}, "max_new_tokens is -3. Give at least 1."),
-        (
-            {"max_new_tokens": 1.5},
-            "max_new_tokens is 1.5, a float. Give a whole number of at least 1, or None for the default.",
-        ),
-        (
-            {"max_new_tokens": True},
-            "max_new_tokens is True, a bool. Give a whole number of at least 1, or None for the default.",
-        ),
-        (
-            {"temperature": "hot"},
-            "temperature is 'hot', a str. Give a number of at least 0, or None for the default.",
-        ),
-        ({"temperature": -0.1}, "temperature is -0.1. Give at least 0."),
-        ({"temperature": float("nan")}, "temperature is nan. Give at least 0."),
-        ({"temperature": float("inf")}, "temperature is inf. Give a finite number."),
-        ({"top_p": 0}, "top_p is 0. Give a number above 0 and at most 1."),
-        ({"top_p": 1.1}, "top_p is 1.1. Give a number above 0 and at most 1."),
-        ({"top_p": "1"}, "top_p is '1', a str. Give a number above 0 and at most 1, or None for the default."),
-        ({"top_k": 0}, "top_k is 0. Give at least 1."),
-        ({"seed": -1}, "seed is -1. Give at least 0."),
-        ({"seed": 2**63}, "seed is 9223372036854775808. Give a number below 2**63."),
-        ({"stop": "###"}, "stop is '###'. Give a sequence of texts that are not empty, such as ('###',)."),
-        ({"stop": ("",)}, "stop is ('',). Give a sequence of texts that are not empty, such as ('###',)."),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0, a int. Give a whole number of at least 1"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens is 1.5, a float. Give a whole number of at least 1"),
+        ({"max_new_tokens": True}, "max_new_tokens is True, a bool. Give a whole number of at least 1"),
+        ({"temperature": "hot"}, "temperature is 'hot', a str. Give a finite number of at least 0"),
+        ({"temperature": -0.1}, "temperature is -0.1, a float. Give a finite number of at least 0"),
+        ({"temperature": float("nan")}, "temperature is nan, a float. Give a finite number of at least 0"),
+        ({"temperature": float("inf")}, "temperature is inf, a float. Give a finite number of at least 0"),
+        ({"top_p": 0}, "top_p is 0, a int. Give a number above 0 and at most 1"),
+        ({"top_p": 1.1}, "top_p is 1.1, a float. Give a number above 0 and at most 1"),
+        ({"top_p": "1"}, "top_p is '1', a str. Give a number above 0 and at most 1"),
+        ({"top_k": 0}, "top_k is 0, a int. Give a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1, a int. Give a whole number of at least 0 and below 2**63"),
+        ({"seed": 2**63}, "seed is 9223372036854775808, a int. Give a whole number of at least 0 and below 2**63"),
     ],
 )
-def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> None:
     """A generation option that no engine can follow reaches an engine, or the error does not help."""
     with pytest.raises(PayloadError) as caught:
         GenerationOptions(**options)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}, or None for the default."
+
+
+@pytest.mark.parametrize(
+    ("stop", "value"),
+    [("###", "'###'"), (("",), "('',)"), (("a", 5), "('a', 5)"), (5, "5"), (None, "None"), ({"a": 1}, "{'a': 1}")],
+)
+def test_wrong_stop_texts_are_refused(stop: Any, value: str) -> None:
+    """A stop text that is none ends every answer at once, or fails with an error of Python's."""
+    with pytest.raises(PayloadError) as caught:
+        GenerationOptions(stop=stop)
+    assert str(caught.value) == f"stop is {value}. Give a sequence of texts that are not empty, such as ('###',)."
+
+
+def test_a_long_value_is_cut_in_its_error() -> None:
+    """A megabyte that stands where a number should fills the log."""
+    number: Any = "x" * 1_000_000
+    with pytest.raises(PayloadError) as caught:
+        GenerationOptions(top_k=number)
+    assert len(str(caught.value)) < LONGEST_VALUE + 100
 
 
 def test_options_at_their_limits_are_accepted() -> None:
@@ -92,12 +99,35 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
         (("robot", "hi"), "a memory entry's role is 'robot'. Use one of: system, user, assistant, tool."),
         (("user", None), "a memory entry's content is a NoneType. Give a text."),
         (("user", "\udc80"), r"a memory entry's content holds '\udc80' at 0, which is no character. Replace it."),
+        (("user", "", "today"), "a memory entry's timestamp is a str. Give a datetime, or None."),
+        (
+            ("assistant", "", None, ["roll"]),
+            (
+                "a memory entry's tool_calls is no sequence, or holds something that is no ToolCall."
+                " Give a ToolCall for each call."
+            ),
+        ),
+        (("tool", "6", None, (), None), "a memory entry's metadata is a NoneType. Give a Mapping."),
     ],
 )
-def test_wrong_memory_is_refused(arguments: tuple[Any, Any], message: str) -> None:
+def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     """A turn of the conversation that no chat template knows reaches one."""
     with pytest.raises(PayloadError) as caught:
         MemoryEntry(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (5, {}, "a tool call's name is a int. Give a text."),
+        ("roll", "6", "a tool call's arguments is a str. Give a Mapping."),
+    ],
+)
+def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -> None:
+    """A call that no engine can write down fails in mid-request, with an error of Python's."""
+    with pytest.raises(PayloadError) as caught:
+        ToolCall(name=name, arguments=arguments)
     assert str(caught.value) == message
 
 
@@ -147,6 +177,12 @@ def test_wrong_payloads_are_refused(arguments: dict[str, Any], message: str) -> 
     with pytest.raises(PayloadError) as caught:
         AgentPayload(**arguments)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, int, list[int], None], ids=str)
+def test_output_schemas_are_taken(schema: Any) -> None:
+    """A schema or type that answers can be held to is refused."""
+    assert AgentPayload("Hi", output_schema=schema).output_schema == schema
 
 
 def test_only_the_message_is_required() -> None:
