@@ -24,6 +24,11 @@ class Agent(Protocol):
     Every method but ``aclose`` raises AgentClosedError once the agent is closed.
     """
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What decides its answers, ``engine`` and ``model`` among it: agents of one identity answer alike."""
+        ...
+
     async def invoke(self, payload: AgentPayload) -> AgentResponse:
         """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
         ...

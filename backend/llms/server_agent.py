@@ -85,6 +85,12 @@ class ServerAgent(Agent):
         """The model's name on the server."""
         return self._server.model
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """The engine, the model, its server, and the options that settings choose."""
+        options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
+        return {"engine": self.engine, "model": self.model, "server": self._server.place, "options": options}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, server={self._server.place!r})"
 

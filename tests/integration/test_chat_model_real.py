@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
+from pydantic import BaseModel
 
 from backend import AgentPayload, MemoryEntry, ToolCall
-from backend.errors import EventLoopError, PayloadError
-from backend.llms import as_chat_model
+from backend.errors import EventLoopError, PayloadError, StructuredOutputError
+from backend.llms import as_chat_model, wrap_chat_model
 from tests.integration.server import delta
-from tests.integration.server_engines import call_of
+from tests.integration.server_engines import TOOL, call_of
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.protocol import Agent
@@ -24,6 +26,60 @@ if TYPE_CHECKING:
 
 FACT = "The capital of France is Paris."
 COUNTRY = {"country": "France"}
+ROLLS = '<tool_call>{"name": "roll", "arguments": {"sides": 6}}</tool_call>'
+
+
+class Country(BaseModel):
+    """A country."""
+
+    name: str
+    capital: str
+
+
+class CountryDict(TypedDict):
+    """A country."""
+
+    name: str
+    capital: str
+
+
+async def get_population(city: str) -> int:
+    """Get the number of people who live in a city.
+
+    Args:
+        city: the city's name.
+    """
+    return 709037 if city == "Oslo" else 0
+
+
+def population_question() -> list[BaseMessage]:
+    """What the model knows only from the tool, after an example, as so small a model needs one."""
+    from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+    from langchain_core.messages.tool import tool_call
+
+    call = tool_call(name="get_population", args={"city": "Paris"}, id="a1b2c3d4e")
+    return [
+        HumanMessage("How many people live in Paris?"),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage("2102650", tool_call_id="a1b2c3d4e"),
+        AIMessage("2102650 people live in Paris."),
+        HumanMessage("How many people live in Oslo?"),
+    ]
+
+
+async def merged(model: Runnable[Any, Any], question: object) -> Any:
+    """The stream's chunks, put together as LangChain does it."""
+    from langchain_core.messages import AIMessageChunk, message_chunk_to_message
+
+    whole = AIMessageChunk(content="")
+    async for chunk in model.astream(question):
+        whole += chunk
+    return message_chunk_to_message(whole)
+
+
+def without_names(message: Any) -> dict[str, Any]:
+    """All of a message but what is named anew each time: itself, and calls that the model gave no name."""
+    return {**message.model_dump(exclude={"id"}), "tool_calls": [{**call, "id": ""} for call in message.tool_calls]}
 
 
 def chain_on(model: BaseChatModel) -> Runnable[Any, str]:
@@ -59,7 +115,28 @@ class TestLocalModel:
         assert (message.content, usage["output_tokens"]) == ("The capital of", 3)
         assert usage["total_tokens"] == usage["input_tokens"] + 3
         assert message.response_metadata["finish_reason"] == "length"
-        assert message.response_metadata["model_provider"] == "huggingface"
+        assert message.response_metadata["engine"] == "huggingface"
+
+    async def test_streamed_call(self, agent: Agent) -> None:
+        """What a stream amounts to is another message than the answer in one piece: a call, usage or reason is lost."""
+        model = as_chat_model(agent).bind_tools([get_population], max_tokens=40)
+        answer = await model.ainvoke(population_question())
+        assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("get_population", {"city": "Oslo"})]
+        assert answer.usage_metadata
+        assert without_names(await merged(model, population_question())) == without_names(answer)
+
+    async def test_objects(self, agent: Agent) -> None:
+        """An answer is no object of the schema, or a stream does not show it growing."""
+        question, model = "The capital of France is Paris.", as_chat_model(agent)
+        country = await model.with_structured_output(Country, max_tokens=40).ainvoke(question)
+        assert isinstance(country, Country)
+        grown: list[Any] = [part async for part in model.with_structured_output(CountryDict).astream(question)]
+        assert grown[-1].keys() == {"name", "capital"}
+        assert {"name": grown[-1]["name"]} in grown
+        both: Any = await model.with_structured_output(Country, include_raw=True, max_tokens=3).ainvoke(question)
+        assert both["raw"].response_metadata["finish_reason"] == "length"
+        assert both["parsed"] is None
+        assert isinstance(both["parsing_error"], StructuredOutputError)
 
     async def test_sync_methods_in_another_thread(self, agent: Agent) -> None:
         """Sync code beside the event loop cannot use the agent that lives there."""
@@ -68,6 +145,47 @@ class TestLocalModel:
         pieces = await asyncio.to_thread(lambda: list(chain.stream(COUNTRY)))
         assert len(pieces) >= 5
         assert "".join(pieces) == FACT
+
+
+@pytest.mark.requires("llm", "model", "langchain", "langgraph")
+class TestGraph:
+    """The real local model in a graph of LangGraph's."""
+
+    async def test_tokens(self, agent: Agent) -> None:
+        """A graph shows its node's answer only when all of it is made."""
+        from langgraph.graph import START, MessagesState, StateGraph
+
+        async def ask(state: MessagesState) -> dict[str, Any]:
+            return {"messages": [await as_chat_model(agent).ainvoke(state["messages"], max_tokens=12)]}
+
+        graph = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
+        question: Any = {"messages": [("human", "What is the capital of France?")]}
+        with count_forward_passes(agent) as passes:
+            chunks = graph.astream(question, stream_mode="messages")
+            pieces = [(str(part.text), passes.count) async for part, _ in chunks if part.text]
+        assert "".join(piece for piece, _ in pieces) == FACT
+        assert len(pieces) >= 5
+        assert pieces[0][1] < pieces[-1][1]
+
+    async def test_tools(self, agent: Agent) -> None:
+        """A graph cannot run the tools that a local model calls, or its model not go on with what they said."""
+        from langgraph.graph import START, MessagesState, StateGraph
+        from langgraph.prebuilt import ToolNode, tools_condition
+
+        model = as_chat_model(agent).bind_tools([get_population], max_tokens=40)
+
+        async def ask(state: MessagesState) -> dict[str, Any]:
+            return {"messages": [await model.ainvoke(state["messages"])]}
+
+        graph = StateGraph(MessagesState).add_node("ask", ask).add_node("tools", ToolNode([get_population]))
+        graph.add_edge(START, "ask").add_conditional_edges("ask", tools_condition).add_edge("tools", "ask")
+        question: Any = {"messages": population_question()}
+        stream = graph.compile().astream(question, stream_mode="messages")
+        pieces = [(about["langgraph_node"], str(part.text)) async for part, about in stream if part.text]
+        assert pieces[0] == ("tools", "709037")
+        assert {node for node, _ in pieces[1:]} == {"ask"}
+        assert "".join(piece for _, piece in pieces[1:]) == "709037 people live in Oslo."
+        assert len(pieces) >= 5
 
 
 @pytest.mark.requires("openai", "langchain")
@@ -98,7 +216,7 @@ class TestChatModel:
         [call] = called.tool_calls
         assert (call["name"], call["args"], call["id"]) == ("roll", {"sides": 6}, "call-1")
         result = ToolMessage(str(roll(**call["args"])), tool_call_id=call["id"])
-        scripted.complete("A six.")
+        scripted.stream(delta("A six."), delta(finish_reason="stop"))
         answers = [chunk async for chunk in bound.astream([*question, called, result])]
         assert "".join(str(chunk.text) for chunk in answers) == "A six."
         first, second = (request.body for request in scripted.received)
@@ -107,19 +225,112 @@ class TestChatModel:
         assert second["messages"][-1]["tool_call_id"] == "call-1"
         assert second["messages"][-1]["content"] == "6"
 
-    async def test_streamed_tool_call(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A call is lost in a stream, or a call without a name of its own cannot be answered."""
-        tool = {"type": "function", "function": {"name": "roll", "parameters": {}}}
-        scripted.complete('<think>Hm.</think><tool_call>{"name": "roll", "arguments": {}}</tool_call>')
-        [chunk] = [chunk async for chunk in model.bind_tools([tool]).astream("Roll.") if chunk.tool_calls]
-        assert chunk.tool_calls[0]["name"] == "roll"
-        assert str(chunk.tool_calls[0]["id"]).startswith("call-")
-        assert chunk.additional_kwargs["reasoning_content"] == "Hm."
+    async def test_streamed_message(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
+        """A stream's chunks do not add up to the answer in one piece, or calls without a name cannot be answered."""
+        bound, parts = model.bind_tools([TOOL]), ("<think>Hm.</th", "ink>So ", "be it.", ROLLS, ROLLS)
+        scripted.complete("".join(parts))
+        scripted.stream(*map(delta, parts), delta(finish_reason="stop"))
+        answer, streamed = await bound.ainvoke("Roll."), await merged(bound, "Roll.")
+        assert {**without_names(streamed), "usage_metadata": None} == {**without_names(answer), "usage_metadata": None}
+        assert [block["type"] for block in streamed.content_blocks] == ["reasoning", "text", "tool_call", "tool_call"]
+        assert answer.content_blocks[0] == {"type": "reasoning", "reasoning": "Hm."}
+        names = [call["id"] for message in (answer, streamed) for call in message.tool_calls]
+        assert len(set(names)) == len(names) == 4
+        assert all(str(name).startswith("call-") for name in names)
+
+    async def test_schemas(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
+        """A schema of one of the kinds that LangChain takes does not reach the server, or its answer is no object."""
+        answer = '{"name": "France", "capital": "Paris"}'
+        schema = Country.model_json_schema()
+        tool = {"type": "function", "function": {"name": "Country", "description": "A country.", "parameters": schema}}
+        for kind in (Country, CountryDict, schema, tool, tool["function"]):
+            scripted.complete(answer)
+            found: Any = await model.with_structured_output(kind).ainvoke("Which?")  # type: ignore[arg-type]
+            assert dict(found) == {"name": "France", "capital": "Paris"}
+            sent = scripted.received[-1].body["response_format"]["json_schema"]["schema"]
+            assert sent["properties"].keys() == {"name", "capital"}
+        scripted.stream(delta(answer), delta(finish_reason="stop"))
+        streamed = [part async for part in model.with_structured_output(Country).astream("Which?")]
+        assert streamed == [Country(name="France", capital="Paris")]
+
+    async def test_answers_that_are_no_objects(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
+        """An answer that does not fit passes for an object, or is lost where the caller asked for it too."""
+        scripted.complete('{"name": 1}')
+        with pytest.raises(StructuredOutputError, match="not what the output schema asks for"):
+            await model.with_structured_output(CountryDict).ainvoke("Which?")
+        scripted.stream(delta('{"name": 1}'), delta(finish_reason="stop"))
+        [both] = [part async for part in model.with_structured_output(Country, include_raw=True).astream("Which?")]
+        assert both["raw"].content == '{"name": 1}'  # type: ignore[index]
+        assert isinstance(both["parsing_error"], StructuredOutputError)  # type: ignore[index]
+        for options in ({"method": "function_calling"}, {"method": "json_mode"}, {"schema": None}):
+            arguments: dict[str, Any] = {"schema": Country, **options}
+            with pytest.raises(PayloadError, match=r"by 'json_schema' alone\. Give a schema, and leave method out"):
+                model.with_structured_output(**arguments)
+
+    async def test_cached_answers(self, connect: Connect, scripted: ScriptedServer) -> None:
+        """LangChain's cache gives one agent's answer as another's, or never gives any."""
+        from langchain_core.caches import InMemoryCache
+        from langchain_core.language_models import FakeListChatModel
+
+        cache = InMemoryCache()
+        agents = [await connect(scripted.url, **options) for options in ({}, {"model": "n"}, {"temperature": 0.5}, {})]
+        wrapped = [wrap_chat_model(FakeListChatModel(responses=[word])) for word in ("four", "five")]
+        models = [as_chat_model(agent).model_copy(update={"cache": cache}) for agent in (*agents, *wrapped)]
+        for word in ("one", "two", "three"):
+            scripted.complete(word)
+        answers = [(await model.ainvoke("Hi.")).content for model in models]
+        assert answers == ["one", "two", "three", "one", "four", "five"]
+
+    async def test_batches(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
+        """A batch is answered in another order, or those who listen to it hear nothing or something twice."""
+        from langchain_core.callbacks import AsyncCallbackHandler
+
+        class Listener(AsyncCallbackHandler):
+            def __init__(self) -> None:
+                self.heard: list[tuple[str, Any]] = []
+
+            async def on_chat_model_start(self, *_: Any, tags: Any = None, **__: Any) -> None:
+                self.heard.append(("start", tags))
+
+            async def on_llm_new_token(self, token: Any, **_: Any) -> None:
+                self.heard.append(("token", token))
+
+            async def on_llm_end(self, response: Any, **_: Any) -> None:
+                self.heard.append(("end", response.generations[0][0].text))
+
+        listener = Listener()
+        scripted.complete("one")
+        scripted.complete("two")
+        answers = await model.abatch(
+            ["1", "2"], {"max_concurrency": 1, "tags": ["here"], "callbacks": [listener]}, temperature=0.5
+        )
+        assert [answer.content for answer in answers] == ["one", "two"]
+        assert [request.body["temperature"] for request in scripted.received] == [0.5, 0.5]
+        assert listener.heard == [("start", ["here"]), ("end", "one"), ("start", ["here"]), ("end", "two")]
+        listener.heard.clear()
+        scripted.stream(delta("He"), delta("llo"), delta(finish_reason="stop"))
+        assert [str(chunk.text) async for chunk in model.astream("Hi.", {"callbacks": [listener]}) if chunk.text]
+        assert [heard for heard in listener.heard if heard[1]] == [("token", "He"), ("token", "llo"), ("end", "Hello")]
+        scripted.complete("three")
+        assert (await asyncio.to_thread(model.batch, ["3"]))[0].content == "three"
+
+    async def test_counting_tokens(self, model: BaseChatModel) -> None:
+        """LangChain counts with the tokenizer of another model, which it fetches from the network."""
+        from langchain_core.messages import trim_messages
+
+        with pytest.raises(PayloadError, match=r"whole prompts only.*token_counter='approximate'"):
+            model.get_num_tokens("Hello there.")
+        with pytest.raises(PayloadError, match="whole prompts only"):
+            trim_messages(population_question(), max_tokens=100, token_counter=model)
+        kept = trim_messages(population_question(), max_tokens=1000, token_counter="approximate")  # noqa: S106
+        assert len(kept) == 5
+        model.custom_get_token_ids = lambda text: list(range(len(text.split())))
+        assert model.get_num_tokens("Hello there.") == 2
 
     async def test_options(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
         """An option that somebody chose is dropped, or one that nobody knows is."""
         scripted.answer({"choices": [{"message": {"content": "ok"}}]})
-        message = await model.ainvoke("Hi.", stop=["#"], temperature=0.5, max_tokens=3, seed=1)
+        message = await model.bind(stop=["#"], temperature=0.5).ainvoke("Hi.", max_tokens=3, seed=1)
         assert message.usage_metadata is None
         body = scripted.received[0].body
         assert (body["stop"], body["temperature"], body["max_tokens"], body["seed"]) == (["#"], 0.5, 3, 1)

@@ -83,6 +83,13 @@ class HuggingFaceAgent(Agent):
             await asyncio.to_thread(release, loaded, settings.keep_alive)
             raise
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """The engine, the model, its files and how they were loaded, and the options that settings choose."""
+        options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
+        loaded = f"{self._loaded.key}"
+        return {"engine": "huggingface", "model": self._resolved.name, "loaded": loaded, "options": options}
+
     async def invoke(self, payload: AgentPayload) -> AgentResponse:
         """Answer ``payload``.
 

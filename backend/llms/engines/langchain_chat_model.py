@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, is_typeddict
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables import RunnableLambda
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import Field
 
-from backend.errors import EventLoopError, PayloadError
-from backend.llms.payloads import AgentPayload, GenerationOptions, MemoryEntry, Role, ToolCall
+from backend.errors import EventLoopError, PayloadError, StructuredOutputError
+from backend.llms.payloads import (
+    AgentPayload,
+    AgentResponse,
+    End,
+    GenerationOptions,
+    MemoryEntry,
+    Reasoning,
+    Role,
+    Text,
+    ToolCall,
+    ToolCallEvent,
+)
+from backend.llms.structured_output import output_format
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import UsageMetadata
+    from langchain_core.outputs import Generation
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
 
-    from backend.llms.payloads import AgentResponse
+    from backend.llms.payloads import Event, Usage
     from backend.llms.protocol import Agent
 
 __all__ = ["AgentChatModel"]
 
 _Result = TypeVar("_Result")
 _ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
+_ASKED = ("tools", "output_schema")
 _OPTIONS = {field.name: field.name for field in fields(GenerationOptions)} | {"max_tokens": "max_new_tokens"}
 
 
 class AgentChatModel(BaseChatModel):
-    """An agent, as LangChain asks for answers.
-
-    A stream is text only, as the agent's own: with tools bound, the answer comes in one piece with its calls.
-    """
+    """An agent, as LangChain asks for answers."""
 
     agent: Any = Field(exclude=True)
     loop: Any = Field(default=None, exclude=True, repr=False)
@@ -56,6 +73,25 @@ class AgentChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "llm-backend"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """What LangChain's caches tell answers apart by."""
+        return dict(self.agent.identity)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The text's tokens, by ``custom_get_token_ids``: LangChain would count with a tokenizer of GPT-2's.
+
+        Raises:
+            PayloadError: there is none.
+        """
+        if self.custom_get_token_ids is None:
+            message = (
+                "An agent counts the tokens of whole prompts only: use agent.count_tokens(payload). For LangChain's "
+                "methods set custom_get_token_ids to a function, or give trim_messages token_counter='approximate'."
+            )
+            raise PayloadError(message)
+        return self.custom_get_token_ids(text)
 
     def bind_tools(
         self,
@@ -74,6 +110,42 @@ class AgentChatModel(BaseChatModel):
             raise PayloadError(message)
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: str = "json_schema",
+        strict: bool | None = None,  # noqa: ARG002  (the agent always holds the schema)
+        **kwargs: Any,  # noqa: ANN401  (options to bind)
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """A model whose answers are objects of ``schema``: of a pydantic class, else what JSON stands for.
+
+        Streamed, an object of a class comes when it is whole, and JSON as far as it is there, again and again.
+
+        Args:
+            schema: a pydantic class, a TypedDict, a JSON schema, or a tool in OpenAI's format.
+            include_raw: give ``{"raw": message, "parsed": object or None, "parsing_error": error or None}``.
+            method: LangChain's name for how answers are held to the schema; agents know one.
+            strict: changes nothing, as answers are always held to the schema.
+            kwargs: options for each answer, as ``bind`` takes them.
+
+        Raises:
+            PayloadError: another method is asked for.
+            SchemaError: it is no schema.
+        """
+        wanted = _as_schema(schema)
+        output = output_format(wanted)
+        if output is None or method != "json_schema":
+            message = (
+                f"method is {method!r} and schema a {type(schema).__name__}, but an agent holds its answers "
+                "to a schema, by 'json_schema' alone. Give a schema, and leave method out."
+            )
+            raise PayloadError(message)
+        answer = self.bind(output_schema=output.schema, **kwargs)
+        parser = _ObjectParser(output=output, grows=isinstance(wanted, Mapping))
+        return answer | (RunnableLambda(parser.read_both) if include_raw else parser)
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],
@@ -81,8 +153,11 @@ class AgentChatModel(BaseChatModel):
         run_manager: object = None,  # noqa: ARG002  (LangChain tells it of the answer itself)
         **kwargs: Any,  # noqa: ANN401  (options of whoever bound them)
     ) -> ChatResult:
-        response = await self.agent.invoke(_payload(messages, stop, kwargs))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(**_message_fields(response)))])
+        try:
+            response = await self.agent.invoke(_payload(messages, stop, kwargs))
+        except StructuredOutputError as exc:  # whoever asked for an object reads the message, and finds the same fault
+            response = AgentResponse(response=exc.text, metadata={"finish_reason": exc.finish_reason})
+        return ChatResult(generations=[ChatGeneration(message=self._message(response))])
 
     async def _astream(
         self,
@@ -91,15 +166,14 @@ class AgentChatModel(BaseChatModel):
         run_manager: object = None,  # noqa: ARG002  (the same)
         **kwargs: Any,  # noqa: ANN401  (the same)
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        payload = _payload(messages, stop, kwargs)
-        if payload.tools_available:
-            response = await self.agent.invoke(payload)
-            yield ChatGenerationChunk(message=AIMessageChunk(**_message_fields(response), chunk_position="last"))
-            return
-        async with aclosing(self.agent.stream(payload)) as pieces:
-            async for piece in pieces:
-                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
+        calls = 0
+        try:
+            async with aclosing(self.agent.stream_events(_payload(messages, stop, kwargs))) as events:
+                async for event in events:
+                    yield ChatGenerationChunk(message=self._chunk(event, calls))
+                    calls += isinstance(event, ToolCallEvent)
+        except StructuredOutputError as exc:  # the same
+            yield ChatGenerationChunk(message=self._chunk(End(exc.finish_reason), calls))
 
     def _generate(
         self,
@@ -123,6 +197,39 @@ class AgentChatModel(BaseChatModel):
                 yield chunk
         finally:
             self._wait_for(chunks.aclose())
+
+    def _message(self, response: AgentResponse) -> AIMessage:
+        return AIMessage(
+            content=response.response,
+            additional_kwargs={"reasoning_content": response.thinking} if response.thinking else {},
+            tool_calls=[
+                tool_call(name=call.name, args=dict(call.arguments), id=_id(call)) for call in response.tool_calls
+            ],
+            usage_metadata=_usage(response.metadata.get("usage")),
+            response_metadata=self._about(response.metadata["finish_reason"]),
+        )
+
+    def _chunk(self, event: Event, index: int) -> AIMessageChunk:
+        """What ``event`` adds to the message; a call is the one at ``index`` of the message's."""
+        match event:
+            case Reasoning():  # content_blocks looks for reasoning there
+                return AIMessageChunk(content="", additional_kwargs={"reasoning_content": event.text})
+            case Text():
+                return AIMessageChunk(content=event.text)
+            case ToolCallEvent(call):
+                arguments = json.dumps(dict(call.arguments))
+                piece = tool_call_chunk(name=call.name, args=arguments, id=_id(call), index=index)
+                return AIMessageChunk(content="", tool_call_chunks=[piece])
+            case End():
+                about = self._about(event.finish_reason)
+                return AIMessageChunk(content="", response_metadata=about, chunk_position="last")
+            case _:
+                return AIMessageChunk(content="", usage_metadata=_usage(event.usage))
+
+    def _about(self, finish_reason: str) -> dict[str, Any]:
+        # Not under "model_provider": for "openai" LangChain reads messages as OpenAI's own, which hold no reasoning.
+        identity = self.agent.identity
+        return {"engine": identity["engine"], "model_name": identity["model"], "finish_reason": finish_reason}
 
     def _wait_for(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Have the agent's event loop do ``work``, and wait for it in this thread, which has none.
@@ -159,12 +266,46 @@ class AgentChatModel(BaseChatModel):
         raise EventLoopError(message)
 
 
+class _ObjectParser(JsonOutputParser):
+    """Reads a message that answers an output schema; ``grows`` says to give parts of it as they come."""
+
+    output: Any = Field(exclude=True)
+    grows: bool
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:  # noqa: ANN401  (whatever it is)
+        """The object, or what there is of it.
+
+        Raises:
+            StructuredOutputError: the message was cut, or does not fit the schema.
+        """
+        message: Any = cast("ChatGeneration", result[0]).message
+        if partial and message.chunk_position != "last":
+            return super().parse_result(result, partial=True) if self.grows else None
+        return self._read(message)
+
+    def read_both(self, message: AIMessage) -> dict[str, Any]:
+        """The message, and its object or what is wrong with it."""
+        try:
+            return {"raw": message, "parsed": self._read(message), "parsing_error": None}
+        except StructuredOutputError as exc:
+            return {"raw": message, "parsed": None, "parsing_error": exc}
+
+    def _read(self, message: AIMessage) -> Any:  # noqa: ANN401  (the same)
+        return self.output.parse(str(message.text), message.response_metadata["finish_reason"])
+
+
+def _as_schema(schema: Any) -> Any:  # noqa: ANN401  (what LangChain takes for a schema)
+    """``schema`` as ``output_format`` takes it, which knows no tools, and of TypedDicts not all."""
+    is_tool = isinstance(schema, Mapping) and ("function" in schema or "parameters" in schema)
+    return convert_to_json_schema(schema) if is_tool or is_typeddict(schema) else schema
+
+
 async def _next(chunks: AsyncGenerator[ChatGenerationChunk, None]) -> ChatGenerationChunk | None:
     return await anext(chunks, None)
 
 
 def _payload(messages: Sequence[BaseMessage], stop: Sequence[str] | None, options: Mapping[str, Any]) -> AgentPayload:
-    chosen = {name: value for name, value in options.items() if name != "tools"}
+    chosen = {name: value for name, value in options.items() if name not in _ASKED}
     if unknown := chosen.keys() - _OPTIONS.keys():
         message = f"There is no option {min(unknown)!r}. The options are: tools, {', '.join(_OPTIONS)}."
         raise PayloadError(message)
@@ -179,6 +320,7 @@ def _payload(messages: Sequence[BaseMessage], stop: Sequence[str] | None, option
         system_context="\n\n".join(turn.content for turn in turns[:first]),
         memory=turns[first:],
         tools_available=options.get("tools", ()),
+        output_schema=options.get("output_schema"),
         generation=GenerationOptions(
             **{_OPTIONS[name]: value for name, value in chosen.items()} | ({"stop": tuple(stop)} if stop else {})
         ),
@@ -203,27 +345,12 @@ def _entry(message: BaseMessage) -> MemoryEntry:
     )
 
 
-def _message_fields(response: AgentResponse) -> dict[str, Any]:
-    about = response.metadata
-    return {
-        "content": response.response,
-        "additional_kwargs": {"reasoning_content": response.thinking} if response.thinking else {},
-        "tool_calls": [
-            # Whoever answers a call has to name it, and not every model gives it a name.
-            {"type": "tool_call", "name": call.name, "args": dict(call.arguments), "id": call.id or f"call-{uuid4()}"}
-            for call in response.tool_calls
-        ],
-        "response_metadata": {
-            "model_name": about.get("model"),
-            "model_provider": about.get("engine"),
-            "finish_reason": about.get("finish_reason"),
-        },
-        "usage_metadata": _usage(about),
-    }
+def _id(call: ToolCall) -> str:
+    """The call's name, which whoever answers it has to say; not every model gives it one."""
+    return call.id or f"call-{uuid4()}"
 
 
-def _usage(about: Mapping[str, Any]) -> UsageMetadata | None:
-    usage = about.get("usage")
+def _usage(usage: Usage | None) -> UsageMetadata | None:
     if usage is None:
         return None
     return {

@@ -84,6 +84,11 @@ class WrappedAgent(LangChainAgent):
         agent._takes_temperature = False  # the one that it was built with stays, unless somebody chooses another
         return agent
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """As every server's, and what LangChain tells models of one kind apart by."""
+        return {**super().identity, "wrapped": str(self._wrapped.asdict())}
+
     async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Yield the answer's parts as they arrive; with tools it comes in one piece, with its calls and its usage.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from unittest.mock import AsyncMock
 
 from backend.llms.payloads import AgentPayload, AgentResponse
@@ -17,6 +17,7 @@ class FakeAgent:
     """Answers each message with what ``answers`` has for it, or with nothing."""
 
     created: FakeAgent
+    identity: ClassVar = {"engine": "fake", "model": "none"}
 
     # The rest of the protocol, which nothing here calls.
     invoke_with_tools = stream = stream_events = get_context_window = count_tokens = AsyncMock()
