@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from backend.errors import PayloadError
+from backend.errors import PayloadError, shown
 from backend.llms.conversation_history import arrange, is_summary, largest, summary_of
 from backend.llms.conversation_store import SQLiteStore, StoredTurn
 from backend.llms.payloads import AgentPayload, AgentResponse, End, GenerationOptions, MemoryEntry, Text, ToolCallEvent
@@ -124,7 +124,7 @@ class Conversation:
             context window is kept free.
 
     Raises:
-        PayloadError: the session's name or ``compact`` is none.
+        PayloadError: the session's name, ``compact`` or ``answer_tokens`` is none.
     """
 
     def __init__(  # noqa: PLR0913  (each a choice of its own, and named)
@@ -141,6 +141,9 @@ class Conversation:
         _check_session(session_id)
         if compact not in get_args(Compact):
             message = f"compact is {compact!r}. Use one of: {', '.join(get_args(Compact))}."
+            raise PayloadError(message)
+        if not isinstance(answer_tokens, int) or answer_tokens < 1:
+            message = f"answer_tokens is {answer_tokens!r}. Give a whole number of at least 1."
             raise PayloadError(message)
         self.agent = agent
         self.session_id = session_id
@@ -263,12 +266,13 @@ class Conversation:
         history = await self._history(told)
         if history.unanswered:
             message = (
-                f"The model called {', '.join(history.unanswered)}, and waits for the result. "
+                f"The model called {shown(', '.join(history.unanswered))}, and waits for the result. "
                 "Add it with add(MemoryEntry('tool', result, metadata={'tool_call_id': call.id})), or clear()."
             )
             raise PayloadError(message)
         payload = AgentPayload(
             "" if told else turn.text,
+            system_context=self.system_context,
             user_profile=self.user_profile,
             session_id=self.session_id,
             memory=_entries(history.exchanges[-1:]),

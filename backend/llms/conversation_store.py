@@ -185,7 +185,7 @@ class SQLiteStore:
                 connection.execute("PRAGMA secure_delete = ON")
                 self._prepare(connection)
                 yield connection
-        except (OSError, sqlite3.Error) as exc:
+        except (OSError, ValueError, sqlite3.Error) as exc:  # ValueError: a name that no file or database can have
             code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
             message = f"The conversations in {self.name!r} cannot be read or written: {exc}. " + _ADVICE.get(
                 code, "Make room, mend its permissions, or name another folder in LLM_BACKEND_DATA."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -16,7 +17,7 @@ from backend.llms.protocol import is_cancelled
 from backend.llms.tools import as_text, tools_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from backend.llms.payloads import AgentPayload, AgentResponse, ToolCall
     from backend.llms.protocol import Agent
@@ -92,7 +93,7 @@ class ToolRounds:
     def __init__(
         self, tools: Iterable[Tool | Callable[..., object]], max_rounds: int = 8, on_error: OnError = "return"
     ) -> None:
-        _check(max_rounds, on_error)
+        _check(tools, max_rounds, on_error)
         self._known = tools_by_name(tools)
         self._max_rounds = max_rounds
         self._raising = on_error == "raise"
@@ -138,7 +139,10 @@ class ToolRounds:
         return True
 
 
-def _check(max_rounds: object, on_error: object) -> None:
+def _check(tools: object, max_rounds: object, on_error: object) -> None:
+    if not isinstance(tools, Iterable):
+        message = f"tools is a {type(tools).__name__}. Give a sequence of tools, such as [function]."
+        raise PayloadError(message)
     if not isinstance(max_rounds, int) or max_rounds < 1:
         message = f"max_rounds is {max_rounds!r}. Give a whole number of at least 1."
         raise PayloadError(message)

@@ -242,10 +242,32 @@ def test_bad_name_of_a_session(name: Any) -> None:
         Conversation(WordAgent(), name, store=MemoryStore())
 
 
-def test_unknown_way_to_compact() -> None:
-    """A typo in ``compact`` means something."""
-    with pytest.raises(PayloadError, match=r"compact is 'sumarize'\. Use one of: trim, summarise\."):
-        talk(WordAgent(), compact="sumarize")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"compact": "sumarize"}, r"compact is 'sumarize'\. Use one of: trim, summarise\."),
+        ({"answer_tokens": 0}, r"answer_tokens is 0\. Give a whole number of at least 1\."),
+        ({"answer_tokens": "5"}, r"answer_tokens is '5'\. Give"),
+        ({"system_context": 5}, r"system_context is a int\. Give a text\."),
+        ({"user_profile": 5}, r"user_profile is a int\. Give a Mapping\."),
+    ],
+)
+async def test_wrong_option(option: dict[str, Any], message: str) -> None:
+    """A typo in an option means something, or fails with an error of Python's."""
+    with pytest.raises(PayloadError, match=message):
+        await talk(WordAgent(), **option).ask("Hi.")
+
+
+async def test_control_characters_in_the_name_of_a_call() -> None:
+    """A model that calls a tool by a name with control characters writes them into logs and terminals."""
+    conversation = talk(WordAgent())
+    call = ToolCall(name="a\x1b[2J", arguments={}, id="c\x1b")
+    await conversation.add(MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=[call]))
+    with pytest.raises(PayloadError, match=r"The model called a\\x1b\[2J, and waits"):
+        await conversation.ask("And?")
+    with pytest.raises(PayloadError) as caught:
+        await conversation.add(MemoryEntry("tool", "4", metadata={"tool_call_id": "\x1b"}))
+    assert str(caught.value).isprintable()
 
 
 async def test_option_that_is_the_conversations_own() -> None:

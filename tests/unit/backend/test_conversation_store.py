@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -227,6 +228,13 @@ async def test_folder_that_cannot_be_made(path: Path) -> None:
         await SQLiteStore(path).read("s")
 
 
+@pytest.mark.parametrize(("file", "session"), [("a\0b", "s"), ("conversations", "\ud800")])
+async def test_names_that_nothing_can_have(tmp_path: Path, file: str, session: str) -> None:
+    """A file or session that cannot be named so gives a foreign error."""
+    with pytest.raises(ConversationStoreError, match=r"cannot be read or written: (embedded null|'utf-8' codec)"):
+        await SQLiteStore(tmp_path / file).read(session)
+
+
 async def test_full_disk(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full loses what is there already, or gives a foreign error."""
     await store.append("s", EVERYTHING)
@@ -275,6 +283,35 @@ async def main(path, writer):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+KILLED = """
+import asyncio, os, signal, sqlite3, sys
+from backend import MemoryEntry
+from backend.llms import SQLiteStore
+
+def connect_to_die(*args, connect=sqlite3.connect, **options):
+    connection = connect(*args, **options)
+    connection.execute("PRAGMA cache_size = 1")  # so that most of the turns are in the file before they are committed
+    connection.set_trace_callback(lambda sql: sql == "COMMIT" and os.kill(os.getpid(), signal.SIGKILL))
+    return connection
+
+sqlite3.connect = connect_to_die
+asyncio.run(SQLiteStore(sys.argv[1]).append("s", [MemoryEntry("user", "x" * 10_000)] * 20))
+"""
+
+
+def test_process_that_is_killed_while_it_writes(store: SQLiteStore, path: Path) -> None:
+    """A process that dies in the middle of its turns leaves some of them, or a file that nobody can use any more."""
+    asyncio.run(store.append("s", EVERYTHING))
+    size = path.stat().st_size
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    killed = subprocess.run([sys.executable, "-c", KILLED, path], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.stat().st_size > size + 100_000, "it was in the middle"
+    assert [turn.entry for turn in asyncio.run(store.read("s"))] == EVERYTHING
+    asyncio.run(store.append("s", EVERYTHING))
+    assert [turn.entry for turn in asyncio.run(store.read("s"))] == EVERYTHING * 2
 
 
 def test_processes_at_once(store: SQLiteStore, path: Path) -> None:

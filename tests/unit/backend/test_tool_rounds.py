@@ -238,6 +238,12 @@ async def test_wrong_options_are_refused(options: dict[str, Any], message: str) 
         await run_with_tools(agent, QUESTION, [add], **options)
 
 
+async def test_one_tool_is_no_sequence() -> None:
+    """Who forgets the brackets around a tool gets an error of Python's."""
+    with pytest.raises(PayloadError, match=r"tools is a function\. Give a sequence of tools, such as \[function\]"):
+        await run_with_tools(ScriptedAgent(), QUESTION, add)  # type: ignore[arg-type]
+
+
 async def test_bad_tools_are_refused_before_the_model_is_asked() -> None:
     """A bad tool is found out in the middle of a conversation."""
     agent = ScriptedAgent()
