@@ -109,6 +109,8 @@ def browser(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, and run the sdist's unit tests against the installed wheel."""
     source = furnish(session, "no-llm")
+    if only_makes_rooms(session):
+        return
     shutil.rmtree("dist", ignore_errors=True)
     session.run("uv", "build", "--quiet", "--build-constraints", BUILD_LOCK, env=source.variables)
     [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
@@ -238,12 +240,19 @@ def provision(session: nox.Session) -> None:
             session.run("python", "-m", "backend.llms.model_store", name, env=ROOM_ENV)
 
 
+def only_makes_rooms(session: nox.Session) -> bool:
+    """Ask whether nox was told --install-only; it runs nothing then, and the answer of every run is None."""
+    return session.run("python", "--version", silent=True, log=False) is None
+
+
 def prove(session: nox.Session, environment: str, *suites: str) -> None:
     """Run whole suites under the environment's contract, or just what was asked for, which proves nothing."""
     variables = TEST_ENV | processors.thread_limits(parallel=session.parallel)
     if session.posargs:
         session.warn("Running only what was asked for: no contract, no receipt, no coverage data.")
         session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, session.posargs), env=variables)
+        return
+    if only_makes_rooms(session):
         return
     data = rooms.fresh_data_file(MATRIX / "coverage", session.name)
     measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]

@@ -129,9 +129,9 @@ class Copy:
         self.swap(path, "")
         path.unlink()
 
-    def nox(self, session: str, **variables: str) -> Ending:
+    def nox(self, session: str, *options: str, **variables: str) -> Ending:
         """Run one real session."""
-        return self._run([sys.executable, "-m", "nox", "-s", session], variables)
+        return self._run([sys.executable, "-m", "nox", "-s", session, *options], variables)
 
     def pytest(self, session: str, environment: str, **variables: str) -> Ending:
         """Run pytest in a session's room as it is, without nox, which would make the room its lock again."""

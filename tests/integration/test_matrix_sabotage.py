@@ -255,6 +255,26 @@ def test_a_deceit_is_caught(copy: Copy, deceit: str) -> None:
     assert row.is_said_in(ending.said), ending.said
 
 
+@pytest.mark.parametrize("session", [SLIM, "build"])
+def test_making_a_room_proves_nothing_and_spoils_nothing(copy: Copy, session: str) -> None:
+    """Broken: ``--install-only`` ends red for what it did not run, or throws away what an earlier run had proved."""
+    (copy.root / "dist").mkdir()
+    copy.write("dist/kept.whl", "")
+    ending = copy.nox(session, "--install-only")
+    assert ending.status == 0, ending.said
+    left = [
+        path.relative_to(copy.root).as_posix()
+        for pattern in (RECEIPT, DATA)
+        for path in copy.root.glob(pattern.format(SLIM))
+    ]
+    assert left == [
+        path.relative_to(copy.honest).as_posix()
+        for pattern in (RECEIPT, DATA)
+        for path in copy.honest.glob(pattern.format(SLIM))
+    ]
+    assert (copy.root / "dist" / "kept.whl").exists()
+
+
 def test_table_and_plants_are_the_same() -> None:
     """Broken: the README promises that a deceit is caught which nobody plants, or hides one that is."""
     assert list(TABLE) == list(PLANTS)
