@@ -71,11 +71,12 @@ async def run_with_tools(
     return replace(response, metadata={**response.metadata, **rounds.about})
 
 
-def remembered(answer: str, calls: Iterable[ToolCall] = ()) -> MemoryEntry:
+def remembered(answer: str, calls: Sequence[ToolCall] = ()) -> MemoryEntry:
     """An answer as a turn, without halves of characters and NaN: a model may say them, but nobody can send them on."""
-    written = [(call, _whole(json.dumps(dict(call.arguments), ensure_ascii=False))) for call in calls]
-    sound = tuple(replace(call, arguments=json.loads(text, parse_constant=str)) for call, text in written)
-    return MemoryEntry("assistant", _whole(answer), datetime.now(UTC), sound)
+    written = json.dumps([answer, *(dict(call.arguments) for call in calls)], ensure_ascii=False)
+    text, *arguments = json.loads(written.encode(errors="replace"), parse_constant=str)
+    sound = tuple(replace(call, arguments=each) for call, each in zip(calls, arguments, strict=True))
+    return MemoryEntry("assistant", text, datetime.now(UTC), sound)
 
 
 class ToolRounds:
@@ -149,10 +150,6 @@ def _check(tools: object, max_rounds: object, on_error: object) -> None:
     if on_error not in get_args(OnError):
         message = f"on_error is {on_error!r}. Use one of: {', '.join(get_args(OnError))}."
         raise PayloadError(message)
-
-
-def _whole(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 async def _result(known: Mapping[str, Tool], call: ToolCall, *, raising: bool) -> str:
