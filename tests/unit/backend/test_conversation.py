@@ -226,6 +226,17 @@ async def test_conversation_that_begins_with_the_assistant() -> None:
     assert [entry.content for entry in agent.payloads[0].memory] == ["Welcome!"]
 
 
+@pytest.mark.parametrize("text", ["\ud800", b"\xff", [{"type": "image_url", "image_url": {"url": "data:,"}}], None])
+async def test_what_is_no_text(text: Any) -> None:
+    """Broken text, bytes or an image reach a model that can only read, or stay in the history."""
+    conversation = talk(WordAgent())
+    with pytest.raises(PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is a .*\. Give a text)\."):
+        await conversation.ask(text)
+    with pytest.raises(PayloadError, match=r"a memory entry's content (holds|is a)"):
+        await conversation.add(MemoryEntry("user", text))
+    assert await conversation.history() == []
+
+
 async def test_halves_of_characters_in_an_answer() -> None:
     """An answer that holds half of a character cannot be stored, and is lost with its question."""
     agent = WordAgent()
