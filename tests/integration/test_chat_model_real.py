@@ -13,19 +13,19 @@ from backend.errors import EventLoopError, PayloadError, StructuredOutputError
 from backend.llms import as_chat_model, wrap_chat_model
 from tests.integration.server import delta
 from tests.integration.server_engines import TOOL, call_of
+from tests.integration.test_langgraph_real import FACT, get_population, population_question
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.protocol import Agent
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 
-FACT = "The capital of France is Paris."
 COUNTRY = {"country": "France"}
+AS_OBJECT = "Give that answer as JSON."
 ROLLS = '<tool_call>{"name": "roll", "arguments": {"sides": 6}}</tool_call>'
 
 
@@ -41,30 +41,6 @@ class CountryDict(TypedDict):
 
     name: str
     capital: str
-
-
-async def get_population(city: str) -> int:
-    """Get the number of people who live in a city.
-
-    Args:
-        city: the city's name.
-    """
-    return 709037 if city == "Oslo" else 0
-
-
-def population_question() -> list[BaseMessage]:
-    """What the model knows only from the tool, after an example, as so small a model needs one."""
-    from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-    from langchain_core.messages.tool import tool_call
-
-    call = tool_call(name="get_population", args={"city": "Paris"}, id="a1b2c3d4e")
-    return [
-        HumanMessage("How many people live in Paris?"),
-        AIMessage("", tool_calls=[call]),
-        ToolMessage("2102650", tool_call_id="a1b2c3d4e"),
-        AIMessage("2102650 people live in Paris."),
-        HumanMessage("How many people live in Oslo?"),
-    ]
 
 
 async def merged(model: Runnable[Any, Any], question: object) -> Any:
@@ -117,13 +93,15 @@ class TestLocalModel:
         assert message.response_metadata["finish_reason"] == "length"
         assert message.response_metadata["engine"] == "huggingface"
 
-    async def test_streamed_call(self, agent: Agent) -> None:
-        """What a stream amounts to is another message than the answer in one piece: a call, usage or reason is lost."""
-        model = as_chat_model(agent).bind_tools([get_population], max_tokens=40)
-        answer = await model.ainvoke(population_question())
-        assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("get_population", {"city": "Oslo"})]
+    async def test_streamed_message(self, agent: Agent) -> None:
+        """What a stream amounts to is another message than the answer in one piece: text, usage or reason is lost."""
+        model, question = (
+            as_chat_model(agent).bind_tools([get_population], max_tokens=5),
+            "What is the capital of France?",
+        )
+        answer = await model.ainvoke(question)
         assert answer.usage_metadata
-        assert without_names(await merged(model, population_question())) == without_names(answer)
+        assert without_names(await merged(model, question)) == without_names(answer)
 
     async def test_objects(self, agent: Agent) -> None:
         """An answer is no object of the schema, or a stream does not show it growing."""
@@ -145,47 +123,6 @@ class TestLocalModel:
         pieces = await asyncio.to_thread(lambda: list(chain.stream(COUNTRY)))
         assert len(pieces) >= 5
         assert "".join(pieces) == FACT
-
-
-@pytest.mark.requires("llm", "model", "langchain", "langgraph")
-class TestGraph:
-    """The real local model in a graph of LangGraph's."""
-
-    async def test_tokens(self, agent: Agent) -> None:
-        """A graph shows its node's answer only when all of it is made."""
-        from langgraph.graph import START, MessagesState, StateGraph
-
-        async def ask(state: MessagesState) -> dict[str, Any]:
-            return {"messages": [await as_chat_model(agent).ainvoke(state["messages"], max_tokens=12)]}
-
-        graph = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
-        question: Any = {"messages": [("human", "What is the capital of France?")]}
-        with count_forward_passes(agent) as passes:
-            chunks = graph.astream(question, stream_mode="messages")
-            pieces = [(str(part.text), passes.count) async for part, _ in chunks if part.text]
-        assert "".join(piece for piece, _ in pieces) == FACT
-        assert len(pieces) >= 5
-        assert pieces[0][1] < pieces[-1][1]
-
-    async def test_tools(self, agent: Agent) -> None:
-        """A graph cannot run the tools that a local model calls, or its model not go on with what they said."""
-        from langgraph.graph import START, MessagesState, StateGraph
-        from langgraph.prebuilt import ToolNode, tools_condition
-
-        model = as_chat_model(agent).bind_tools([get_population], max_tokens=40)
-
-        async def ask(state: MessagesState) -> dict[str, Any]:
-            return {"messages": [await model.ainvoke(state["messages"])]}
-
-        graph = StateGraph(MessagesState).add_node("ask", ask).add_node("tools", ToolNode([get_population]))
-        graph.add_edge(START, "ask").add_conditional_edges("ask", tools_condition).add_edge("tools", "ask")
-        question: Any = {"messages": population_question()}
-        stream = graph.compile().astream(question, stream_mode="messages")
-        pieces = [(about["langgraph_node"], str(part.text)) async for part, about in stream if part.text]
-        assert pieces[0] == ("tools", "709037")
-        assert {node for node, _ in pieces[1:]} == {"ask"}
-        assert "".join(piece for _, piece in pieces[1:]) == "709037 people live in Oslo."
-        assert len(pieces) >= 5
 
 
 @pytest.mark.requires("openai", "langchain")
@@ -239,7 +176,7 @@ class TestChatModel:
         assert all(str(name).startswith("call-") for name in names)
 
     async def test_schemas(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A schema of one of the kinds that LangChain takes does not reach the server, or its answer is no object."""
+        """A schema that LangChain takes does not reach the server, or its answer is no object."""
         answer = '{"name": "France", "capital": "Paris"}'
         schema = Country.model_json_schema()
         tool = {"type": "function", "function": {"name": "Country", "description": "A country.", "parameters": schema}}
@@ -249,6 +186,9 @@ class TestChatModel:
             assert dict(found) == {"name": "France", "capital": "Paris"}
             sent = scripted.received[-1].body["response_format"]["json_schema"]["schema"]
             assert sent["properties"].keys() == {"name", "capital"}
+        scripted.complete(answer)
+        await model.with_structured_output(Country).ainvoke([("human", "Which?"), ("ai", "France.")])
+        assert [message["content"] for message in scripted.received[-1].body["messages"][-2:]] == ["France.", AS_OBJECT]
         scripted.stream(delta(answer), delta(finish_reason="stop"))
         streamed = [part async for part in model.with_structured_output(Country).astream("Which?")]
         assert streamed == [Country(name="France", capital="Paris")]

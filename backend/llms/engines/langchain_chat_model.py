@@ -51,6 +51,7 @@ __all__ = ["AgentChatModel"]
 
 _Result = TypeVar("_Result")
 _ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
+_AS_OBJECT = "Give that answer as JSON."  # LangGraph's agents ask for an object of the answer that came last
 _ASKED = ("tools", "output_schema")
 _OPTIONS = {field.name: field.name for field in fields(GenerationOptions)} | {"max_tokens": "max_new_tokens"}
 
@@ -312,6 +313,8 @@ def _payload(messages: Sequence[BaseMessage], stop: Sequence[str] | None, option
     turns = [_entry(message) for message in messages]
     first = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
     asked = turns.pop().content if turns[first:] and turns[-1].role == "user" else ""
+    if turns[first:] and turns[-1].role == "assistant" and options.get("output_schema"):
+        asked = _AS_OBJECT
     if not asked and not (turns and turns[-1].role == "tool"):
         message = "The last message is no question and no tool's result. End with a HumanMessage or a ToolMessage."
         raise PayloadError(message)
