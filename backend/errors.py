@@ -29,7 +29,7 @@
         |-- EngineConnectionError (ConnectionError)
         |-- EngineTimeoutError (TimeoutError)
         |-- EngineAuthenticationError
-        |-- EngineBusyError                     too many requests wait already: ask again later
+        |-- EngineBusyError                     too many requests wait or came already: ask again later
         `-- EngineResponseError                 the answer cannot be read
             `-- StructuredOutputError           the answer is not what the schema asks for
 
@@ -64,7 +64,12 @@ class BackendError(Exception):
     """Root of the tree: catch this to catch everything this package raises on purpose.
 
     What an error tells beside its message is given by name, and comes along between processes (pickle), too.
+
+    Attributes:
+        retryable: whether the same request may well succeed a little later, with nothing changed.
     """
+
+    retryable: bool = False
 
     def __init__(self, message: str = "", **facts: object) -> None:
         super().__init__(message)
@@ -200,9 +205,13 @@ class EngineError(BackendError):
 class EngineConnectionError(EngineError, ConnectionError):
     """The server could not be reached, or the connection broke."""
 
+    retryable = True
+
 
 class EngineTimeoutError(EngineError, TimeoutError):
     """The server did not answer in time."""
+
+    retryable = True
 
 
 class EngineAuthenticationError(EngineError):
@@ -210,15 +219,18 @@ class EngineAuthenticationError(EngineError):
 
 
 class EngineBusyError(EngineError):
-    """The request was not queued, because enough others are waiting; the same request may be sent again.
+    """The request was not taken up, because enough others wait, or came from the same caller a moment ago.
 
     Attributes:
-        running: requests that are being answered.
-        queued: requests that wait.
+        running: requests that a local model is answering; None for a server's, which says nothing of it.
+        queued: requests that wait for it.
+        retry_after: seconds that a server asks to wait; None where it does not say.
     """
 
-    running: int
-    queued: int
+    retryable = True
+    running: int | None = None
+    queued: int | None = None
+    retry_after: float | None = None
 
 
 class EngineResponseError(EngineError):

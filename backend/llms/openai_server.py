@@ -17,6 +17,7 @@ from backend.errors import (
     ConfigError,
     ContextWindowError,
     EngineAuthenticationError,
+    EngineBusyError,
     EngineConnectionError,
     EngineError,
     EngineResponseError,
@@ -38,6 +39,8 @@ __all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses_
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
+_REFUSALS = (400, 422)
+_TRANSIENT = (408, 409, *range(500, 600))  # those that the library, too, tries again, beside 429
 _OVERFLOW = re.compile(r"context.?(length|window)|too many (input )?tokens|prompt is too long", re.IGNORECASE)
 _WINDOW = re.compile(r"context (?:length|window|size)\D{0,20}(\d+)")
 _PROMPT = re.compile(r"(?:resulted in|contains?|has|requested|request)\D{0,30}(\d+)(?: \w+)? tokens")
@@ -142,7 +145,8 @@ def _connection(exc: BaseException, server: Server) -> BackendError:
         return EngineConnectionError(
             f"The certificate of the server at {server.place} cannot be trusted: {words}. "
             "Check that base_url names the server as its certificate does; "
-            "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate."
+            "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate.",
+            retryable=False,
         )
     return EngineConnectionError(
         f"The connection to the server at {server.place} failed: {words}. "
@@ -195,9 +199,11 @@ def _overflow(words: str, server: Server) -> BackendError:
 def _limited(exc: BaseException, server: Server) -> BackendError:
     wait = asked_wait(_headers(exc))
     advice = "Wait" if wait is None else f"Wait {max(0, wait):.0f} s"
-    return EngineError(
+    return EngineBusyError(
         f"The server at {server.place} limits requests: {server.words(exc)}. {advice} and try again, "
-        "or raise the limit there."
+        "or raise the limit there.",
+        retry_after=wait,
+        retryable=getattr(exc, "code", None) != "insufficient_quota",  # OpenAI's word for an account without money
     )
 
 
@@ -208,7 +214,10 @@ def _failed(exc: BaseException, server: Server) -> BackendError:
             f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "
             "If you trust that place, set base_url (OPENAI_API_URL) to it."
         )
-    return EngineError(f"The server at {server.place} failed: {server.words(exc)}. Look into the server's log.")
+    return EngineError(
+        f"The server at {server.place} failed: {server.words(exc)}. Look into the server's log.",
+        retryable=getattr(exc, "status_code", 0) in _TRANSIENT,
+    )
 
 
 def _unreadable(exc: BaseException, server: Server) -> BackendError:

@@ -53,6 +53,12 @@ def test_errors_come_whole_out_of_another_process(kind: type[BackendError]) -> N
     assert (type(copy), str(copy), copy.name) == (kind, "what", "torch")
 
 
+def test_what_may_be_asked_again() -> None:
+    """A program asks again in vain, or gives up what only takes a little longer; or has to parse a message for it."""
+    again = {kind.__name__ for kind in CLASSES if kind.retryable}
+    assert again == {"EngineBusyError", "EngineConnectionError", "EngineTimeoutError"}
+
+
 def test_figures_travel_with_the_errors() -> None:
     """A caller that handles an error in code has to parse its message."""
     window = ContextWindowError("too long", prompt_tokens=9, context_window=8)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from backend.errors import (
+    BackendError,
     ConfigError,
     ContextWindowError,
     EngineAuthenticationError,
+    EngineBusyError,
     EngineConnectionError,
     EngineError,
     EngineResponseError,
@@ -90,7 +92,7 @@ def test_secrets_stay_out_of_repr() -> None:
         (foreign("openai.BadRequestError", body={"other": 1}), EngineError, "the request: {'other': 1}. Change"),
         (foreign("openai.BadRequestError", code="model_not_found"), ModelNotFoundError, "has no model 'm'"),
         (foreign("openai.BadRequestError", "prompt is too long"), PayloadError, "'m' reads: prompt is too long. Sh"),
-        (foreign("openai.RateLimitError"), EngineError, "limits requests: Error code. Wait and try again"),
+        (foreign("openai.RateLimitError"), EngineBusyError, "limits requests: Error code. Wait and try again"),
         (foreign("openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
         (foreign("openai.LengthFinishReasonError"), EngineResponseError, "cannot be read: Error code. Check"),
         (json.JSONDecodeError("no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
@@ -163,6 +165,26 @@ def test_what_the_headers_add() -> None:
     moved = foreign("openai.APIStatusError", response=SimpleNamespace(headers={"location": "http://there/v1?key=x"}))
     assert "Wait 30 s and try again" in str(translated(busy))
     assert "sends requests on to http://there/v1, where neither prompt nor key was sent. If" in str(translated(moved))
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable", "wait"),
+    [
+        (foreign("openai.RateLimitError", response=SimpleNamespace(headers={"retry-after": "30"})), True, 30),
+        (foreign("openai.RateLimitError", code="insufficient_quota"), False, None),
+        (foreign("openai.InternalServerError", status_code=503), True, None),
+        (foreign("openai.APIStatusError", status_code=418), False, None),
+        (foreign("openai.APIConnectionError", "refused"), True, None),
+        (foreign("openai.APIConnectionError", "[SSL: CERTIFICATE_VERIFY_FAILED]"), False, None),
+        (foreign("openai.BadRequestError", status_code=400), False, None),
+    ],
+)
+def test_what_may_be_asked_again(error: Exception, wait: float | None, *, retryable: bool) -> None:
+    """A program asks a server again in vain, gives up what only takes a little longer, or does not know how long."""
+    ours = translated(error)
+    assert isinstance(ours, BackendError)
+    assert ours.retryable is retryable
+    assert getattr(ours, "retry_after", None) == wait
 
 
 def test_echoed_key_stays_secret() -> None:
