@@ -10,7 +10,7 @@ from backend.errors import AgentValidationError, MissingExtraError
 from backend.llms.availability import import_library, is_installed, require_extra
 from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, unknown_engine
 from backend.llms.config_file import environment_levels, read_config_file
-from backend.llms.validation import PROBES, validate_agent
+from backend.llms.validation import NONSENSE, validate_agent
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -77,7 +77,8 @@ async def load_agent(
         AgentValidationError: the model answers, but not sensibly.
         EngineError: the server failed.
     """
-    _refuse_unknown(backend)
+    if backend is not None and backend not in ENGINE_NAMES:
+        raise unknown_engine(backend, "argument backend")
     file = read_config_file() if use_config else None
     engine = choose_engine(backend, file)
     settings = build_settings(settings_levels(engine, model, file))
@@ -87,11 +88,6 @@ async def load_agent(
         await _validate_or_close(agent, engine, settings)
     _log.info("loaded the %s engine", engine)
     return agent
-
-
-def _refuse_unknown(backend: str | None) -> None:
-    if backend is not None and backend not in ENGINE_NAMES:
-        raise unknown_engine(backend, "argument backend")
 
 
 def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
@@ -106,7 +102,8 @@ def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
     configured = build_settings([file.common_level()]).backend if file else None
     if configured is not None:
         return configured
-    if _has_server_address(file):
+    configured_address = file is not None and file.says("base_url", "openai")
+    if configured_address or any("base_url" in level.values for level in environment_levels("openai")):
         return "openai"
     if is_installed("torch"):
         return "huggingface"
@@ -116,11 +113,6 @@ def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
         " or install a local engine with: pip install 'llm-backend[llm-cpu]'."
     )
     raise MissingExtraError(message, name="torch")
-
-
-def _has_server_address(file: ConfigFile | None) -> bool:
-    configured = file is not None and file.says("base_url", "openai")
-    return configured or any("base_url" in level.values for level in environment_levels("openai"))
 
 
 def settings_levels(engine: EngineName, model: str | None, file: ConfigFile | None) -> list[SettingsLevel]:
@@ -138,8 +130,7 @@ def settings_levels(engine: EngineName, model: str | None, file: ConfigFile | No
 
 def _import_engine(name: EngineName) -> _EngineClass:
     """Import the engine's libraries and module; takes seconds for torch, so it runs in a worker thread."""
-    engine = ENGINES[name]
-    needed_by = f"The {name} engine"
+    engine, needed_by = ENGINES[name], f"The {name} engine"
     require_extra(engine.extra, needed_by)
     module = import_library(engine.module, engine.extra, needed_by)
     return cast("_EngineClass", getattr(module, engine.class_name))
@@ -155,8 +146,7 @@ async def _validate_or_close(agent: Agent, engine: EngineName, settings: AgentSe
     if not sound:
         model = "default model" if settings.model is None else f"model {settings.model!r}"
         message = (
-            f"The {model} on the {engine} engine answered none of {len(PROBES)} simple questions rightly."
-            " Its weights may be damaged: fetch the model anew, or choose another."
+            f"The {model} on the {engine} engine {NONSENSE}"
             " If it is sound (not every model knows English), load it with validate=False."
         )
         raise AgentValidationError(message)

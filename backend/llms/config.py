@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from backend.errors import ConfigError, UnknownEngineError
-from backend.llms.payloads import Effort, GenerationOptions, ReasoningEffort, Summary
+from backend.errors import ConfigError, UnknownEngineError, shown
+from backend.llms.payloads import GenerationOptions, ReasoningEffort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,6 @@ __all__ = [
     "AgentSettings",
     "EngineName",
     "Quantization",
-    "ReasoningSettings",
     "SettingsLevel",
     "build_settings",
     "close_match",
@@ -66,45 +66,8 @@ class SettingsLevel:
     hidden: frozenset[str] = frozenset({"api_key"})
 
 
-class _Settings(BaseModel):
-    """Frozen, strict, and failing with ConfigError."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=False
-    )
-
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401  (wrong types are what it is there to refuse)
-        errors: list[ErrorDetails] = []
-        try:
-            super().__init__(**values)
-        except ValidationError as exc:
-            errors = exc.errors()
-        if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
-            raise _config_error(type(self), errors, [SettingsLevel(type(self).__name__, values)])
-
-    # Pydantic's own refusal shows the value, which may be a key.
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        message = f"{type(self).__name__} cannot change, so {name} cannot be set. Make new settings."
-        raise AttributeError(message)
-
-    # Nested settings are checked in one pass with their owner, so that an error knows the whole path of the key.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-
-class ReasoningSettings(_Settings):
-    """How hard a reasoning model thinks, and what it shows of that.
-
-    Raises:
-        ConfigError: an unknown key, or a value that is none of the named choices.
-    """
-
-    effort: Effort = Field(default="none", description=f"one of: {', '.join(get_args(Effort))}")
-    generate_summary: Summary = Field(default="none", description=f"one of: {', '.join(get_args(Summary))}")
-    summary: Summary = Field(default="none", description=f"one of: {', '.join(get_args(Summary))}")
-
-    def to_payload(self) -> ReasoningEffort:
-        """The same, as payloads carry it."""
-        return ReasoningEffort(effort=self.effort, generate_summary=self.generate_summary, summary=self.summary)
+def _one_of(choices: object) -> str:
+    return f"one of: {', '.join(get_args(choices))}"
 
 
 def _accept_text(value: object) -> object:
@@ -117,8 +80,8 @@ _SECONDS = "a number of seconds above 0"
 _LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
 
 
-class AgentSettings(_Settings):
-    """What an engine needs to know to make an agent. ``None`` leaves the choice to the engine.
+class AgentSettings(BaseModel):
+    """What an engine needs to know to make an agent, frozen. ``None`` leaves the choice to the engine.
 
     Attributes:
         backend: the engine's name.
@@ -148,10 +111,12 @@ class AgentSettings(_Settings):
         use_responses: speak OpenAI's Responses API in place of chat completions.
 
     Raises:
-        ConfigError: an unknown key, or a value of the wrong type or outside its range.
+        ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
     """
 
-    backend: EngineName | None = Field(default=None, description=f"one of: {', '.join(ENGINE_NAMES)}")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    backend: EngineName | None = Field(default=None, description=_one_of(EngineName))
     model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a text")
     revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a text")
     api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a text")
@@ -164,7 +129,7 @@ class AgentSettings(_Settings):
     connect_timeout: float = Field(default=5.0, gt=0, description=_SECONDS)
     read_timeout: float = Field(default=60.0, gt=0, description=_SECONDS)
     max_retries: int = Field(default=2, ge=0, description="a whole number of at least 0")
-    reasoning_effort: ReasoningSettings | None = Field(
+    reasoning_effort: ReasoningEffort | None = Field(
         default=None, description="a table with any of the keys effort, generate_summary and summary"
     )
     device: str = Field(
@@ -179,19 +144,29 @@ class AgentSettings(_Settings):
     do_sample: bool | None = Field(default=None, description=_SWITCH)
     context_window: int | None = Field(default=None, ge=1, description="a whole number of tokens, at least 1")
     trust_remote_code: bool = Field(default=False, description=_SWITCH)
-    dtype: Dtype = Field(default="auto", description=f"one of: {', '.join(get_args(Dtype))}")
-    quantization: Quantization = Field(default="none", description=f"one of: {', '.join(get_args(Quantization))}")
+    dtype: Dtype = Field(default="auto", description=_one_of(Dtype))
+    quantization: Quantization = Field(default="none", description=_one_of(Quantization))
     load_in_8bit: bool = Field(default=False, description=_SWITCH)
     load_in_4bit: bool = Field(default=False, description=_SWITCH)
     max_queued: int = Field(default=64, ge=0, description="a whole number of at least 0")
     keep_alive: float = Field(default=0, ge=0, le=_LONGEST, description="a number of seconds, from 0 to a year")
     use_responses: bool = Field(default=False, description=_SWITCH)
 
-    def __init__(self, **values: Any) -> None:  # noqa: ANN401  (wrong types are what it is there to refuse)
-        super().__init__(**values)
-        _refuse_two_quantizations(self, [SettingsLevel(type(self).__name__, values)])
+    def __init__(self, /, *levels: SettingsLevel, **values: Any) -> None:  # noqa: ANN401  (wrong types are refused)
+        levels = levels or (SettingsLevel(type(self).__name__, values),)
+        errors: list[ErrorDetails] = []
+        try:
+            super().__init__(**reduce(_merge, [level.values for level in reversed(levels)]))
+        except ValidationError as exc:
+            errors = exc.errors()
+        if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
+            raise _config_error(errors, levels)
+        _refuse_two_quantizations(self, levels)
 
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+    # Pydantic's own refusal shows the value, which may be a key.
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        message = f"{type(self).__name__} cannot change, so {name} cannot be set. Make new settings."
+        raise AttributeError(message)
 
     def chosen_quantization(self) -> Quantization:
         """The quantization that these settings choose, by whichever name."""
@@ -216,18 +191,7 @@ def build_settings(levels: Sequence[SettingsLevel]) -> AgentSettings:
         UnknownEngineError: ``backend`` is no engine's name.
         ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
     """
-    merged: dict[str, Any] = {}
-    for level in reversed(levels):
-        merged = _merge(merged, level.values)
-    try:
-        settings = AgentSettings.model_validate(merged)
-    except ValidationError as exc:
-        errors = exc.errors()
-    else:
-        _refuse_two_quantizations(settings, levels)
-        return settings
-    # Raised outside of `except`: pydantic's error carries the values, which may hold a key.
-    raise _config_error(AgentSettings, errors, levels)
+    return AgentSettings(*levels)
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,13 +204,12 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 def _quantizations(settings: AgentSettings) -> dict[str, Quantization]:
     """The quantization that each key asks for, of those keys that ask for one."""
-    said: dict[str, Quantization] = {"quantization": settings.quantization}
-    asks: dict[str, Quantization] = said if "quantization" in settings.model_fields_set else {}
-    return {
-        **asks,
-        **({"load_in_8bit": "int8"} if settings.load_in_8bit else {}),
-        **({"load_in_4bit": "int4"} if settings.load_in_4bit else {}),
+    asked: dict[str, tuple[bool, Quantization]] = {
+        "quantization": ("quantization" in settings.model_fields_set, settings.quantization),
+        "load_in_8bit": (settings.load_in_8bit, "int8"),
+        "load_in_4bit": (settings.load_in_4bit, "int4"),
     }
+    return {key: quantization for key, (asks, quantization) in asked.items() if asks}
 
 
 def _refuse_two_quantizations(settings: AgentSettings, levels: Sequence[SettingsLevel]) -> None:
@@ -257,34 +220,33 @@ def _refuse_two_quantizations(settings: AgentSettings, levels: Sequence[Settings
         raise ConfigError(message)
 
 
-def _config_error(
-    kind: type[_Settings], errors: Sequence[ErrorDetails], levels: Sequence[SettingsLevel]
-) -> ConfigError:
+def _config_error(errors: Sequence[ErrorDetails], levels: Sequence[SettingsLevel]) -> ConfigError:
     """One error for all that is wrong; UnknownEngineError when that is the engine's name alone."""
     if len(errors) == 1 and errors[0]["loc"] == ("backend",) and isinstance(errors[0]["input"], str):
         return unknown_engine(errors[0]["input"], _level_of(("backend",), levels).source)
-    return ConfigError("\n".join(_describe(kind, error, levels) for error in errors))
+    return ConfigError("\n".join(_describe(error, levels) for error in errors))
 
 
-def _describe(kind: type[_Settings], error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
+def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
     path = tuple(str(part) for part in error["loc"])
     level = _level_of(path, levels)
     where, key = f"{level.source}: ", ".".join(path)
-    owner = _owner(kind, path)
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(owner.model_fields)
-        return f"{where}there is no key {key!r}.{close_match(path[-1], owner.model_fields)} The keys are: {known}."
-    allowed = owner.model_fields[path[-1]].description
-    value = error["input"]
+    known = _allowed(path)
+    if path[-1] not in known:
+        return f"{where}there is no key {key!r}.{close_match(path[-1], known)} The keys are: {', '.join(known)}."
+    allowed, value = known[path[-1]], error["input"]
     # An address may hold a password before its @, and a whole table anything.
     if path[0] in level.hidden or isinstance(value, (dict, list)) or "@" in str(value):
         return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
-    guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) and allowed else ""
-    return f"{where}{key} is {value!r} (type {type(value).__name__}).{guess} Give {allowed}."
+    guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) else ""
+    return f"{where}{key} is {shown(repr(value))} (type {type(value).__name__}).{guess} Give {allowed}."
 
 
-def _owner(kind: type[_Settings], path: Sequence[str]) -> type[_Settings]:
-    return kind if len(path) == 1 else ReasoningSettings
+def _allowed(path: Sequence[str]) -> dict[str, str]:
+    """The keys that are known where the one at ``path`` stands, and what each may be."""
+    if len(path) > 1:
+        return {name: _one_of(kind) for name, kind in get_type_hints(ReasoningEffort).items()}
+    return {name: str(field.description) for name, field in AgentSettings.model_fields.items()}
 
 
 def _level_of(path: Sequence[str], levels: Sequence[SettingsLevel]) -> SettingsLevel:

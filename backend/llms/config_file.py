@@ -25,7 +25,7 @@ from backend.errors import ConfigError, ConfigFileError
 from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, close_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from backend.llms.config import EngineName
 
@@ -45,8 +45,7 @@ _LEGACY_ROOT = "midori_ai_agent_base"
 _SERVER_VARIABLES = {"OPENAI_API_URL": "base_url", "OPENAI_API_KEY": "api_key"}
 _VARIABLES = {"AF_LLM_MODEL": "model"}
 _SERVER_ENGINES = ("openai", "langchain")
-_PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)(?P<end>\}?)")
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,21 +260,15 @@ def _expand(value: object, where: str) -> object:
     if isinstance(value, list):
         return [_expand(inner, where) for inner in value]
     if isinstance(value, str):
-        return "".join(_expand_text(value, where))
+        return _PLACEHOLDER.sub(lambda match: _replacement(match, where), value)
     return value
 
 
-def _expand_text(text: str, where: str) -> Iterator[str]:
-    end = 0
-    for match in _PLACEHOLDER.finditer(text):
-        yield text[end : match.start()]
-        yield "${" if match["name"] is None else _variable(match["name"], match["end"], where)
-        end = match.end()
-    yield text[end:]
-
-
-def _variable(name: str, end: str, where: str) -> str:
-    if not end or not _VARIABLE_NAME.fullmatch(name):
+def _replacement(placeholder: re.Match[str], where: str) -> str:
+    if placeholder[0] == "$${":
+        return "${"
+    name = placeholder["name"]
+    if name is None:
         message = (
             f"{where} holds a '${{' that starts no ${{NAME}}. Write ${{NAME}}, or '$${{' for the plain characters."
         )

@@ -147,6 +147,9 @@ class ReasoningEffort:
     generate_summary: Summary = "none"
     summary: Summary = "none"
 
+    # How pydantic makes one of the table that stands for it in settings.
+    __pydantic_config__ = {"strict": False, "extra": "forbid"}  # noqa: RUF012  (an annotation would make it a field)
+
     def __post_init__(self) -> None:
         _require_choice("reasoning effort", self.effort, get_args(Effort))
         _require_choice("generate_summary", self.generate_summary, get_args(Summary))

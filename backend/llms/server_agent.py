@@ -213,8 +213,7 @@ class ServerAgent(Agent):
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
         """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
-        configured = self._settings.reasoning_effort
-        effort = payload.reasoning_effort or (configured.to_payload() if configured else None)
+        effort = payload.reasoning_effort or self._settings.reasoning_effort
         return effort if effort and effort.effort != "none" else None
 
     def _gives_way(self, exc: Exception, request: Request, payload: AgentPayload) -> bool:

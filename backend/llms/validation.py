@@ -21,7 +21,7 @@ from backend.llms.payloads import AgentPayload, AgentResponse, GenerationOptions
 if TYPE_CHECKING:
     from backend.llms.protocol import Agent
 
-__all__ = ["PROBES", "ValidationReport", "Verdict", "validate_agent", "validate_agent_report"]
+__all__ = ["NONSENSE", "PROBES", "ValidationReport", "Verdict", "validate_agent", "validate_agent_report"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ PROBES = (
 )
 _PROBE_OPTIONS = GenerationOptions(max_new_tokens=12, temperature=0)
 _SHORT_ANSWER = 3  # words; a longer answer that is one word over and over is no answer
-_NONSENSE = (
-    f"it answered none of {len(PROBES)} simple questions rightly. Its weights may be damaged: fetch the model anew,"
-    " or choose another. (Not every sound model knows English.)"
+NONSENSE = (
+    f"answered none of {len(PROBES)} simple questions rightly."
+    " Its weights may be damaged: fetch the model anew, or choose another."
 )
 
 
@@ -84,18 +84,18 @@ async def validate_agent(agent: Agent) -> bool:
     Raises:
         BackendError: the agent could not answer at all.
     """
-    for number, probe in enumerate(PROBES, start=1):
-        if await _asked(agent, number, probe):
-            return True
-    return False
+    report = await validate_agent_report(agent, timeout=None)
+    if report.error is not None:
+        raise report.error
+    return report.works
 
 
-async def validate_agent_report(agent: Agent, *, timeout: float = 60.0) -> ValidationReport:  # noqa: ASYNC109
+async def validate_agent_report(agent: Agent, *, timeout: float | None = 60.0) -> ValidationReport:  # noqa: ASYNC109
     """Ask as ``validate_agent`` does, and say how it went in place of raising.
 
     Args:
         agent: stays open, whatever is found.
-        timeout: seconds for all questions together, above 0.
+        timeout: seconds for all questions together, above 0; None for as long as it takes.
     """
     started = time.perf_counter()
     asked = 0
@@ -106,24 +106,22 @@ async def validate_agent_report(agent: Agent, *, timeout: float = 60.0) -> Valid
     try:
         async with asyncio.timeout(timeout) as limit:
             for number, probe in enumerate(PROBES, start=1):
-                right = await _asked(agent, number, probe)
-                asked = number
+                response = await agent.invoke(AgentPayload(probe.question, generation=_PROBE_OPTIONS))
+                asked, right = number, _is_right(response, probe)
+                _log.debug("validation question %d of %d: %s", number, len(PROBES), "right" if right else "wrong")
                 if right:
                     return report("works", f"it answered question {number} of {len(PROBES)} rightly.")
     except BackendError as exc:
-        return report(_verdict(exc), f"{exc}", exc)
+        return report(_verdict(exc), str(exc), exc)
     except TimeoutError:
         if not limit.expired():
             raise
-        return report("too slow", _too_slow(asked, timeout))
-    return report("nonsense", _NONSENSE)
-
-
-def _too_slow(asked: int, seconds: float) -> str:
-    return (
-        f"it answered {asked} of {len(PROBES)} questions of {_PROBE_OPTIONS.max_new_tokens} tokens in {seconds:g} s."
-        " Choose a smaller model, a faster device or server, or a longer timeout."
-    )
+        reason = (
+            f"it answered {asked} of {len(PROBES)} questions of {_PROBE_OPTIONS.max_new_tokens} tokens in"
+            f" {timeout:g} s. Choose a smaller model, a faster device or server, or a longer timeout."
+        )
+        return report("too slow", reason)
+    return report("nonsense", f"it {NONSENSE} (Not every sound model knows English.)")
 
 
 def _verdict(exc: BackendError) -> Verdict:
@@ -132,14 +130,6 @@ def _verdict(exc: BackendError) -> Verdict:
     if isinstance(exc, EngineConnectionError):
         return "unreachable"
     return "refuses" if isinstance(exc, (EngineAuthenticationError, PayloadError)) else "fails"
-
-
-async def _asked(agent: Agent, number: int, probe: Probe) -> bool:
-    """Whether the agent answers one question rightly."""
-    response = await agent.invoke(AgentPayload(probe.question, generation=_PROBE_OPTIONS))
-    right = _is_right(response, probe)
-    _log.debug("validation question %d of %d: %s", number, len(PROBES), "right" if right else "wrong")
-    return right
 
 
 def _is_right(response: AgentResponse, probe: Probe) -> bool:

@@ -13,7 +13,6 @@ from backend.llms.config import (
     ENGINE_NAMES,
     AgentSettings,
     EngineName,
-    ReasoningSettings,
     SettingsLevel,
     build_settings,
     unknown_engine,
@@ -197,15 +196,9 @@ def test_keys_are_secret_in_repr() -> None:
 
 def test_making_settings_directly_is_as_strict() -> None:
     """Another error than ours leaves this package, or it does not say which class it is about."""
-    wrong: Any = "max"
-    with pytest.raises(ConfigError) as settings:
+    with pytest.raises(ConfigError) as caught:
         AgentSettings(top_k=0)
-    with pytest.raises(ConfigError) as reasoning:
-        ReasoningSettings(effort=wrong)
-    assert str(settings.value) == "AgentSettings: top_k is 0 (type int). Give a whole number of at least 1."
-    assert str(reasoning.value) == (
-        "ReasoningSettings: effort is 'max' (type str). Give one of: none, minimal, low, medium, high."
-    )
+    assert str(caught.value) == "AgentSettings: top_k is 0 (type int). Give a whole number of at least 1."
 
 
 def test_a_nested_fault_is_told_with_its_whole_path() -> None:
@@ -247,7 +240,7 @@ def test_levels_merge_key_by_key() -> None:
         ]
     )
     assert (settings.model, settings.top_k, settings.device) == ("a", 2, "cpu")
-    assert settings.reasoning_effort == ReasoningSettings(effort="low", summary="auto")
+    assert settings.reasoning_effort == ReasoningEffort(effort="low", summary="auto")
 
 
 def test_an_error_names_the_level_that_decided() -> None:
@@ -338,14 +331,7 @@ def test_generation_defaults_carry_every_option() -> None:
     assert settings.generation_defaults() == expected
 
 
-def test_reasoning_settings_become_a_payloads() -> None:
-    """A configured reasoning effort never reaches the server."""
-    settings = ReasoningSettings(effort="high", generate_summary="auto", summary="concise")
-    assert settings.to_payload() == ReasoningEffort(effort="high", generate_summary="auto", summary="concise")
-
-
 def test_every_setting_tells_what_it_allows() -> None:
     """An error about some key says "Give None."."""
-    fields = AgentSettings.model_fields | ReasoningSettings.model_fields
-    assert [name for name, value in fields.items() if not value.description] == []
+    assert [name for name, value in AgentSettings.model_fields.items() if not value.description] == []
     assert get_args(EngineName) == ENGINE_NAMES
