@@ -42,7 +42,7 @@ _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[s
     WeakKeyDictionary()
 )
 # Those of the turns whose tools are running here: a tool that waited for one would wait for itself.
-_held: ContextVar[tuple[asyncio.Lock, ...]] = ContextVar("_held", default=())
+_held: ContextVar[tuple[set[asyncio.Lock], ...]] = ContextVar("_held", default=())
 
 
 class _PayloadOptions(TypedDict, total=False):
@@ -237,16 +237,18 @@ class Conversation:
     def _lock(self) -> asyncio.Lock:
         locks = _locks.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
         lock = locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
-        if lock in _held.get() and lock.locked():
+        if any(lock in held for held in _held.get()):
             message = f"A tool of a turn in session {self.session_id!r} uses that session. It can only read history()."
             raise PayloadError(message)
         return lock
 
     async def _go_on(self, turn: _Turn, response: AgentResponse) -> bool:
-        before = _held.set((*_held.get(), self._lock()))
+        held = {self._lock()}
+        before = _held.set((*_held.get(), held))
         try:
             return await turn.rounds.go_on(response)
         finally:
+            held.clear()  # a task that a tool leaves behind may speak later
             _held.reset(before)
 
     async def _record(self, turn: _Turn, response: AgentResponse) -> None:

@@ -187,7 +187,7 @@ async def _attempt(known: Mapping[str, Tool], call: ToolCall) -> str:
 def _failed(call: ToolCall, about: str) -> ToolCallError:
     name, arguments = shown(repr(call.name)), shown(repr(dict(call.arguments)))
     return ToolCallError(
-        f"The model called {name} with {arguments}, {about}.", name=call.name, arguments=call.arguments
+        f"The model called {name} with {arguments}, {about.rstrip('.')}.", name=call.name, arguments=call.arguments
     )
 
 

@@ -171,12 +171,30 @@ async def test_tool_that_uses_its_own_session() -> None:
 
     await conversation.ask("Roll.", tools=[Tool.from_function(reflect, name="roll")])
     told = agent.payloads[1].memory[-1].content
-    assert "failed with PayloadError: A tool of a turn in session 's' uses that session" in told
+    assert (
+        "failed with PayloadError: A tool of a turn in session 's' uses that session. It can only read history()."
+        in told
+    )
+    assert ".." not in told
     assert seen == [[]]
     other = talk(WordAgent())
+    left_behind = []
+
+    async def speak() -> str:
+        left_behind.append(asyncio.create_task(speak_later()))
+        return (await other.ask("Hi.")).response
+
+    async def speak_later() -> None:
+        await after.wait()
+        await conversation.ask("Later.")
+
     agent.said = [answer("", CALL), answer("Done.")]
-    await conversation.ask("Roll.", tools=[Tool.from_function(lambda: finish(other, "ask", "Hi."), name="roll")])
+    after = asyncio.Event()
+    await conversation.ask("Roll.", tools=[Tool.from_function(speak, name="roll")])
     assert await said(other) == [("user", "Hi."), ("assistant", "ok")]
+    after.set()
+    await left_behind[0]
+    assert (await said(conversation))[-2] == ("user", "Later.")
 
 
 async def test_going_on_from_a_result_with_tools() -> None:

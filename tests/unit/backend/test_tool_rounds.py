@@ -108,6 +108,15 @@ async def test_it_goes_on_from_a_result() -> None:
     assert [turn.role for turn in agent.payloads[1].memory] == ["assistant", "tool"] * 2
 
 
+async def test_a_second_round_knows_the_first() -> None:
+    """A model is told the results of its last calls only."""
+    agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), calls(("add", {"a": 5, "b": 5})), answer("10"))
+    response = await run_with_tools(agent, QUESTION, [add])
+    turns = response.metadata["tool_turns"]
+    assert [turn.content for turn in turns if turn.role == "tool"] == ["5", "10"]
+    assert tuple(agent.payloads[2].memory[-4:]) == turns
+
+
 async def test_unknown_usage_is_not_added_up() -> None:
     """The usage leaves a round out, and looks whole."""
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), AgentResponse(response="5", metadata={"usage": None}))
