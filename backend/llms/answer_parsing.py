@@ -100,6 +100,11 @@ class AnswerParser:
         self._opening = ""  # how the block began, as far as it would have to be shown
         self._pending = ""
 
+    def reason(self, piece: str) -> list[Event]:
+        """What is certain after a piece of reasoning that came beside the text."""
+        shown = self._thinking.add(piece)
+        return [Reasoning(shown)] if shown else []
+
     def feed(self, piece: str) -> list[Event]:
         """What is certain after ``piece``."""
         self._pending += piece
@@ -142,10 +147,7 @@ class AnswerParser:
     def _pass_on(self, content: str, closing: str = "") -> list[Event]:
         """The events of a block's ``content``, which is all of it when there is a ``closing`` mark."""
         if self._block in _REASONING:
-            shown = self._thinking.add(content)
-            if closing:
-                self._thinking.break_line()
-            return [Reasoning(shown)] if shown else []
+            return self.reason(content)
         if self._block is _Block.TOOL_CALL:
             return self._call(_read_tool_call(content), self._opening + content + closing)
         if self._block is _Block.REQUEST:
@@ -169,6 +171,8 @@ class AnswerParser:
             opens = self._block is _Block.TEXT and mark != "</think>"
             self._opening = mark if opens else ""
             self._block = _Block(mark) if opens else _Block.TEXT
+        if self._block in _REASONING:
+            self._thinking.break_line()
 
     def _call(self, call: ToolCall | None, written: str) -> list[Event]:
         if call is None:

@@ -6,7 +6,7 @@ Imports no client library, so that every engine that speaks to such a server can
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import ConfigError, EngineResponseError, printable
@@ -14,12 +14,12 @@ from backend.llms.payloads import ToolCall, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from backend.llms.payloads import GenerationOptions, ReasoningEffort
 
 __all__ = [
     "Piece",
-    "Reply",
     "Request",
     "as_mapping",
     "as_mappings",
@@ -29,6 +29,7 @@ __all__ = [
     "given",
     "only_model",
     "read_arguments",
+    "read_calls",
     "read_chunk",
     "read_completion",
     "read_usage",
@@ -48,26 +49,27 @@ class Request:
     generation: GenerationOptions
     effort: ReasoningEffort | None
     output: Mapping[str, Any] | None = None  # the name, schema and strictness of what the answer has to be
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A server's whole answer, before the model's text is taken apart."""
-
-    text: str
-    finish_reason: str
-    reasoning: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    usage: Usage | None = None
+    stream: bool = False
+    ours: AbstractSet[str] = frozenset()  # options in it that nobody chose, and that servers may refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a streamed answer; ``finish_reason`` is set on the part that ends it."""
+    """An answer, or a part of a streamed one, before the model's text is taken apart.
+
+    Attributes:
+        text: of the answer.
+        reasoning: what came beside the text.
+        calls: tool calls in OpenAI's format, whole or in parts.
+        finish_reason: why the answer ended; empty in a part that does not end it.
+        usage: the tokens of all that was said until now.
+    """
 
     text: str = ""
     reasoning: str = ""
+    calls: list[Mapping[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
+    usage: Usage | None = None
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
             "stop": list(generation.stop),
             "reasoning_effort": request.effort and request.effort.effort,
             "tools": [dict(tool) for tool in request.tools],
+            "stream_options": {"include_usage": True} if "stream_options" in request.ours else None,
             "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}, response_format=output),
         }
     )
@@ -123,23 +126,15 @@ def as_mappings(items: object) -> list[Mapping[str, Any]]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-def read_completion(answer: Mapping[str, Any]) -> Reply:
+def read_completion(answer: Mapping[str, Any]) -> Piece:
     """Read a chat completion.
 
     Raises:
         EngineResponseError: it holds no message, or what the message holds is not what the format says.
     """
     for choice in as_mappings(answer.get("choices")):
-        message = choice.get("message")
-        if isinstance(message, dict):
-            calls = tuple(_read_call(call) for call in as_mappings(message.get("tool_calls")))
-            return Reply(
-                text=_text(message, "content") or _text(message, "refusal"),
-                reasoning=_text(message, "reasoning_content") or _text(message, "reasoning"),
-                tool_calls=calls,
-                finish_reason=_finish_reason(choice),
-                usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
-            )
+        if isinstance(choice.get("message"), dict):
+            return _read_choice(choice, "message", answer)
     message = f"The server's answer holds no message; it has: {', '.join(sorted(given(answer))) or 'nothing'}. "
     raise EngineResponseError(message + "Look into the server's log.")
 
@@ -150,30 +145,71 @@ def read_chunk(chunk: Mapping[str, Any]) -> Piece:
     Raises:
         EngineResponseError: its text is no text.
     """
-    for choice in as_mappings(chunk.get("choices")):
-        delta = choice.get("delta")
-        parts = delta if isinstance(delta, dict) else {}
-        return Piece(
-            text=_text(parts, "content") or _text(parts, "refusal"),
-            reasoning=_text(parts, "reasoning_content") or _text(parts, "reasoning"),
-            finish_reason=_finish_reason(choice) if choice.get("finish_reason") else "",
-        )
-    return Piece()
+    return _read_choice(next(iter(as_mappings(chunk.get("choices"))), {}), "delta", chunk)
 
 
-def read_arguments(name: str, arguments: object) -> dict[str, Any]:
+def _read_choice(choice: Mapping[str, Any], key: str, answer: Mapping[str, Any]) -> Piece:
+    said = choice.get(key)
+    parts = said if isinstance(said, dict) else {}
+    reason = str(choice.get("finish_reason") or "")
+    return Piece(
+        text=_text(parts, "content") or _text(parts, "refusal"),
+        reasoning=_text(parts, "reasoning_content") or _text(parts, "reasoning"),
+        calls=as_mappings(parts.get("tool_calls")),
+        finish_reason="tool_calls" if reason == "function_call" else reason,
+        usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
+    )
+
+
+def read_calls(parts: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
+    """Read tool calls that came whole, or in parts that say by ``index`` to which call they belong.
+
+    Some servers leave the index out or give all calls the same, and some give each part another id: so a name together
+    with another id, or without an index, begins a call.
+
+    Raises:
+        EngineResponseError: a call has no name, or its arguments are no JSON object.
+    """
+    calls: list[list[Mapping[str, Any]]] = []
+    open_calls: dict[str, list[Mapping[str, Any]]] = {}
+    for part in parts:
+        index, id_ = part.get("index"), part.get("id")
+        call = open_calls.get(str(index))
+        if call is None or (_said(part, "name") and (index is None or id_ not in (None, "", call[0].get("id")))):
+            call = open_calls[str(index)] = []
+            calls.append(call)
+        call.append(part)
+    return tuple(map(_read_call, calls))
+
+
+def _read_call(parts: Sequence[Mapping[str, Any]]) -> ToolCall:
+    name, arguments = ("".join(_said(part, key) for part in parts) for key in ("name", "arguments"))
+    if not name:
+        message = "The answer holds a tool call without a function's name. Look into the server's log."
+        raise EngineResponseError(message)
+    id_ = next((part["id"] for part in parts if part.get("id")), None)
+    return ToolCall(name=name, arguments=read_arguments(name, arguments), id=id_)
+
+
+def _said(part: Mapping[str, Any], key: str) -> str:
+    function = part.get("function")
+    return str(function.get(key) or "") if isinstance(function, dict) else ""
+
+
+def read_arguments(name: str, arguments: str) -> dict[str, Any]:
     """The arguments of a call of tool ``name``. They may be private, so the error does not show them.
 
     Raises:
         EngineResponseError: they are no JSON object.
     """
     try:
-        parsed = json.loads(arguments) if isinstance(arguments, str) else None
+        parsed = json.loads(arguments)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
         message = (
-            f"The model called tool {name!r} with arguments that are no JSON object. Ask again, or simplify the tool."
+            f"The model called tool {name!r} with arguments that are no JSON object. "
+            "Ask again, raise max_new_tokens if the answer was cut, or simplify the tool."
         )
         raise EngineResponseError(message)
     return parsed
@@ -183,10 +219,9 @@ def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
     """Tokens read and written, or None when the server does not say."""
     if not isinstance(figures, dict):
         return None
-    read, written = figures.get(prompt), figures.get(completion)
-    if isinstance(read, int) and isinstance(written, int):
-        return Usage(prompt_tokens=read, completion_tokens=written)
-    return None
+    counts = [figures.get(name) for name in (prompt, completion)]
+    read, written = (count if type(count) is int and count >= 0 else None for count in counts)
+    return None if read is None or written is None else Usage(prompt_tokens=read, completion_tokens=written)
 
 
 def only_model(cards: Iterable[Mapping[str, Any]], server: str) -> str:
@@ -226,17 +261,3 @@ def _text(holder: Mapping[str, Any], key: str) -> str:
         message = f"The answer's {key} is a {type(value).__name__}, not a text. This model is not one for chat in text."
         raise EngineResponseError(message)
     return value
-
-
-def _finish_reason(choice: Mapping[str, Any]) -> str:
-    reason = str(choice.get("finish_reason") or "stop")
-    return "tool_calls" if reason == "function_call" else reason
-
-
-def _read_call(call: Mapping[str, Any]) -> ToolCall:
-    function = call.get("function")
-    if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
-        message = "The answer holds a tool call without a function's name. Look into the server's log."
-        raise EngineResponseError(message)
-    name = function["name"]
-    return ToolCall(name=name, arguments=read_arguments(name, function.get("arguments")), id=call.get("id"))

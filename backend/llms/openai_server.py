@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from backend.llms.config import AgentSettings
 
-__all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses_temperature"]
+__all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses"]
 
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
@@ -270,9 +270,13 @@ def qualified_name(kind: type) -> str:
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 
-def refuses_temperature(exc: BaseException) -> bool:
-    """Whether the server says that the model takes no such temperature, as reasoning models do."""
-    return getattr(exc, "param", None) == "temperature"
+def refuses(exc: BaseException, option: str) -> bool:
+    """Whether the server says that it takes no such ``option``.
+
+    OpenAI names it in ``param``; Mistral, vLLM and TGI, among others, only in their words.
+    """
+    said = str(getattr(exc, "param", None) or getattr(exc, "body", ""))
+    return getattr(exc, "status_code", None) in _REFUSALS and option in said
 
 
 def _headers(exc: BaseException) -> Mapping[str, str]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineError, EngineResponseError, PayloadError
-from backend.llms.openai_format import Piece, Reply, as_mappings, extra_body, given, read_arguments, read_usage
-from backend.llms.payloads import ToolCall
+from backend.llms.openai_format import Piece, as_mappings, extra_body, given, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from backend.llms.openai_format import Request
-    from backend.llms.payloads import ReasoningEffort
+    from backend.llms.payloads import ReasoningEffort, Usage
 
 __all__ = ["read_event", "read_response", "reasoning_options", "response_options", "response_status"]
 
+_TEXTS = {"response.output_text.delta", "response.refusal.delta"}
+_REASONING = {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
 _ENDS = {"response.completed", "response.incomplete"}
 
 
@@ -63,26 +64,25 @@ def response_status(answer: Mapping[str, Any]) -> str:
     return "length" if reason == "max_output_tokens" else reason
 
 
-def read_response(answer: Mapping[str, Any]) -> Reply:
+def read_response(answer: Mapping[str, Any]) -> Piece:
     """Read an answer of the Responses API.
 
     Raises:
         EngineError: the server says that it failed.
-        EngineResponseError: it holds no output, or a tool call that cannot be read.
+        EngineResponseError: it holds no output.
     """
     _raise_failure(answer)
     items = as_mappings(answer.get("output"))
     if not items:
         message = "The server's answer holds no output. Look into the server's log."
         raise EngineResponseError(message)
-    calls = tuple(_read_call(item) for item in items if item.get("type") == "function_call")
-    return Reply(
+    return Piece(
         text=_joined(items, "message", "content", ("text", "refusal")),
         reasoning=_joined(items, "reasoning", "summary", ("text",))
         or _joined(items, "reasoning", "content", ("text",)),
-        tool_calls=calls,
-        finish_reason="tool_calls" if calls else response_status(answer),
-        usage=read_usage(answer.get("usage"), "input_tokens", "output_tokens"),
+        calls=_calls(items),
+        finish_reason=response_status(answer),
+        usage=_usage(answer),
     )
 
 
@@ -92,15 +92,19 @@ def read_event(event: Mapping[str, Any]) -> Piece:
     Raises:
         EngineError: the server says that it failed.
     """
-    kind = str(event.get("type"))
-    if kind in {"response.output_text.delta", "response.refusal.delta"}:
-        return Piece(text=str(event.get("delta") or ""))
+    kind, said = str(event.get("type")), str(event.get("delta") or "")
+    if kind in _TEXTS:
+        return Piece(text=said)
+    if kind in _REASONING:
+        return Piece(reasoning=said)
+    if kind == "response.output_item.done":
+        return Piece(calls=_calls(as_mappings([event.get("item")])))
     response = event.get("response")
     answer = response if isinstance(response, dict) else {}
     if kind == "error":
         answer = {"status": "failed", "error": event}
     _raise_failure(answer)
-    return Piece(finish_reason=response_status(answer)) if kind in _ENDS else Piece()
+    return Piece(finish_reason=response_status(answer), usage=_usage(answer)) if kind in _ENDS else Piece()
 
 
 def _raise_failure(answer: Mapping[str, Any]) -> None:
@@ -133,6 +137,10 @@ def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str, keys: tu
     return "".join(str(part.get(key) or "") for part in parts for key in keys)
 
 
-def _read_call(item: Mapping[str, Any]) -> ToolCall:
-    name = str(item.get("name"))
-    return ToolCall(name=name, arguments=read_arguments(name, item.get("arguments")), id=item.get("call_id"))
+def _calls(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The tool calls among ``items``, in the format of chat completions."""
+    return [{"id": item.get("call_id"), "function": item} for item in items if item.get("type") == "function_call"]
+
+
+def _usage(answer: Mapping[str, Any]) -> Usage | None:
+    return read_usage(answer.get("usage"), "input_tokens", "output_tokens")

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
-from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
 from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
-from backend.llms.openai_server import Server, engine_errors, refuses_temperature
-from backend.llms.payloads import AgentResponse, End, Reasoning, Timings, UsageEvent
+from backend.llms.openai_server import Server, engine_errors, refuses
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
 from backend.llms.protocol import Agent
+from backend.llms.server_answer import ServerAnswer
 from backend.llms.structured_output import output_format
 from backend.llms.time_limits import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
     from backend.llms.config import AgentSettings
-    from backend.llms.openai_format import Piece, Reply
-    from backend.llms.payloads import AgentPayload, Event, ReasoningEffort, ToolCall, Usage
+    from backend.llms.openai_format import Piece
+    from backend.llms.payloads import AgentPayload, AgentResponse, Event, ReasoningEffort, Usage
 
 __all__ = ["ServerAgent"]
 
@@ -46,7 +45,7 @@ class ServerAgent(Agent):
         self._client: Any = self._connect()
         self._window: int | None = None
         self._sizes = PromptSizes()
-        self._takes_temperature = True
+        self._refused: frozenset[str] = frozenset()  # options that the server does not take
         self._closed = False
 
     @classmethod
@@ -73,12 +72,8 @@ class ServerAgent(Agent):
         """Make the client; it connects on the first request."""
 
     @abstractmethod
-    async def _reply(self, request: Request) -> Reply:
-        """Ask for a whole answer."""
-
-    @abstractmethod
     def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        """Ask for an answer in pieces; closing the generator closes the connection."""
+        """Ask for an answer, in one piece unless ``request.stream``; closing the generator closes the connection."""
 
     @property
     def model(self) -> str:
@@ -104,45 +99,21 @@ class ServerAgent(Agent):
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
         """
-        self._check_open()
-        started = time.perf_counter()
-        reply = await self._reply_at_any_temperature(payload)
-        return self._response(payload, reply, time.perf_counter() - started)
+        answer = self._new_answer(payload, stream=False)
+        async for _ in self._events(payload, answer):
+            pass
+        return answer.response
 
     async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
-        """Yield the answer's parts as they arrive; a stream has no figures, so the usage is None.
+        """Yield the answer's parts as they arrive, and tool calls at the end of it.
 
         Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
-        EngineConnectionError when the answer breaks off. Tool calls are those that the model wrote into its text: a
-        server that takes them out of it gives them to ``invoke``.
+        EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
+        stream, or where the answer was left at a stop text.
         """
-        self._check_open()
-        started = time.perf_counter()
-        output = output_format(payload.output_schema)
-        parser, stops = AnswerParser(structured=output is not None), StopFilter(payload.generation.stop)
-        began, ended = None, ""
-        async with aclosing(self._pieces_at_any_temperature(payload)) as pieces:
-            async for piece in pieces:
-                began = began or time.perf_counter()
-                if piece.reasoning:
-                    yield Reasoning(piece.reasoning)
-                for event in parser.feed(stops.feed(piece.text)):
-                    yield event
-                ended = ended or piece.finish_reason
-                if stops.stopped:
-                    break
-        if not (ended or stops.stopped):
-            raise self._broke_off() if began else self._no_stream()
-        for event in (*parser.feed(stops.finish()), *parser.finish()):
-            yield event
-        found, finish_reason = parser.result(), "stop" if stops.stopped else ended
-        if output and not found.tool_calls:
-            output.parse(found.response, finish_reason)
-        now = time.perf_counter()
-        yield UsageEvent(
-            usage=None, timings=Timings(queued=0.0, first_token=began and began - started, total=now - started)
-        )
-        yield End("tool_calls" if found.tool_calls and finish_reason == "stop" else finish_reason)
+        async with aclosing(self._events(payload, self._new_answer(payload, stream=True))) as events:
+            async for event in events:
+                yield event
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together: what the server's model card says.
@@ -182,6 +153,23 @@ class ServerAgent(Agent):
             message = f"This agent for {self.model!r} is closed. Load a new one with load_agent."
             raise AgentClosedError(message)
 
+    def _new_answer(self, payload: AgentPayload, *, stream: bool) -> ServerAnswer:
+        self._check_open()
+        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model)
+
+    async def _events(self, payload: AgentPayload, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._accepted(payload, stream=answer.stream)) as pieces:
+            async for piece in pieces:
+                for event in answer.feed(piece):
+                    yield event
+                if answer.stopped:
+                    break
+        if not answer.ended:
+            raise self._broke_off() if answer.begun else self._no_stream()
+        for event in answer.finish():
+            yield event
+        self._learn_size(payload, answer.response)
+
     def _broke_off(self) -> EngineConnectionError:
         return EngineConnectionError(
             f"The server at {self._server.place} broke off before {self.model!r} had finished its answer. "
@@ -197,18 +185,19 @@ class ServerAgent(Agent):
     def _errors(self) -> AbstractContextManager[None]:
         return engine_errors(self._server, unreadable=self._unreadable)
 
-    def _request(self, payload: AgentPayload) -> Request:
+    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
         generation = payload.generation.over(self._settings.generation_defaults())
         effort = self._effort(payload)
-        if generation.temperature is None and effort is None and self._takes_temperature:
-            generation = replace(generation, temperature=0.0)
+        greedy = generation.temperature is None and effort is None and "temperature" not in refused
         output = output_format(payload.output_schema)
         return Request(
             messages=build_messages(payload),
             tools=payload.tools_available,
-            generation=generation,
+            generation=replace(generation, temperature=0.0) if greedy else generation,
             effort=effort,
             output=output.definition if output else None,
+            stream=stream,
+            ours=({"temperature"} if greedy else set()) | ({"stream_options"} if stream else set()) - refused,
         )
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
@@ -216,42 +205,27 @@ class ServerAgent(Agent):
         effort = payload.reasoning_effort or self._settings.reasoning_effort
         return effort if effort and effort.effort != "none" else None
 
-    def _gives_way(self, exc: Exception, request: Request, payload: AgentPayload) -> bool:
-        """Whether to ask again without a temperature: the model refuses the one that nobody but us chose."""
-        chosen = payload.generation.over(self._settings.generation_defaults()).temperature
-        if chosen is not None or request.generation.temperature is None or not refuses_temperature(exc):
-            return False
-        self._takes_temperature = False
-        return True
-
-    def _time_limit(self) -> TimeLimit:
-        return TimeLimit(self._server.timeout, self._server.place)
-
-    async def _reply_at_any_temperature(self, payload: AgentPayload) -> Reply:
-        with self._errors():
-            async with self._time_limit().waiting():
-                request = self._request(payload)
-                try:
-                    return await self._reply(request)
-                except Exception as exc:
-                    if not self._gives_way(exc, request, payload):
-                        raise
-                return await self._reply(self._request(payload))
-
-    async def _pieces_at_any_temperature(self, payload: AgentPayload) -> AsyncGenerator[Piece, None]:
-        limit = self._time_limit()
+    async def _accepted(self, payload: AgentPayload, *, stream: bool) -> AsyncGenerator[Piece, None]:
+        """Ask; and if the server refuses an option that nobody but us chose, ask again without it, now and later."""
+        limit, refused = self._time_limit(), self._refused
         with self._errors():
             while True:
-                request = self._request(payload)
+                request = self._request(payload, refused, stream=stream)
                 try:
                     async with aclosing(limit.over(self._pieces(request))) as pieces:
                         async for piece in pieces:
+                            self._refused |= refused
                             yield piece
                 except Exception as exc:
-                    if not self._gives_way(exc, request, payload):
+                    named = {option for option in request.ours if refuses(exc, option)}
+                    if not named:
                         raise
+                    refused |= named
                 else:
                     return
+
+    def _time_limit(self) -> TimeLimit:
+        return TimeLimit(self._server.timeout, self._server.place)
 
     async def _list_cards(self) -> list[Mapping[str, Any]]:
         with self._errors():
@@ -275,34 +249,12 @@ class ServerAgent(Agent):
             raise ConfigError(message)
         return min(windows)
 
-    def _response(self, payload: AgentPayload, reply: Reply, total: float) -> AgentResponse:
-        stops = StopFilter(payload.generation.stop)  # servers should have cut there, but some leave the stop text in
-        output = output_format(payload.output_schema)
-        parsed = split_answer(stops.feed(reply.text) + stops.finish(), structured=output is not None)
-        calls: tuple[ToolCall, ...] = (*reply.tool_calls, *parsed.tool_calls)
-        finish_reason = "stop" if stops.stopped else reply.finish_reason
-        self._learn_size(payload, parsed.response, reply.usage)
-        return AgentResponse(
-            response=parsed.response,
-            thinking="\n".join(text for text in (reply.reasoning.strip(), parsed.thinking) if text),
-            code=parsed.code,
-            tool_calls=calls,
-            parsed=output.parse(parsed.response, finish_reason) if output and not calls else None,
-            metadata={
-                "engine": self.engine,
-                "model": self.model,
-                "finish_reason": "tool_calls" if calls and finish_reason == "stop" else finish_reason,
-                "session_id": payload.session_id,
-                "usage": reply.usage,
-                "timings": Timings(queued=0.0, first_token=None, total=total),
-            },
-        )
-
-    def _learn_size(self, payload: AgentPayload, answer: str, usage: Usage | None) -> None:
+    def _learn_size(self, payload: AgentPayload, response: AgentResponse) -> None:
         """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""
+        usage: Usage | None = response.metadata["usage"]
         if usage is None:
             return
         messages = build_messages(payload)
-        answered = [*messages, {"role": "assistant", "content": answer}]
+        answered = [*messages, {"role": "assistant", "content": response.response}]
         self._sizes.learn(messages, payload.tools_available, usage.prompt_tokens)
         self._sizes.learn(answered, payload.tools_available, usage.total_tokens)

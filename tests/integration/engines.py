@@ -36,7 +36,6 @@ class Case:
         refused: options of generation that it refuses, because its API has no place for them.
         cut: why an answer that reached its limit ended; the real server's Responses API does not tell.
         holds_schemas: an answer is what the schema asks for; the real server ignores it, so its answers are checked.
-        streams_usage: a stream's last events say how many tokens it took; servers tell that of whole answers.
         computes_on: an answer that nobody waits for any more is computed to its end: the real server does that.
         unknown_model: the error about a model that is not there.
     """
@@ -47,7 +46,6 @@ class Case:
     refused: tuple[str, ...] = ()
     cut: str = "length"
     holds_schemas: bool = False
-    streams_usage: bool = False
     computes_on: bool = True
     # The real server answers neither 404 nor a code for it, so the error cannot be more exact.
     unknown_model: type[Exception] = EngineError
@@ -59,7 +57,6 @@ CASES = {
         "huggingface",
         asks_server=False,
         holds_schemas=True,
-        streams_usage=True,
         computes_on=False,
         unknown_model=ModelNotFoundError,
     ),
@@ -124,6 +121,15 @@ def behind(one: Agent, server: ModelServer | None) -> tuple[Any, Any]:
 def templated(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Give the model behind the engine another chat template until the test ends."""
     return lambda template: monkeypatch.setattr(behind[1], "chat_template", template)
+
+
+@pytest.fixture
+def parsing(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the real server take calls out of the text; it does so where the model's files say how."""
+    call = {"open": "<tool_call>", "close": "</tool_call>", "content": "json", "repeats": True}
+    call |= {"transform": {"type": "function", "function": "{content}"}}
+    template = {"start_anchor": "Call:", "fields": {"content": {"content": "text"}, "tool_calls": call}}
+    monkeypatch.setattr(behind[1], "response_template", template)
 
 
 @pytest.fixture

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend import AgentPayload
+from backend import AgentPayload, ToolCall
 from backend.errors import (
     ContextWindowError,
     EngineAuthenticationError,
+    EngineBusyError,
     EngineConnectionError,
     EngineError,
     EngineResponseError,
@@ -19,6 +20,7 @@ from backend.errors import (
     ModelNotFoundError,
     PayloadError,
 )
+from backend.llms.payloads import ToolCallEvent, UsageEvent
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import KEY, QUESTION, call_of, joined, message_of
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
         (400, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
         (400, {"message": "a bad idea"}, EngineError, "refused the request: a bad idea.*Change"),
         (400, {"message": "?", "code": "context_length_exceeded"}, PayloadError, "longer than 'm' reads"),
-        (429, {"message": "slow down"}, EngineError, "limits requests: slow down.*Wait and try again"),
+        (429, {"message": "slow down"}, EngineBusyError, "limits requests: slow down.*Wait and try again"),
         (500, {"message": "x" * 999}, EngineError, r"failed: x{300}\.\.\.\. Look into the server's log"),
     ],
     ids=lambda case: f"{case[0]} {case[1].get('code', '') or case[1]['message'][:20]}",
@@ -133,6 +135,55 @@ async def test_death_in_the_middle_of_a_stream(
     assert await anext(stream) == "He"
     with pytest.raises(EngineError, match=words):
         await anext(stream)
+
+
+def part(arguments: str, **more: str) -> dict[str, Any]:
+    """A part of a tool call in a stream."""
+    return {"index": 0, "function": {"arguments": arguments, **more}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "end", "words"),
+    [
+        pytest.param([part("{}")], "tool_calls", "tool call without a function's name", id="no name"),
+        pytest.param([{"index": 0}], "tool_calls", "function's name|is malformed", id="no function"),
+        pytest.param([], "tool_calls", "calls tools, but not which", id="no call"),
+        pytest.param([part("{'n'", name="roll"), part(": 6}")], "tool_calls", "that are no JSON object", id="no JSON"),
+        pytest.param([part("[6", name="roll"), part("]")], "tool_calls", "that are no JSON object", id="a list"),
+        pytest.param([part('{"n": 6', name="roll")], "length", "raise max_new_tokens if", id="cut by the limit"),
+        pytest.param([part('{"n": 6', name="roll")], None, "broke off before", id="cut by the server"),
+    ],
+)
+async def test_malformed_calls_in_a_stream(
+    scripted: ScriptedServer, told: ServerAgent, parts: list[dict[str, Any]], end: str | None, words: str
+) -> None:
+    """A tool is called with half of its arguments or none, a call is lost, or an error shows what may be private."""
+    scripted.stream(*(delta(tool_calls=[each]) for each in parts), delta(None, end))
+    with pytest.raises(EngineError, match=words) as caught:
+        await joined(told, AgentPayload(QUESTION))
+    assert "6" not in str(caught.value).replace(scripted.url, "")
+
+
+async def test_calls_without_index_or_id(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """Calls of a server that numbers nothing are lost, or become one."""
+    parts = [{"function": {"name": name, "arguments": "{}"}} for name in ("roll", "sing")]
+    scripted.stream(*(delta(tool_calls=[each]) for each in parts), delta(None, "tool_calls"))
+    *calls, _, _ = [event async for event in told.stream_events(AgentPayload(QUESTION))]
+    assert calls == [ToolCallEvent(ToolCall(name=name, arguments={})) for name in ("roll", "sing")]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # by which LangChain's use of the library tells
+@pytest.mark.parametrize("figures", ["many", [1], {"prompt_tokens": "3", "completion_tokens": -1}], ids=repr)
+async def test_figures_that_are_none(scripted: ScriptedServer, told: ServerAgent, figures: object) -> None:
+    """Figures that nobody can read become numbers, or a foreign error."""
+    scripted.stream(delta("Hi."), delta(None, "stop"), {"choices": [], "usage": figures})
+    if told.engine == "langchain":  # which reads them itself
+        with pytest.raises(EngineResponseError, match="malformed"):
+            await joined(told, AgentPayload(QUESTION))
+        return
+    *_, usage, _ = [event async for event in told.stream_events(AgentPayload(QUESTION))]
+    assert isinstance(usage, UsageEvent)
+    assert usage.usage is None
 
 
 async def test_early_close(scripted: ScriptedServer, told: ServerAgent) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall
+from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from backend.errors import AgentClosedError, ConfigError, EngineAuthenticationError, EngineError, PayloadError
+from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from tests.integration.server import delta
 from tests.integration.server_engines import CARDS, KEY, QUESTION, TOOL, call_of, joined
 
@@ -131,6 +132,74 @@ async def test_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
     assert await joined(told, AgentPayload("Roll.")) == "Rolling."
 
 
+async def test_streamed_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """Calls whose parts arrive by turns are torn or mixed up, or what a stream took is not asked for or not told."""
+
+    def part(index: int, arguments: str, **more: Any) -> dict[str, Any]:
+        return delta(
+            tool_calls=[{"index": index, "function": {"arguments": arguments, **more.pop("function", {})}, **more}]
+        )
+
+    about = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    scripted.stream(
+        delta("Rolling."),
+        part(0, "", id="a", type="function", function={"name": "roll"}),
+        part(1, '{"song"', id="b", type="function", function={"name": "sing"}),
+        part(0, '{"sides"'),
+        part(1, ': "é"}'),
+        part(0, ": 6}"),
+        delta(None, "tool_calls"),
+        {**about, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}},
+    )
+    text, *calls, usage, end = [
+        event async for event in told.stream_events(AgentPayload("Roll.", tools_available=[TOOL]))
+    ]
+    assert scripted.received[0].body["stream_options"] == {"include_usage": True}
+    assert text == Text("Rolling.")
+    assert calls == [
+        ToolCallEvent(ToolCall(name="roll", arguments={"sides": 6}, id="a")),
+        ToolCallEvent(ToolCall(name="sing", arguments={"song": "é"}, id="b")),
+    ]
+    assert isinstance(usage, UsageEvent)
+    assert (usage.usage, end) == (Usage(prompt_tokens=3, completion_tokens=9), End("tool_calls"))
+    assert await told.count_tokens(AgentPayload("Roll.", tools_available=[TOOL])) == 3
+
+
+async def test_streamed_responses(connect: Connect, scripted: ScriptedServer) -> None:
+    """A stream of the other API loses its reasoning, its calls, or what it took."""
+    about = {"id": "r", "object": "response", "created_at": 1, "model": "m"}
+    about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
+    usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+    call = {"type": "function_call", "id": "f", "call_id": "c", "name": "roll"}
+    whole = {**call, "arguments": '{"n": 2}'}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**about, "status": "in_progress", "output": []}},
+        {"type": "response.output_item.added", "item": {"type": "reasoning", "id": "t", "summary": []}},
+        {"type": "response.reasoning_summary_text.delta", "item_id": "t", "summary_index": 0, "delta": "A "},
+        {"type": "response.reasoning_summary_text.delta", "item_id": "t", "summary_index": 0, "delta": "die."},
+        {
+            "type": "response.output_text.delta",
+            "item_id": "m",
+            "output_index": 1,
+            "content_index": 0,
+            "delta": "I roll.",
+        },
+        {"type": "response.output_item.added", "output_index": 2, "item": {**call, "arguments": ""}},
+        {"type": "response.function_call_arguments.delta", "item_id": "f", "output_index": 2, "delta": '{"n"'},
+        {"type": "response.function_call_arguments.delta", "item_id": "f", "output_index": 2, "delta": ": 2}"},
+        {"type": "response.output_item.done", "output_index": 2, "item": whole},
+        {"type": "response.completed", "response": {**about, "status": "completed", "output": [whole], "usage": usage}},
+    ]
+    scripted.stream(*({"output_index": 0, "sequence_number": number, **event} for number, event in enumerate(events)))
+    agent = await connect(scripted.url, use_responses=True)
+    *parts, figures, end = [event async for event in agent.stream_events(AgentPayload("Roll."))]
+    assert "".join(part.text for part in parts if isinstance(part, Reasoning)) == "A die."
+    assert parts[-2:] == [Text("I roll."), ToolCallEvent(ToolCall(name="roll", arguments={"n": 2}, id="c"))]
+    assert isinstance(figures, UsageEvent)
+    assert (figures.usage, end) == (Usage(prompt_tokens=5, completion_tokens=2), End("tool_calls"))
+    assert "stream_options" not in scripted.received[0].body
+
+
 async def test_thinking_and_code(scripted: ScriptedServer, told: ServerAgent) -> None:
     """Reasoning in the text leaks into the answer, whole or in pieces."""
     text = "<think>Hm.</think>Here:\n```python\nprint(1)\n```"
@@ -175,6 +244,18 @@ async def test_model_that_takes_no_temperature(connect: Connect, scripted: Scrip
     scripted.answer(refusal, 400)
     with pytest.raises(EngineError, match="Unsupported value: 'temperature'"):
         await other.invoke(AgentPayload(QUESTION, generation=GenerationOptions(temperature=0)))
+
+
+async def test_server_that_takes_no_stream_options(connect: Connect, scripted: ScriptedServer) -> None:
+    """A server that does not know how to be asked for a stream's usage cannot stream, or is asked again each time."""
+    words = [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"]}]  # as Mistral's server
+    agent = await connect(scripted.url)
+    scripted.answer({"object": "error", "message": {"detail": words}, "param": None}, 422)
+    for _ in range(2):
+        scripted.stream(delta("ok"), delta(None, "stop"))
+        assert await joined(agent, AgentPayload(QUESTION)) == "ok"
+    asked = [("stream_options" in request.body, "temperature" in request.body) for request in scripted.received]
+    assert asked == [(True, True), (False, True), (False, True)]
 
 
 async def test_key_stays_secret(scripted: ScriptedServer, told: ServerAgent, caplog: pytest.LogCaptureFixture) -> None:

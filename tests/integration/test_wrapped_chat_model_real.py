@@ -142,11 +142,12 @@ class TestChatModels:
         assert answer.metadata["usage"] == Usage(prompt_tokens=7, completion_tokens=3)
         assert answer.metadata["finish_reason"] == "tool_calls"
 
-    async def test_events_with_tools(self) -> None:
-        """A stream loses the calls of tools, the reasoning before them, or what the answer cost."""
+    async def test_events_in_one_piece(self) -> None:
+        """A model that does not stream with tools loses the calls, the reasoning before them, or what they cost."""
         scripted = Scripted(
             message("I roll.", tool_calls=[CALL], additional_kwargs={"reasoning_content": "A die."}),
             message(tool_calls=[CALL], usage_metadata=USAGE),
+            disable_streaming="tool_calling",
         )
         wrapped = wrap_chat_model(scripted.model)
         payload = AgentPayload("Roll.", tools_available=[TOOL])
@@ -156,6 +157,45 @@ class TestChatModels:
         assert (bare[0], bare[-1]) == (call, End("tool_calls"))
         [usage] = [event.usage for event in bare if isinstance(event, UsageEvent)]
         assert usage == Usage(prompt_tokens=7, completion_tokens=3)
+
+    async def test_events_in_pieces(self) -> None:
+        """Reasoning, the parts of a call or the figures of a stream's chunks are lost, or mixed up."""
+        from langchain_core.language_models.fake_chat_models import FakeChatModel
+        from langchain_core.messages import AIMessageChunk
+        from langchain_core.messages.ai import UsageMetadata
+        from langchain_core.messages.tool import tool_call_chunk
+        from langchain_core.outputs import ChatGenerationChunk
+
+        def call(index: int, args: str, name: str | None = None) -> Any:
+            return [tool_call_chunk(index=index, args=args, name=name, id=name and f"call-{index}")]
+
+        chunks = [
+            AIMessageChunk(content=[{"type": "reasoning", "reasoning": "A die."}]),
+            AIMessageChunk(
+                content="I roll.", usage_metadata=UsageMetadata(input_tokens=7, output_tokens=0, total_tokens=7)
+            ),
+            AIMessageChunk(content="", tool_call_chunks=call(0, '{"sides"', "roll")),
+            AIMessageChunk(content="", tool_call_chunks=call(1, "{", "sing")),
+            AIMessageChunk(content="", tool_call_chunks=[*call(0, ": 6}"), *call(1, "}")]),
+            AIMessageChunk(content="", usage_metadata=UsageMetadata(input_tokens=0, output_tokens=3, total_tokens=3)),
+        ]
+
+        class Streaming(FakeChatModel):
+            async def _astream(self, *_: Any, **__: Any) -> Any:
+                for chunk in chunks:
+                    yield ChatGenerationChunk(message=chunk)
+
+        wrapped = wrap_chat_model(Streaming())
+        *events, usage, end = [event async for event in wrapped.stream_events(AgentPayload("Roll."))]
+        assert events == [
+            Reasoning("A die."),
+            Text("I roll."),
+            ToolCallEvent(ToolCall(name="roll", arguments={"sides": 6}, id="call-0")),
+            ToolCallEvent(ToolCall(name="sing", arguments={}, id="call-1")),
+        ]
+        assert isinstance(usage, UsageEvent)
+        assert (usage.usage, end) == (Usage(prompt_tokens=7, completion_tokens=3), End("tool_calls"))
+        assert await wrapped.count_tokens(AgentPayload("Roll.")) == 7
 
     async def test_events(self) -> None:
         """A stream whose model does not say why it ended is reported as broken, or one that was cut as whole."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from langchain_core.messages import convert_to_messages
+from langchain_core.messages import AIMessageChunk, convert_to_messages
 from langchain_openai import ChatOpenAI
 from langsmith import tracing_context
 
 from backend.llms.engines.openai_client import connect
-from backend.llms.openai_format import Piece, Reply, chat_options, read_arguments, read_usage
-from backend.llms.payloads import ToolCall
+from backend.llms.openai_format import Piece, chat_options, read_usage
 from backend.llms.responses_format import response_options, response_status
 from backend.llms.server_agent import ServerAgent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
     import openai
     from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.openai_format import Request
@@ -58,24 +58,26 @@ class LangChainAgent(ServerAgent):
             stream_chunk_timeout=None,  # the client has its own, which counts a server's signs of life
         )
 
-    async def _reply(self, request: Request) -> Reply:
-        options = self._options(request)
-        with tracing_context(enabled=False):
-            return _read(await self._model(request).ainvoke(convert_to_messages(request.messages), **options))
-
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        async with aclosing(self._start(request)) as chunks:
+        async with aclosing(self._messages(request)) as messages:
             while True:
                 # Not around the whole loop: between two pieces the context is the caller's, whose tracing is their own.
                 with tracing_context(enabled=False):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
+                    message = await anext(messages, None)
+                if message is None:
                     return
-                yield Piece(text=_text(chunk), finish_reason=_finish_reason(chunk))
+                yield _read(message)
 
-    def _start(self, request: Request) -> AsyncGenerator[AIMessageChunk, None]:
-        chunks = self._model(request).astream(convert_to_messages(request.messages), **self._options(request))
-        return cast("AsyncGenerator[AIMessageChunk, None]", chunks)  # declared as less than it is
+    async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
+        model, options = self._model(request), self._options(request)
+        messages = convert_to_messages(request.messages)
+        if not request.stream:
+            yield await model.ainvoke(messages, **options)
+            return
+        chunks = cast("AsyncGenerator[AIMessage, None]", model.astream(messages, **options))  # declared as less
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:  # noqa: ARG002  (for other models)
         """What answers ``request``."""
@@ -89,18 +91,28 @@ class LangChainAgent(ServerAgent):
         return options
 
 
-def _read(message: AIMessage) -> Reply:
-    good = [ToolCall(name=call["name"], arguments=call["args"], id=call["id"]) for call in message.tool_calls]
-    for call in message.invalid_tool_calls:
-        name = str(call["name"])
-        good.append(ToolCall(name=name, arguments=read_arguments(name, call["args"]), id=call["id"]))
-    return Reply(
+def _read(message: AIMessage) -> Piece:
+    return Piece(
         text=_text(message),
         reasoning="".join(str(block.get("reasoning", "")) for block in message.content_blocks),
-        tool_calls=tuple(good),
-        finish_reason=_finish_reason(message) or "stop",
+        calls=[
+            {
+                "index": call.get("index"),
+                "id": call.get("id"),
+                "function": {"name": call.get("name"), "arguments": call.get("args")},
+            }
+            for call in _calls(message)
+        ],
+        finish_reason=_finish_reason(message),
         usage=read_usage(message.usage_metadata, "input_tokens", "output_tokens"),
     )
+
+
+def _calls(message: AIMessage) -> Iterable[Mapping[str, Any]]:
+    """The message's tool calls or parts of them, with arguments as texts."""
+    if isinstance(message, AIMessageChunk):
+        return message.tool_call_chunks
+    return [*({**call, "args": json.dumps(call["args"])} for call in message.tool_calls), *message.invalid_tool_calls]
 
 
 def _text(message: AIMessage) -> str:
@@ -108,7 +120,7 @@ def _text(message: AIMessage) -> str:
 
 
 def _finish_reason(message: AIMessage) -> str:
-    """Why the answer ended; empty for a chunk that does not end it."""
+    """Why the answer ended; empty where that is not said."""
     metadata = message.response_metadata
     if "status" in metadata:
         return response_status(metadata)

@@ -23,20 +23,21 @@ from backend.llms.config import AgentSettings
 from backend.llms.engines.langchain import LangChainAgent
 from backend.llms.openai_format import Piece, given
 from backend.llms.openai_server import Server
-from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
+from backend.llms.payloads import Usage
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
 from backend.llms.structured_output import tell_schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Set as AbstractSet
 
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.openai_format import Request
-    from backend.llms.payloads import AgentPayload, Event
+    from backend.llms.payloads import AgentPayload
 
 __all__ = ["WrappedAgent"]
 
@@ -81,34 +82,15 @@ class WrappedAgent(LangChainAgent):
         )
         agent = cls(settings, replace(Server.from_settings(settings), url=f"the other end of {kind}"))
         agent._wrapped = chat_model
-        agent._takes_temperature = False  # the one that it was built with stays, unless somebody chooses another
+        agent._refused = frozenset(
+            {"temperature"}
+        )  # the one that it was built with stays, unless somebody chooses another
         return agent
 
     @property
     def identity(self) -> dict[str, str]:
         """As every server's, and what LangChain tells models of one kind apart by."""
         return {**super().identity, "wrapped": str(self._wrapped.asdict())}
-
-    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
-        """Yield the answer's parts as they arrive; with tools it comes in one piece, with its calls and its usage.
-
-        Raises as ``stream`` does.
-        """
-        if not payload.tools_available:
-            async with aclosing(super().stream_events(payload)) as events:
-                async for event in events:
-                    yield event
-            return
-        response = await self.invoke(payload)
-        if response.thinking:
-            yield Reasoning(response.thinking)
-        if response.response:
-            yield Text(response.response)
-        for call in response.tool_calls:
-            yield ToolCallEvent(call)
-        about = response.metadata
-        yield UsageEvent(usage=about["usage"], timings=about["timings"])
-        yield End(about["finish_reason"])
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together, as the caller said.
@@ -152,8 +134,8 @@ class WrappedAgent(LangChainAgent):
             message = f"This agent on {self.model!r} is closed. Make a new one with wrap_chat_model."
             raise AgentClosedError(message)
 
-    def _request(self, payload: AgentPayload) -> Request:
-        return super()._request(tell_schema(payload))
+    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
+        return super()._request(tell_schema(payload), refused, stream=stream)
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         if not request.tools:
@@ -179,11 +161,16 @@ class WrappedAgent(LangChainAgent):
         )
 
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        ended = False
+        ended, spent = False, Usage(prompt_tokens=0, completion_tokens=0)
         async with aclosing(super()._pieces(request)) as pieces:
             async for piece in pieces:
                 ended = ended or bool(piece.finish_reason)
-                yield piece
+                if piece.usage:  # of a chunk; LangChain has callers add them up
+                    spent = Usage(
+                        prompt_tokens=spent.prompt_tokens + piece.usage.prompt_tokens,
+                        completion_tokens=spent.completion_tokens + piece.usage.completion_tokens,
+                    )
+                yield replace(piece, usage=piece.usage and spent)
         if not ended:  # not every model says why; one that broke off has raised an error
             yield Piece(finish_reason="stop")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import openai
 
-    from backend.llms.openai_format import Piece, Reply, Request
+    from backend.llms.openai_format import Piece, Request
 
 __all__ = ["OpenAIAgent"]
 
@@ -30,21 +30,23 @@ class OpenAIAgent(ServerAgent):
     def _connect(self) -> openai.AsyncOpenAI:
         return connect(self._server)
 
-    async def _reply(self, request: Request) -> Reply:
-        # `stream` is said aloud: `transformers serve` streams responses unless told not to.
-        answer = as_mapping(await self._send(request, stream=False))
-        return read_response(answer) if self._settings.use_responses else read_completion(answer)
-
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        read = read_event if self._settings.use_responses else read_chunk
-        async with await self._send(request, stream=True) as parts:
+        responses = self._settings.use_responses
+        answer = await self._send(request)
+        if not request.stream:
+            yield (read_response if responses else read_completion)(as_mapping(answer))
+            return
+        async with answer as parts:
             async for part in parts:
-                yield read(as_mapping(part))
+                yield (read_event if responses else read_chunk)(as_mapping(part))
 
-    async def _send(self, request: Request, *, stream: bool) -> Any:  # noqa: ANN401  (what the server made of it)
+    async def _send(self, request: Request) -> Any:  # noqa: ANN401  (what the server made of it)
+        # `stream` is said aloud: `transformers serve` streams responses unless told not to.
         if self._settings.use_responses:
-            return await self._client.responses.create(model=self.model, stream=stream, **response_options(request))
+            return await self._client.responses.create(
+                model=self.model, stream=request.stream, **response_options(request)
+            )
         options = chat_options(request, limit_name=self._server.limit_name)
         return await self._client.chat.completions.create(
-            model=self.model, messages=request.messages, stream=stream, **options
+            model=self.model, messages=request.messages, stream=request.stream, **options
         )

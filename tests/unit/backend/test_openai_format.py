@@ -16,13 +16,14 @@ from backend.llms.openai_format import (
     card_window,
     chat_options,
     only_model,
-    read_arguments,
+    read_calls,
     read_chunk,
     read_completion,
     read_usage,
 )
 
 TOOL = {"type": "function", "function": {"name": "roll"}}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
 
 
 def completion(**message: Any) -> dict[str, Any]:
@@ -70,14 +71,14 @@ def test_whole_completion() -> None:
     answer["usage"] = {"prompt_tokens": 3, "completion_tokens": 2}
     reply = read_completion(answer)
     assert (reply.text, reply.reasoning, reply.finish_reason) == ("Hi.", "Hm.", "tool_calls")
-    assert reply.tool_calls == (ToolCall(name="roll", arguments={"n": 1}, id="c"),)
+    assert read_calls(reply.calls) == (ToolCall(name="roll", arguments={"n": 1}, id="c"),)
     assert reply.usage == Usage(prompt_tokens=3, completion_tokens=2)
 
 
 def test_other_names_of_text_and_reasoning() -> None:
     """A refusal, or the reasoning of a server with another name for it, is lost."""
     reply = read_completion(completion(content=None, refusal="No.", reasoning="Hm."))
-    assert (reply.text, reply.reasoning, reply.finish_reason, reply.usage) == ("No.", "Hm.", "stop", None)
+    assert (reply.text, reply.reasoning, reply.finish_reason, reply.usage) == ("No.", "Hm.", "", None)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,6 @@ def test_other_names_of_text_and_reasoning() -> None:
         ({}, r"holds no message; it has: nothing\. Look into"),
         ({"choices": [{"text": "legacy"}], "id": "1"}, r"holds no message; it has: choices, id\. Look into"),
         (completion(content=["part"]), r"content is a list, not a text\. This model"),
-        (completion(tool_calls=[{"id": "c"}]), "a tool call without a function's name"),
-        (completion(tool_calls=[{"function": {"arguments": "{}"}}]), "a tool call without a function's name"),
     ],
 )
 def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
@@ -104,7 +103,13 @@ def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
         ({"choices": [{"delta": {"reasoning_content": "Hm"}}]}, Piece(reasoning="Hm")),
         ({"choices": [{"delta": {}, "finish_reason": "length"}]}, Piece(finish_reason="length")),
         ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Piece(finish_reason="stop")),
+        ({"choices": [{"delta": {"tool_calls": [{"index": 0}, 5]}}]}, Piece(calls=[{"index": 0}])),
         ({"choices": [], "usage": {"prompt_tokens": 1}}, Piece()),
+        ({"choices": [], "usage": USAGE}, Piece(usage=Usage(prompt_tokens=3, completion_tokens=2))),
+        (
+            {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": USAGE},
+            Piece(finish_reason="stop", usage=Usage(prompt_tokens=3, completion_tokens=2)),
+        ),
     ],
 )
 def test_chunks(chunk: dict[str, Any], piece: Piece) -> None:
@@ -112,17 +117,66 @@ def test_chunks(chunk: dict[str, Any], piece: Piece) -> None:
     assert read_chunk(chunk) == piece
 
 
-@pytest.mark.parametrize("arguments", ["{'n': 6}", "[6]", None, {"n": 6}])
-def test_malformed_arguments_stay_private(arguments: object) -> None:
+def part(index: int | None, arguments: str = "", name: str | None = None, id_: str | None = None) -> dict[str, Any]:
+    """A part of a streamed tool call."""
+    return {"index": index, "id": id_, "function": {"name": name, "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([part(0, '{"n": 1}', "roll", "a"), part(1, '{"n": 2}', "roll", "b")], id="whole"),
+        pytest.param(
+            [
+                part(0, "", "ro", "a"),
+                part(1, "", "roll", "b"),
+                part(0, '{"n"', "ll"),
+                part(1, '{"n": 2}'),
+                part(0, ": 1}"),
+            ],
+            id="interleaved",
+        ),
+        pytest.param([part(0, '{"n": 1}', "roll", "a"), part(0, '{"n": 2}', "roll", "b")], id="one index for all"),
+        pytest.param(
+            [part(None, '{"n": 1', "roll", "a"), part(None, "}"), part(None, '{"n": 2}', "roll", "b")], id="no index"
+        ),
+        pytest.param(
+            [part(0, "", "roll", "a"), part(0, '{"n": 1}', None, "x"), part(1, '{"n": 2}', "roll", "b")],
+            id="another id in each part",
+        ),
+    ],
+)
+def test_tool_calls(parts: list[dict[str, Any]]) -> None:
+    """Calls whose parts a server tells apart in its own way are mixed up, or torn."""
+    assert [(call.arguments["n"], call.id) for call in read_calls(parts)] == [(1, "a"), (2, "b")]
+    assert {call.name for call in read_calls(parts)} == {"roll"}
+
+
+def test_tool_call_without_id() -> None:
+    """A call that has no id gets one that a server may refuse."""
+    assert read_calls([part(None, "{}", "roll", ""), part(None, "{}", "roll", "")])[1] == ToolCall(
+        name="roll", arguments={}
+    )
+
+
+@pytest.mark.parametrize("call", [{"id": "c"}, {"function": {"arguments": "{}"}}, {"function": "roll"}])
+def test_tool_call_without_name(call: dict[str, Any]) -> None:
+    """A call of no tool passes for one."""
+    with pytest.raises(EngineResponseError, match="a tool call without a function's name"):
+        read_calls([call])
+
+
+@pytest.mark.parametrize("arguments", ["{'n': 6}", "[6]", '{"n": 6', "", {"n": 6}])
+def test_malformed_arguments_stay_private(arguments: Any) -> None:
     """A tool is called with nonsense, or the error shows what may be private."""
     with pytest.raises(
         EngineResponseError, match=r"tool 'roll' with arguments that are no JSON object\. Ask"
     ) as caught:
-        read_arguments("roll", arguments)
+        read_calls([part(0, arguments, "roll")])
     assert "6" not in str(caught.value)
 
 
-@pytest.mark.parametrize("figures", [None, {"p": 1}, {"p": "1", "c": 2}])
+@pytest.mark.parametrize("figures", [None, [1], {"p": 1}, {"p": "1", "c": 2}, {"p": 1, "c": -2}, {"p": True, "c": 2}])
 def test_no_usage(figures: object) -> None:
     """Figures that are not there are made up."""
     assert read_usage(figures, "p", "c") is None

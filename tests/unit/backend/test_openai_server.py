@@ -23,7 +23,7 @@ from backend.errors import (
     PayloadError,
 )
 from backend.llms.config import AgentSettings
-from backend.llms.openai_server import Server, engine_errors, refuses_temperature
+from backend.llms.openai_server import Server, engine_errors, refuses
 
 SERVER = Server("http://here/v1?key=hidden", "sk-secret", 5, 3, 4, 0, "m")
 
@@ -194,8 +194,19 @@ def test_echoed_key_stays_secret() -> None:
     assert "sk-secret" not in "".join(traceback.format_exception(ours))
 
 
-def test_refused_temperature() -> None:
-    """Any refusal counts as one of the temperature, or that one does not."""
-    assert refuses_temperature(foreign("openai.BadRequestError", param="temperature"))
-    assert not refuses_temperature(foreign("openai.BadRequestError", param="top_p"))
-    assert not refuses_temperature(ValueError("temperature"))
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"param": "temperature"}, {"temperature"}),
+        ({"param": "stream_options.include_usage"}, {"stream_options"}),
+        ({"param": "top_p", "body": "top_p, not temperature"}, set()),
+        ({"body": {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]}}, {"stream_options"}),
+        ({"body": "`temperature` must be strictly positive"}, {"temperature"}),
+    ],
+)
+def test_refused_options(said: dict[str, Any], refused: set[str]) -> None:
+    """Any refusal counts as one of an option that we chose, or that one does not."""
+    for status, expected in ((400, refused), (422, refused), (500, set())):
+        error = foreign("openai.APIStatusError", status_code=status, **said)
+        assert {option for option in ("temperature", "stream_options") if refuses(error, option)} == expected
+    assert not refuses(ValueError("temperature"), "temperature")

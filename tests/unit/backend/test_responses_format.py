@@ -8,7 +8,7 @@ import pytest
 
 from backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
 from backend.errors import EngineError, EngineResponseError, PayloadError
-from backend.llms.openai_format import Piece, Request
+from backend.llms.openai_format import Piece, Request, read_calls
 from backend.llms.responses_format import (
     read_event,
     read_response,
@@ -16,6 +16,8 @@ from backend.llms.responses_format import (
     response_options,
     response_status,
 )
+
+CALL = {"type": "function_call", "call_id": "c", "name": "roll", "arguments": "{}"}
 
 
 def test_conversation_with_tools() -> None:
@@ -100,8 +102,8 @@ def test_whole_answer() -> None:
         {"type": "function_call", "call_id": "c", "name": "roll", "arguments": "{}"},
     ]
     reply = read_response({"output": output, "usage": {"input_tokens": 3, "output_tokens": 2}})
-    assert (reply.text, reply.reasoning, reply.finish_reason) == ("Hi. No.", "Hm.", "tool_calls")
-    assert reply.tool_calls == (ToolCall(name="roll", arguments={}, id="c"),)
+    assert (reply.text, reply.reasoning, reply.finish_reason) == ("Hi. No.", "Hm.", "stop")
+    assert read_calls(reply.calls) == (ToolCall(name="roll", arguments={}, id="c"),)
     assert reply.usage == Usage(prompt_tokens=3, completion_tokens=2)
 
 
@@ -120,9 +122,17 @@ def test_no_answer() -> None:
     [
         ({"type": "response.output_text.delta", "delta": "Hi"}, Piece(text="Hi")),
         ({"type": "response.refusal.delta", "delta": "No"}, Piece(text="No")),
+        ({"type": "response.reasoning_summary_text.delta", "delta": "Hm"}, Piece(reasoning="Hm")),
+        ({"type": "response.reasoning_text.delta", "delta": "Hm"}, Piece(reasoning="Hm")),
+        ({"type": "response.output_item.done", "item": CALL}, Piece(calls=[{"id": "c", "function": CALL}])),
+        ({"type": "response.output_item.done", "item": {"type": "message"}}, Piece()),
         ({"type": "response.created", "response": {"status": "queued"}}, Piece()),
         ({"type": "response.completed", "response": {"status": "completed"}}, Piece(finish_reason="stop")),
         ({"type": "response.incomplete", "response": None}, Piece(finish_reason="stop")),
+        (
+            {"type": "response.completed", "response": {"usage": {"input_tokens": 3, "output_tokens": 2}}},
+            Piece(finish_reason="stop", usage=Usage(prompt_tokens=3, completion_tokens=2)),
+        ),
     ],
 )
 def test_events(event: dict[str, Any], piece: Piece) -> None:

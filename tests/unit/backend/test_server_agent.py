@@ -11,7 +11,7 @@ import pytest
 from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError, EngineResponseError
 from backend.llms.config import AgentSettings
-from backend.llms.openai_format import Piece, Reply
+from backend.llms.openai_format import Piece
 from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from backend.llms.protocol import Agent
 from backend.llms.server_agent import ServerAgent
@@ -56,13 +56,6 @@ class Told(ServerAgent):
         self.said: list[Any] = []
         return self.client
 
-    async def _reply(self, request: Request) -> Reply:
-        self.requests.append(request)
-        said = self.said.pop(0)
-        if isinstance(said, Exception):
-            raise said
-        return Reply(**said)
-
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
         self.requests.append(request)
         for said in self.said.pop(0):
@@ -72,9 +65,13 @@ class Told(ServerAgent):
 
 
 class RefusalError(Exception):
-    """What a server says that takes no temperature."""
+    """What a server says that does not take an option."""
 
-    param = "temperature"
+    status_code = 400
+
+    def __init__(self, param: str = "temperature") -> None:
+        super().__init__(param)
+        self.param = param
 
 
 @pytest.fixture
@@ -92,7 +89,7 @@ async def make(model: str | None = "m", **settings: Any) -> Told:
 
 async def ask(agent: Told, *said: Any, **payload: Any) -> AgentResponse:
     """One answer, of what the server says to each try."""
-    agent.said += said
+    agent.said += [[each] for each in said]
     return await agent.invoke(AgentPayload("Hi.", **payload))
 
 
@@ -130,6 +127,8 @@ async def test_stop_text_that_the_server_left_in() -> None:
     answer = await ask(agent, {"text": "one # two", "finish_reason": "length"}, **options)
     assert (answer.response, answer.metadata["finish_reason"]) == ("one", "stop")
     assert await joined(agent, [{"text": "one #"}, {"text": " two", "finish_reason": "length"}], **options) == "one"
+    late = {"text": "one #", "calls": [{"function": {"name": "roll", "arguments": "{"}}], "finish_reason": "tool_calls"}
+    assert (await ask(agent, late, **options)).metadata["finish_reason"] == "stop"
 
 
 @pytest.mark.usefixtures("client")
@@ -146,7 +145,7 @@ async def test_events_of_a_stream() -> None:
     agent = await make()
     call = '<tool_call>{"name": "roll"}</tool_call>'
     agent.said = [
-        [{"reasoning": "A die?"}, {"text": "I roll." + call, "finish_reason": "stop"}],
+        [{}, {"reasoning": " A die?"}, {"text": "I roll." + call, "finish_reason": "stop"}],
         [{"text": "one", "finish_reason": "length"}],
     ]
     called = [event async for event in agent.stream_events(AgentPayload("Hi."))]
@@ -155,6 +154,31 @@ async def test_events_of_a_stream() -> None:
     assert isinstance(usage, UsageEvent)
     assert 0 < (usage.timings.first_token or 0) <= usage.timings.total
     assert (called[-1], end) == (End("tool_calls"), End("length"))
+
+
+@pytest.mark.usefixtures("client")
+async def test_stream_tells_what_an_answer_tells() -> None:
+    """Usage or calls that came beside the text are lost in a stream, or it ends for another reason."""
+    agent = await make()
+    parts = [{"index": 0, "id": "c", "function": {"name": "roll", "arguments": '{"n"'}}]
+    rest = [{"index": 0, "function": {"arguments": ": 2}"}}]
+    usage = Usage(prompt_tokens=3000, completion_tokens=4)
+    agent.said = [[{"calls": parts}, {"calls": rest, "finish_reason": "stop"}, {"usage": usage}]]
+    call, figures, end = [event async for event in agent.stream_events(AgentPayload("Hi."))]
+    assert call == ToolCallEvent(ToolCall(name="roll", arguments={"n": 2}, id="c"))
+    assert isinstance(figures, UsageEvent)
+    assert (figures.usage, end) == (usage, End("tool_calls"))
+    assert await agent.count_tokens(AgentPayload("Hi.")) == 3000
+    answer = await ask(agent, {"calls": parts + rest, "usage": usage})
+    assert (answer.tool_calls, answer.metadata["finish_reason"]) == ((call.call,), "tool_calls")
+    assert answer.metadata["timings"].first_token is None
+
+
+@pytest.mark.usefixtures("client")
+async def test_calls_that_nobody_can_read() -> None:
+    """An answer that ends in a tool's call without one passes for an empty answer."""
+    with pytest.raises(EngineResponseError, match="calls tools, but not which"):
+        await ask(await make(), {"finish_reason": "tool_calls"})
 
 
 @pytest.mark.usefixtures("client")
@@ -191,10 +215,25 @@ async def test_temperature_that_the_model_refuses() -> None:
         with pytest.raises(RefusalError):
             await ask(agent, RefusalError(), generation=GenerationOptions(temperature=temperature))
     streaming = await make()
-    assert await joined(streaming, [RefusalError()], [{"finish_reason": "stop"}]) == ""
-    assert [request.generation.temperature for request in streaming.requests] == [0, None]
+    refusals = [RefusalError("stream_options.include_usage")], [RefusalError()]
+    assert await joined(streaming, *refusals, [{"finish_reason": "stop"}]) == ""
+    assert [request.ours for request in streaming.requests] == [
+        {"temperature", "stream_options"},
+        {"temperature"},
+        set(),
+    ]
     with pytest.raises(RefusalError):
         await joined(streaming, [RefusalError()])
+
+
+@pytest.mark.usefixtures("client")
+async def test_option_that_was_not_at_fault() -> None:
+    """An answer is no longer greedy because of a refusal that leaving the temperature out did not mend."""
+    agent = await make()
+    with pytest.raises(RefusalError):
+        await ask(agent, RefusalError(), RefusalError())
+    await ask(agent, {"finish_reason": "stop"})
+    assert agent.requests[-1].generation.temperature == 0
 
 
 async def test_model_that_nobody_named(client: Client) -> None:

@@ -1,0 +1,98 @@
+"""Puts an answer together from what a server says, whole or in pieces, so that both tell the same."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import EngineResponseError
+from backend.llms.answer_parsing import AnswerParser, StopFilter
+from backend.llms.openai_format import read_calls
+from backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
+from backend.llms.structured_output import output_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from backend.llms.openai_format import Piece
+    from backend.llms.payloads import AgentPayload, Event, Usage
+
+__all__ = ["ServerAnswer"]
+
+
+class ServerAnswer:
+    """Give it the pieces as they come; it gives back what is certain, as events.
+
+    Attributes:
+        stream: whether it comes in pieces.
+        begun: whether anything came.
+        response: the whole answer, once it is finished.
+
+    Raises:
+        SchemaError: the payload's output schema is none.
+    """
+
+    response: AgentResponse
+
+    def __init__(self, payload: AgentPayload, *, stream: bool, **about: object) -> None:
+        self._about = {**about, "session_id": payload.session_id}
+        self.stream = stream
+        self._output = output_format(payload.output_schema)
+        self._parser = AnswerParser(structured=self._output is not None)
+        self._stops = StopFilter(payload.generation.stop)  # servers should cut there, but some leave the stop text in
+        self._calls: list[Mapping[str, Any]] = []
+        self._finish_reason = ""
+        self._started = time.perf_counter()
+        self._first_token: float | None = None
+        self._usage: Usage | None = None
+        self.begun = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop text ended it: nothing that follows is part of the answer."""
+        return self._stops.stopped
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is missing."""
+        return self.stopped or bool(self._finish_reason) or not self.stream
+
+    def feed(self, piece: Piece) -> list[Event]:
+        """What is certain after ``piece``."""
+        self.begun = True
+        if self.stream and self._first_token is None and (piece.text or piece.reasoning or piece.calls):
+            self._first_token = time.perf_counter() - self._started
+        self._calls += piece.calls
+        self._usage = piece.usage or self._usage
+        self._finish_reason = self._finish_reason or piece.finish_reason
+        return [*self._parser.reason(piece.reasoning), *self._parser.feed(self._stops.feed(piece.text))]
+
+    def finish(self) -> Iterator[Event]:
+        """What was held back, the tool calls, and the figures.
+
+        Raises:
+            EngineResponseError: a tool call cannot be read.
+            StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
+        """
+        yield from self._parser.feed(self._stops.finish())
+        yield from self._parser.finish()
+        found, beside = self._parser.result(), () if self.stopped else read_calls(self._calls)
+        calls = (*found.tool_calls, *beside)
+        reason = "stop" if self.stopped else self._finish_reason or "stop"
+        if reason == "tool_calls" and not calls:
+            message = "The server says that the model calls tools, but not which. Look into the server's log."
+            raise EngineResponseError(message)
+        reason = "tool_calls" if calls and reason == "stop" else reason
+        parsed = self._output.parse(found.response, reason) if self._output and not calls else None
+        timings = Timings(queued=0.0, first_token=self._first_token, total=time.perf_counter() - self._started)
+        self.response = AgentResponse(
+            response=found.response,
+            thinking=found.thinking,
+            code=found.code,
+            tool_calls=calls,
+            parsed=parsed,
+            metadata={**self._about, "finish_reason": reason, "usage": self._usage, "timings": timings},
+        )
+        yield from map(ToolCallEvent, beside)
+        yield UsageEvent(usage=self._usage, timings=timings)
+        yield End(reason)
