@@ -52,6 +52,14 @@ __all__ = ["AgentChatModel"]
 _Result = TypeVar("_Result")
 _ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
 _AS_OBJECT = "Give that answer as JSON."  # LangGraph's agents ask for an object of the answer that came last
+_BLOCKS = (
+    "A sync method would block the event loop that runs in this thread. "
+    "Use ainvoke, astream or abatch, or call it in another thread with asyncio.to_thread."
+)
+_NO_LOOP = (
+    "The agent's event loop does not run, so a sync method has nobody to do its work. "
+    "Call as_chat_model in the running loop that loaded the agent, and the sync methods from other threads."
+)
 _ASKED = ("tools", "output_schema")
 _OPTIONS = {field.name: field.name for field in fields(GenerationOptions)} | {"max_tokens": "max_new_tokens"}
 
@@ -152,7 +160,7 @@ class AgentChatModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: object = None,  # noqa: ARG002  (LangChain tells it of the answer itself)
-        **kwargs: Any,  # noqa: ANN401  (options of whoever bound them)
+        **kwargs: object,
     ) -> ChatResult:
         try:
             response = await self.agent.invoke(_payload(messages, stop, kwargs))
@@ -165,7 +173,7 @@ class AgentChatModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: object = None,  # noqa: ARG002  (the same)
-        **kwargs: Any,  # noqa: ANN401  (the same)
+        **kwargs: object,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         calls = 0
         try:
@@ -177,20 +185,12 @@ class AgentChatModel(BaseChatModel):
             yield ChatGenerationChunk(message=self._chunk(End(exc.finish_reason), calls))
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: object = None,
-        **kwargs: Any,  # noqa: ANN401  (the same)
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: object = None, **kwargs: object
     ) -> ChatResult:
         return self._wait_for(self._agenerate(messages, stop, run_manager, **kwargs))
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: object = None,
-        **kwargs: Any,  # noqa: ANN401  (the same)
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: object = None, **kwargs: object
     ) -> Iterator[ChatGenerationChunk]:
         chunks = self._astream(messages, stop, run_manager, **kwargs)
         try:
@@ -239,32 +239,18 @@ class AgentChatModel(BaseChatModel):
             EventLoopError: this thread has one, or the agent's does not run.
         """
         try:
-            self._require_bridge()
-        except EventLoopError:
+            asyncio.get_running_loop()
+            fault = _BLOCKS
+        except RuntimeError:
+            fault = "" if self.loop is not None and self.loop.is_running() else _NO_LOOP
+        if fault:
             work.close()
-            raise
+            raise EventLoopError(fault)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
         finally:
             future.cancel()  # whoever waited was interrupted; else it is done, and this changes nothing
-
-    def _require_bridge(self) -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if self.loop is not None and self.loop.is_running():
-                return
-            message = (
-                "The agent's event loop does not run, so a sync method has nobody to do its work. "
-                "Call as_chat_model in the running loop that loaded the agent, and the sync methods from other threads."
-            )
-        else:
-            message = (
-                "A sync method would block the event loop that runs in this thread. "
-                "Use ainvoke, astream or abatch, or call it in another thread with asyncio.to_thread."
-            )
-        raise EventLoopError(message)
 
 
 class _ObjectParser(JsonOutputParser):
