@@ -7,6 +7,7 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -154,7 +155,7 @@ class Conversation:
         """What the last request held of the conversation."""
         self._compact = compact
         self._answer_tokens = answer_tokens
-        self._beginning: int | None = None
+        self._beginning: float = inf
 
     async def ask(self, text: str, **options: Unpack[TurnOptions]) -> AgentResponse:
         """Answer ``text``, with the conversation so far in mind; it may be empty after a tool's result.
@@ -288,7 +289,7 @@ class Conversation:
             history = await self._history(told)
             sent = await self._newest(payload, history, room)
         left_out = len(history.exchanges) - sent
-        self._beginning = history.exchanges[left_out][0].sequence if sent else None
+        self._beginning = history.exchanges[left_out][0].sequence if sent else inf
         earlier = sent - (bool(told) and told[0].role == "user")  # the turn's own exchange has begun
         self.fitting = Fitting(sent=earlier, summarised=history.summarised, left_out=left_out)
         return self._with(payload, history, history.exchanges[left_out:])
@@ -314,8 +315,6 @@ class Conversation:
             return await self.agent.count_tokens(self._with(payload, history, chosen)) <= room
 
         total, least = len(history.exchanges), 0 if payload.user_message.strip() else 1
-        if self._beginning is None:
-            return max(least, await largest(fits, total))
         since = sum(exchange[0].sequence >= self._beginning for exchange in history.exchanges)
         return max(least, await largest(fits, total, guess=since))
 

@@ -101,12 +101,12 @@ def _take_call(called: list[tuple[str | None, str, Exchange]], result: MemoryEnt
     raise PayloadError(message)
 
 
-async def largest(fits: Callable[[int], Awaitable[bool]], highest: int, guess: int = 32) -> int:
+async def largest(fits: Callable[[int], Awaitable[bool]], highest: int, guess: int = 0) -> int:
     """The largest number up to ``highest`` that fits, where all below one that fits do; 0 is taken to fit.
 
-    Asks about ``guess`` first, then about few more numbers, and about none that is much larger than the result.
+    Asks about ``guess`` first if it is one, then about few more numbers, and none that is much larger than the result.
     """
-    low, high = 0, min(guess, highest)
+    low, high = 0, min(guess or 32, highest)
     while low < high and await fits(high):
         low, high = high, min(high * 4, highest)
     while high - low > 1:
