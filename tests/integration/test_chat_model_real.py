@@ -166,9 +166,11 @@ class TestChatModel:
         """A stream's chunks do not add up to the answer in one piece, or calls without a name cannot be answered."""
         bound, parts = model.bind_tools([TOOL]), ("<think>Hm.</th", "ink>So ", "be it.", ROLLS, ROLLS)
         scripted.complete("".join(parts))
-        scripted.stream(*map(delta, parts), delta(finish_reason="stop"))
+        spent = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        scripted.stream(*map(delta, parts), delta(finish_reason="stop"), {"choices": [], "usage": spent})
         answer, streamed = await bound.ainvoke("Roll."), await merged(bound, "Roll.")
-        assert {**without_names(streamed), "usage_metadata": None} == {**without_names(answer), "usage_metadata": None}
+        assert without_names(streamed) == without_names(answer)
+        assert answer.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
         assert [block["type"] for block in streamed.content_blocks] == ["reasoning", "text", "tool_call", "tool_call"]
         assert answer.content_blocks[0] == {"type": "reasoning", "reasoning": "Hm."}
         names = [call["id"] for message in (answer, streamed) for call in message.tool_calls]
