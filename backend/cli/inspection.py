@@ -64,7 +64,7 @@ def show_config(engine: str | None, model: str | None, *, use_config: bool, as_j
 
 
 def _chosen_by(file: ConfigFile | None) -> str:
-    common = file.common_level() if file else None
+    common = file.level() if file else None
     return common.source if common and "backend" in common.values else "what is there"
 
 

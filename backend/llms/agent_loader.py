@@ -99,7 +99,7 @@ def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
     """
     if backend is not None:
         return cast("EngineName", backend)
-    configured = build_settings([file.common_level()]).backend if file else None
+    configured = build_settings([file.level()]).backend if file else None
     if configured is not None:
         return configured
     configured_address = file is not None and file.says("base_url", "openai")
@@ -124,7 +124,7 @@ def settings_levels(engine: EngineName, model: str | None, file: ConfigFile | No
     arguments = [SettingsLevel("argument backend", {"backend": engine})]
     if model is not None:
         arguments.append(SettingsLevel("argument model", {"model": model}))
-    configured = [file.engine_level(engine), file.common_level()] if file else []
+    configured = [file.level(engine), file.level()] if file else []
     return [*arguments, *configured, *environment_levels(engine)]
 
 

@@ -5,12 +5,13 @@ One incremental parser serves streams and whole answers alike, so a joined strea
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from pydantic_core import from_json
 
 from backend.llms.payloads import Reasoning, Text, ToolCall, ToolCallEvent
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from backend.llms.payloads import Event
 
-__all__ = ["MARKS", "AnswerParser", "ParsedAnswer", "StopFilter", "find_code", "split_answer"]
+__all__ = ["MARKS", "AnswerParser", "ParsedAnswer", "StopFilter"]
 
 _log = logging.getLogger(__name__)
 _CODE_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -58,26 +59,12 @@ MARKS = frozenset({mark for marks in _ENDS.values() for mark in marks} | {"<|con
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedAnswer:
-    """What a model's text holds."""
+    """What a model's text holds; ``code`` is what the first fenced code block that is closed holds."""
 
     response: str
     thinking: str
     code: str | None
     tool_calls: tuple[ToolCall, ...]
-
-
-def split_answer(text: str, *, thinking: bool = False, structured: bool = False) -> ParsedAnswer:
-    """Take a whole answer apart, as ``AnswerParser`` does."""
-    parser = AnswerParser(thinking=thinking, structured=structured)
-    parser.feed(text)
-    parser.finish()
-    return parser.result()
-
-
-def find_code(response: str) -> str | None:
-    """The content of the first fenced code block, or None when there is none that is closed."""
-    match = _CODE_BLOCK.search(response)
-    return match[1] if match else None
 
 
 class AnswerParser:
@@ -125,7 +112,7 @@ class AnswerParser:
     def _in_json(self) -> bool:
         if not (self._structured and self._block is _Block.TEXT):
             return False
-        return bool(self._text.whole()) or self._pending.lstrip()[:1] not in ("", "<")
+        return bool(self._text.shown) or self._pending.lstrip()[:1] not in ("", "<")
 
     def finish(self) -> list[Event]:
         """What was held back, at the end of the text."""
@@ -136,11 +123,12 @@ class AnswerParser:
 
     def result(self) -> ParsedAnswer:
         """Everything that was found."""
-        response = self._text.whole()
+        response = "".join(self._text.shown)
+        code = _CODE_BLOCK.search(response)
         return ParsedAnswer(
             response=response,
-            thinking=self._thinking.whole(),
-            code=find_code(response),
+            thinking="".join(self._thinking.shown),
+            code=code[1] if code else None,
             tool_calls=tuple(self._calls),
         )
 
@@ -149,9 +137,9 @@ class AnswerParser:
         if self._block in _REASONING:
             return self.reason(content)
         if self._block is _Block.TOOL_CALL:
-            return self._call(_read_tool_call(content), self._opening + content + closing)
+            return self._call(_read_call(content), self._opening + content + closing)
         if self._block is _Block.REQUEST:
-            return self._call(_read_call(self._opening, content), content)
+            return self._call(_read_call(content, self._opening), content)
         if self._block is _Block.HEADER:
             # One that never ends is text like any other; between two messages there is none, and nothing opened it.
             return [] if closing or not self._opening else self._show(self._opening + content)
@@ -190,25 +178,21 @@ class _Trimmed:
     """A text that arrives in pieces, without the white space at both of its ends."""
 
     def __init__(self) -> None:
-        self._shown: list[str] = []
+        self.shown: list[str] = []
         self._spaces = ""
 
     def add(self, text: str) -> str:
         """What can be shown after ``text``."""
-        text = self._spaces + text if self._shown else text.lstrip()
+        text = self._spaces + text if self.shown else text.lstrip()
         shown = text.rstrip()
         self._spaces = text[len(shown) :]
         if shown:
-            self._shown.append(shown)
+            self.shown.append(shown)
         return shown
 
     def break_line(self) -> None:
         """Begin a new line with what comes next."""
         self._spaces = "\n"
-
-    def whole(self) -> str:
-        """All that was shown."""
-        return "".join(self._shown)
 
 
 class StopFilter:
@@ -247,31 +231,18 @@ def _partition_first(text: str, marks: tuple[str, ...]) -> tuple[str, str, str]:
 def _partial_tag_length(text: str, marks: tuple[str, ...]) -> int:
     """How many characters at the end of ``text`` could be the beginning of one of ``marks``."""
     longest = max((len(mark) for mark in marks), default=1) - 1
-    return next(
-        (
-            length
-            for length in range(min(longest, len(text)), 0, -1)
-            if any(mark.startswith(text[-length:]) for mark in marks)
-        ),
-        0,
-    )
+    lengths = range(min(longest, len(text)), 0, -1)
+    return next((length for length in lengths if any(mark.startswith(text[-length:]) for mark in marks)), 0)
 
 
-def _read_tool_call(content: str) -> ToolCall | None:
+def _read_call(content: str, name: str | None = None) -> ToolCall | None:
+    """The call that ``content`` holds, or its arguments alone where the tool's ``name`` stood before; None for none."""
     try:
-        call = json.loads(content)
+        read = from_json(content, allow_inf_nan=False)
     except ValueError:
         return None
+    call = read if name is None else {"name": name, "arguments": read}
     if not (isinstance(call, dict) and isinstance(call.get("name"), str)):
         return None
     arguments = call.get("arguments", {})
     return ToolCall(name=call["name"], arguments=arguments) if isinstance(arguments, dict) else None
-
-
-def _read_call(name: str, content: str) -> ToolCall | None:
-    """A call of tool ``name``, whose arguments are ``content``."""
-    try:
-        arguments = json.loads(content)
-    except ValueError:
-        return None
-    return ToolCall(name=name, arguments=arguments) if isinstance(arguments, dict) else None

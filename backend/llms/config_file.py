@@ -83,20 +83,14 @@ class ConfigFile:
         """Whether ``key`` is set for ``engine``, in its own section or in the common one."""
         return key in self.common or key in self.engines.get(engine, {})
 
-    def common_level(self) -> SettingsLevel:
-        """The root section, with variables replaced.
+    def level(self, engine: EngineName | None = None) -> SettingsLevel:
+        """The section of ``engine`` (empty if there is none), or else the common one, with variables replaced.
 
         Raises:
             ConfigError: a variable is not set.
         """
-        return _expanded(SettingsLevel(f"{self.path} [{self.root}]", self.common))
-
-    def engine_level(self, engine: EngineName) -> SettingsLevel:
-        """The section of ``engine`` (empty if there is none), with variables replaced.
-
-        Raises:
-            ConfigError: a variable is not set.
-        """
+        if engine is None:
+            return _expanded(SettingsLevel(f"{self.path} [{self.root}]", self.common))
         return _expanded(SettingsLevel(f"{self.path} [{self.root}.{engine}]", self.engines.get(engine, {})))
 
 
@@ -137,8 +131,8 @@ def get_agent_config() -> AgentConfig | None:
     file = read_config_file()
     if file is None:
         return None
-    common = build_settings([file.common_level()])
-    engines = {engine: build_settings([file.engine_level(engine)]) for engine in file.engines}
+    common = build_settings([file.level()])
+    engines = {engine: build_settings([file.level(engine)]) for engine in file.engines}
     return AgentConfig(file.path, common, MappingProxyType(engines))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError as JSONSchemaError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["SchemaValidator"]
+
+_Value = TypeVar("_Value")
 
 
 class SchemaValidator:
@@ -39,10 +41,11 @@ class SchemaValidator:
             raise SchemaError(message) from exc
         self._validator = Draft202012Validator(schema, registry=Registry())
 
-    def fault(self, value: object) -> str | None:
-        """Say where ``value`` does not fit and why, or None where it fits.
+    def checked(self, value: _Value) -> _Value:
+        """Return ``value``, which fits.
 
         Raises:
+            ValueError: it does not; where and why.
             SchemaError: the schema refers to a place that it does not have, or to itself without end.
         """
         try:
@@ -50,4 +53,7 @@ class SchemaValidator:
         except (Unresolvable, RecursionError) as exc:
             message = f"{self._name} refers to what it does not hold, or to itself without end: {shown(str(exc))}."
             raise SchemaError(message + " Put every $ref's target under its $defs.") from exc
-        return f"{error.json_path}: {error.message}" if error else None
+        if error is not None:
+            message = f"{error.json_path}: {error.message}"
+            raise ValueError(message)
+        return value

@@ -174,7 +174,7 @@ class ToolCall:
     id: str | None = None
 
     def __post_init__(self) -> None:
-        _require_text("a tool call's name", self.name)
+        _require_kind("a tool call's name", self.name, str, "a text")
         _require_kind("a tool call's arguments", self.arguments, Mapping, "a Mapping")
 
 

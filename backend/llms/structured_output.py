@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
+from pydantic_core import from_json
 
 from backend.errors import PayloadError, SchemaError, StructuredOutputError, shown
 from backend.llms.json_schemas import SchemaValidator
@@ -72,7 +73,12 @@ def output_format(output_schema: Any) -> OutputFormat | None:  # noqa: ANN401  (
         return None
     if isinstance(output_schema, Mapping):
         schema = dict(output_schema)
-        return OutputFormat(name=_name(schema), schema=schema, read=_reader(SchemaValidator(schema, "output_schema")))
+        validator = SchemaValidator(schema, "output_schema")
+        return OutputFormat(
+            name=_name(schema),
+            schema=schema,
+            read=lambda text: validator.checked(from_json(text, allow_inf_nan=False)),
+        )
     try:
         adapter: TypeAdapter[object] = TypeAdapter(output_schema)
         schema = _closed(adapter.json_schema())
@@ -97,21 +103,6 @@ def tell_schema(payload: AgentPayload) -> AgentPayload:
         raise PayloadError(message)
     told = _INSTRUCTIONS + json.dumps(output.schema, ensure_ascii=False)
     return replace(payload, system_context="\n\n".join(filter(None, [payload.system_context, told])))
-
-
-def _reader(validator: SchemaValidator) -> Callable[[str], object]:
-    def read(text: str) -> object:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        if (fault := validator.fault(value)) is not None:
-            raise ValueError(fault)
-        return value
-
-    return read
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no JSON"
-    raise ValueError(message)
 
 
 def _name(schema: Mapping[str, Any]) -> str:

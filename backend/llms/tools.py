@@ -119,13 +119,13 @@ class Tool:
         if not (isinstance(parameters, dict) and parameters.get("type") == "object"):
             message = f"The schema of tool {shown(repr(name))} is of no object. Arguments have names: say type object."
             raise ToolDefinitionError(message)
-
-        def read(given: Mapping[str, Any]) -> Mapping[str, Any]:
-            if (fault := validator.fault(dict(given))) is not None:
-                raise ValueError(fault)
-            return given
-
-        return cls(name=name, description=about["description"], parameters=parameters, function=function, read=read)
+        return cls(
+            name=name,
+            description=about["description"],
+            parameters=parameters,
+            function=function,
+            read=lambda given: validator.checked(dict(given)),
+        )
 
     @property
     def definition(self) -> dict[str, Any]:

@@ -246,7 +246,7 @@ def test_marks_that_are_special_tokens(model_directory: Path) -> None:
     from tokenizers import Tokenizer
 
     from backend import GenerationOptions
-    from backend.llms.answer_parsing import split_answer
+    from backend.llms.answer_parsing import AnswerParser
     from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
 
     tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
@@ -259,7 +259,9 @@ def test_marks_that_are_special_tokens(model_directory: Path) -> None:
     )
     for token in tokenizer.encode(said).ids:
         watch(torch.tensor([[token]]), None)
-    parsed = split_answer("".join(pieces))
+    parser = AnswerParser()
+    parser.feed("".join(pieces))
+    parsed = parser.result()
     assert (parsed.thinking, parsed.response) == ("Easy: 4.", "It is 4.")
 
 

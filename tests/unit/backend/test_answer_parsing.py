@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend import ToolCall
-from backend.llms.answer_parsing import AnswerParser, StopFilter, split_answer
+from backend.llms.answer_parsing import AnswerParser, StopFilter
 from backend.llms.payloads import Reasoning, Text, ToolCallEvent
 
 if TYPE_CHECKING:
+    from backend.llms.answer_parsing import ParsedAnswer
     from backend.llms.payloads import Event
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "text": "x, (y)"}}\n</tool_call>'
@@ -24,6 +25,14 @@ REQUEST = (
     "<|channel|>commentary<|message|>I will look.<|end|><|start|>assistant<|channel|>commentary "
     'to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>'
 )
+
+
+def split_answer(text: str, *, thinking: bool = False) -> ParsedAnswer:
+    """What a whole answer holds."""
+    parser = AnswerParser(thinking=thinking)
+    parser.feed(text)
+    parser.finish()
+    return parser.result()
 
 
 def in_pieces(text: str, size: int) -> list[Event]:
@@ -68,7 +77,19 @@ def test_unclosed_tool_call_is_still_one() -> None:
     assert split_answer(CALL.removesuffix("</tool_call>")).tool_calls[0].name == "add"
 
 
-@pytest.mark.parametrize("body", ["not JSON", "[1]", '{"arguments": {}}', '{"name": "add", "arguments": [1]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "not JSON",
+        "[1]",
+        '{"arguments": {}}',
+        '{"name": "add", "arguments": [1]}',
+        '{"name": "add", "arguments": {"a": NaN}}',
+        '{"name": "\\ud800", "arguments": {}}',
+        "[" * 100_000,
+    ],
+    ids=lambda body: body[:40],
+)
 def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCaptureFixture) -> None:
     """What the model wrote is lost because it is no proper tool call, or its text goes into the log."""
     text = f"<tool_call>{body}</tool_call>"

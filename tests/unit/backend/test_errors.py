@@ -30,7 +30,7 @@ def _drawn() -> dict[str, set[str]]:
     return bases
 
 
-CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+CLASSES: list[type[BackendError]] = [kind for kind in vars(errors).values() if isinstance(kind, type)]
 
 
 def test_drawing_is_the_tree() -> None:

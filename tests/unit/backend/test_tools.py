@@ -233,7 +233,7 @@ def test_references_lead_nowhere_else(target: str) -> None:
     """A schema makes this process fetch a page, or end in a RecursionError."""
     validator = SchemaValidator({"$ref": target}, "The schema")
     with pytest.raises(SchemaError, match="The schema refers to what it does not hold, or to itself without end"):
-        validator.fault(1)
+        validator.checked(1)
 
 
 def test_a_fault_of_a_large_value_is_cut() -> None:
