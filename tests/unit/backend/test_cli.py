@@ -20,19 +20,21 @@ from backend.llms.agent_loader import ENGINES, Engine
 from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES
 from backend.llms.directory_store import DirectoryStore
-from backend.llms.payloads import AgentPayload, AgentResponse, Usage
+from backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
+from backend.llms.protocol import Agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from backend.llms.config import AgentSettings
+    from backend.llms.payloads import Event
 
     Command = Callable[..., int]
 
 ANSWER = "The capital of France is Paris."
 
 
-class Talker:
+class Talker(Agent):
     """An agent that gives the same answer to every message."""
 
     created: Talker
@@ -47,11 +49,12 @@ class Talker:
         Talker.created = agent = cls()
         return agent
 
-    async def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         """Give the answer in two pieces."""
         self.payloads.append(payload)
-        yield ANSWER[:10]
-        yield ANSWER[10:]
+        yield Text(ANSWER[:10])
+        yield Text(ANSWER[10:])
+        yield End("stop")
 
     async def invoke(self, payload: AgentPayload) -> AgentResponse:
         """Give the answer at once."""
@@ -65,12 +68,6 @@ class Talker:
     async def count_tokens(self, payload: AgentPayload) -> int:
         """Count characters."""
         return len(payload.user_message)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Remember that it was closed."""
@@ -212,7 +209,7 @@ def test_failed_turn_does_not_end_the_conversation(
 ) -> None:
     """One failure throws a person out of the conversation, or is remembered as an answer."""
     terminal("first", "second")
-    monkeypatch.setattr(Talker, "stream", _fails_once(EngineError("on fire")))
+    monkeypatch.setattr(Talker, "stream_events", _fails_once(EngineError("on fire")))
     assert command("chat") == 0
     out, err = capsys.readouterr()
     assert "EngineError: on fire\n" in err
@@ -227,7 +224,7 @@ def test_interrupt_stops_an_answer_and_then_the_command(
 ) -> None:
     """Ctrl-C during an answer ends the conversation, or at the prompt it does not end the command with 130."""
     terminal("first", KeyboardInterrupt())
-    monkeypatch.setattr(Talker, "stream", _fails_once(KeyboardInterrupt()))
+    monkeypatch.setattr(Talker, "stream_events", _fails_once(KeyboardInterrupt()))
     monkeypatch.setattr(os, "_exit", sys.exit)  # pytest's own process has to go on
     assert command("chat") == 130
     assert "(stopped; this turn is forgotten)\n" in capsys.readouterr().out
@@ -246,7 +243,7 @@ def test_interrupt_ends_the_process_at_once(
         raise LeftError(status)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(Talker, "stream", _fails_once(KeyboardInterrupt()))
+    monkeypatch.setattr(Talker, "stream_events", _fails_once(KeyboardInterrupt()))
     monkeypatch.setattr(sys, "argv", ["llm-backend", "chat", "x"])
     with pytest.raises(LeftError) as caught:
         main()
@@ -265,16 +262,17 @@ def test_json_wants_a_message(
 
 
 def _fails_once(error: BaseException) -> Any:
-    """A ``stream`` of which the first call raises."""
+    """A ``stream_events`` of which the first call raises."""
     calls: list[AgentPayload] = []
 
-    async def stream(_: Talker, payload: AgentPayload) -> AsyncGenerator[str, None]:
+    async def stream_events(_: Talker, payload: AgentPayload) -> AsyncGenerator[Event, None]:
         calls.append(payload)
         if len(calls) == 1:
             raise error
-        yield ANSWER
+        yield Text(ANSWER)
+        yield End("stop")
 
-    return stream
+    return stream_events
 
 
 def test_validation(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
