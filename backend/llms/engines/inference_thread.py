@@ -1,7 +1,7 @@
 """One persistent thread that does one piece of work after another, and the bounded queue before it.
 
 One after another, because transformers' continuous batching, tried with 5.23, cannot keep what a request is promised,
-though it gave 8 of them 3 to 4 times the tokens for the same CPU time. In bfloat16 a greedy answer depends on who else
+though it gave 8 of them 3 to 5 times the tokens for the same CPU time. In bfloat16 a greedy answer depends on who else
 asks: 6 of 8 were not those of ``generate``. A request may choose temperature, top_k and top_p, but no seed, no greedy
 decoding beside others' sampling, and no constraint, which has to know the tokens before (transformers 45026, 48468).
 What fails in one request, or is longer than the cache, ends all of them and the thread (48301); so does an event loop
@@ -114,6 +114,15 @@ class InferenceThread(Generic[Result]):
             result = work()
         except BaseException as exc:  # noqa: BLE001  (whoever waits for it raises it)
             if not self._abandoned:
-                future.set_exception(exc)
+                future.set_exception(_ordinary(exc))
         else:
             future.set_result(result)
+
+
+def _ordinary(exc: BaseException) -> BaseException:
+    """``exc``, or what stands for it where an event loop would hang on it, end, or take it for a cancellation."""
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    ours = RuntimeError(f"{type(exc).__name__} {exc}".rstrip())
+    ours.__cause__ = exc
+    return ours

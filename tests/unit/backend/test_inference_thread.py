@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
@@ -70,6 +71,18 @@ def test_failure_reaches_whoever_waits(thread: InferenceThread[str]) -> None:
     with pytest.raises(EngineError, match="broken"):
         thread.submit(fail, 0).result(30)
     assert thread.submit(lambda: "well", 0).result(30) == "well"
+
+
+@pytest.mark.parametrize("exc", [StopIteration(), SystemExit(3), asyncio.CancelledError()], ids=repr)
+async def test_failures_that_an_event_loop_keeps_to_itself(thread: InferenceThread[str], exc: BaseException) -> None:
+    """A model's StopIteration leaves its caller waiting, or its exit or cancellation is taken for its caller's."""
+
+    def fail() -> str:
+        raise exc
+
+    with pytest.raises(RuntimeError, match=type(exc).__name__) as caught:
+        await asyncio.wait_for(asyncio.wrap_future(thread.submit(fail, 0)), 30)
+    assert caught.value.__cause__ is exc
 
 
 @pytest.mark.usefixtures("held")
