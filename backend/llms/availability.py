@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LIBRARIES", "import_library", "is_installed", "missing_library", "require_extra"]
 
-# What an engine cannot do without, by the extra that installs it.
+# What an engine, or a setting of one, cannot do without, by the extra that installs it.
 LIBRARIES = {
     "openai": ("openai",),
     "langchain": ("langchain_openai",),
     "llm-cpu": ("torch", "transformers"),
+    "quantization": ("bitsandbytes", "accelerate"),
 }
 
 

@@ -62,7 +62,7 @@ def convert_gguf(source: Path, target: Path) -> None:
     needed_by = f"Converting {source.name}"
     require_extra("llm-cpu", needed_by)
     import_library("gguf", "llm-cpu", needed_by)
-    ensure_ram(conversion_memory(source))
+    ensure_ram(conversion_memory(source), needed_by)
     import torch
     from safetensors import SafetensorError
     from tqdm import tqdm  # noqa: PLC0415

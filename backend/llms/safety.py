@@ -20,6 +20,8 @@ from backend.llms.availability import import_library, is_installed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from backend.llms.config import Quantization
+
 __all__ = [
     "WEIGHT_BYTES",
     "ModelMemory",
@@ -37,15 +39,18 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_MOUNT = Path("/sys/fs/cgroup")
 _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _LENGTH_FIELD = 8  # bytes in front of the header that hold its length
-_SMALLEST_VALUE = 2  # bytes; quantised weights still compute, and so cache, in 16 bits
+_SMALLEST_VALUE = 2  # bytes; weights that are stored packed still compute, and so cache, in 16 bits
 _CONVERTED_BYTES = 2  # of a weight, as bfloat16
 _DEQUANTISING_BYTES = 12  # of a weight of the tensor in hand: the float32 values, their product with the scales, a copy
 _READING_BYTES = 256 * 2**20  # for the header with its vocabulary, and for the tokenizer
-# Bytes of one weight in memory. The scales of blocks of weights come on top where they are quantised.
+# Bytes of one weight in memory, with the scale that each block of 64 has in 4 bits.
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
 # Activations and the runtime: a share of the weights (https://blog.eleuther.ai/transformer-math/), and what does not
 # grow with them, such as the scores of a piece of prompt. With SmolLM2-135M both together were 61 MB.
 _OVERHEAD, _OVERHEAD_BYTES = 0.2, 64 * 2**20
+# While a tensor is quantised, bitsandbytes holds copies of it: measured on a CPU, 12 bytes a weight for int8, 14.4 for
+# int4 (peak of RssAnon over that of the loaded model, whose largest packed tensor had 16.8 million weights).
+_QUANTISING_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +107,23 @@ def get_available_vram(index: int = 0) -> int:
         nvml.nvmlShutdown()
 
 
-def ensure_ram(required: int) -> None:
-    """Refuse work that needs more than the RAM that is free.
+def ensure_ram(required: int, needed_by: str = "This", available: int | None = None) -> None:
+    """Refuse work that needs more than the memory that is free.
 
     Args:
         required: bytes.
+        needed_by: what needs them, as the error says it: "Converting model.gguf".
+        available: bytes that are free; by default those of the RAM, ask a GPU for its own.
 
     Raises:
         InsufficientMemoryError: less is free.
     """
-    available = get_available_memory()
+    if available is None:
+        available = get_available_memory()
     if required > available:
         message = (
-            f"{required:,} bytes of memory are needed, but only {available:,} are free."
-            " Choose a smaller model or context window, close other programs, or use a larger machine."
+            f"{needed_by} needs {required:,} bytes of memory, but only {available:,} are free. Choose a smaller model,"
+            " a smaller context_window, quantization or another device, close other programs, or use a larger machine."
         )
         raise InsufficientMemoryError(message, required=required, available=available)
 
@@ -146,19 +154,20 @@ def pick_device(min_vram: int = 0) -> str:
 
 
 def model_memory_requirements(
-    model: Path, context_window: int | None = None, weight_bytes: float | None = None
+    model: Path, context_window: int | None = None, dtype: str | None = None, quantization: Quantization = "none"
 ) -> ModelMemory:
     """Work out how much memory ``model`` takes, without loading it.
 
     Weights and parameters come from the headers of the safetensors files, or of the GGUF file. The key-value cache is
     ``2 * layers * kv_heads * head_dim * context * bytes_per_value`` (keys and values of every layer, see
-    https://huggingface.co/blog/kv-cache-quantization), with values as wide as the weights are on average.
+    https://huggingface.co/blog/kv-cache-quantization), with values as wide as the weights.
 
     Args:
         model: a directory with config.json and the weights, or a GGUF file.
         context_window: tokens; by default as many as the model reads.
-        weight_bytes: bytes of one weight in memory; by default as many as it has in the file, for GGUF those of the
+        dtype: the type of the weights in memory, a name in ``WEIGHT_BYTES``; by default that of the file, for GGUF the
             bfloat16 that it is converted to.
+        quantization: what the layers are packed into. Embeddings, output and norms keep the ``dtype``.
 
     Raises:
         ModelFormatError: a file is missing, cut short, or cannot be read.
@@ -166,25 +175,31 @@ def model_memory_requirements(
     """
     if model.is_file():
         source, reader = model, _open_gguf(model)
-        config, parameters = _gguf_config(reader), sum(int(tensor.n_elements) for tensor in reader.tensors)
-        stored = parameters * _CONVERTED_BYTES
+        config = _gguf_config(reader)
+        shapes = [tuple(map(int, tensor.shape)) for tensor in reader.tensors]
+        tensors = [(shape, prod(shape) * _CONVERTED_BYTES) for shape in shapes]
     else:
         tensors = [tensor for file in _weight_files(model) for tensor in _tensors(file)]
-        parameters, stored = sum(count for count, _ in tensors), sum(size for _, size in tensors)
         source = model / "config.json"
-        config = _read_object(source)
+        config = _language_part(_read_object(source))
+    parameters = sum(prod(shape) for shape, _ in tensors)
     if not parameters:
         message = f"{model} holds no weights at all. Fetch the model anew."
         raise ModelFormatError(message)
-    weights = stored if weight_bytes is None else round(parameters * weight_bytes)
-    bytes_per_value = max(_SMALLEST_VALUE, round(weights / parameters))
-    values = _cached_values(config, source, context_window)
+    packed = [prod(shape) for shape, _ in tensors if _is_packed(shape, config, quantization)]
+    width = WEIGHT_BYTES[dtype] if dtype else sum(size for _, size in tensors) / parameters
+    weights = round((parameters - sum(packed)) * width + sum(packed) * WEIGHT_BYTES.get(quantization, width))
     return ModelMemory(
         parameters=parameters,
         weights=weights,
-        kv_cache=values * bytes_per_value,
-        overhead=round(weights * _OVERHEAD) + _OVERHEAD_BYTES,
+        kv_cache=_cached_values(config, source, context_window) * max(_SMALLEST_VALUE, round(width)),
+        overhead=max(round(weights * _OVERHEAD) + _OVERHEAD_BYTES, max(packed, default=0) * _QUANTISING_BYTES),
     )
+
+
+def _is_packed(shape: tuple[int, ...], config: Mapping[str, Any], quantization: Quantization) -> bool:
+    """Whether a quantised load packs a tensor: not a norm's, and none that has a row for each word, in or out."""
+    return quantization != "none" and len(shape) > 1 and config.get("vocab_size") not in shape
 
 
 def conversion_memory(file: Path) -> int:
@@ -249,8 +264,8 @@ def _weight_files(directory: Path) -> list[Path]:
     return [directory / name for name in sorted({str(name) for name in shards.values()})]
 
 
-def _tensors(file: Path) -> Iterator[tuple[int, int]]:
-    """Number of values and of bytes of each tensor in a safetensors file.
+def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Shape and number of bytes of each tensor in a safetensors file.
 
     The format: https://github.com/huggingface/safetensors#format
     """
@@ -261,8 +276,9 @@ def _tensors(file: Path) -> Iterator[tuple[int, int]]:
                 raise ModelFormatError(_damaged(file, f"its header is said to have {length:,} bytes"))
             header = json.loads(stream.read(length))
             data = os.fstat(stream.fileno()).st_size - stream.tell()
-        tensors = [(prod(map(int, tensor["shape"])), tensor["data_offsets"]) for tensor in _without_metadata(header)]
-        sizes = [(count, end - begin) for count, (begin, end) in tensors]
+        header.pop("__metadata__", None)
+        tensors = [(tuple(map(int, tensor["shape"])), tensor["data_offsets"]) for tensor in header.values()]
+        sizes = [(shape, end - begin) for shape, (begin, end) in tensors]
         needed = max((end for _, (_, end) in tensors), default=0)
     except OSError as exc:
         raise ModelFormatError(_damaged(file, f"it cannot be read: {exc.strerror}")) from exc
@@ -299,13 +315,10 @@ def _gguf_config(reader: Any) -> dict[str, Any]:  # noqa: ANN401  (the library i
         "head_dim": "attention.key_length",
         "hidden_size": "embedding_length",
         "max_position_embeddings": "context_length",
+        "vocab_size": "vocab_size",
     }
     values = {name: said[theirs].contents() if theirs in said else None for name, theirs in names.items()}
     return {name: max(value) if isinstance(value, list) else value for name, value in values.items()}  # one a layer
-
-
-def _without_metadata(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [tensor for name, tensor in header.items() if name != "__metadata__"]
 
 
 def _damaged(file: Path, fact: str) -> str:
@@ -327,10 +340,13 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _cached_values(config: Mapping[str, Any], source: Path, context_window: int | None) -> int:
+def _language_part(config: dict[str, Any]) -> dict[str, Any]:
+    nested = config.get("text_config")  # of models that also see or hear
+    return nested if isinstance(nested, dict) else config
+
+
+def _cached_values(text: Mapping[str, Any], source: Path, context_window: int | None) -> int:
     """How many values the key-value cache holds when the context window is full."""
-    nested = config.get("text_config")  # models that also see or hear nest their language part
-    text = nested if isinstance(nested, dict) else config
     layers = _number(text, source, "num_hidden_layers", "n_layer")
     heads = _number(text, source, "num_attention_heads", "n_head")
     kv_heads = _number(text, source, "num_key_value_heads", "num_attention_heads", "n_head")

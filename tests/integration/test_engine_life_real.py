@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psutil
 import pytest
 
-from backend.errors import BackendError, ConfigError, EngineBusyError
+from backend.errors import EngineBusyError
 from backend.llms.safety import model_memory_requirements
 from tests.integration.weights import count_forward_passes, loaded_models, own_weights, until
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend import AgentPayload
-    from backend.llms.engines.huggingface_model import ModelKey
     from backend.llms.protocol import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -171,37 +170,6 @@ async def test_type_follows_the_hardware(
         assert str(loaded._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-@pytest.mark.untraced("the setting is refused before anything can be asked")
-async def test_quantization_where_none_is_possible(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that cannot be packed on a device are loaded in full, or the error does not say where they can."""
-    import torch
-
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: True)
-    configure(tmp_path, quantization="int8", device="mps")
-    with pytest.raises(ConfigError, match="'int8' needs an NVIDIA GPU or a CPU, and this is 'mps'"):
-        await load(use_config=True)
-
-
-@pytest.mark.untraced("the load fails before anything can be asked")
-async def test_int8_is_computed_in_its_own_type(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights in 8 bits are given a type that bitsandbytes casts at every step, with a warning each time."""
-    from backend.llms.engines import huggingface_loading
-
-    wanted: list[str] = []
-
-    def note(key: ModelKey, _: object) -> None:
-        wanted.append(key.dtype)
-        raise BackendError
-
-    monkeypatch.setattr(huggingface_loading, "acquire", note)
-    for dtype in ("auto", "float32"):
-        configure(tmp_path, quantization="int8", dtype=dtype)
-        with pytest.raises(BackendError):
-            await load(use_config=True)
-    assert wanted == ["float16", "float32"]
-
-
 @pytest.mark.untraced("asks no model, and a device that is not there")
 def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a model fits on a GPU is decided by the memory of the machine, or of another GPU."""
@@ -223,8 +191,9 @@ async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask:
     async with await load(model_copy) as loaded:
         answer = await loaded.invoke(question)
         taken = process.memory_info().rss - before
-        weight_bytes = loaded._loaded.model.dtype.itemsize  # type: ignore[attr-defined]  # noqa: SLF001
-    estimate = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, weight_bytes)
+    estimate = model_memory_requirements(
+        model_copy, answer.metadata["usage"].total_tokens, answer.metadata["dtype"], answer.metadata["quantization"]
+    )
     assert 0.8 * estimate.weights < taken < estimate.total
 
 

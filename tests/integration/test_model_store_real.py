@@ -313,13 +313,13 @@ async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypat
         await load(model_copy)
 
 
-@pytest.mark.parametrize("bits", ["load_in_8bit", "load_in_4bit"])
 @pytest.mark.untraced("the model is refused before it can be asked")
-async def test_quantised_load_needs_its_library(load: Load, tmp_path: Path, bits: str) -> None:
-    """A quantised load without bitsandbytes gives full-size weights, or does not say what is missing."""
-    (tmp_path / "config.toml").write_text(f"[agent]\n{bits} = true\n")
-    with pytest.raises(MissingExtraError, match=r"needs a library that is not installed.*bitsandbytes"):
-        await load(use_config=True)
+async def test_model_that_another_library_packed(load: Load, model_copy: Path) -> None:
+    """A model that needs a library which no extra has gives that library's error, or does not say which it is."""
+    config = json.loads((model_copy / "config.json").read_text())
+    (model_copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "aqlm"}}))
+    with pytest.raises(MissingExtraError, match=r"needs a library that is not installed: .*aqlm"):
+        await load(model_copy)
 
 
 @pytest.mark.untraced("finds models, and loads none")

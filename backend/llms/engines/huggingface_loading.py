@@ -16,13 +16,14 @@ from backend.errors import (
     MissingExtraError,
     ModelFormatError,
 )
+from backend.llms.availability import require_extra
 from backend.llms.engines.huggingface_model import GenerationCancelledError, ModelKey
 from backend.llms.engines.huggingface_registry import acquire
 from backend.llms.model_store import resolve_model
 from backend.llms.safety import (
     WEIGHT_BYTES,
+    ensure_ram,
     get_available_memory,
-    get_available_vram,
     model_memory_requirements,
     pick_device,
 )
@@ -49,12 +50,12 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
     Raises as ``HuggingFaceAgent.create`` does. Blocks.
     """
     quantization = settings.chosen_quantization()
-    least = _weight_bytes("bfloat16" if settings.dtype == "auto" else settings.dtype, quantization)
+    if quantization != "none":
+        _ensure_quantisable(settings, quantization)
+    narrowest = "bfloat16" if settings.dtype == "auto" else settings.dtype
+    least = WEIGHT_BYTES[narrowest if quantization == "none" else quantization]
     resolved = resolve_model(settings.model, revision=settings.revision, weight_bytes=least)
-    device = _device(settings, resolved.directory, least)
-    if quantization != "none" and device == "mps":
-        message = f"quantization {quantization!r} needs an NVIDIA GPU or a CPU, and this is 'mps'. Use 'none'."
-        raise ConfigError(message)
+    device = _device(settings, resolved.directory, narrowest)
     key = ModelKey(
         directory=resolved.directory,
         files=_files(resolved.directory),
@@ -104,11 +105,42 @@ def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, stat.st_ino, stat.st_mtime_ns) for name, stat in found)
 
 
-def _device(settings: AgentSettings, directory: Path, weight_bytes: float) -> str:
-    wanted = settings.device
+def _ensure_quantisable(settings: AgentSettings, quantization: Quantization) -> None:
+    """Refuse what bitsandbytes cannot do, or the lack of it, before anything is fetched or converted.
+
+    Where a CPU has AVX-512 BF16, its import advises to install ``kernels``. With that installed, the import fetches
+    programs from the hub instead, which is nothing to advise our users.
+    """
+    if settings.device == "mps":
+        message = (
+            f"quantization {quantization!r} needs a CUDA GPU or a CPU, and device is 'mps'. "
+            "Set device to 'cpu', or quantization to 'none'."
+        )
+        raise ConfigError(message)
+    if quantization == "int8" and settings.dtype not in {"auto", "float16"}:
+        message = (
+            f"quantization 'int8' computes in float16, and dtype is {settings.dtype!r}. "
+            "Set dtype to 'auto', or quantization to 'int4' or 'none'."
+        )
+        raise ConfigError(message)
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.addFilter(_is_not_about_kernels)
+    try:
+        require_extra("quantization", f"quantization {quantization!r}")
+    finally:
+        logger.removeFilter(_is_not_about_kernels)
+
+
+def _is_not_about_kernels(record: logging.LogRecord) -> bool:
+    return "No module named 'kernels'" not in record.getMessage()
+
+
+def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
+    wanted, quantization = settings.device, settings.chosen_quantization()
     if wanted == "auto":
         context = settings.context_window or LEAST_CONTEXT
-        return pick_device(model_memory_requirements(directory, context, weight_bytes).total)
+        device = pick_device(model_memory_requirements(directory, context, narrowest, quantization).total)
+        return "cpu" if device == "mps" and quantization != "none" else device
     kind, _, index = wanted.partition(":")
     there = {
         "cpu": 1,
@@ -126,7 +158,7 @@ def _dtype(wanted: str, device: str, quantization: Quantization) -> str:
     if wanted != "auto":
         return wanted
     if quantization == "int8":
-        return "float16"  # what bitsandbytes computes int8 in; it casts anything else at every step, and complains
+        return "float16"  # what bitsandbytes computes int8 in
     # Older versions of torch cannot tell what a CPU has. Emulated, bfloat16 is slower than float32.
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     has_it = (
@@ -135,10 +167,6 @@ def _dtype(wanted: str, device: str, quantization: Quantization) -> str:
         or (device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False))
     )
     return "bfloat16" if has_it else "float32"
-
-
-def _weight_bytes(dtype: str, quantization: Quantization) -> float:
-    return WEIGHT_BYTES[dtype if quantization == "none" else quantization]
 
 
 def _free(device: str) -> int:
@@ -156,21 +184,13 @@ def _ensure_fits(key: ModelKey, wanted: int | None) -> int:
         InsufficientMemoryError: not even the weights and ``wanted`` tokens fit, or a short context if none is wanted.
     """
     one, whole = (
-        model_memory_requirements(key.directory, context, _weight_bytes(key.dtype, key.quantization))
-        for context in (1, wanted)
+        model_memory_requirements(key.directory, context, key.dtype, key.quantization) for context in (1, wanted)
     )
-    free = _free(key.device)
-    tokens = (free - one.weights - one.overhead) // one.kv_cache
+    free, fixed = _free(key.device), one.weights + one.overhead
     least = min(wanted or LEAST_CONTEXT, whole.kv_cache // one.kv_cache)
-    if tokens < least:
-        required = one.weights + one.overhead + least * one.kv_cache
-        message = (
-            f"The model in {str(key.directory)!r} needs {required:,} bytes of memory on {key.device!r} with a context "
-            f"of {least:,} tokens, but only {free:,} are free. "
-            "Choose a smaller model or context_window, quantization, or another device, or close other programs."
-        )
-        raise InsufficientMemoryError(message, required=required, available=free)
-    return tokens
+    needed_by = f"The model in {str(key.directory)!r} with a context of {least:,} tokens on {key.device!r}"
+    ensure_ram(fixed + least * one.kv_cache, needed_by, free)
+    return (free - fixed) // one.kv_cache
 
 
 @contextmanager
@@ -214,9 +234,9 @@ def _reason(exc: Exception) -> str:
 
 
 def _out_of_memory(model: str, device: str) -> InsufficientMemoryError:
-    free = get_available_vram(torch.device(device).index or 0)
+    free = _free(device)
     message = (
-        f"The device {device!r} ran out of memory over {model!r}, with {free} bytes left. "
+        f"The device {device!r} ran out of memory over {model!r}, with {free:,} bytes left. "
         "Use a smaller model, a shorter prompt, or device 'cpu'."
     )
     return InsufficientMemoryError(message, required=None, available=free)

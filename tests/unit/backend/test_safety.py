@@ -110,10 +110,18 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InsufficientMemoryError) as caught:
         ensure_ram(FREE + 1)
     assert str(caught.value) == (
-        "1,000,001 bytes of memory are needed, but only 1,000,000 are free."
-        " Choose a smaller model or context window, close other programs, or use a larger machine."
+        "This needs 1,000,001 bytes of memory, but only 1,000,000 are free. Choose a smaller model,"
+        " a smaller context_window, quantization or another device, close other programs, or use a larger machine."
     )
     assert (caught.value.required, caught.value.available) == (FREE + 1, FREE)
+
+
+@pytest.mark.usefixtures("cgroups")
+def test_a_gpus_own_memory_counts() -> None:
+    """What is to run on a GPU is measured by the memory of the machine, or the error does not say what was refused."""
+    ensure_ram(FREE + 1, "It", FREE + 1)
+    with pytest.raises(InsufficientMemoryError, match="It needs 1 bytes of memory, but only 0 are free"):
+        ensure_ram(1, "It", 0)
 
 
 class FakeNvml(ModuleType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from math import prod
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,25 @@ def test_wide_and_packed_weights_are_told_apart(model: Path) -> None:
     assert (wide.kv_cache, packed.kv_cache) == (96 * 4, 96 * 2)
 
 
+def test_what_quantisation_packs_is_told_apart(model: Path) -> None:
+    """Embeddings and norms, which stay as they are, count as packed; or the copies made while packing do not count."""
+    (model / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": 50}), encoding="utf-8")
+    large = 10_000_000
+    shapes = {"embed": [50, 64], "head": [64, 50], "norm": [64], "small": [8, 8], "large": [large, 8]}
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    header = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    text = json.dumps(header).encode()  # the bytes of the weights are not looked at
+    (model / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+
+    needs = model_memory_requirements(model, 1, "bfloat16", "int8")
+    kept = 2 * (sizes["embed"] + sizes["head"] + sizes["norm"])
+    assert (needs.weights, needs.kv_cache) == (kept + sizes["small"] + sizes["large"], 96 * 2)
+    assert needs.overhead == 16 * sizes["large"]
+    four_bits = model_memory_requirements(model, 1, "float32", "int4")
+    packed = sizes["small"] + sizes["large"]
+    assert (four_bits.weights, four_bits.kv_cache) == (2 * kept + packed * 9 // 16, 96 * 4)
+
+
 def test_all_files_without_an_index_count(model: Path) -> None:
     """The second file of a model is left out."""
     _tensor_file(model / "more.safetensors", {"c": ("BF16", [3], 6)})
@@ -110,7 +130,7 @@ def gguf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         if not file.read_bytes():
             message = "empty"
             raise ValueError(message)
-        return SimpleNamespace(fields=fields, tensors=[SimpleNamespace(n_elements=n) for n in (10, 20)])
+        return SimpleNamespace(fields=fields, tensors=[SimpleNamespace(n_elements=n, shape=[n]) for n in (10, 20)])
 
     library = ModuleType("gguf")
     library.GGUFReader = read  # type: ignore[attr-defined]
@@ -123,7 +143,7 @@ def test_a_gguf_files_memory_is_counted(gguf: Path) -> None:
     """A GGUF file has no estimate, or another one than its conversion; or the conversion's own memory is wrong."""
     needs = model_memory_requirements(gguf)
     assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12 + 64 * 2**20)
-    assert model_memory_requirements(gguf, weight_bytes=4).weights == 120
+    assert model_memory_requirements(gguf, dtype="float32").weights == 120
     assert conversion_memory(gguf) == 30 * 2 + 20 * 12 + 2**28
 
 

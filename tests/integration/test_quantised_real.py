@@ -1,0 +1,164 @@
+"""Models whose weights bitsandbytes packs into 8 or 4 bits while they are loaded, and what it cannot pack."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psutil
+import pytest
+
+from backend.errors import BackendError, BrokenExtraError, ConfigError, MissingExtraError, ModelNotFoundError
+from backend.llms.safety import model_memory_requirements
+from tests.integration.test_engine_life_real import configure
+from tests.integration.weights import loaded_models, own_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from backend import AgentPayload
+    from backend.llms.engines.huggingface_model import ModelKey
+    from backend.llms.protocol import Agent
+
+pytestmark = pytest.mark.requires("llm", "model")
+
+Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
+Ask: TypeAlias = "Callable[..., AgentPayload]"
+UNKNOWN = "nobody/no-such-model"  # a load that gets as far as to look for it was not refused before
+
+
+def resident() -> int:
+    """Resident memory of this process, in bytes."""
+    return psutil.Process(os.getpid()).memory_info().rss
+
+
+@pytest.mark.requires("llm", "model", "quantization")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize(("quantization", "dtype"), [("int8", "float16"), ("int4", "bfloat16")])
+async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some seconds, made once for all that it proves)
+    load: Load,
+    ask: Ask,
+    model_copy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    quantization: str,
+    dtype: str,
+) -> None:
+    """A quantised model answers wrongly, is held twice or in full, stays, or its library talks to our users."""
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    configure(tmp_path, quantization=quantization, device="cpu")
+    own_weights(model_copy)
+    with pytest.raises(ModelNotFoundError):
+        await load(UNKNOWN, use_config=True)  # imports the library, which is no part of the model
+    await (await load(model_copy)).aclose()  # what is free already is given back to the system with it
+
+    models, before = loaded_models(), resident()
+    first, second = await asyncio.gather(*(load(model_copy, use_config=True) for _ in range(2)))
+    question = ask("What is the capital of France?", max_new_tokens=7)
+    answer = await first.invoke(question)
+    pieces = [piece async for piece in second.stream(question)]
+    taken, held = resident() - before, len(loaded_models() - models)
+    await first.aclose()
+    await second.aclose()
+    left = resident() - before
+
+    assert answer.response.startswith("The capital of France is Paris")
+    assert "".join(pieces) == answer.response
+    assert (answer.metadata["quantization"], answer.metadata["dtype"]) == (quantization, dtype)
+    assert (held, loaded_models()) == (1, models)
+    needs = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, dtype, quantization)  # type: ignore[arg-type]
+    assert 0.8 * needs.weights < taken < needs.total
+    assert taken < 0.9 * model_memory_requirements(model_copy, dtype="bfloat16").weights
+    assert left < 0.5 * needs.weights
+    assert [record for record in caplog.records if record.name.startswith("bitsandbytes")] == []
+
+
+@pytest.mark.parametrize("bits", ["load_in_8bit", "load_in_4bit"])
+@pytest.mark.parametrize("library", ["bitsandbytes", "accelerate"])
+@pytest.mark.untraced("the load is refused before a model is looked for")
+async def test_library_that_is_missing(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: str, library: str
+) -> None:
+    """A quantised load without its libraries converts the model first, or does not say what to install."""
+    monkeypatch.setitem(sys.modules, library, None)
+    configure(tmp_path, **{bits: True})
+    with pytest.raises(
+        MissingExtraError,
+        match=rf"quantization 'int[84]' needs {library}, which is not installed. .*'llm-backend\[quantization\]'",
+    ):
+        await load(UNKNOWN, use_config=True)
+
+
+@pytest.mark.untraced("the load is refused before a model is looked for")
+async def test_library_that_is_broken(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library that does not import is called missing, or more is kept from the log than its advice on kernels."""
+    (tmp_path / "bitsandbytes.py").write_text(
+        "import logging\n"
+        "log = logging.getLogger('bitsandbytes.backends.cpu.ops')\n"
+        "log.warning('Failed: %s. Please make sure', \"No module named 'kernels'\")\n"
+        "log.warning('no CPU library')\n"
+        "raise OSError('libgomp.so.1: cannot open')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
+    configure(tmp_path, quantization="int8")
+    with pytest.raises(BrokenExtraError, match=r"needs bitsandbytes, which is installed but .*libgomp.so.1"):
+        await load(UNKNOWN, use_config=True)
+    assert [record.getMessage() for record in caplog.records] == ["no CPU library"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"quantization": "int8", "device": "mps"}, "'int8' needs a CUDA GPU or a CPU, .*device to 'cpu', or quantiz"),
+        ({"quantization": "int4", "device": "mps"}, "'int4' needs a CUDA GPU or a CPU, .*device to 'cpu', or quantiz"),
+        ({"quantization": "int8", "dtype": "float32"}, "computes in float16, and dtype is 'float32'. Set dtype to 'au"),
+        ({"load_in_8bit": True, "dtype": "bfloat16"}, "computes in float16, .*'auto', or quantization to 'int4' or"),
+    ],
+)
+@pytest.mark.untraced("the setting is refused before a model is looked for")
+async def test_what_cannot_be_quantised(load: Load, tmp_path: Path, settings: dict[str, Any], refusal: str) -> None:
+    """What bitsandbytes cannot do, or complains about at each step, is tried, or the error does not say what works."""
+    configure(tmp_path, **settings)
+    with pytest.raises(ConfigError, match=refusal):
+        await load(UNKNOWN, use_config=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({"quantization": "int8"}, ("cpu", "float16")),
+        ({"quantization": "int8", "dtype": "float16"}, ("cpu", "float16")),
+        ({"quantization": "int4", "dtype": "float32"}, ("cpu", "float32")),
+        ({"dtype": "float16"}, ("mps", "float16")),
+    ],
+)
+@pytest.mark.requires("llm", "model", "quantization")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.untraced("the load is given up before weights are read")
+async def test_auto_is_what_can_be_quantised(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, str]
+) -> None:
+    """With nothing chosen, a quantised model goes to a device or a type that it cannot have."""
+    from backend.llms.engines import huggingface_loading
+
+    keys: list[ModelKey] = []
+
+    def note(key: ModelKey, _: object) -> None:
+        keys.append(key)
+        raise BackendError
+
+    monkeypatch.setattr(huggingface_loading, "pick_device", lambda _: "mps")
+    monkeypatch.setattr(huggingface_loading, "acquire", note)
+    configure(tmp_path, **settings)
+    with pytest.raises(BackendError):
+        await load(use_config=True)
+    assert [(key.device, key.dtype) for key in keys] == [chosen]
