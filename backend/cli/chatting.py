@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from backend.cli.printing import print_json, say_error, write
+from backend.cli.running import error_console, interruptible, run
 from backend.errors import BackendError, PayloadError
 from backend.llms.agent_loader import load_agent
 from backend.llms.conversation import Conversation
@@ -21,14 +18,12 @@ from backend.llms.payloads import AgentPayload, GenerationOptions
 from backend.llms.validation import ValidationReport, validate_agent_report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+    import asyncio
+    from collections.abc import AsyncGenerator, Sequence
 
     from backend.llms.protocol import Agent
 
 __all__ = ["Where", "chat", "validate"]
-
-INTERRUPTED = 130
-_T = TypeVar("_T")
 
 _NO_MESSAGE = "The message is empty. Give one as an argument, or on standard input."
 
@@ -43,7 +38,7 @@ class Where:
 
     async def load(self) -> Agent:
         """Load it, with a sign of life on a terminal; raises as ``load_agent`` does."""
-        with Console(stderr=True).status("Loading the model"):
+        with error_console().status("Loading the model"):
             return await load_agent(self.engine, self.model, validate=False, use_config=self.use_config)
 
 
@@ -54,7 +49,7 @@ def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, 
         BackendError: the message cannot be read, the agent cannot be loaded, or it fails.
     """
     generation = GenerationOptions(**options)
-    if not words and sys.stdin.isatty():
+    if not words and sys.stdin.isatty() and (as_json or sys.stdout.isatty()):
         if as_json:
             message = "--json answers one message. Give it as an argument, or on standard input."
             raise PayloadError(message)
@@ -64,7 +59,7 @@ def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, 
     if not text.strip():
         raise PayloadError(_NO_MESSAGE)
     payload = AgentPayload(text, system_context=system, generation=generation)
-    _run(_answer_as_json(where, payload) if as_json else _answer(where, payload))
+    run(_answer_as_json(where, payload) if as_json else _answer(where, payload))
 
 
 def validate(where: Where, timeout: float, *, as_json: bool) -> bool:
@@ -73,33 +68,12 @@ def validate(where: Where, timeout: float, *, as_json: bool) -> bool:
     Raises:
         BackendError: the agent cannot even be loaded.
     """
-    report = _run(_validate(where, timeout))
+    report = run(_validate(where, timeout))
     if as_json:
         print_json(report)
     else:
         write(f"{report.verdict}: {report.reason} ({report.seconds:.1f} s)\n")
     return report.works
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    with _runner() as runner:
-        return runner.run(work)
-
-
-@contextmanager
-def _runner() -> Iterator[asyncio.Runner]:
-    """An event loop, at whose interruption the process ends at once."""
-    runner = asyncio.Runner()
-    try:
-        yield runner
-    except KeyboardInterrupt:
-        # Not sys.exit: Python would first wait for every thread, and one may be loading a model for seconds more.
-        sys.stderr.write("\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
-    finally:
-        runner.close()
 
 
 async def _validate(where: Where, timeout: float) -> ValidationReport:  # noqa: ASYNC109  (the report's own)
@@ -128,7 +102,7 @@ def _talk(where: Where, system: str, generation: GenerationOptions) -> None:
     """Converse until the end of input; an interrupt stops an answer, and at the prompt the command."""
     with suppress(ImportError):
         import_module("readline")  # from then on `input` lets a line be edited
-    with _runner() as runner:
+    with interruptible() as runner:
         agent = runner.run(where.load())
         conversation = Conversation(agent, "chat", store=MemoryStore(), system_context=system)
         try:

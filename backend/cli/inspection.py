@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 import socket
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlsplit
 
 from backend.cli.printing import print_json, print_table, write
-from backend.errors import BackendError, ExtraError
+from backend.errors import BackendError, BrokenExtraError, ExtraError
 from backend.llms.agent_loader import ENGINES, choose_engine, settings_levels
-from backend.llms.availability import LIBRARIES, is_installed, require_extra
+from backend.llms.availability import LIBRARIES, import_library
 from backend.llms.config import AgentSettings, SettingsLevel, build_settings
 from backend.llms.config_file import read_config_file
 from backend.llms.model_cache import list_cached
@@ -24,9 +24,11 @@ from backend.llms.safety import get_available_memory, get_available_vram, model_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from backend.llms.config import EngineName
     from backend.llms.config_file import ConfigFile
+    from backend.llms.model_cache import CachedModel
 
 __all__ = ["show_config", "show_health"]
 
@@ -78,31 +80,33 @@ def _source(name: str, levels: Sequence[SettingsLevel]) -> str:
 
 def show_health(*, as_json: bool) -> bool:
     """Print what was found, and return whether an agent could be loaded."""
-    findings = [*_python(), *_engines(), *_machine(), *_models(), *_settings()]
+    findings = [*_libraries(), *_machine(), *_models(), *_settings()]
     if as_json:
         print_json(findings)
     else:
         print_table(["what", "state", "found"], [[f.what, f.state, f.fact] for f in findings])
-        for finding in findings:
-            if finding.todo:
-                write(f"{finding.what}: {finding.todo}\n")
+        for todo in dict.fromkeys(finding.todo for finding in findings if finding.todo):
+            write(f"{', '.join(finding.what for finding in findings if finding.todo == todo)}: {todo}\n")
     return all(finding.state != "broken" for finding in findings)
 
 
-def _python() -> Iterator[Finding]:
+def _libraries() -> Iterator[Finding]:
     yield Finding("llm-backend", "ok", f"{version('llm-backend')}, Python {platform.python_version()}, {sys.platform}")
-
-
-def _engines() -> Iterator[Finding]:
     for name, engine in ENGINES.items():
-        what = f"engine {name}"
-        try:
-            require_extra(engine.extra, f"The {name} engine")
-        except ExtraError as exc:
-            broken = is_installed(str(exc.name)) if exc.name else True
-            yield Finding(what, "broken" if broken else "missing", _fact(exc), _todo(exc))
-        else:
-            yield Finding(what, "ok", ", ".join(f"{module} {_version(module)}" for module in LIBRARIES[engine.extra]))
+        yield _library(f"engine {name}", f"The {name} engine", engine.extra, *LIBRARIES[engine.extra])
+    yield _library("GGUF files", "Reading GGUF files", "llm-cpu", "gguf")
+    yield _library("structured output", "Structured output of a local model", "llm-cpu", "llguidance")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends another library at every import
+    yield _library("quantization", "Quantization", "quantization", *LIBRARIES["quantization"])
+
+
+def _library(what: str, needed_by: str, extra: str, *modules: str) -> Finding:
+    try:
+        found = [import_library(module, extra, needed_by) for module in modules]
+    except ExtraError as exc:
+        return Finding(what, "broken" if isinstance(exc, BrokenExtraError) else "missing", _fact(exc), _todo(exc))
+    named = (f"{module.__name__} {getattr(module, '__version__', '')}".rstrip() for module in found)
+    return Finding(what, "ok", ", ".join(named))
 
 
 def _machine() -> Iterator[Finding]:
@@ -119,20 +123,22 @@ def _models() -> Iterator[Finding]:
     else:
         yield Finding("packaged model", "ok", f"{PACKAGED_MODEL} {version(PACKAGED_MODEL)}")
     for model in list_cached():
-        if model.kind == "converted":
-            yield _fit(model.name)
+        if model.directory is not None:
+            yield _fit(model, model.directory)
     cache = cache_directory()
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     yield Finding("model cache", "ok", f"{cache}, {shutil.disk_usage(there).free / _GIB:.1f} GiB free on its disk")
 
 
-def _fit(key: str) -> Finding:
-    """Whether a converted model fits into the memory that is free now."""
-    what = f"model {key[:8]}"
+def _fit(model: CachedModel, directory: Path) -> Finding:
+    """Whether a model fits into the memory that is free now; the hub's cache holds models of other kinds, too."""
+    converted = model.kind == "converted"
+    what = f"model {model.name[:8] if converted else model.name}"
     try:
-        needed = model_memory_requirements(cache_directory() / key).total
+        needed = model_memory_requirements(directory).total
     except BackendError as exc:
-        return Finding(what, "broken", _fact(exc), f"llm-backend models remove {key}")
+        state, todo = ("broken", f"llm-backend models remove {model.name}") if converted else ("note", "")
+        return Finding(what, cast("State", state), _fact(exc), todo)
     free = get_available_memory()
     fact = f"needs {needed / _GIB:.1f} GiB with a full context window, {free / _GIB:.1f} GiB are free"
     todo = "" if needed <= free else "close other programs, or set context_window to less"
@@ -162,10 +168,6 @@ def _server(address: str) -> Finding:
     except OSError as exc:
         return Finding("server", "broken", f"{address} cannot be reached: {exc}", "start it, or mend base_url")
     return Finding("server", "ok", f"{address} is reached")
-
-
-def _version(module: str) -> str:
-    return str(getattr(import_module(module), "__version__", "of unknown version"))
 
 
 def _fact(exc: BackendError) -> str:

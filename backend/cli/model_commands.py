@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 
 import typer
-from rich.console import Console
 
-from backend.cli.printing import print_json, print_table, write
-from backend.llms.model_cache import list_cached, remove_cached, verify_cached
-from backend.llms.model_store import resolve_model
+from backend.cli.printing import harmless, print_json, print_table, write
+from backend.cli.running import progress_bar, run
+from backend.llms.model_cache import cached_size, list_cached, remove_cached, verify_cached
+from backend.llms.model_store import ResolvedModel, resolve_model
 
 __all__ = ["pull", "remove", "show_models", "verify"]
 
@@ -24,12 +24,14 @@ def show_models(*, as_json: bool) -> None:
     print_table(["name", "kind", "size", "note"], rows)
 
 
-def pull(name: str, revision: str | None) -> None:
-    """Fetch and convert a model, with bars on a terminal, and print its directory; raises as resolve_model does."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with Console(stderr=True).status(f"Fetching {name}"):
-        model = resolve_model(name, revision=revision)
-    write(f"{model.directory}\n")
+def pull(name: str | None, revision: str | None) -> None:
+    """Fetch and convert a model, with a bar on a terminal, and print its directory; raises as resolve_model does."""
+
+    async def fetch() -> ResolvedModel:
+        with progress_bar() as progress:
+            return await asyncio.to_thread(resolve_model, name, revision=revision, progress=progress)
+
+    write(f"{run(fetch()).directory}\n")
 
 
 def verify(name: str) -> bool:
@@ -52,6 +54,8 @@ def remove(name: str, *, ask: bool) -> None:
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
     """
-    if ask:
-        typer.confirm(f"Remove {name} from the caches?", abort=True)
-    write(f"removed {name}: {remove_cached(name) / 1e6:,.0f} MB\n")
+    megabytes = cached_size(name) / 1e6
+    if ask and input(f"Remove {harmless(name)} ({megabytes:,.0f} MB) from the caches? [y/N] ").strip().lower() != "y":
+        raise typer.Abort
+    remove_cached(name)
+    write(f"removed {name}: {megabytes:,.0f} MB\n")

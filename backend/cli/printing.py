@@ -15,8 +15,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.errors import BackendError
-
 __all__ = ["harmless", "print_json", "print_table", "say_error", "write"]
 
 
@@ -31,7 +29,7 @@ def harmless(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
 
 
-def say_error(exc: BackendError) -> None:
+def say_error(exc: Exception) -> None:
     """Write an error, with its name, on standard error."""
     sys.stderr.write(f"{type(exc).__name__}: {harmless(str(exc))}\n")
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["DirectoryStore", "StoredDirectory", "file_digest"]
+__all__ = ["DirectoryStore", "StoredDirectory", "file_digest", "remove_unfinished"]
 
 _log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
+_unfinished: set[Path] = set()
 
 
 def file_digest(path: Path) -> str:
@@ -42,6 +43,12 @@ def file_digest(path: Path) -> str:
 def _digest(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_unfinished() -> None:
+    """Remove what this process is making, when it is about to end without unwinding."""
+    for work in list(_unfinished):
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +89,14 @@ class DirectoryStore:
             self._clear_leftovers(key)
             work = self._root / f".{key}.{os.getpid()}"
             work.mkdir()
+            _unfinished.add(work)
             try:
                 make(work)
                 found = _seal(work)
                 work.rename(final)
-            except BaseException:
+            finally:
                 shutil.rmtree(work, ignore_errors=True)
-                raise
+                _unfinished.discard(work)
         return StoredDirectory(final, found.digests)
 
     def keys(self) -> list[str]:

@@ -5,20 +5,24 @@ Apart from the store, because this needs torch and transformers, which it import
 
 from __future__ import annotations
 
-import sys
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from backend.errors import ModelFormatError
 from backend.llms.availability import import_library, require_extra
 from backend.llms.safety import conversion_memory, ensure_ram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["convert_gguf", "loading", "quiet_transformers"]
+__all__ = ["Progress", "convert_gguf", "loading", "quiet_transformers"]
+
+# Told what is being done, how much of that is done, and of how much in all; None where nobody knows.
+Progress: TypeAlias = Callable[[str, int, int | None], None]
 
 _LOADING = threading.Lock()
 
@@ -47,10 +51,26 @@ def quiet_transformers() -> Iterator[None]:
         (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
 
 
-def convert_gguf(source: Path, target: Path) -> None:
-    """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
+@contextmanager
+def _counted_tensors(progress: Progress) -> Iterator[None]:
+    """Count the tensors where transformers draws a bar of its own, which nothing turns off."""
+    reader: Any = import_module("transformers.modeling_gguf_pytorch_utils")
+    bar = reader.tqdm
 
-    Shows a progress bar where standard error is a terminal.
+    def count(tensors: Sequence[Any], **_: object) -> Iterator[Any]:
+        for done, tensor in enumerate(tensors, start=1):
+            yield tensor
+            progress("converting tensors", done, len(tensors))
+
+    reader.tqdm = count
+    try:
+        yield
+    finally:
+        reader.tqdm = bar
+
+
+def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
+    """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
 
     Raises:
         MissingExtraError: torch, transformers or gguf is not installed.
@@ -65,33 +85,27 @@ def convert_gguf(source: Path, target: Path) -> None:
     ensure_ram(conversion_memory(source), needed_by)
     import torch
     from safetensors import SafetensorError
-    from tqdm import tqdm  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    bar = tqdm(total=3, desc=f"Converting {source.name}", unit="step", disable=not sys.stderr.isatty())
-    with loading(), bar as progress:
+    with loading(), _counted_tensors(progress):
         try:
-            progress.set_postfix_str("reading the tokenizer")
+            progress("reading the tokenizer", 0, None)
             tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
-            progress.update()
-            progress.set_postfix_str("reading the weights")
             model = AutoModelForCausalLM.from_pretrained(
                 str(source.parent),
                 gguf_file=source.name,
                 dtype=torch.bfloat16,
                 quantization_config=GgufConfig(dequantize=True),
             )
-            progress.update()
         except Exception as exc:
             message = (
                 f"The file {str(source)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
                 "It may be truncated: fetch it anew, or choose another model."
             )
             raise ModelFormatError(message) from exc
-        progress.set_postfix_str("writing")
+        progress("writing", 0, None)
         try:
             model.save_pretrained(target)
         except SafetensorError as exc:  # how it reports that the disk is full
             raise OSError(str(exc)) from exc
         tokenizer.save_pretrained(target)
-        progress.update()

@@ -16,7 +16,7 @@ from backend.llms.model_store import PACKAGED_MODEL, cache_directory, conversion
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CachedModel", "list_cached", "remove_cached", "verify_cached"]
+__all__ = ["CachedModel", "cached_size", "list_cached", "remove_cached", "verify_cached"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -30,12 +30,14 @@ class CachedModel:
         kind: who brought it.
         size: bytes on the disk.
         note: what else there is to know.
+        directory: the files, of the newest revision; None where they are not ready to be loaded.
     """
 
     name: str
     kind: Literal["packaged", "converted", "hub"]
     size: int
     note: str
+    directory: Path | None
 
 
 def list_cached() -> list[CachedModel]:
@@ -46,12 +48,15 @@ def list_cached() -> list[CachedModel]:
     if packaged is not None:
         gguf, key = packaged
         note = f"converted as {key}" if key in keys else "not converted yet"
-        found.append(CachedModel(PACKAGED_MODEL, "packaged", gguf.stat().st_size, note))
-    found += [CachedModel(key, "converted", _size(cache_directory() / key), "from a GGUF file") for key in keys]
-    return found + [
-        CachedModel(repo.repo_id, "hub", repo.size_on_disk, f"{len(repo.revisions)} revision(s)")
-        for repo in _hub_models()
-    ]
+        found.append(CachedModel(PACKAGED_MODEL, "packaged", gguf.stat().st_size, note, None))
+    for key in keys:
+        directory = cache_directory() / key
+        found.append(CachedModel(key, "converted", _size(directory), "from a GGUF file", directory))
+    for repo in _hub_models():
+        newest = max(repo.revisions, key=lambda revision: revision.last_modified)
+        note = f"{len(repo.revisions)} revision(s)"
+        found.append(CachedModel(repo.repo_id, "hub", repo.size_on_disk, note, newest.snapshot_path))
+    return found
 
 
 def verify_cached(name: str) -> list[str]:
@@ -67,8 +72,18 @@ def verify_cached(name: str) -> list[str]:
     return [f"{files[blob]} is not what the hub gave" for blob in sorted(files) if _blob_name(blob) != blob.name]
 
 
-def remove_cached(name: str) -> int:
-    """Remove a model from the caches, and return how many bytes that freed. An installed package stays.
+def cached_size(name: str) -> int:
+    """How many bytes removing a model would free.
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    key = _key_of(name)
+    return int(_hub_model(name).size_on_disk) if key is None else _size(cache_directory() / key)
+
+
+def remove_cached(name: str) -> None:
+    """Remove a model from the caches. An installed package stays.
 
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
@@ -77,13 +92,11 @@ def remove_cached(name: str) -> int:
     key = _key_of(name)
     try:
         if key is not None:
-            size = _size(cache_directory() / key)
             DirectoryStore(cache_directory()).remove(key)
-            return size
-        repo = _hub_model(name)
+            return
+        revisions = [revision.commit_hash for revision in _hub_model(name).revisions]
         hub: Any = import_module("huggingface_hub")
-        hub.scan_cache_dir().delete_revisions(*(revision.commit_hash for revision in repo.revisions)).execute()
-        return int(repo.size_on_disk)
+        hub.scan_cache_dir().delete_revisions(*revisions).execute()
     except OSError as exc:
         message = f"The model {name!r} cannot be removed: {exc.strerror or exc}. Mend the permissions of its files."
         raise ModelError(message) from exc
@@ -111,7 +124,9 @@ def _hub_models() -> list[Any]:
         repos = hub.scan_cache_dir().repos
     except hub.errors.CacheNotFound:
         return []
-    return sorted((repo for repo in repos if repo.repo_type == "model"), key=lambda repo: str(repo.repo_id))
+    return sorted(
+        (repo for repo in repos if repo.repo_type == "model" and repo.revisions), key=lambda repo: repo.repo_id
+    )
 
 
 def _hub_model(name: str) -> Any:  # noqa: ANN401  (the hub's library is not typed)

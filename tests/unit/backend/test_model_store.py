@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import logging
-import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraError, ModelFormatError, ModelNotFoundError
 from backend.llms import model_store
-from backend.llms.model_store import DEFAULT_HUB_MODEL, cache_directory, main, packaged_gguf, resolve_model
+from backend.llms.model_store import DEFAULT_HUB_MODEL, cache_directory, packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REPOSITORY = Path(__file__).parents[3]
 GGUF = b"GGUF and the rest"
 
 
@@ -39,7 +38,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
     conversion = ModuleType("backend.llms.gguf_conversion")
 
-    def copy(source: Path, target: Path) -> None:
+    def copy(source: Path, target: Path, _progress: object) -> None:
         (target / "model.safetensors").write_bytes(source.read_bytes())
 
     conversion.convert_gguf = copy  # type: ignore[attr-defined]
@@ -75,15 +74,22 @@ class Hub:
         """Stands in for the library's errors."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.module, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
-        for name in ("HfHubHTTPError", "HFValidationError", "LocalEntryNotFoundError"):
-            setattr(errors, name, self.Error)
+        self.module, tqdm = ModuleType("huggingface_hub"), ModuleType("tqdm")
+        self.module.__dict__["constants"] = SimpleNamespace(HF_HUB_CACHE="/hub")
+        tqdm.__dict__["tqdm"] = object
         monkeypatch.setitem(sys.modules, "huggingface_hub", self.module)
-        monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+        monkeypatch.setitem(sys.modules, "tqdm", tqdm)
 
     def answer(self, download: Callable[..., str]) -> None:
-        """Answer with what ``download`` returns or raises."""
-        self.module.snapshot_download = download  # type: ignore[attr-defined]
+        """Answer with what ``download`` returns or raises; nothing, to the question what would be downloaded."""
+
+        def snapshot_download(
+            name: str, *, dry_run: bool = False, tqdm_class: type | None = None, **options: Any
+        ) -> str | list[object]:
+            options.setdefault("local_files_only", tqdm_class is None)
+            return [] if dry_run else download(name, **options)
+
+        self.module.snapshot_download = snapshot_download  # type: ignore[attr-defined]
 
     def tell(self, **counts: int) -> None:
         """Say that the model has so many weights of each type."""
@@ -223,6 +229,19 @@ def test_hub_does_not_have_it(hub: Hub) -> None:
         resolve_model("no/such", revision="v1")
 
 
+def test_disk_that_is_full_of_downloads(hub: Hub) -> None:
+    """A disk that is full in the middle of a download ends in a library's error, or is taken for a wrong name."""
+
+    def download(_name: str, *, local_files_only: bool, **_: object) -> str:
+        raise hub.Error if local_files_only else OSError(errno.ENOSPC, "No space left on device")
+
+    hub.answer(download)
+    with pytest.raises(
+        ConfigError, match=r"'some/model' has to be downloaded, but '/hub' cannot be written: No space .*HF_HUB_CACHE"
+    ):
+        resolve_model("some/model")
+
+
 @pytest.mark.parametrize(("revision", "said"), [(None, "'some/model' has no"), ("v1", "'some/model' at revision 'v1'")])
 def test_hub_model_without_weights(hub: Hub, tmp_path: Path, revision: str | None, said: str) -> None:
     """A hub entry that is no whole model is handed out."""
@@ -293,7 +312,7 @@ def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, packaged:
 def test_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, packaged: Path, own_cache: Path) -> None:
     """A disk that is full in the middle of a conversion leaves half a model, or an error without what to do."""
 
-    def fill(_source: Path, target: Path) -> None:
+    def fill(_source: Path, target: Path, _progress: object) -> None:
         (target / "model.safetensors").write_bytes(b"half")
         message = "No space left on device"
         raise OSError(message)
@@ -308,27 +327,6 @@ def test_cache_directory_defaults_to_the_users(monkeypatch: pytest.MonkeyPatch) 
     """Without LLM_BACKEND_CACHE, models are kept outside of the user's cache folder."""
     monkeypatch.delenv("LLM_BACKEND_CACHE")
     assert "llm-backend" in cache_directory().parts
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_command_prints_the_directory(packaged: Path, capsys: pytest.CaptureFixture[str], *, named: bool) -> None:
-    """The command does not provision the model that it is given, or without one the default."""
-    assert main([str(packaged)] if named else []) == 0
-    assert Path(capsys.readouterr().out.strip()).joinpath("model.safetensors").read_bytes() == GGUF
-
-
-def test_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command ends in a traceback, or in success, where there is no such model."""
-    assert main(["./nothing"]) == 1
-    assert "ModelNotFoundError: There is no model at './nothing'" in capsys.readouterr().err
-
-
-def test_command_is_a_module() -> None:
-    """``python -m backend.llms.model_store``, which the matrix provisions models with, does not run the command."""
-    command = [sys.executable, "-m", "backend.llms.model_store", "./nothing"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("ModelNotFoundError: There is no model at './nothing'")
 
 
 def test_missing_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
