@@ -231,7 +231,7 @@ async def test_folder_that_cannot_be_made(path: Path) -> None:
 @pytest.mark.parametrize(("file", "session"), [("a\0b", "s"), ("conversations", "\ud800")])
 async def test_names_that_nothing_can_have(tmp_path: Path, file: str, session: str) -> None:
     """A file or session that cannot be named so gives a foreign error."""
-    with pytest.raises(ConversationStoreError, match=r"cannot be read or written: (embedded null|'utf-8' codec)"):
+    with pytest.raises(ConversationStoreError, match=r"cannot be read or written: .*(embedded null|surrogates)"):
         await SQLiteStore(tmp_path / file).read(session)
 
 
