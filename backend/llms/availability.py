@@ -56,23 +56,18 @@ def require_extra(extra: str, needed_by: str) -> None:
 def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
     """Import ``module``, a library that ``extra`` installs (or a module of ours that needs one).
 
-    Args:
-        module: its name, as in ``import``.
-        extra: the extra of this package that installs it.
-        needed_by: who needs it, as the error says it: "The huggingface engine".
-
-    Raises:
-        MissingExtraError: it is not installed.
-        BrokenExtraError: it is installed, but does not import.
+    Takes and raises as ``require_extra`` does.
     """
     try:
         return import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name == module:
-            raise _missing(module, extra, needed_by) from exc
-        raise _broken(module, extra, needed_by, exc) from exc
     except Exception as exc:
-        raise _broken(module, extra, needed_by, exc) from exc
+        if isinstance(exc, ModuleNotFoundError) and exc.name == module:
+            raise _missing(module, extra, needed_by) from exc
+        message = (
+            f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."
+            f" Install it anew with: pip install --force-reinstall 'llm-backend[{extra}]'."
+        )
+        raise BrokenExtraError(message, name=module) from exc
 
 
 def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:
@@ -80,11 +75,3 @@ def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:
         f"{needed_by} needs {module}, which is not installed. Install it with: pip install 'llm-backend[{extra}]'."
     )
     return MissingExtraError(message, name=module)
-
-
-def _broken(module: str, extra: str, needed_by: str, exc: Exception) -> BrokenExtraError:
-    message = (
-        f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."
-        f" Install it anew with: pip install --force-reinstall 'llm-backend[{extra}]'."
-    )
-    return BrokenExtraError(message, name=module)

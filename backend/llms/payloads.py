@@ -121,12 +121,13 @@ class GenerationOptions:
             sound = value is None or (isinstance(value, kinds) and not isinstance(value, bool) and fits(value))
             words = f"{name} is {shown(repr(value))}, a {type(value).__name__}"
             _require(sound, f"{words}. Give {expected}, or None for the default.")
+        listed = isinstance(self.stop, Sequence) and not isinstance(self.stop, str)
         _require(
-            isinstance(self.stop, Sequence)
-            and not isinstance(self.stop, str)
-            and all(isinstance(text, str) and text for text in self.stop),
+            listed and all(isinstance(text, str) and text for text in self.stop),
             f"stop is {shown(repr(self.stop))}. Give a sequence of texts that are not empty, such as ('###',).",
         )
+        for text in self.stop:
+            _require_text("a stop text", text)
         object.__setattr__(self, "stop", tuple(self.stop))
 
     def over(self, defaults: GenerationOptions) -> GenerationOptions:
@@ -250,9 +251,11 @@ class AgentPayload:
         _require_list("tools_available", self.tools_available, Mapping, "each tool in OpenAI's function format")
         _require_json("tools_available", self.tools_available)
         for call in (call for entry in self.memory for call in entry.tool_calls):
+            _require_text("a tool call's name", call.name)
             _require_json(f"a call of tool {call.name!r}", call.arguments)
         self._require_calls_of_results()
         _require_kind("user_profile", self.user_profile, Mapping, "a Mapping")
+        _require_text("user_profile", "".join(f"{key}{value}" for key, value in self.user_profile.items()))
         _require_kind("generation", self.generation, GenerationOptions, "a GenerationOptions")
         effort, schema = self.reasoning_effort, self.output_schema
         _require_kind("reasoning_effort", effort, (ReasoningEffort, type(None)), "a ReasoningEffort, or None")

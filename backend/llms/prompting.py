@@ -30,8 +30,7 @@ def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"
     when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, as an
     object for chat templates.
     """
-    turns = [_turn(entry, arguments) for entry in payload.memory]
-    return _around(payload, [_system_prompt(payload)], turns)
+    return _messages(payload, _system_prompt(payload), [_turn(entry, arguments) for entry in payload.memory])
 
 
 def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -41,15 +40,12 @@ def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]
     https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
     """
     listed = "\n".join(json.dumps(dict(tool)) for tool in tools)
-    instructions = _TOOL_INSTRUCTIONS.format(tools=listed) if tools else ""
+    system = [_system_prompt(payload), _TOOL_INSTRUCTIONS.format(tools=listed) if tools else ""]
     turns = [
-        {
-            "role": entry.role,
-            "content": "\n".join(text for text in (entry.content, *map(_call_text, entry.tool_calls)) if text),
-        }
+        {"role": entry.role, "content": "\n".join(filter(None, [entry.content, *map(_call_text, entry.tool_calls)]))}
         for entry in payload.memory
     ]
-    return _around(payload, [_system_prompt(payload), instructions], turns)
+    return _messages(payload, "\n\n".join(filter(None, system)), turns)
 
 
 def plain_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]]:
@@ -73,12 +69,11 @@ def _system_prompt(payload: AgentPayload) -> str:
         f"What is known of the user:\n{profile}" if profile else "",
         f"Your earlier reasoning:\n{payload.thinking_blob}" if payload.thinking_blob else "",
     ]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(filter(None, parts))
 
 
-def _around(payload: AgentPayload, system: Sequence[str], turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    first = "\n\n".join(part for part in system if part)
-    opening = [{"role": "system", "content": first}] if first else []
+def _messages(payload: AgentPayload, system: str, turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    opening = [{"role": "system", "content": system}] if system else []
     asked = [{"role": "user", "content": payload.user_message}] if payload.user_message.strip() else []
     return [*opening, *turns, *asked]
 

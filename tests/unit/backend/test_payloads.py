@@ -48,6 +48,12 @@ def test_wrong_stop_texts_are_refused(stop: Any, value: str) -> None:
     assert str(caught.value) == f"stop is {value}. Give a sequence of texts that are not empty, such as ('###',)."
 
 
+def test_a_broken_stop_text_is_refused() -> None:
+    """A stop text that cannot be sent fails in mid-request, with an error of Python's."""
+    with pytest.raises(PayloadError, match=r"^a stop text holds '\\ud83d' at 1, which is no character"):
+        GenerationOptions(stop=("x\ud83d",))
+
+
 def test_a_long_value_is_cut_in_its_error() -> None:
     """A megabyte that stands where a number should fills the log."""
     number: Any = "x" * 1_000_000
@@ -161,6 +167,17 @@ def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -
         (
             {"user_message": "half a pair: \ud83d"},
             r"user_message holds '\ud83d' at 13, which is no character. Replace it.",
+        ),
+        (
+            {"user_message": "hi", "user_profile": {"name": "\ud83d"}},
+            r"user_profile holds '\ud83d' at 4, which is no character. Replace it.",
+        ),
+        (
+            {
+                "user_message": "hi",
+                "memory": [MemoryEntry("user", "", tool_calls=[ToolCall(name="\ud83d", arguments={})])],
+            },
+            r"a tool call's name holds '\ud83d' at 0, which is no character. Replace it.",
         ),
         ({"user_message": "hi", "system_context": 5}, "system_context is a int. Give a text."),
         ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is a NoneType. Give a text."),
