@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.errors import ConversationFormatError, ConversationStoreError, PayloadError
 from backend.llms.payloads import MemoryEntry, ToolCall
@@ -105,6 +105,8 @@ _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
+_INSERT = "INSERT INTO turns (session, role, content, timestamp, tool_calls, metadata) VALUES (?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT sequence, role, content, timestamp, tool_calls, metadata FROM turns WHERE session = ? ORDER BY 1"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "Another process holds it. Try again.",
     sqlite3.SQLITE_NOTADB: "Move the file away, or name another one.",
@@ -138,41 +140,28 @@ class SQLiteStore:
 
     async def read(self, session_id: str) -> list[StoredTurn]:
         """The turns of a session, oldest first; raises ConversationFormatError for one that is damaged."""
-        return await asyncio.to_thread(self._read, session_id)
+        return await asyncio.to_thread(lambda: [self._turn(*row) for row in self._select(_SELECT, session_id)])
 
     async def append(self, session_id: str, entries: Sequence[MemoryEntry]) -> None:
         """Add turns, all or none; raises PayloadError for tool calls or metadata that JSON cannot hold."""
-        await asyncio.to_thread(self._append, session_id, entries)
+        await asyncio.to_thread(lambda: self._write(_INSERT, [(session_id, *_row(entry)) for entry in entries]))
 
     async def clear(self, session_id: str) -> None:
         """Forget a session, and overwrite it in the file."""
-        await asyncio.to_thread(self._clear, session_id)
+        await asyncio.to_thread(self._write, "DELETE FROM turns WHERE session = ?", [(session_id,)])
 
     async def sessions(self) -> list[str]:
         """The sessions that have turns, in the order of their names."""
-        return await asyncio.to_thread(self._list)
+        rows = await asyncio.to_thread(self._select, "SELECT DISTINCT session FROM turns ORDER BY 1")
+        return [session for (session,) in rows]
 
-    def _read(self, session_id: str) -> list[StoredTurn]:
-        query = (
-            "SELECT sequence, role, content, timestamp, tool_calls, metadata FROM turns WHERE session = ? ORDER BY 1"
-        )
+    def _select(self, query: str, *values: str) -> list[Any]:
         with self._open() as connection:
-            rows = connection.execute(query, [session_id]).fetchall()
-        return [self._turn(sequence, columns) for sequence, *columns in rows]
+            return connection.execute(query, values).fetchall()
 
-    def _append(self, session_id: str, entries: Sequence[MemoryEntry]) -> None:
-        rows = [_row(session_id, entry) for entry in entries]
-        insert = "INSERT INTO turns (session, role, content, timestamp, tool_calls, metadata) VALUES (?, ?, ?, ?, ?, ?)"
+    def _write(self, statement: str, rows: Sequence[tuple[str | None, ...]]) -> None:
         with self._open() as connection, _transaction(connection):
-            connection.executemany(insert, rows)
-
-    def _clear(self, session_id: str) -> None:
-        with self._open() as connection, _transaction(connection):
-            connection.execute("DELETE FROM turns WHERE session = ?", [session_id])
-
-    def _list(self) -> list[str]:
-        with self._open() as connection:
-            return [session for (session,) in connection.execute("SELECT DISTINCT session FROM turns ORDER BY 1")]
+            connection.executemany(statement, rows)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -222,7 +211,7 @@ class SQLiteStore:
             )
             raise ConversationFormatError(message)
 
-    def _turn(self, sequence: int, columns: Sequence[str]) -> StoredTurn:
+    def _turn(self, sequence: int, *columns: str) -> StoredTurn:
         try:
             return StoredTurn(sequence, _entry(*columns))
         except (TypeError, ValueError) as exc:
@@ -256,7 +245,7 @@ def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
     return application, version
 
 
-def _row(session_id: str, entry: MemoryEntry) -> tuple[str | None, ...]:
+def _row(entry: MemoryEntry) -> tuple[str | None, ...]:
     calls = [{"name": call.name, "arguments": dict(call.arguments), "id": call.id} for call in entry.tool_calls]
     try:
         as_json = json.dumps(calls), json.dumps(dict(entry.metadata))
@@ -264,7 +253,7 @@ def _row(session_id: str, entry: MemoryEntry) -> tuple[str | None, ...]:
         message = f"A turn's tool calls or metadata cannot be stored: {exc}. Give them what JSON can hold."
         raise PayloadError(message) from exc
     timestamp = None if entry.timestamp is None else entry.timestamp.isoformat()
-    return session_id, entry.role, entry.content, timestamp, *as_json
+    return entry.role, entry.content, timestamp, *as_json
 
 
 def _entry(role: str, content: str, timestamp: str | None, tool_calls: str, metadata: str) -> MemoryEntry:

@@ -85,10 +85,6 @@ class ToolRounds:
     Attributes:
         definitions: the tools in OpenAI's function format.
         turns: the answers that called tools, and the results, to be told to the model after its question.
-
-    Raises:
-        ToolDefinitionError: a tool cannot be offered.
-        PayloadError: an option is wrong.
     """
 
     def __init__(
@@ -108,12 +104,7 @@ class ToolRounds:
         return {"usage": _total(self._usages), "tool_turns": tuple(self.turns)}
 
     async def go_on(self, response: AgentResponse) -> bool:
-        """Run the calls of an answer, all at once, and add them to ``turns``; False when there are none to run.
-
-        Raises:
-            ToolCallError: a call gave no result, and is to raise.
-            ToolRoundsError: there were ``max_rounds`` before.
-        """
+        """Run the calls of an answer, all at once, and add them to ``turns``; False when there are none to run."""
         self._usages.append(response.metadata.get("usage"))
         if not (self._known and response.tool_calls):
             return False
