@@ -77,6 +77,7 @@ async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -
     async with await load(model_copy) as broken:
         assert await validate_agent(broken) is False
         assert (await validate_agent_report(broken)).verdict == "nonsense"
+    assert (await validate_agent_report(agent, timeout=0.001)).verdict == "too slow"
     assert await validate_agent(agent) is True
 
 
