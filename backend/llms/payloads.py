@@ -119,7 +119,7 @@ class GenerationOptions:
         for name, (kinds, fits, expected) in _NUMBERS.items():
             value = getattr(self, name)
             sound = value is None or (isinstance(value, kinds) and not isinstance(value, bool) and fits(value))
-            words = f"{name} is {shown(repr(value))}, a {type(value).__name__}"
+            words = f"{name} is {shown(repr(value))} (type {type(value).__name__})"
             _require(sound, f"{words}. Give {expected}, or None for the default.")
         listed = isinstance(self.stop, Sequence) and not isinstance(self.stop, str)
         _require(
