@@ -27,6 +27,7 @@ __all__ = [
     "chat_options",
     "extra_body",
     "given",
+    "name_calls",
     "only_model",
     "read_arguments",
     "read_calls",
@@ -102,6 +103,19 @@ def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
             "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}, response_format=output),
         }
     )
+
+
+def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give an id to each call that has none, and to its result: servers want one, and not every model gives it."""
+    unnamed: list[str] = []
+    for position, message in enumerate(messages):
+        for number, call in enumerate(message.get("tool_calls", ())):
+            if call["id"] is None:
+                unnamed.append(f"call{position:03}{number:02}")  # nine letters and digits, as Mistral's server wants it
+                call["id"] = unnamed[-1]
+        if message["role"] == "tool" and message["tool_call_id"] is None and unnamed:
+            message["tool_call_id"] = unnamed.pop(0)
+    return messages
 
 
 def as_mapping(answer: object) -> Mapping[str, Any]:

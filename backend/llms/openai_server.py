@@ -235,6 +235,11 @@ def _malformed(exc: BaseException, server: Server) -> BackendError:
     )
 
 
+def _unsendable(exc: BaseException, _: Server) -> BackendError:
+    wrong = exc.object[exc.start] if isinstance(exc, UnicodeEncodeError) else exc
+    return PayloadError(f"The payload or the settings hold {wrong!r}, which is no character. Replace it.")
+
+
 _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
     "openai.APIConnectionError": _connection,
     "openai.APIError": _failed,
@@ -260,6 +265,8 @@ _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
     "httpx2.TimeoutException": _timeout,
     "httpx2.TransportError": _connection,
     "json.JSONDecodeError": _unreadable,
+    "builtins.UnicodeDecodeError": _malformed,
+    "builtins.UnicodeEncodeError": _unsendable,
     "langchain_openai.StreamChunkTimeoutError": _timeout,
 }
 ERROR_NAMES = frozenset(_MAPPERS)

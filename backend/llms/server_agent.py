@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
-from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, only_model
+from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, name_calls, only_model
 from backend.llms.openai_server import Server, engine_errors, refuses
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
@@ -42,7 +43,7 @@ class ServerAgent(Agent):
     def __init__(self, settings: AgentSettings, server: Server) -> None:
         self._settings = settings
         self._server = server
-        self._client: Any = self._connect()
+        self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._window: int | None = None
         self._sizes = PromptSizes()
         self._refused: frozenset[str] = frozenset()  # options that the server does not take
@@ -69,7 +70,7 @@ class ServerAgent(Agent):
 
     @abstractmethod
     def _connect(self) -> Any:  # noqa: ANN401  (an openai.AsyncOpenAI, whose library this module does without)
-        """Make the client; it connects on the first request."""
+        """Make a client; it connects on the first request."""
 
     @abstractmethod
     def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
@@ -146,7 +147,22 @@ class ServerAgent(Agent):
     async def aclose(self) -> None:
         """Close the connections to the server; closing twice is fine."""
         self._closed = True
-        await self._client.close()
+        here = asyncio.get_running_loop()
+        for loop, client in list(self._clients.items()):
+            if loop is here:
+                await client.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.close(), loop)
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401  (as _connect)
+        """The client of the running event loop: one cannot use the connections of another."""
+        here = asyncio.get_running_loop()
+        if here not in self._clients:
+            for ended in [loop for loop in list(self._clients) if loop.is_closed()]:
+                self._clients.pop(ended, None)
+            self._clients[here] = self._connect()
+        return self._clients[here]
 
     def _check_open(self) -> None:
         if self._closed:
@@ -191,7 +207,7 @@ class ServerAgent(Agent):
         greedy = generation.temperature is None and effort is None and "temperature" not in refused
         output = output_format(payload.output_schema)
         return Request(
-            messages=build_messages(payload),
+            messages=name_calls(build_messages(payload)),
             tools=payload.tools_available,
             generation=replace(generation, temperature=0.0) if greedy else generation,
             effort=effort,

@@ -65,7 +65,8 @@ class ServerAnswer:
         self._calls += piece.calls
         self._usage = piece.usage or self._usage
         self._finish_reason = self._finish_reason or piece.finish_reason
-        return [*self._parser.reason(piece.reasoning), *self._parser.feed(self._stops.feed(piece.text))]
+        reasoning, text = _sound(piece.reasoning), _sound(piece.text)
+        return [*self._parser.reason(reasoning), *self._parser.feed(self._stops.feed(text))]
 
     def finish(self) -> Iterator[Event]:
         """What was held back, the tool calls, and the figures.
@@ -96,3 +97,8 @@ class ServerAnswer:
         yield from map(ToolCallEvent, beside)
         yield UsageEvent(usage=self._usage, timings=timings)
         yield End(reason)
+
+
+def _sound(text: str) -> str:
+    """``text`` without halves of characters, which JSON can carry and nobody can print or send back."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

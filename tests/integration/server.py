@@ -118,8 +118,13 @@ class ScriptedServer:
         # Without this the client would ask again after half a second; a test that wants that says so itself.
         fields = {"x-should-retry": "false", **{name.replace("_", "-"): value for name, value in headers.items()}}
 
+        self.send(text.encode(), kind, status, **fields)
+
+    def send(self, body: bytes, kind: str, status: int = 200, **fields: str) -> None:
+        """Answer with these bytes."""
+
         async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(_head(status, kind, {**fields, "content-length": str(len(text.encode()))}) + text.encode())
+            writer.write(_head(status, kind, {**fields, "content-length": str(len(body))}) + body)
 
         self.scripts.append(script)
 

@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 from asyncio.subprocess import PIPE
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend import AgentPayload, MemoryEntry
+from backend import AgentPayload
 from backend.errors import (
-    ConfigError,
     EngineAuthenticationError,
     EngineConnectionError,
     EngineError,
@@ -32,7 +32,7 @@ from backend.errors import (
     ModelNotFoundError,
 )
 from tests.integration.server import ScriptedServer, chunk, delta
-from tests.integration.server_engines import CARDS, KEY, QUESTION, joined
+from tests.integration.server_engines import CARDS, KEY, QUESTION, joined, message_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -292,33 +292,32 @@ async def test_client_that_leaves(scripted: ScriptedServer, told: ServerAgent) -
         scripted.left.clear()
 
 
-async def test_long_texts(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A message or an answer of a megabyte is cut, refused or torn."""
-    text = "é" * 524_288
-    scripted.complete(text)
-    answer = await told.invoke(AgentPayload(text, memory=[MemoryEntry("user", text)]))
-    assert answer.response == text
-    assert [message["content"] for message in scripted.received[0].body["messages"]] == [text, text]
-    scripted.stream(delta(text), delta(None, "stop"))
-    assert await joined(told, PAYLOAD) == text
+async def test_two_event_loops(connect: Connect) -> None:
+    """An agent that is used from the loops of two threads gives one the connections of the other."""
+    body = json.dumps(message_of(content="here"))
+    answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
 
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := re.search(rb"content-length: (\d+)", await reader.readuntil(b"\r\n\r\n"), re.IGNORECASE):
+            await reader.readexactly(int(request[1]))
+            writer.write(answer.encode())
 
-async def test_control_characters(connect: Connect, scripted: ScriptedServer) -> None:
-    """What a server says or is called can rewrite the terminal or forge lines of the log that shows an error."""
-    bell = "\x1b[2J\x07\x00\u202e"
-    agent = await connect(scripted.url)
-    scripted.answer({"error": {"message": f"no{bell}\nWARNING forged"}}, 400)
-    with pytest.raises(EngineError, match="refused the request: no") as refused:
-        await agent.invoke(PAYLOAD)
-    scripted.answer({"object": "list", "data": [{"id": f"a{bell}"}, {"id": "b"}]})
-    with pytest.raises(ConfigError, match="to one of: a") as unclear:
-        await connect(scripted.url, None)
-    call = {"id": "1", "type": "function", "function": {"name": f"roll{bell}", "arguments": "{"}}
-    scripted.complete(None, tool_calls=[call])
-    with pytest.raises(EngineResponseError, match="called tool 'roll") as called:
-        await agent.invoke(PAYLOAD)
-    for caught in (refused, unclear, called):
-        assert str(caught.value).isprintable()
+    async def talk() -> list[str]:
+        try:
+            return [(await agent.invoke(PAYLOAD)).response for _ in range(20)]
+        finally:
+            talked.release()
+            await asyncio.to_thread(closed.wait)
+
+    talked, closed = threading.Semaphore(0), threading.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        agent = await connect(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1")
+        talks = [asyncio.create_task(asyncio.to_thread(asyncio.run, talk())) for _ in range(2)]
+        for _ in talks:
+            await asyncio.to_thread(talked.acquire)
+        await agent.aclose()
+        closed.set()
+        assert await asyncio.gather(*talks) == [["here"] * 20] * 2
 
 
 async def test_headers_tell_nothing_of_the_machine(scripted: ScriptedServer, told: ServerAgent) -> None:

@@ -53,7 +53,7 @@ class LangChainAgent(ServerAgent):
         return ChatOpenAI(
             model=self.model,
             root_async_client=self._client,
-            async_client=self._client.chat.completions,
+            async_client=self._client.chat.completions,  # or it would make one, and ask for a key
             use_responses_api=self._settings.use_responses,
             stream_chunk_timeout=None,  # the client has its own, which counts a server's signs of life
         )
@@ -81,7 +81,8 @@ class LangChainAgent(ServerAgent):
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:  # noqa: ARG002  (for other models)
         """What answers ``request``."""
-        return self._chat
+        client = self._client
+        return self._chat.model_copy(update={"root_async_client": client, "async_client": client.chat.completions})
 
     def _options(self, request: Request) -> dict[str, Any]:
         if not self._settings.use_responses:

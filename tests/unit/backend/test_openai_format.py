@@ -15,6 +15,7 @@ from backend.llms.openai_format import (
     as_mappings,
     card_window,
     chat_options,
+    name_calls,
     only_model,
     read_calls,
     read_chunk,
@@ -50,6 +51,20 @@ def test_options_have_the_servers_names() -> None:
         "tools": [TOOL],
         "extra_body": {"top_k": 3, "max_completion_tokens": 5},
     }
+
+
+def test_calls_without_names() -> None:
+    """A server refuses a call that has no id, or a result goes to another call."""
+    messages: list[dict[str, Any]] = [
+        {"role": "assistant", "tool_calls": [{"id": None}, {"id": "mine"}, {"id": None}]},
+        {"role": "tool", "tool_call_id": None},
+        {"role": "tool", "tool_call_id": "mine"},
+        {"role": "tool", "tool_call_id": None},
+        {"role": "tool", "tool_call_id": None},
+    ]
+    (asked, *results) = name_calls(messages)
+    assert [call["id"] for call in asked["tool_calls"]] == ["call00000", "mine", "call00002"]
+    assert [result["tool_call_id"] for result in results] == ["call00000", "mine", "call00002", None]
 
 
 def test_only_json_objects_are_answers() -> None:

@@ -194,6 +194,14 @@ def test_echoed_key_stays_secret() -> None:
     assert "sk-secret" not in "".join(traceback.format_exception(ours))
 
 
+def test_broken_text() -> None:
+    """Bytes or characters that are none reach callers as an error of Python's."""
+    sent = UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed")
+    assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is no character.")
+    assert isinstance(translated(sent), PayloadError)
+    assert isinstance(translated(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "?")), EngineResponseError)
+
+
 @pytest.mark.parametrize(
     ("said", "refused"),
     [

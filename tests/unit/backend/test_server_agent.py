@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from backend.llms.openai_format import Request
+    from backend.llms.openai_server import Server
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Client:
     cards: object = field(default_factory=list)
     closed: int = 0
     asked: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def models(self) -> Client:
@@ -43,6 +47,7 @@ class Client:
     async def close(self) -> None:
         """Close."""
         self.closed += 1
+        self.left.set()
 
 
 class Told(ServerAgent):
@@ -51,10 +56,17 @@ class Told(ServerAgent):
     engine: ClassVar[str] = "told"
     client: ClassVar[Client]
 
-    def _connect(self) -> Client:
+    def __init__(self, settings: AgentSettings, server: Server) -> None:
+        super().__init__(settings, server)
         self.requests: list[Request] = []
         self.said: list[Any] = []
+
+    def _connect(self) -> Client:
         return self.client
+
+    async def list_models(self) -> None:
+        """Ask the client of this loop."""
+        await self._client.list()
 
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
         self.requests.append(request)
@@ -271,7 +283,8 @@ async def test_context_window(client: Client, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_closed(client: Client) -> None:
     """A closed agent goes on, or cannot be closed twice."""
-    async with await make() as agent:
+    client.cards = [{"id": "m"}]
+    async with await make(None) as agent:
         assert await agent.supports_streaming()
     await agent.aclose()
     assert client.closed == 2
@@ -296,3 +309,32 @@ async def test_tokens_are_those_that_the_server_counted() -> None:
     await agent.aclose()
     with pytest.raises(AgentClosedError):
         await agent.count_tokens(question)
+
+
+async def test_event_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop gets the connections of another, or those of one that still runs stay open."""
+    clients: list[Client] = []
+
+    def connect(_: Told) -> Client:
+        clients.append(Client([{"id": "m", "max_model_len": 10}]))
+        return clients[-1]
+
+    monkeypatch.setattr(Told, "_connect", connect)
+    agent = await make()
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, agent.list_models())
+    await agent.list_models()
+    await agent.list_models()
+    assert [each.asked for each in clients] == [1, 1, 2]
+    asked = threading.Event()
+
+    async def stay() -> None:
+        await agent.list_models()
+        asked.set()
+        await clients[-1].left.wait()
+
+    elsewhere = asyncio.create_task(asyncio.to_thread(asyncio.run, stay()))
+    await asyncio.to_thread(asked.wait)
+    await agent.aclose()
+    await elsewhere
+    assert [each.closed for each in clients] == [0, 0, 1, 1]
