@@ -80,6 +80,15 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
+# By far the longest comes as early as it can: nox -j auto starts the sessions in this order.
+@nox.session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
+def integration_cpu(session: nox.Session) -> None:
+    """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
+    furnish(session, "llm-cpu")
+    provision(session)
+    prove(session, "llm-cpu", UNIT, INTEGRATION)
+
+
 @nox.session(python=PYTHONS, tags=["push", "receipt"], allow_parallel=True)
 def unit(session: nox.Session) -> None:
     """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
@@ -120,14 +129,6 @@ def build(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_package(sdist, Path(far))):
         session.run("python", "-c", check)
         session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
-
-
-@nox.session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
-def integration_cpu(session: nox.Session) -> None:
-    """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
-    furnish(session, "llm-cpu")
-    provision(session)
-    prove(session, "llm-cpu", UNIT, INTEGRATION)
 
 
 @nox.session(name="integration-cuda", default=False, tags=["gpu", "receipt"], venv_backend="uv" if GPUS else "none")

@@ -49,6 +49,11 @@ def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:
     assert [session.name for session in menu() if session.default][-2:] == ["coverage", "report"]
 
 
+def test_the_longest_session_starts_early() -> None:
+    """``nox -j auto`` would start it when everything else is done, and run it beside an idle processor for minutes."""
+    assert [session.name for session in menu() if session.default][:3] == ["lint", "types", "integration-cpu"]
+
+
 def test_what_is_merged_runs_side_by_side_and_the_merge_alone() -> None:
     """``nox -j auto`` would merge data that is still written, or run the sessions one after the other.
 
