@@ -31,13 +31,16 @@ class SchemaValidator:
             name: what it is, as an error says it: "The schema of tool 'add'".
 
         Raises:
-            SchemaError: it is no JSON schema.
+            SchemaError: it is no JSON schema, or one that is nested too deeply.
         """
         self._name = name
         try:
             Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         except JSONSchemaError as exc:
             message = f"{name} is no JSON schema: at {exc.json_path}, {shown(exc.message)}. Mend it there."
+            raise SchemaError(message) from exc
+        except RecursionError as exc:
+            message = f"{name} is nested too deeply. Put inner parts under its $defs."
             raise SchemaError(message) from exc
         self._validator = Draft202012Validator(schema, registry=Registry())
 

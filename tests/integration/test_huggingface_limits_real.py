@@ -29,7 +29,7 @@ from tests.integration.weights import (
 from tests.skipproof.trace import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
     from backend import AgentPayload
@@ -82,6 +82,24 @@ async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) 
 
 async def _drain(stream: Any) -> list[str]:
     return [piece async for piece in stream]
+
+
+async def test_loop_closed_under_a_stream(agent: Agent, ask: Ask) -> None:
+    """An event loop that is closed around an open stream leaves its answer being generated, or breaks later ones."""
+
+    def leave() -> AsyncGenerator[str, None]:
+        loop = asyncio.new_event_loop()
+        stream = agent.stream(ask(STORY, max_new_tokens=400))
+        loop.run_until_complete(anext(stream))
+        loop.close()
+        return stream
+
+    with count_forward_passes(agent) as passes:
+        left = await asyncio.to_thread(leave)
+        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=1))
+    assert passes.count < 100
+    assert answer.response == "The"
+    del left  # held until now: to be forgotten would stop it, too
 
 
 @pytest.mark.untraced("the agent is closed before inference begins")

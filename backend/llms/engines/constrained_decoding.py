@@ -5,6 +5,7 @@ By llguidance, whose one small wheel needs nothing else, and which refuses a sch
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -56,7 +57,7 @@ def constrain(
             _vocabularies[tokenizer] = bridge.from_tokenizer(
                 tokenizer, n_vocab=size, eos_token=list(end_tokens) or None
             )
-    grammar = llguidance.LLMatcher.grammar_from_json_schema(dict(schema), overrides=_STYLE)
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_STYLE)
     matcher = llguidance.LLMatcher(_vocabularies[tokenizer], grammar, log_level=0)
     if matcher.is_error():
         message = f"No answer can be held to the output schema: {shown(matcher.get_error())}. Put it in other words."

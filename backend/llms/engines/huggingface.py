@@ -136,7 +136,9 @@ class HuggingFaceAgent(Agent):
         listening = True
 
         def pass_on(piece: str | None) -> None:
-            if listening and not loop.is_closed():  # afterwards nobody reads
+            if loop.is_closed():
+                request.cancelled.set()  # nobody can read, or close the stream, any more
+            elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         parser, request = await self._request(payload, pass_on)

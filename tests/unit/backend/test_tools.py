@@ -241,3 +241,12 @@ def test_a_fault_of_a_large_value_is_cut() -> None:
     with pytest.raises(SchemaError) as caught:
         SchemaValidator({"type": "x" * 1_000_000}, "The schema")
     assert len(str(caught.value)) < LONGEST_VALUE + 100
+
+
+def test_schema_that_is_too_deep() -> None:
+    """A schema that is nested without measure gives a RecursionError of a library."""
+    schema: dict[str, Any] = {}
+    for _ in range(1000):
+        schema = {"items": schema}
+    with pytest.raises(SchemaError, match="The schema is nested too deeply"):
+        SchemaValidator(schema, "The schema")
