@@ -91,20 +91,17 @@ def get_available_vram(index: int = 0) -> int:
     nvml = import_module("pynvml")
     try:
         nvml.nvmlInit()
+        try:
+            if index >= nvml.nvmlDeviceGetCount():
+                return 0
+            return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index)).free)
+        finally:
+            nvml.nvmlShutdown()
     except (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded):
         return 0
     except nvml.NVMLError as exc:
-        _log.warning("the NVIDIA driver does not answer, so no GPU memory is counted: %s", exc)
+        _log.warning("the NVIDIA driver does not answer, so the memory of GPU %d is not counted: %s", index, exc)
         return 0
-    try:
-        if index >= nvml.nvmlDeviceGetCount():
-            return 0
-        return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index)).free)
-    except nvml.NVMLError as exc:
-        _log.warning("the memory of GPU %d cannot be read, so it is not counted: %s", index, exc)
-        return 0
-    finally:
-        nvml.nvmlShutdown()
 
 
 def ensure_ram(required: int, needed_by: str = "This", available: int | None = None) -> None:

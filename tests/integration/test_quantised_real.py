@@ -135,19 +135,19 @@ async def test_what_cannot_be_quantised(load: Load, tmp_path: Path, settings: di
 @pytest.mark.parametrize(
     ("settings", "chosen"),
     [
-        ({"quantization": "int8"}, ("cpu", "float16")),
-        ({"quantization": "int8", "dtype": "float16"}, ("cpu", "float16")),
-        ({"quantization": "int4", "dtype": "float32"}, ("cpu", "float32")),
-        ({"dtype": "float16"}, ("mps", "float16")),
+        ({"quantization": "int8"}, ("cpu", "float16", "int8")),
+        ({"load_in_8bit": True, "dtype": "float16"}, ("cpu", "float16", "int8")),
+        ({"quantization": "int4", "dtype": "float32"}, ("cpu", "float32", "int4")),
+        ({"dtype": "float16"}, ("mps", "float16", "none")),
     ],
 )
 @pytest.mark.requires("llm", "model", "quantization")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.untraced("the load is given up before weights are read")
 async def test_auto_is_what_can_be_quantised(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, str]
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, ...]
 ) -> None:
-    """With nothing chosen, a quantised model goes to a device or a type that it cannot have."""
+    """With nothing chosen, a quantised model goes to a device or a type that it cannot have, or is another's."""
     from backend.llms.engines import huggingface_loading
 
     keys: list[ModelKey] = []
@@ -161,4 +161,4 @@ async def test_auto_is_what_can_be_quantised(
     configure(tmp_path, **settings)
     with pytest.raises(BackendError):
         await load(use_config=True)
-    assert [(key.device, key.dtype) for key in keys] == [chosen]
+    assert [(key.device, key.dtype, key.quantization) for key in keys] == [chosen]
