@@ -198,9 +198,9 @@ def added(copy: Copy) -> Ending:
 
 @cache
 def sick_run(copy: Copy) -> Ending:
-    """Run the full session once for two deceits, because it loads a model."""
+    """Run the full suite once for two deceits, because it loads a model; its room was green, and needs no other."""
     copy.write("tests/integration/test_planted_real.py", FAKES)
-    return copy.nox(FULL)
+    return copy.pytest(FULL, "llm-cpu")
 
 
 def by_hand(copy: Copy) -> Ending:
