@@ -133,7 +133,7 @@ def _line() -> str | None:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")  # a line's end is no part of a question
     except UnicodeDecodeError as exc:
         message = f"Standard input is not UTF-8 (at byte {exc.start}). Convert it first."
         raise PayloadError(message) from exc

@@ -246,7 +246,7 @@ def _hub_snapshot(name: str, revision: str | None, progress: Progress | None) ->
         else:
             wanted["tqdm_class"] = counter = _byte_counter(progress)
             files = hub.snapshot_download(name, **wanted, dry_run=True)
-            counter.whole = sum(file.file_size for file in files if file.will_download)
+            counter.whole = sum(file.file_size or 0 for file in files if file.will_download)
             found = hub.snapshot_download(name, **wanted)
     except Exception as exc:
         if progress is None:
@@ -256,7 +256,7 @@ def _hub_snapshot(name: str, revision: str | None, progress: Progress | None) ->
         at = f" at revision {revision!r}" if revision else ""
         message = (
             f"The model {name!r}{at} is not in the hub's local cache, and the hub did not give it "
-            f"({type(exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to download it, or: "
+            f"({type(exc.__cause__ or exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to download it, or: "
             f"{_WAYS_OUT}"
         )
         raise ModelNotFoundError(message) from exc

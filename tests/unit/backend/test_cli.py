@@ -148,9 +148,9 @@ def test_one_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_message_from_standard_input(arguments: list[str], command: Command) -> None:
-    """A pipe into the command is not read, or its byte order mark becomes part of the question."""
-    assert command("chat", *arguments, stdin="\ufeffWhat is ä?\n".encode()) == 0
-    assert Talker.created.payloads[0].user_message == "What is ä?\n"
+    """A pipe into the command is not read, or its byte order mark or last line end becomes part of the question."""
+    assert command("chat", *arguments, stdin="\ufeffWhat\nis ä?\n".encode()) == 0
+    assert Talker.created.payloads[0].user_message == "What\nis ä?"
 
 
 @pytest.mark.parametrize(
