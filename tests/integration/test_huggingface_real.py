@@ -168,6 +168,25 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
     assert "�" not in "".join(pieces)
 
 
+@pytest.mark.untraced("decodes given tokens, without a model")
+def test_bytes_that_are_no_text() -> None:
+    """An answer fails where a model with tokens for single bytes, as Llama 2 and Gemma have, writes broken UTF-8."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models
+
+    from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
+
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)} | {"é": 256}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    pieces: list[str] = []
+    request = GenerationRequest(prompt_ids=[], options=GenerationOptions(), on_text=pieces.append)
+    watch = Watch(request, tokenizer, 0.0)
+    for token in (0xC7, 0x9A, 0xDC, 256, 0xC7, 0x9A):
+        watch(torch.tensor([[token]]), None)
+    assert "".join(pieces) == "\u01daé\u01da"
+
+
 @pytest.mark.untraced("reads the model's configuration, and asks it nothing")
 async def test_context_window_comes_from_the_model(agent: Agent) -> None:
     """The context window is a guess instead of what the model's configuration says."""

@@ -94,10 +94,20 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
         self.last_token = int(input_ids[0, -1])
         if self.first_token_after is None:
             self.first_token_after = time.perf_counter() - self._started
-        text = self._marks.get(self.last_token) or self._decoder.step(self._tokenizer, self.last_token)
-        if text:
+        if text := self._marks.get(self.last_token) or self._decoded(self.last_token):
             self._request.on_text(self.stop_filter.feed(text))
         return torch.tensor([self.stop_filter.stopped], device=input_ids.device)
+
+    def _decoded(self, token: int) -> str | None:
+        """The characters that are whole with ``token``."""
+        try:
+            text: str | None = self._decoder.step(self._tokenizer, token)
+        except Exception:  # noqa: BLE001  (it raises no class of its own)
+            # Bytes that are no UTF-8 changed how those before them are read, of which some were passed on already:
+            # https://github.com/vllm-project/vllm/issues/17448
+            self._decoder = DecodeStream(skip_special_tokens=True)
+            text = self._decoder.step(self._tokenizer, token)
+        return text
 
 
 def logits_processors(request: GenerationRequest, device: torch.device) -> LogitsProcessorList:
