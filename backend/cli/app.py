@@ -89,10 +89,7 @@ def chat(  # noqa: PLR0913  (the options of a command)
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Ask once, or talk on a terminal.
-
-    Without a message it is a conversation where standard input and output are a terminal.
-    """
+    """Ask once, or talk. Without a message it is a conversation, where it runs on a terminal."""
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     where = chatting.Where(engine, model, use_config=not no_config)
     chatting.chat(where, message or [], system=system, options=options, as_json=as_json)
@@ -107,10 +104,7 @@ def validate(
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Ask questions whose answers are known.
-
-    Exits with 0 when the agent works, with 1 when it does not.
-    """
+    """Ask questions with known answers. Exits with 0 when the agent works, with 1 when it does not."""
     where = chatting.Where(engine, model, use_config=not no_config)
     raise typer.Exit(0 if chatting.validate(where, timeout, as_json=as_json) else 1)
 
@@ -123,10 +117,7 @@ def config(
     as_json: AsJson = False,
     no_config: NoConfig = False,
 ) -> None:
-    """Show the settings in effect, and their sources.
-
-    Keys are masked.
-    """
+    """Show the settings, and their sources. Keys are masked."""
     inspection.show_config(engine, model, use_config=not no_config, as_json=as_json)
 
 
@@ -135,10 +126,7 @@ def doctor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, works and fits.
-
-    And what to do about the rest. Exits with 1 when something is broken, or no agent can be loaded.
-    """
+    """Say what works, and what to do. Exits with 1 when something is broken, or no agent can be loaded."""
     raise typer.Exit(0 if inspection.show_health(as_json=as_json) else 1)
 
 
@@ -154,26 +142,17 @@ def list_models(
 @models.command()
 def pull(
     name: Annotated[
-        str | None,
-        typer.Argument(
-            help="A packaged model, directory, GGUF file or hub name; default: what agents take.", show_default=False
-        ),
+        str | None, typer.Argument(help="Packaged model, directory, GGUF file or hub name; default: as agents choose.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="The hub's branch, tag or commit.")] = None,
 ) -> None:
-    """Fetch and convert a model.
-
-    It then loads at once. Prints its directory.
-    """
+    """Fetch and convert a model. It then loads at once; its directory is printed."""
     model_commands.pull(name, revision)
 
 
 @models.command()
 def verify(name: Name) -> None:
-    """Compare a model's files with what was stored.
-
-    Reads every file. Exits with 1 when something differs.
-    """
+    """Compare a model's files with what was stored. Exits with 1 when something differs."""
     raise typer.Exit(0 if model_commands.verify(name) else 1)
 
 
@@ -183,8 +162,5 @@ def remove(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a model from the caches.
-
-    Files that the caches do not own stay.
-    """
+    """Remove a model from the caches. Files that the caches do not own stay."""
     model_commands.remove(name, ask=not yes)

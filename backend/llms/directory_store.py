@@ -12,17 +12,16 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["DirectoryStore", "StoredDirectory", "file_digest", "remove_unfinished"]
+__all__ = ["DirectoryStore", "file_digest", "remove_unfinished"]
 
 _log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
@@ -51,28 +50,17 @@ def remove_unfinished() -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDirectory:
-    """A directory whose files were just found to be those that were made.
-
-    Attributes:
-        directory: where it is.
-        digests: file name to SHA-256.
-
-    """
-
-    directory: Path
-    digests: Mapping[str, str]
-
-
 class DirectoryStore:
-    """Directories under ``root``, by key."""
+    """Directories under ``root``, by key, which is their name."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def provide(self, key: str, make: Callable[[Path], None]) -> StoredDirectory:
-        """The directory of ``key``; ``make`` fills an empty one when there is none, or a damaged one.
+    def provide(self, key: str, make: Callable[[Path], None]) -> dict[str, str]:
+        """See that the directory of ``key`` is there and whole; ``make`` fills an empty one where it is not.
+
+        Returns:
+            The name of each file, and the SHA-256 that it was just found to have.
 
         Raises:
             OSError: the store cannot be written.
@@ -97,7 +85,7 @@ class DirectoryStore:
             finally:
                 shutil.rmtree(work, ignore_errors=True)
                 _unfinished.discard(work)
-        return StoredDirectory(final, found.digests)
+        return found
 
     def keys(self) -> list[str]:
         """The keys of all directories, sorted."""
@@ -127,7 +115,7 @@ class DirectoryStore:
             shutil.rmtree(leftover)
 
 
-def _seal(directory: Path) -> StoredDirectory:
+def _seal(directory: Path) -> dict[str, str]:
     """Bring the files to the disk and write down their digests, last."""
     digests = {}
     for path in sorted(directory.iterdir()):
@@ -139,12 +127,12 @@ def _seal(directory: Path) -> StoredDirectory:
         json.dump({"sha256": digests}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    return StoredDirectory(directory, digests)
+    return digests
 
 
-def _check(directory: Path) -> StoredDirectory | None:
-    """The directory, if every file is there as its manifest says."""
-    return None if _differences(directory) else StoredDirectory(directory, _manifest(directory))
+def _check(directory: Path) -> dict[str, str] | None:
+    """What the manifest says of each file, if all of it is so."""
+    return None if _differences(directory) else _manifest(directory)
 
 
 def _differences(directory: Path) -> list[str]:

@@ -162,7 +162,7 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
     if magic != _GGUF_MAGIC:
         message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
         raise ModelFormatError(message)
-    cache = cache_directory()
+    cache, key = cache_directory(), conversion_key(digest)
 
     def convert(target: Path) -> None:
         from backend.llms.gguf_conversion import convert_gguf  # noqa: PLC0415  (imports transformers)
@@ -172,12 +172,10 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
         convert_gguf(path, target, progress)
 
     try:
-        entry = DirectoryStore(cache).provide(conversion_key(digest), convert)
+        digests = DirectoryStore(cache).provide(key, convert)
     except OSError as exc:
         raise _unwritable(name, "converted", cache, exc, "LLM_BACKEND_CACHE") from exc
-    return ResolvedModel(
-        name=name, source=source, directory=entry.directory, weights_digest=entry.digests["model.safetensors"]
-    )
+    return ResolvedModel(name=name, source=source, directory=cache / key, weights_digest=digests["model.safetensors"])
 
 
 def _unwritable(name: str, deed: str, cache: object, exc: OSError, variable: str) -> ConfigError:
@@ -256,8 +254,8 @@ def _hub_snapshot(name: str, revision: str | None, progress: Progress | None) ->
         at = f" at revision {revision!r}" if revision else ""
         message = (
             f"The model {name!r}{at} is not in the hub's local cache, and the hub did not give it "
-            f"({type(exc.__cause__ or exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to download it, or: "
-            f"{_WAYS_OUT}"
+            f"({type(exc.__cause__ or exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to "
+            f"download it, or: {_WAYS_OUT}"
         )
         raise ModelNotFoundError(message) from exc
     directory = Path(found)

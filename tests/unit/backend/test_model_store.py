@@ -225,9 +225,7 @@ def test_hub_does_not_have_it(hub: Hub) -> None:
         raise hub.Error from ConnectionRefusedError()
 
     hub.answer(download)
-    with pytest.raises(
-        ModelNotFoundError, match=r"'no/such' at revision 'v1' is not in .*\(ConnectionRefusedError\).*HF_HUB.*directory"
-    ):
+    with pytest.raises(ModelNotFoundError, match=r"'no/such' at revision 'v1' is not in .*\(ConnectionRefu.*directory"):
         resolve_model("no/such", revision="v1")
 
 
