@@ -5,9 +5,10 @@ Imports no client library, so that every engine that speaks to such a server can
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from backend.errors import ConfigError, EngineResponseError, printable
 from backend.llms.payloads import ToolCall, Usage
@@ -217,7 +218,7 @@ def read_arguments(name: str, arguments: str) -> dict[str, Any]:
         EngineResponseError: they are no JSON object.
     """
     try:
-        parsed = json.loads(arguments)
+        parsed = from_json(arguments, allow_inf_nan=False)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):

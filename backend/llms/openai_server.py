@@ -265,6 +265,7 @@ _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
     "httpx2.TimeoutException": _timeout,
     "httpx2.TransportError": _connection,
     "json.JSONDecodeError": _unreadable,
+    "builtins.RecursionError": _malformed,
     "builtins.UnicodeDecodeError": _malformed,
     "builtins.UnicodeEncodeError": _unsendable,
     "langchain_openai.StreamChunkTimeoutError": _timeout,

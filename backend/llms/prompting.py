@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from backend.llms.payloads import AgentPayload, MemoryEntry, ToolCall
 
-__all__ = ["build_messages", "build_text_messages", "plain_prompt"]
+__all__ = ["build_messages", "build_text_messages", "plain_prompt", "turn_message"]
 
 _TOOL_INSTRUCTIONS = """\
 You can call these tools:
@@ -30,7 +30,7 @@ def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"
     when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, as an
     object for chat templates.
     """
-    return _messages(payload, _system_prompt(payload), [_turn(entry, arguments) for entry in payload.memory])
+    return _messages(payload, _system_prompt(payload), [turn_message(entry, arguments) for entry in payload.memory])
 
 
 def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -78,7 +78,8 @@ def _messages(payload: AgentPayload, system: str, turns: list[dict[str, Any]]) -
     return [*opening, *turns, *asked]
 
 
-def _turn(entry: MemoryEntry, arguments: Literal["json", "object"]) -> dict[str, Any]:
+def turn_message(entry: MemoryEntry, arguments: Literal["json", "object"] = "json") -> dict[str, Any]:
+    """One remembered turn; ``arguments`` as for ``build_messages``."""
     message: dict[str, Any] = {"role": entry.role, "content": entry.content}
     if entry.tool_calls:
         message["tool_calls"] = [

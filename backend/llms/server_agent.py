@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
 from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, name_calls, only_model
 from backend.llms.openai_server import Server, engine_errors, refuses
+from backend.llms.payloads import MemoryEntry
 from backend.llms.prompt_sizes import PromptSizes
-from backend.llms.prompting import build_messages
+from backend.llms.prompting import build_messages, turn_message
 from backend.llms.protocol import Agent
 from backend.llms.server_answer import ServerAnswer
 from backend.llms.structured_output import output_format
@@ -271,6 +272,6 @@ class ServerAgent(Agent):
         if usage is None:
             return
         messages = build_messages(payload)
-        answered = [*messages, {"role": "assistant", "content": response.response}]
+        answer = turn_message(MemoryEntry("assistant", response.response, tool_calls=response.tool_calls))
         self._sizes.learn(messages, payload.tools_available, usage.prompt_tokens)
-        self._sizes.learn(answered, payload.tools_available, usage.total_tokens)
+        self._sizes.learn([*messages, answer], payload.tools_available, usage.total_tokens)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
+from backend import AgentPayload, MemoryEntry, ToolCall
 from backend.errors import ConfigError, EngineError, EngineResponseError, PayloadError
 from tests.integration.server import delta
-from tests.integration.server_engines import QUESTION, joined, message_of
+from tests.integration.server_engines import QUESTION, call_of, joined, message_of
 
 if TYPE_CHECKING:
     from backend.llms.server_agent import ServerAgent
@@ -37,15 +37,23 @@ async def test_bytes_that_are_no_text(scripted: ScriptedServer, told: ServerAgen
 
 async def test_characters_that_are_none(scripted: ScriptedServer, told: ServerAgent) -> None:
     """Half of a surrogate pair in what is sent gives an error of Python's, or blames the server."""
-    for payload in (
-        AgentPayload(QUESTION, user_profile={"name": "\ud800"}),
-        AgentPayload(QUESTION, generation=GenerationOptions(stop=("\ud800",))),
-    ):
+    memory = [MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id="\ud800")])]
+    payload = AgentPayload(QUESTION, memory=memory)
+    for ask in (told.invoke(payload), joined(told, payload)):
         with pytest.raises(PayloadError, match=r"'\\ud800', which is no character\. Replace it"):
-            await told.invoke(payload)
-        with pytest.raises(PayloadError, match="is no character"):
-            await joined(told, payload)
+            await ask
     assert scripted.received == []
+
+
+async def test_answer_that_is_too_deep(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """Brackets without end, in an answer or in a call's arguments, give an error of Python's."""
+    brackets = "[" * 100_000
+    scripted.send(brackets.encode(), "application/json")
+    with pytest.raises(EngineResponseError, match=r"malformed \(RecursionError\)|cannot be read"):
+        await told.invoke(PAYLOAD)
+    scripted.complete(None, tool_calls=[call_of(brackets)])
+    with pytest.raises(EngineResponseError, match=r"arguments that are no JSON object|malformed"):
+        await told.invoke(PAYLOAD)
 
 
 async def test_calls_that_nobody_named(scripted: ScriptedServer, told: ServerAgent) -> None:

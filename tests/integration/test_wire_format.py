@@ -227,6 +227,24 @@ async def test_refusal(scripted: ScriptedServer, told: ServerAgent) -> None:
     assert (await told.invoke(AgentPayload("Do it."))).response == "I will not."
 
 
+async def test_refusal_in_responses(connect: Connect, scripted: ScriptedServer) -> None:
+    """A refusal is an empty answer where the other API carries it, whole or in pieces."""
+    about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
+    about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
+    refusal = {"type": "refusal", "refusal": "I will not."}
+    whole = {**about, "output": [{"type": "message", "id": "o", "role": "assistant", "content": [refusal]}]}
+    agent = await connect(scripted.url, use_responses=True)
+    scripted.answer(whole)
+    assert (await agent.invoke(AgentPayload("Do it."))).response == "I will not."
+    place = {"item_id": "o", "output_index": 0, "content_index": 0, "sequence_number": 1}
+    scripted.stream(
+        {"type": "response.refusal.delta", **place, "delta": "I will not."},
+        {"type": "response.refusal.done", **place, "refusal": "I will not."},
+        {"type": "response.completed", "sequence_number": 2, "response": whole},
+    )
+    assert await joined(agent, AgentPayload("Do it.")) == "I will not."
+
+
 async def test_model_that_takes_no_temperature(connect: Connect, scripted: ScriptedServer) -> None:
     """A reasoning model cannot be used, because of a temperature that nobody chose."""
     refusal = {"error": {"message": "Unsupported value: 'temperature'", "param": "temperature"}}

@@ -37,7 +37,8 @@ class LangChainAgent(ServerAgent):
     """Chat completions, or the Responses API where ``settings.use_responses`` says so.
 
     Never traces: LANGSMITH_TRACING and its like would send every prompt to a third party, whatever the server.
-    Reasoning beside a chat completion's text is not there, as LangChain drops it.
+    LangChain drops reasoning beside the text, all but the summaries of the Responses API, and refusals in the stream of
+    a chat completion.
     """
 
     engine: ClassVar[str] = "langchain"
@@ -117,7 +118,8 @@ def _calls(message: AIMessage) -> Iterable[Mapping[str, Any]]:
 
 
 def _text(message: AIMessage) -> str:
-    return str(message.text) or str(message.additional_kwargs.get("refusal") or "")
+    refusals = [part.get("refusal") for part in message.content if isinstance(part, dict)]
+    return str(message.text) or "".join(map(str, filter(None, [*refusals, message.additional_kwargs.get("refusal")])))
 
 
 def _finish_reason(message: AIMessage) -> str:

@@ -306,6 +306,11 @@ async def test_tokens_are_those_that_the_server_counted() -> None:
     await ask(agent, {"text": "Hello.", "finish_reason": "stop", "usage": usage})
     assert await agent.count_tokens(question) == 3000
     assert 3004 < await agent.count_tokens(AgentPayload("And you?", memory=turns)) < 3100
+    call = {"id": "c", "function": {"name": "roll", "arguments": '{"n": 1}'}}
+    calls = (await ask(agent, {"calls": [call], "usage": usage})).tool_calls
+    turns = [MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=calls)]
+    result = MemoryEntry("tool", "6", metadata={"tool_call_id": "c"})
+    assert 3004 < await agent.count_tokens(AgentPayload("", memory=[*turns, result])) < 3100
     await agent.aclose()
     with pytest.raises(AgentClosedError):
         await agent.count_tokens(question)
