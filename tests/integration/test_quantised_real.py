@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psutil
 import pytest
 
-from backend.errors import BackendError, BrokenExtraError, ConfigError, MissingExtraError, ModelNotFoundError
+from backend.errors import (
+    BackendError,
+    BrokenExtraError,
+    ConfigError,
+    MissingExtraError,
+    ModelFormatError,
+    ModelNotFoundError,
+)
 from backend.llms.safety import model_memory_requirements
 from tests.integration.test_engine_life_real import configure
 from tests.integration.weights import loaded_models, own_weights
@@ -77,6 +84,18 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
     assert taken < 0.9 * model_memory_requirements(model_copy, dtype="bfloat16").weights
     assert left < 0.5 * needs.weights
     assert [record for record in caplog.records if record.name.startswith("bitsandbytes")] == []
+
+
+@pytest.mark.requires("llm", "model", "quantization")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.untraced("the model is refused before it can be asked")
+async def test_model_that_cannot_be_packed(load: Load, model_copy: Path, tmp_path: Path) -> None:
+    """A model whose layers do not suit bitsandbytes is only said to be damaged."""
+    config = model_copy / "config.json"
+    config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
+    configure(tmp_path, quantization="int4", device="cpu")
+    with pytest.raises(ModelFormatError, match="choose another model, or set quantization to 'none'"):
+        await load(model_copy, use_config=True)
 
 
 @pytest.mark.parametrize("bits", ["load_in_8bit", "load_in_4bit"])

@@ -64,7 +64,7 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
         quantization=quantization,
         trust_remote_code=settings.trust_remote_code,
     )
-    with _load_errors(resolved, device):
+    with _load_errors(resolved, key):
         return resolved, acquire(key, lambda: _ensure_fits(key, settings.context_window))
 
 
@@ -194,7 +194,7 @@ def _ensure_fits(key: ModelKey, wanted: int | None) -> int:
 
 
 @contextmanager
-def _load_errors(resolved: ResolvedModel, device: str) -> Iterator[None]:
+def _load_errors(resolved: ResolvedModel, key: ModelKey) -> Iterator[None]:
     """Turn what loading a model can raise into our errors."""
     try:
         yield
@@ -204,11 +204,12 @@ def _load_errors(resolved: ResolvedModel, device: str) -> Iterator[None]:
         message = f"Loading {resolved.name!r} needs a library that is not installed: {exc}"
         raise MissingExtraError(message, name=exc.name) from exc
     except torch.OutOfMemoryError as exc:
-        raise _out_of_memory(resolved.name, device) from exc
+        raise _out_of_memory(resolved.name, key.device) from exc
     except Exception as exc:
         message = (
             f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
             f"({_reason(exc)}). Fetch it anew, or choose another model"
+            + (", or set quantization to 'none'" if key.quantization != "none" else "")
             + (", or set trust_remote_code to true if you trust its code." if "custom code" in str(exc) else ".")
         )
         raise ModelFormatError(message) from exc
