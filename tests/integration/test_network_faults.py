@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 from asyncio.subprocess import PIPE
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -152,6 +152,19 @@ async def test_server_that_never_answers(connect: Connect) -> None:
                     await ask
             with pytest.raises(EngineTimeoutError, match=words):
                 await connect(url, None, **limits)
+
+
+async def test_server_that_takes_no_connection(connect: Connect) -> None:
+    """A server whose queue is full is waited for as long as for an answer, or the error names another limit."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        agent = await connect(f"http://127.0.0.1:{full.getsockname()[1]}/v1", connect_timeout=0.1, max_retries=0)
+        for ask in (agent.invoke(PAYLOAD), joined(agent, PAYLOAD)):
+            with pytest.raises(EngineTimeoutError, match=r"did not take the connection within 0\.1 s"):
+                await ask
 
 
 async def test_slow_drip(connect: Connect, scripted: ScriptedServer) -> None:
