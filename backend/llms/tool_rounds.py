@@ -150,7 +150,8 @@ async def _result(known: Mapping[str, Tool], call: ToolCall, *, raising: bool) -
     except ToolCallError as exc:
         if raising:
             raise
-        _log.warning("%s The model is told so.", exc)
+        # Not the error: it quotes arguments and results, which may be private.
+        _log.warning("a call of the tool %s gave no result, and the model is told why", shown(repr(exc.name)))
         return f"Error: {exc}"
 
 

@@ -181,7 +181,11 @@ def test_tool_call_without_name(call: dict[str, Any]) -> None:
         read_calls([call])
 
 
-@pytest.mark.parametrize("arguments", ["{'n': 6}", "[6]", '{"n": 6', "", {"n": 6}])
+@pytest.mark.parametrize(
+    "arguments",
+    ["{'n': 6}", "[6]", '{"n": 6', "", {"n": 6}, '{"n": NaN}', '{"n": ' + "[" * 100_000],
+    ids=lambda arguments: str(arguments)[:20],
+)
 def test_malformed_arguments_stay_private(arguments: Any) -> None:
     """A tool is called with nonsense, or the error shows what may be private."""
     with pytest.raises(

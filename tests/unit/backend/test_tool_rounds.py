@@ -143,13 +143,16 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "message"), FAILURES)
-async def test_errors_are_told_to_the_model(name: str, arguments: dict[str, Any], message: str) -> None:
-    """A model's mistake, or a tool's, ends a conversation that could go on."""
+async def test_errors_are_told_to_the_model(
+    name: str, arguments: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model's mistake, or a tool's, ends a conversation that could go on, or the log holds what was said in it."""
     agent = ScriptedAgent(calls((name, arguments), ("add", {"a": 1, "b": 1})))
     error, two = await told(agent, tools=[unserialisable, cancel_itself])
     assert two == "2"
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(error)
+    assert caplog.messages == [f"a call of the tool {name!r} gave no result, and the model is told why"]
 
 
 @pytest.mark.parametrize(("name", "arguments", "message"), FAILURES)
