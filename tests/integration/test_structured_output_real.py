@@ -62,7 +62,7 @@ async def test_an_answer_is_the_object(agent: Agent, ask: Callable[..., Any]) ->
 
 async def test_chance_does_not_leave_the_schema(agent: Agent, ask: Callable[..., Any]) -> None:
     """An answer that is drawn wildly is no JSON, or does not fit."""
-    wild = {"temperature": 3.0, "seed": 1, "max_new_tokens": 150}
+    wild = {"temperature": 3.0, "seed": 5, "max_new_tokens": 150}
     answer = await agent.invoke(ask(ADA, output_schema=Person, **wild))
     assert isinstance(answer.parsed, Person)
 
