@@ -158,12 +158,19 @@ async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyP
         await load(model_copy)
 
 
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("raise_exception('system turns are not supported')", r"system turns are not supported\."),
+        ("1 + messages[0].content", "unsupported operand"),
+    ],
+)
 @pytest.mark.untraced("the template refuses before inference begins")
-async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path) -> None:
-    """A chat template's own refusal reaches the caller as something else than our error with its reason."""
-    (model_copy / "chat_template.jinja").write_text("{{ raise_exception('system turns are not supported') }}")
+async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path, expression: str, reason: str) -> None:
+    """What a chat template says, or trips over, reaches the caller as something else than our error with its reason."""
+    (model_copy / "chat_template.jinja").write_text("{{ " + expression + " }}")
     async with await load(model_copy) as strict:
-        with pytest.raises(PayloadError, match=r"refuses this conversation: system turns are not supported"):
+        with pytest.raises(PayloadError, match=f"refuses this conversation: {reason}"):
             await strict.invoke(ask("Hello!"))
 
 

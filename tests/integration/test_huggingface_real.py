@@ -196,10 +196,10 @@ async def test_context_window_comes_from_the_model(agent: Agent) -> None:
 
 async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
     """Reading a prompt in pieces, so that it can be given up between them, changes or skips a part of it."""
-    filler = "The sky is blue. " * 110
+    filler = "The sky is blue. " * 60
     with count_forward_passes(agent) as passes:
         answer = await agent.invoke(ask(f"The password is banana. {filler}", max_new_tokens=1))
-    assert answer.metadata["usage"].prompt_tokens > 512
+    assert answer.metadata["usage"].prompt_tokens > 256
     assert passes.count == 2
 
 
@@ -228,9 +228,13 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     template = model_copy / "chat_template.jinja"
     template.write_text(template.read_text() + "{% if enable_thinking %}{{ reasoning_effort }}{% endif %}<think>")
     async with await load(model_copy) as thinker:
-        quiet = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=4))
+        none = ReasoningEffort(effort="none")
+        quiet = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=4, reasoning_effort=none))
         effort = ReasoningEffort(effort="high")
         loud = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=1, reasoning_effort=effort))
+        forced = await thinker.invoke(
+            ask("Yes?", max_new_tokens=4, reasoning_effort=effort, output_schema={"const": 1})
+        )
         streamed = [piece async for piece in thinker.stream(ask("What is the capital of France?", max_new_tokens=4))]
         (tmp_path / "config.toml").write_text("[agent.reasoning_effort]\neffort = 'high'\n")
         async with await load(model_copy, use_config=True) as configured:
@@ -238,6 +242,11 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     assert (quiet.response, streamed) == ("", [])
     assert set_up.metadata["usage"] == loud.metadata["usage"], "the settings' effort reaches the template too"
     assert quiet.thinking
+    [note] = quiet.metadata["notes"]
+    assert note == f"The reasoning effort 'none' has no effect: {str(model_copy)!r} reasons all the same."
+    [note] = forced.metadata["notes"]
+    assert note == "The reasoning effort 'high' has no effect: an answer by output_schema is JSON from its beginning."
+    assert loud.metadata["notes"] == ()
     assert loud.metadata["usage"].prompt_tokens > quiet.metadata["usage"].prompt_tokens
 
 

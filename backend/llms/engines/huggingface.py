@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-import jinja2
-
-from backend.errors import AgentClosedError, ContextWindowError, PayloadError
+from backend.errors import AgentClosedError, ContextWindowError, PayloadError, shown
 from backend.llms.answer_parsing import AnswerParser
 from backend.llms.engines.constrained_decoding import constrain
 from backend.llms.engines.huggingface_decoding import GenerationRequest
 from backend.llms.engines.huggingface_loading import choose_context_window, engine_errors, load_model
 from backend.llms.engines.huggingface_model import GenerationCancelledError, encode
 from backend.llms.engines.huggingface_registry import release
-from backend.llms.payloads import AgentResponse, End, Usage, UsageEvent
+from backend.llms.payloads import AgentResponse, End, UsageEvent
 from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
 from backend.llms.protocol import Agent, is_cancelled
 from backend.llms.structured_output import output_format, tell_schema
@@ -103,11 +100,11 @@ class HuggingFaceAgent(Agent):
 
         """
         pieces: list[str] = []
-        parser, request = await self._request(payload, pieces.append)
+        parser, request, output = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
         parser.feed("".join(pieces))
         parser.finish()
-        parsed, output = parser.result(), output_format(payload.output_schema)
+        parsed = parser.result()
         return AgentResponse(
             response=parsed.response,
             thinking=parsed.thinking,
@@ -123,9 +120,9 @@ class HuggingFaceAgent(Agent):
                 "quantization": self._loaded.key.quantization,
                 "finish_reason": "tool_calls" if parsed.tool_calls else raw.finish_reason,
                 "session_id": payload.session_id,
-                "usage": _usage(request, raw),
+                "usage": raw.usage,
                 "timings": raw.timings,
-                "notes": self._notes(payload),
+                "notes": self._notes(payload, parsed.thinking),
             },
         )
 
@@ -141,7 +138,7 @@ class HuggingFaceAgent(Agent):
             elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        parser, request = await self._request(payload, pass_on)
+        parser, request, output = await self._request(payload, pass_on)
         future = self._submit(request)
         future.add_done_callback(lambda _: pass_on(None))
         try:
@@ -151,9 +148,9 @@ class HuggingFaceAgent(Agent):
             raw = await self._finished(future, request)
             for event in parser.finish():
                 yield event
-            if output := output_format(payload.output_schema):
+            if output:
                 output.parse(parser.result().response, raw.finish_reason)
-            yield UsageEvent(usage=_usage(request, raw), timings=raw.timings)
+            yield UsageEvent(usage=raw.usage, timings=raw.timings)
             yield End("tool_calls" if parser.result().tool_calls else raw.finish_reason)
         finally:
             listening = False
@@ -199,7 +196,7 @@ class HuggingFaceAgent(Agent):
 
     async def _request(
         self, payload: AgentPayload, on_text: Callable[[str], object]
-    ) -> tuple[AnswerParser, GenerationRequest]:
+    ) -> tuple[AnswerParser, GenerationRequest, OutputFormat | None]:
         self._check_usable()
         options = payload.generation.over(self._settings.generation_defaults())
         # Taken now: an agent that is closed meanwhile has none.
@@ -216,24 +213,24 @@ class HuggingFaceAgent(Agent):
         limit = min(options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS, room)
         options = replace(options, max_new_tokens=limit, stop=(*options.stop, *stops))
         output = output_format(payload.output_schema)
-        return AnswerParser(thinking=thinking, structured=output is not None), GenerationRequest(
+        request = GenerationRequest(
             prompt_ids=prompt_ids,
             options=options,
             on_text=on_text,
             constraint=await self._constraint(output, len(prompt_ids)) if output else None,
         )
+        return AnswerParser(thinking=thinking, structured=output is not None), request, output
 
     async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)
-        make = partial(
-            constrain,
-            self._loaded.tokenizer,
-            output.schema,
-            prompt_length=prompt_length,
-            vocabulary_size=self._loaded.model.config.get_text_config().vocab_size,
-            end_tokens=self._loaded.end_tokens(),
-        )
         with engine_errors(self._resolved.name, self._loaded.key.device):
-            constraint = await asyncio.to_thread(make)
+            constraint = await asyncio.to_thread(
+                constrain,
+                self._loaded.tokenizer,
+                output.schema,
+                prompt_length=prompt_length,
+                vocabulary_size=self._loaded.model.config.get_text_config().vocab_size,
+                end_tokens=self._loaded.end_tokens(),
+            )
         self._check_usable()
         return constraint
 
@@ -250,19 +247,18 @@ class HuggingFaceAgent(Agent):
             return encode(tokenizer, prompt, add_special_tokens=True), False, stops
         knows_tools = "tools" in str(template)
         effort = "none" if json_only else self._effort(payload)
+        messages = build_messages(payload, arguments="object") if knows_tools else build_text_messages(payload, tools)
         try:
             prompt = tokenizer.apply_chat_template(
-                build_messages(payload, arguments="object") if knows_tools else build_text_messages(payload, tools),
+                messages,
                 tools=[dict(tool) for tool in tools] if knows_tools and tools else None,
                 add_generation_prompt=True,
                 tokenize=False,
                 **({"enable_thinking": effort != "none", "reasoning_effort": effort} if effort else {}),
             )
-        except jinja2.TemplateError as exc:
-            message = (
-                f"The chat template of {self._resolved.name!r} refuses this conversation: {exc}. Change its roles."
-            )
-            raise PayloadError(message) from exc
+        except Exception as exc:  # its own words are a TemplateError, but what it does with the conversation may be any
+            message = f"The chat template of {self._resolved.name!r} refuses this conversation: {shown(str(exc))}."
+            raise PayloadError(message + " Change its roles.") from exc
         thinking = prompt.rstrip().endswith("<think>")
         if thinking and json_only:
             prompt, thinking = f"{prompt.rstrip()}\n\n</think>\n\n", False
@@ -272,14 +268,16 @@ class HuggingFaceAgent(Agent):
         chosen = payload.reasoning_effort or self._settings.reasoning_effort
         return chosen.effort if chosen else None
 
-    def _notes(self, payload: AgentPayload) -> tuple[str, ...]:
-        """What of the request has no effect on this model."""
-        effort = self._effort(payload)
-        if self._governs_reasoning or effort in {None, "none"}:
-            return ()
-        return (
-            f"The reasoning effort {effort!r} has no effect: the chat template of {self._resolved.name!r} knows none.",
-        )
+    def _notes(self, payload: AgentPayload, thinking: str) -> tuple[str, ...]:
+        """What of the request had no effect on this model."""
+        effort, name, reason = self._effort(payload), repr(self._resolved.name), None
+        if effort == "none":
+            reason = f"{name} reasons all the same" if thinking else None
+        elif effort and payload.output_schema is not None:
+            reason = "an answer by output_schema is JSON from its beginning"
+        elif effort and not self._governs_reasoning:
+            reason = f"the chat template of {name} knows none"
+        return (f"The reasoning effort {effort!r} has no effect: {reason}.",) if reason else ()
 
     def _submit(self, request: GenerationRequest) -> Future[RawAnswer]:
         future = self._loaded.submit(request, self._settings.max_queued)
@@ -307,7 +305,3 @@ def _give_up(future: Future[RawAnswer], request: GenerationRequest) -> None:
 def _release_result(work: asyncio.Future[tuple[ResolvedModel, LoadedModel]]) -> None:
     if not work.cancelled() and work.exception() is None:
         threading.Thread(target=release, args=[work.result()[1], 0]).start()
-
-
-def _usage(request: GenerationRequest, raw: RawAnswer) -> Usage:
-    return Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=raw.completion_tokens)

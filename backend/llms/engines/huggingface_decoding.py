@@ -23,7 +23,7 @@ from backend.llms.answer_parsing import MARKS, StopFilter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.llms.payloads import GenerationOptions, Timings
+    from backend.llms.payloads import GenerationOptions, Timings, Usage
 
 __all__ = ["GenerationRequest", "RawAnswer", "Watch", "logits_processors"]
 
@@ -58,13 +58,13 @@ class RawAnswer:
     """What came of a request, apart from its text.
 
     Attributes:
-        completion_tokens: tokens generated, the closing one included.
+        usage: tokens of the prompt, and of the answer with the closing one.
         finish_reason: "stop" or "length".
         timings: in seconds.
 
     """
 
-    completion_tokens: int
+    usage: Usage
     finish_reason: str
     timings: Timings
 

@@ -27,7 +27,7 @@ from backend.errors import EngineError, ModelFormatError
 from backend.llms.engines.huggingface_decoding import RawAnswer, Watch, logits_processors
 from backend.llms.engines.inference_thread import InferenceThread
 from backend.llms.gguf_conversion import loading
-from backend.llms.payloads import Timings
+from backend.llms.payloads import Timings, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ class LoadedModel:
         request.on_text(watch.stop_filter.finish())
         ended_early = watch.stop_filter.stopped or watch.last_token in self.end_tokens()
         return RawAnswer(
-            completion_tokens=watch.tokens,
+            usage=Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=watch.tokens),
             finish_reason="stop" if ended_early else "length",
             timings=Timings(
                 queued=started - request.submitted,
