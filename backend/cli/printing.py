@@ -41,14 +41,15 @@ def print_json(value: object) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table; off a terminal as lines of cells with tabs between them."""
+    lines = [[" ".join(harmless(cell).split()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        sys.stdout.writelines("\t".join(row) + "\n" for row in rows)
+        sys.stdout.writelines("\t".join(line) + "\n" for line in lines)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(harmless(cell)) for cell in row))  # not as markup: a name may hold brackets
+    for line in lines:
+        table.add_row(*map(Text, line))  # not as markup: a name may hold brackets
     Console().print(table)
 
 

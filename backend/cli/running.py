@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 def interruptible() -> Iterator[asyncio.Runner]:
     """An event loop, at whose interruption the process ends at once."""
     runner = asyncio.Runner()
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # is no worse an end
     try:
         yield runner
     except KeyboardInterrupt:
@@ -42,6 +44,7 @@ def interruptible() -> Iterator[asyncio.Runner]:
         sys.stderr.flush()
         os._exit(INTERRUPTED)
     finally:
+        signal.signal(signal.SIGTERM, before)
         runner.close()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from backend.errors import ModelError, ModelNotFoundError
 from backend.llms.availability import is_installed
 from backend.llms.directory_store import DirectoryStore, file_digest
-from backend.llms.model_store import PACKAGED_MODEL, cache_directory, conversion_key, packaged_gguf
+from backend.llms.model_store import PACKAGED_MODEL, cache_directory, conversion_key, hub_snapshot, packaged_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,8 @@ def verify_cached(name: str) -> list[str]:
         return DirectoryStore(cache_directory()).differences(key)
     repo = _hub_model(name)
     files = {file.blob_path: file.file_name for revision in repo.revisions for file in revision.files}
-    return [f"{files[blob]} is not what the hub gave" for blob in sorted(files) if _blob_name(blob) != blob.name]
+    damaged = [f"{files[blob]} is not what the hub gave" for blob in sorted(files) if _blob_name(blob) != blob.name]
+    return damaged if hub_snapshot(name) else [*damaged, "is not all here; 'models pull' fetches what is missing"]
 
 
 def cached_size(name: str) -> int:
@@ -134,7 +135,7 @@ def _hub_model(name: str) -> Any:  # noqa: ANN401  (the hub's library is not typ
         if repo.repo_id == name:
             return repo
     known = ", ".join(model.name for model in list_cached()) or "nothing"
-    message = f"The caches hold no model {name!r}; they hold {known}. Fetch it with: llm-backend models pull {name}"
+    message = f"The caches hold no model {name!r}; they hold {known}. Fetch it with: llm-backend models pull {name!r}"
     raise ModelNotFoundError(message)
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "PACKAGED_MODEL",
     "ResolvedModel",
     "discard_unfinished",
+    "hub_snapshot",
     "packaged_gguf",
     "resolve_model",
 ]
@@ -196,10 +197,10 @@ def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progr
     if not _HUB_NAME.fullmatch(name):
         message = f"{name!r} is no name of a model. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
-    directory = _hub_snapshot(name, revision, None)
+    directory = hub_snapshot(name, revision)
     if directory is None:
         _ensure_loadable(name, revision, weight_bytes)
-        directory = _hub_snapshot(name, revision, progress)
+        directory = hub_snapshot(name, revision, progress)
     if directory is None:
         at = f" at revision {revision!r}" if revision else ""
         message = f"The hub's model {name!r}{at} has no config.json or no safetensors weights. {_WAYS_OUT}"
@@ -229,7 +230,7 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
         raise InsufficientMemoryError(message, required=needed, available=free)
 
 
-def _hub_snapshot(name: str, revision: str | None, progress: Progress | None) -> Path | None:
+def hub_snapshot(name: str, revision: str | None = None, progress: Progress | None = None) -> Path | None:
     """The snapshot's directory; None where it is not whole. Without ``progress`` only the local cache is asked.
 
     Raises:

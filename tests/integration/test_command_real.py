@@ -24,6 +24,7 @@ pytestmark = [
 
 COMMAND = [sys.executable, "-m", "backend"]
 # A terminal that is not ours: what is written to `end` is typed, what the command prints is read from it.
+SHOW_CURSOR = "\x1b[?25h"
 WAIT = 120  # seconds after which a lost command fails the test
 
 
@@ -121,13 +122,24 @@ def test_a_conversation_on_a_terminal() -> None:
         assert terminal.process.wait(WAIT) == 0
 
 
-@pytest.mark.parametrize("answering", [False, True], ids=["while loading", "while answering"])
-def test_an_interrupt_ends_the_command(answering: bool) -> None:  # noqa: FBT001  (one of two cases)
-    """Ctrl-C waits for the model, prints a traceback, or a script cannot tell it from success."""
-    with on_terminal("chat", "--max-new-tokens", "400", "Tell me a story about a fox.") as terminal:
+@pytest.mark.parametrize("kill", [False, True], ids=["Ctrl-C", "terminated"])
+def test_an_interrupt_while_loading(kill: bool) -> None:  # noqa: FBT001  (one of two cases)
+    """An interrupt waits for the model, prints a traceback, hides the cursor, or passes for success."""
+    with on_terminal("chat", "Hello!") as terminal:
         terminal.read_until("Loading the model")
-        if answering:
-            terminal.read_until("fox")
+        if kill:
+            terminal.process.terminate()
+        else:
+            terminal.type("\x03")
+        assert terminal.process.wait(WAIT) == 130
+        terminal.read_until(SHOW_CURSOR)
+        assert "Traceback" not in terminal.shown
+
+
+def test_an_interrupt_while_answering() -> None:
+    """Ctrl-C waits for the end of the answer, prints a traceback, or a script cannot tell it from success."""
+    with on_terminal("chat", "--max-new-tokens", "400", "Tell me a story about a fox.") as terminal:
+        terminal.read_until("fox")
         terminal.type("\x03")
         assert terminal.process.wait(WAIT) == 130
         assert "Traceback" not in terminal.shown

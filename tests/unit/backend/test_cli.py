@@ -409,3 +409,9 @@ def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "name" in out
     assert "[/bold]" in out
+
+
+def test_names_cannot_forge_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name with a line's end or an escape makes a row of its own, or steers the terminal that a log is read on."""
+    printing.print_table(["name", "note"], [["a\nb\tc", "\x1b[2J"]])
+    assert capsys.readouterr().out == "a b c\t\ufffd[2J\n"

@@ -92,6 +92,7 @@ class Hub(ModuleType):
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Install the hub's library."""
     monkeypatch.setattr(model_cache, "is_installed", lambda name: name == "huggingface_hub")
+    monkeypatch.setattr(model_cache, "hub_snapshot", lambda _: tmp_path)
     hub = Hub(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     return hub
@@ -157,6 +158,13 @@ def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
     assert len(verify_cached("org/model")) == 2
 
 
+def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of which a download brought only some files passes for sound."""
+    monkeypatch.setattr(model_cache, "hub_snapshot", lambda _: None)
+    assert hub.large.exists()
+    assert verify_cached("org/model") == ["is not all here; 'models pull' fetches what is missing"]
+
+
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("act", [verify_cached, cached_size, remove_cached])
 def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
@@ -165,7 +173,7 @@ def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
         act("org/modell")
     assert str(caught.value) == (
         f"The caches hold no model 'org/modell'; they hold {KEY}, org/model. "
-        "Fetch it with: llm-backend models pull org/modell"
+        "Fetch it with: llm-backend models pull 'org/modell'"
     )
     assert converted.exists()
 
