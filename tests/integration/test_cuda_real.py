@@ -44,6 +44,23 @@ async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
     assert answer.metadata["device"] == "cpu"
 
 
+@pytest.mark.requires("llm", "model", "cuda", "quantization")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, quantization: str) -> None:
+    """A quantised model answers wrongly on a GPU, or takes the memory there that it has in full."""
+    import torch
+
+    before = torch.cuda.memory_allocated()
+    (tmp_path / "config.toml").write_text(f"[agent]\ndevice = 'cuda'\nquantization = '{quantization}'\n")
+    async with await load(use_config=True) as agent:
+        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=7))
+        held = torch.cuda.memory_allocated() - before
+    assert answer.response.startswith("The capital of France is Paris")
+    assert answer.metadata["quantization"] == quantization
+    assert held < 0.8 * 2 * 134_515_008, "two bytes of each weight are what it has in bfloat16"
+
+
 @pytest.mark.untraced("asks the GPU, and no model")
 async def test_free_memory_of_the_gpu_is_measured() -> None:
     """The free memory of the GPU is reported as none, or as more than it has."""
