@@ -64,12 +64,9 @@ class BackendError(Exception):
     """Root of the tree: catch this to catch everything this package raises on purpose.
 
     What an error tells beside its message is given by name, and comes along between processes (pickle), too.
-
-    Attributes:
-        retryable: whether the same request may well succeed a little later, with nothing changed.
     """
 
-    retryable: bool = False
+    retryable: bool = False  # whether the same request may well succeed a little later, with nothing changed
 
     def __init__(self, message: str = "", **facts: object) -> None:
         super().__init__(message)
@@ -82,15 +79,10 @@ class PayloadError(BackendError, ValueError):
 
 
 class ContextWindowError(PayloadError):
-    """The prompt has more tokens than the model's context window.
-
-    Attributes:
-        prompt_tokens: length of the prompt, in tokens.
-        context_window: what the model reads at most, in tokens.
-    """
+    """The prompt has more tokens than the model's context window."""
 
     prompt_tokens: int
-    context_window: int
+    context_window: int  # in tokens, too: what the model reads at most
 
 
 class SchemaError(PayloadError):
@@ -149,15 +141,10 @@ class ModelFormatError(ModelError):
 
 
 class InsufficientMemoryError(BackendError, MemoryError):
-    """The model does not fit into the memory that is free.
+    """The model does not fit into the memory that is free."""
 
-    Attributes:
-        required: bytes that are needed; None where only the device knows.
-        available: bytes that are free.
-    """
-
-    required: int | None
-    available: int
+    required: int | None  # bytes; None where only the device knows
+    available: int  # bytes
 
 
 class ConversationStoreError(BackendError):
@@ -177,25 +164,16 @@ class ToolError(BackendError):
 
 
 class ToolCallError(ToolError):
-    """A call of a tool gave no result: no such tool, wrong arguments, it raised, or what it returned is no data.
+    """A call of a tool gave no result: no such tool, wrong arguments, it raised, or what it returned is no data."""
 
-    Attributes:
-        name: the tool's name, as the model gave it.
-        arguments: the arguments, as the model gave them.
-    """
-
-    name: str
+    name: str  # as the model gave it, and the arguments too
     arguments: Mapping[str, Any]
 
 
 class ToolRoundsError(ToolError):
-    """The model went on calling tools where it should have answered.
+    """The model went on calling tools where it should have answered."""
 
-    Attributes:
-        rounds: how many rounds of calls were run.
-    """
-
-    rounds: int
+    rounds: int  # of calls, that were run
 
 
 class EngineError(BackendError):
@@ -219,18 +197,12 @@ class EngineAuthenticationError(EngineError):
 
 
 class EngineBusyError(EngineError):
-    """The request was not taken up, because enough others wait, or came from the same caller a moment ago.
-
-    Attributes:
-        running: requests that a local model is answering; None for a server's, which says nothing of it.
-        queued: requests that wait for it.
-        retry_after: seconds that a server asks to wait; None where it does not say.
-    """
+    """The request was not taken up, because enough others wait, or came from the same caller a moment ago."""
 
     retryable = True
-    running: int | None = None
-    queued: int | None = None
-    retry_after: float | None = None
+    running: int | None = None  # requests that a local model is answering
+    queued: int | None = None  # requests that wait for it
+    retry_after: float | None = None  # seconds that a server asks to wait, where it says so
 
 
 class EngineResponseError(EngineError):
@@ -238,12 +210,7 @@ class EngineResponseError(EngineError):
 
 
 class StructuredOutputError(EngineResponseError):
-    """The answer is not what the output schema asks for, or was cut before its end.
+    """The answer is not what the output schema asks for, or was cut before its end."""
 
-    Attributes:
-        text: the answer's text.
-        finish_reason: why it ended, "length" where it was cut.
-    """
-
-    text: str
-    finish_reason: str
+    text: str  # of the answer
+    finish_reason: str  # "length" where it was cut
