@@ -48,24 +48,18 @@ _PROMPT = re.compile(r"(?:resulted in|contains?|has|requested|request)\D{0,30}(\
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Server:
-    """Where an engine's server is, what opens it, and how long to wait for it, in seconds.
+    """Where an engine's server is, and what opens it.
 
     Attributes:
         url: its address.
         key: what opens it.
-        timeout: how long one request may take in all.
-        connect_timeout: how long to wait for a connection.
-        read_timeout: how long the server may be silent.
-        max_retries: how often a request is sent again.
+        settings: how long to wait for it.
         model: what the server calls the model; empty until it is known.
     """
 
     url: str
     key: str
-    timeout: float
-    connect_timeout: float
-    read_timeout: float
-    max_retries: int
+    settings: AgentSettings
     model: str = ""
 
     @classmethod
@@ -83,15 +77,7 @@ class Server:
             )
             raise ConfigError(message)
         key = settings.api_key.get_secret_value() if settings.api_key else _NO_KEY
-        return cls(
-            url=settings.base_url or _OPENAI_URL,
-            key=key,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            max_retries=settings.max_retries,
-            model=settings.model or "",
-        )
+        return cls(settings.base_url or _OPENAI_URL, key, settings, settings.model or "")
 
     @property
     def place(self) -> str:
@@ -130,11 +116,11 @@ def _root(exc: BaseException) -> BaseException:
 def _timeout(exc: BaseException, server: Server) -> BackendError:
     if "Connect" in type(_root(exc)).__name__:
         return EngineTimeoutError(
-            f"The server at {server.place} did not take the connection within {server.connect_timeout:g} s. "
+            f"The server at {server.place} did not take the connection within {server.settings.connect_timeout:g} s. "
             "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
         )
     return EngineTimeoutError(
-        f"The server at {server.place} sent nothing for {server.read_timeout:g} s. "
+        f"The server at {server.place} sent nothing for {server.settings.read_timeout:g} s. "
         "Set read_timeout to more seconds, or find out what keeps the server busy."
     )
 

@@ -242,7 +242,7 @@ class ServerAgent(Agent):
                     return
 
     def _time_limit(self) -> TimeLimit:
-        return TimeLimit(self._server.timeout, self._server.place)
+        return TimeLimit(self._settings.timeout, self._server.place)
 
     async def _list_cards(self) -> list[Mapping[str, Any]]:
         with self._errors():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -17,7 +16,7 @@ from backend.llms.responses_format import response_options, response_status
 from backend.llms.server_agent import ServerAgent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     import openai
     from langchain_core.language_models import LanguageModelInput
@@ -94,27 +93,20 @@ class LangChainAgent(ServerAgent):
 
 
 def _read(message: AIMessage) -> Piece:
+    chunk = message
+    if not isinstance(chunk, AIMessageChunk):  # which has the calls of both kinds in one list, with their texts
+        chunk = AIMessageChunk(content="", tool_calls=message.tool_calls, invalid_tool_calls=message.invalid_tool_calls)
+    calls: list[Mapping[str, Any]] = [
+        {**call, "function": {"name": call.get("name"), "arguments": call.get("args")}}
+        for call in chunk.tool_call_chunks
+    ]
     return Piece(
         text=_text(message),
         reasoning="".join(str(block.get("reasoning", "")) for block in message.content_blocks),
-        calls=[
-            {
-                "index": call.get("index"),
-                "id": call.get("id"),
-                "function": {"name": call.get("name"), "arguments": call.get("args")},
-            }
-            for call in _calls(message)
-        ],
+        calls=calls,
         finish_reason=_finish_reason(message),
         usage=read_usage(message.usage_metadata, "input_tokens", "output_tokens"),
     )
-
-
-def _calls(message: AIMessage) -> Iterable[Mapping[str, Any]]:
-    """The message's tool calls or parts of them, with arguments as texts."""
-    if isinstance(message, AIMessageChunk):
-        return message.tool_call_chunks
-    return [*({**call, "args": json.dumps(call["args"])} for call in message.tool_calls), *message.invalid_tool_calls]
 
 
 def _text(message: AIMessage) -> str:

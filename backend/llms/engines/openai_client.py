@@ -33,8 +33,8 @@ def connect(server: Server) -> openai.AsyncOpenAI:
         # send the key there.
         base_url=server.url,
         api_key=server.key,
-        timeout=openai.Timeout(server.read_timeout, connect=server.connect_timeout),
-        max_retries=server.max_retries,
+        timeout=openai.Timeout(server.settings.read_timeout, connect=server.settings.connect_timeout),
+        max_retries=server.settings.max_retries,
         http_client=http_client,
         default_headers={f"X-Stainless-{name}": left_out for name in _ABOUT_US},
     )
