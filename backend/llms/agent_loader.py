@@ -29,17 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 class Engine(NamedTuple):
-    """Where an engine lives.
-
-    Attributes:
-        module: the module to import.
-        class_name: the agent's class in it.
-        extra: the extra of this package that installs its libraries.
-    """
+    """Where an engine lives."""
 
     module: str
-    class_name: str
-    extra: str
+    class_name: str  # of its agents
+    extra: str  # of this package, which installs its libraries
 
 
 ENGINES: dict[EngineName, Engine] = {

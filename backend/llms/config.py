@@ -53,17 +53,11 @@ def unknown_engine(name: object, source: str) -> UnknownEngineError:
 
 @dataclass(frozen=True, slots=True)
 class SettingsLevel:
-    """Settings from one place, not yet checked.
+    """Settings from one place, not yet checked."""
 
-    Attributes:
-        source: where they come from, as errors name it: "config.toml [agent]", "argument model".
-        values: key to value; may hold keys, so it is left out of ``repr``.
-        hidden: keys whose value errors must not show, because it may be a secret.
-    """
-
-    source: str
-    values: Mapping[str, object] = field(repr=False)
-    hidden: frozenset[str] = frozenset({"api_key"})
+    source: str  # as errors name it: "config.toml [agent]", "argument model"
+    values: Mapping[str, object] = field(repr=False)  # they may hold a server's key
+    hidden: frozenset[str] = frozenset({"api_key"})  # those whose value errors must not show, as it may be a secret
 
 
 def _one_of(choices: object) -> str:

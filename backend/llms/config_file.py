@@ -65,18 +65,11 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """Our sections of a configuration file, with nothing replaced or checked in them yet.
-
-    Attributes:
-        path: the file.
-        root: the name of the section that holds the others.
-        common: what stands in the root section itself.
-        engines: engine name to what stands in its section.
-    """
+    """Our sections of a configuration file, with nothing replaced or checked in them yet."""
 
     path: Path
-    root: str
-    common: Mapping[str, object] = field(repr=False)
+    root: str  # the name of the section that holds the others
+    common: Mapping[str, object] = field(repr=False)  # what stands in the root section itself
     engines: Mapping[EngineName, Mapping[str, object]] = field(repr=False)
 
     def says(self, key: str, engine: EngineName) -> bool:

@@ -27,17 +27,11 @@ _INSTRUCTIONS = "Answer with JSON that fits this JSON schema, and with nothing e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFormat:
-    """What an answer has to be.
+    """What an answer has to be."""
 
-    Attributes:
-        name: of the schema, as servers want one.
-        schema: the JSON schema.
-        read: turns JSON into the object that it stands for, or raises ValueError with what is wrong with it.
-    """
-
-    name: str
+    name: str  # of the schema, as servers want one
     schema: dict[str, Any]
-    read: Callable[[str], object]
+    read: Callable[[str], object]  # turns JSON into what it stands for, or raises ValueError with what is wrong with it
 
     @property
     def definition(self) -> dict[str, Any]:
