@@ -102,6 +102,19 @@ async def test_loop_closed_under_a_stream(agent: Agent, ask: Ask) -> None:
     del left  # held until now: to be forgotten would stop it, too
 
 
+async def test_time_is_up_within_a_prompt(agent: Agent, ask: Ask) -> None:
+    """A request whose time is up, or that was cancelled, is worked on until the whole of a long prompt is read."""
+    with count_forward_passes(agent) as passes:
+        waiting = asyncio.create_task(agent.invoke(ask("The sky is blue. " * 400, max_new_tokens=1)))
+        await until(lambda: passes.count)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await waiting
+        assert waiting.cancelled()
+        await agent.invoke(ask("Hello!", max_new_tokens=1))
+    assert passes.count < 5, "the whole prompt would be eight pieces"
+
+
 @pytest.mark.untraced("the agent is closed before inference begins")
 async def test_closing_before_the_work_begins(load: Load, ask: Ask, model_copy: Path) -> None:
     """An agent that is closed while a prompt is being read fails with an error that says nothing of that."""
