@@ -82,9 +82,7 @@ class WrappedAgent(LangChainAgent):
         )
         agent = cls(settings, replace(Server.from_settings(settings), url=f"the other end of {kind}"))
         agent._wrapped = chat_model
-        agent._refused = frozenset(
-            {"temperature"}
-        )  # the one that it was built with stays, unless somebody chooses another
+        agent._refused = frozenset({"temperature"})  # the model's own stays, unless somebody chooses another
         return agent
 
     @property
@@ -121,13 +119,6 @@ class WrappedAgent(LangChainAgent):
         with self._errors():
             counted = sum(len(count(get_buffer_string([message]))) for message in convert_to_messages(messages))
         return counted + PromptSizes().estimate([], told.tools_available)  # and the tools, and the template's own
-
-    async def aclose(self) -> None:
-        """Answer no more; the chat model stays the caller's."""
-        self._closed = True
-
-    def _connect(self) -> Any:  # noqa: ANN401  (there is none: the chat model has its own)
-        return None
 
     def _check_open(self) -> None:
         if self._closed:
