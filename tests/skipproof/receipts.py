@@ -204,6 +204,8 @@ def _seal(receipt: Receipt) -> str:
 
 def checked_out(contract: Contract) -> str | None:
     """Return the commit that the sources are of, with "+" when they differ from it; None outside of a repository."""
+    if not any((folder / ".git").exists() for folder in (contract.root, *contract.root.parents)):
+        return None  # git would say so too, and to ask it takes longer than many a run
     try:
         head = _git(contract, "rev-parse", "--verify", "HEAD")
         changed = _git(contract, "status", "--porcelain", "--untracked-files=no")

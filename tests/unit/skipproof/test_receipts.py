@@ -104,6 +104,7 @@ def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
     assert checked_out(project.contract) is None
     git = ["git", "-C", str(project.root), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
+    assert checked_out(project.contract) is None
     subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
     clean = checked_out(project.contract)
