@@ -7,9 +7,9 @@ import platform
 import shutil
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from backend.cli.printing import print_json, print_table, write
@@ -104,7 +104,7 @@ def _library(what: str, needed_by: str, extra: str, *modules: str) -> Finding:
     try:
         found = [import_library(module, extra, needed_by) for module in modules]
     except ExtraError as exc:
-        return Finding(what, "broken" if isinstance(exc, BrokenExtraError) else "missing", _fact(exc), _todo(exc))
+        return _trouble(what, "broken" if isinstance(exc, BrokenExtraError) else "missing", exc)
     named = (f"{module.__name__} {getattr(module, '__version__', '')}".rstrip() for module in found)
     return Finding(what, "ok", ", ".join(named))
 
@@ -123,7 +123,7 @@ def _models() -> Iterator[Finding]:
     else:
         yield Finding("packaged model", "ok", f"{PACKAGED_MODEL} {version(PACKAGED_MODEL)}")
     for model in list_cached():
-        if model.directory is not None:
+        if model.directory is not None and model.kind != "packaged":  # which is among the converted, too
             yield _fit(model, model.directory)
     cache = cache_directory()
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
@@ -137,8 +137,8 @@ def _fit(model: CachedModel, directory: Path) -> Finding:
     try:
         needed = model_memory_requirements(directory).total
     except BackendError as exc:
-        state, todo = ("broken", f"llm-backend models remove {model.name}") if converted else ("note", "")
-        return Finding(what, cast("State", state), _fact(exc), todo)
+        trouble = _trouble(what, "broken" if converted else "note", exc)
+        return replace(trouble, todo=f"llm-backend models remove {model.name}" if converted else "")
     free = get_available_memory()
     fact = f"needs {needed / _GIB:.1f} GiB with a full context window, {free / _GIB:.1f} GiB are free"
     todo = "" if needed <= free else "close other programs, or set context_window to less"
@@ -151,7 +151,7 @@ def _settings() -> Iterator[Finding]:
         engine: EngineName = choose_engine(None, file)
         settings = build_settings(settings_levels(engine, None, file))
     except BackendError as exc:
-        yield Finding("settings", "broken", _fact(exc), _todo(exc))
+        yield _trouble("settings", "broken", exc)
         return
     yield Finding("settings", "ok", str(file.path) if file else "no config.toml, so environment and defaults")
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
@@ -170,9 +170,6 @@ def _server(address: str) -> Finding:
     return Finding("server", "ok", f"{address} is reached")
 
 
-def _fact(exc: BackendError) -> str:
-    return str(exc).partition(". ")[0]
-
-
-def _todo(exc: BackendError) -> str:
-    return str(exc).partition(". ")[2]
+def _trouble(what: str, state: State, exc: BackendError) -> Finding:
+    fact, _, todo = str(exc).partition(". ")
+    return Finding(what, state, fact, todo)

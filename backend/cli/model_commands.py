@@ -8,7 +8,7 @@ import typer
 
 from backend.cli.printing import harmless, print_json, print_table, write
 from backend.cli.running import progress_bar, run
-from backend.llms.model_cache import cached_size, list_cached, remove_cached, verify_cached
+from backend.llms.model_cache import find_cached, list_cached, remove_cached, verify_cached
 from backend.llms.model_store import ResolvedModel, resolve_model
 
 __all__ = ["pull", "remove", "show_models", "verify"]
@@ -54,7 +54,7 @@ def remove(name: str, *, ask: bool) -> None:
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
     """
-    megabytes = cached_size(name) / 1e6
+    megabytes = find_cached(name).size / 1e6
     if ask and input(f"Remove {harmless(name)} ({megabytes:,.0f} MB) from the caches? [y/N] ").strip().lower() != "y":
         raise typer.Abort
     remove_cached(name)

@@ -16,7 +16,7 @@ from backend.llms.model_store import PACKAGED_MODEL, cache_directory, conversion
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CachedModel", "cached_size", "list_cached", "remove_cached", "verify_cached"]
+__all__ = ["CachedModel", "find_cached", "list_cached", "remove_cached", "verify_cached"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -42,20 +42,39 @@ class CachedModel:
 
 def list_cached() -> list[CachedModel]:
     """Every model that is here without a download."""
-    store, packaged = DirectoryStore(cache_directory()), _packaged_key()
-    keys = store.keys()
+    keys = DirectoryStore(cache_directory()).keys()
+    converted = {key: cache_directory() / key for key in keys}
     found: list[CachedModel] = []
-    if packaged is not None:
-        gguf, key = packaged
-        note = f"converted as {key}" if key in keys else "not converted yet"
-        found.append(CachedModel(PACKAGED_MODEL, "packaged", gguf.stat().st_size, note, None))
-    for key in keys:
-        directory = cache_directory() / key
-        found.append(CachedModel(key, "converted", _size(directory), "from a GGUF file", directory))
-    for repo in _hub_models():
+    if (gguf := packaged_gguf()) is not None:
+        key = conversion_key(file_digest(gguf))
+        note = f"converted as {key}" if key in converted else "not converted yet"
+        found.append(CachedModel(PACKAGED_MODEL, "packaged", gguf.stat().st_size, note, converted.get(key)))
+    for key, directory in converted.items():
+        size = sum(path.stat().st_size for path in directory.iterdir())
+        found.append(CachedModel(key, "converted", size, "from a GGUF file", directory))
+    for repo in _hub_models().values():
         newest = max(repo.revisions, key=lambda revision: revision.last_modified)
         note = f"{len(repo.revisions)} revision(s)"
         found.append(CachedModel(repo.repo_id, "hub", repo.size_on_disk, note, newest.snapshot_path))
+    return found
+
+
+def find_cached(name: str) -> CachedModel:
+    """The model called ``name`` in the caches; for the packaged model its conversion.
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    models = {model.name: model for model in list_cached()}
+    found = models.get(name)
+    if found and found.kind == "packaged":
+        found = models[found.directory.name] if found.directory else None
+    if found is None:
+        known = ", ".join(model.name for model in models.values() if model.directory) or "nothing"
+        message = (
+            f"The caches hold no model {name!r}; they hold {known}. Fetch it with: llm-backend models pull {name!r}"
+        )
+        raise ModelNotFoundError(message)
     return found
 
 
@@ -65,22 +84,12 @@ def verify_cached(name: str) -> list[str]:
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
     """
-    if (key := _key_of(name)) is not None:
-        return DirectoryStore(cache_directory()).differences(key)
-    repo = _hub_model(name)
-    files = {file.blob_path: file.file_name for revision in repo.revisions for file in revision.files}
+    model = find_cached(name)
+    if model.kind == "converted":
+        return DirectoryStore(cache_directory()).differences(model.name)
+    files = {file.blob_path: file.file_name for revision in _hub_models()[name].revisions for file in revision.files}
     damaged = [f"{files[blob]} is not what the hub gave" for blob in sorted(files) if _blob_name(blob) != blob.name]
     return damaged if hub_snapshot(name) else [*damaged, "is not all here; 'models pull' fetches what is missing"]
-
-
-def cached_size(name: str) -> int:
-    """How many bytes removing a model would free.
-
-    Raises:
-        ModelNotFoundError: the caches hold nothing of that name.
-    """
-    key = _key_of(name)
-    return int(_hub_model(name).size_on_disk) if key is None else _size(cache_directory() / key)
 
 
 def remove_cached(name: str) -> None:
@@ -90,12 +99,12 @@ def remove_cached(name: str) -> None:
         ModelNotFoundError: the caches hold nothing of that name.
         ModelError: it cannot be removed.
     """
-    key = _key_of(name)
+    model = find_cached(name)
     try:
-        if key is not None:
-            DirectoryStore(cache_directory()).remove(key)
+        if model.kind == "converted":
+            DirectoryStore(cache_directory()).remove(model.name)
             return
-        revisions = [revision.commit_hash for revision in _hub_model(name).revisions]
+        revisions = [revision.commit_hash for revision in _hub_models()[name].revisions]
         hub: Any = import_module("huggingface_hub")
         hub.scan_cache_dir().delete_revisions(*revisions).execute()
     except OSError as exc:
@@ -103,40 +112,17 @@ def remove_cached(name: str) -> None:
         raise ModelError(message) from exc
 
 
-def _packaged_key() -> tuple[Path, str] | None:
-    gguf = packaged_gguf()
-    return None if gguf is None else (gguf, conversion_key(file_digest(gguf)))
-
-
-def _key_of(name: str) -> str | None:
-    """The key of the converted model called ``name``; None when the caches hold no such one."""
-    keys = DirectoryStore(cache_directory()).keys()
-    if name == PACKAGED_MODEL:
-        packaged = _packaged_key()
-        name = packaged[1] if packaged else name
-    return name if name in keys else None
-
-
-def _hub_models() -> list[Any]:
+def _hub_models() -> dict[str, Any]:
+    """The models in the hub's cache as its library describes them, by name."""
     if not is_installed("huggingface_hub"):
-        return []
+        return {}
     hub: Any = import_module("huggingface_hub")
     try:
         repos = hub.scan_cache_dir().repos
     except hub.errors.CacheNotFound:
-        return []
-    return sorted(
-        (repo for repo in repos if repo.repo_type == "model" and repo.revisions), key=lambda repo: repo.repo_id
-    )
-
-
-def _hub_model(name: str) -> Any:  # noqa: ANN401  (the hub's library is not typed)
-    for repo in _hub_models():
-        if repo.repo_id == name:
-            return repo
-    known = ", ".join(model.name for model in list_cached()) or "nothing"
-    message = f"The caches hold no model {name!r}; they hold {known}. Fetch it with: llm-backend models pull {name!r}"
-    raise ModelNotFoundError(message)
+        return {}
+    models = {str(repo.repo_id): repo for repo in repos if repo.repo_type == "model" and repo.revisions}
+    return dict(sorted(models.items()))
 
 
 def _blob_name(blob: Path) -> str:
@@ -145,7 +131,3 @@ def _blob_name(blob: Path) -> str:
         return file_digest(blob)
     content = blob.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.iterdir())

