@@ -25,6 +25,7 @@ import pytest
 from backend import AgentPayload
 from backend.errors import (
     EngineAuthenticationError,
+    EngineBusyError,
     EngineConnectionError,
     EngineError,
     EngineResponseError,
@@ -229,8 +230,9 @@ async def test_busy_server(connect: Connect, scripted: ScriptedServer, naps: lis
     first, second = naps
     assert 0 < first < second
     answer_as_servers_do(scripted, status, "too busy")
-    with pytest.raises(EngineError, match="too busy"):
+    with pytest.raises(EngineError, match="too busy") as caught:
         await (await connect(scripted.url, max_retries=0)).invoke(PAYLOAD)
+    assert caught.value.retryable
     assert len(scripted.received) == 4
 
 
@@ -253,8 +255,9 @@ async def test_retry_after_the_end(
     """A longer wait than the request may take, or anybody wants, is waited for, or hides what the server said."""
     answer_as_servers_do(scripted, 429, "come back", retry_after=str(asked))
     agent = await connect(scripted.url, timeout=limit)
-    with pytest.raises(EngineError, match=rf"limits requests: come back\. Wait {asked} s and try again"):
+    with pytest.raises(EngineBusyError, match=rf"limits requests: come back\. Wait {asked} s and try again") as caught:
         await agent.invoke(PAYLOAD)
+    assert caught.value.retry_after == asked
     assert (naps, len(scripted.received)) == ([], 1)
 
 
