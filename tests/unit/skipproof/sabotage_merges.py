@@ -8,17 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coverage import CoverageData
-
 from tests.skipproof import merge
-from tests.skipproof.receipts import Trace, lock_digest, receipt_path, sources_digest, write_receipt
+from tests.skipproof.receipts import Trace, receipt_path, write_receipt
 
 from .sabotage_runs import ID, PASSES, SECOND, UNIT
-from .samples import PASSED, receipt, result
+from .samples import PASSED, current, result, write_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,27 +48,15 @@ def merged(*sessions: str, options: tuple[str, ...] = ()) -> Ending:
 
 def leave(project: Project, session: str, environment: str = "bare", **changes: Any) -> Path:
     """Leave what a green run of tests/unit leaves: a receipt, and coverage data. Return the receipt's path."""
-    contract = project.contract
-    values = {
-        "environment": environment,
-        "capabilities": list(contract.promised(environment)),
-        "sources": sources_digest(contract),
-        "lock": lock_digest(contract, environment),
-        "tests": {ID: PASSED},
-    }
-    write_receipt(contract, receipt(session, **(values | changes)))
+    write_receipt(project.contract, current(project, session, environment, **({"tests": {ID: PASSED}} | changes)))
     data_file(project, session, environment)
-    return receipt_path(contract, session)
+    return receipt_path(project.contract, session)
 
 
-def data_file(project: Project, session: str, context: str, arcs: Arcs = ARCS) -> None:
+def data_file(project: Project, session: str, context: str, arcs: Arcs = ARCS, file: str = UNIT) -> None:
     """Write a session's coverage data anew."""
-    path = project.write(f".matrix/coverage/.coverage.{session}", "")
-    path.unlink()
-    with closing(CoverageData(basename=str(path))) as data:
-        data.set_context(context)
-        data.add_arcs({UNIT: arcs})
-        data.write()
+    (project.root / ".matrix" / "coverage" / f".coverage.{session}").unlink(missing_ok=True)
+    write_data(project, session, context, arcs, file)
 
 
 def receipts(**changes: Any) -> Plant:
@@ -160,12 +145,7 @@ def foreign(project: Project) -> None:
     project.write(SECOND, PASSES)
     for session, environment in (("unit", "bare"), ("other", "full")):
         leave(project, session, environment)
-    path = project.root / DATA
-    path.unlink()
-    with closing(CoverageData(basename=str(path))) as data:
-        data.set_context("bare")
-        data.add_arcs({SECOND: ARCS})
-        data.write()
+    data_file(project, "unit", "bare", file=SECOND)
 
 
 def required(project: Project) -> Ending:
