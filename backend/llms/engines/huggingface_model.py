@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["GENERATE_EVENT", "GenerationCancelledError", "LoadedModel", "ModelKey", "encode"]
 
 # A prompt is read in pieces of this many tokens, so that an abandoned request stops between two of them. In pieces of
-# 512, 256, 128, reading 1,531 tokens took 5.2, 5.9, 7.7 s of CPU (median of 7 rounds), and a request that was cancelled
-# after 0.3 s stopped 1.5, 0.5, 0.3 s later (of 6): SmolLM2-135M in bfloat16, on two cores at a load average of 5 to 6.
+# 512, 256, 128, reading 1,531 tokens took 2.6, 2.3, 2.6 s (4.6, 4.4, 4.9 s of CPU; median of 7 rounds), and a request
+# that was cancelled after 0.3 s stopped 0.17, 0.17, 0.10 s later (of 6), or 1.5, 0.5, 0.3 s at a load average of 5:
+# SmolLM2-135M in bfloat16, two cores.
 PREFILL_CHUNK = 256
 GENERATE_EVENT = "llm_backend.generate"
 # How long the interpreter's exit waits for a model's thread: one step, or one piece of a prompt, takes far less.
