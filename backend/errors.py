@@ -29,6 +29,7 @@
         |-- EngineConnectionError (ConnectionError)
         |-- EngineTimeoutError (TimeoutError)
         |-- EngineAuthenticationError
+        |-- EngineRefusalError                  the server does not take the request as it is
         |-- EngineBusyError                     too many requests wait or came already: ask again later
         `-- EngineResponseError                 the answer cannot be read
             `-- StructuredOutputError           the answer is not what the schema asks for
@@ -194,6 +195,10 @@ class EngineTimeoutError(EngineError, TimeoutError):
 
 class EngineAuthenticationError(EngineError):
     """The server refused the key."""
+
+
+class EngineRefusalError(EngineError):
+    """The server does not take the request as it is: something in the payload or the settings."""
 
 
 class EngineBusyError(EngineError):

@@ -20,6 +20,7 @@ from backend.errors import (
     EngineBusyError,
     EngineConnectionError,
     EngineError,
+    EngineRefusalError,
     EngineResponseError,
     EngineTimeoutError,
     ModelNotFoundError,
@@ -115,7 +116,7 @@ def _root(exc: BaseException) -> BaseException:
 
 def _timeout(exc: BaseException, server: Server) -> BackendError:
     if "Connect" in type(_root(exc)).__name__:
-        return EngineTimeoutError(
+        return EngineConnectionError(
             f"The server at {server.place} did not take the connection within {server.settings.connect_timeout:g} s. "
             "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
         )
@@ -165,7 +166,7 @@ def _refused(exc: BaseException, server: Server) -> BackendError:
         return _not_found(exc, server)
     if getattr(exc, "code", None) == "context_length_exceeded" or _OVERFLOW.search(words):
         return _overflow(words, server)
-    return EngineError(
+    return EngineRefusalError(
         f"The server at {server.place} refused the request: {words}. "
         "Change what it names in the payload or the settings."
     )

@@ -13,6 +13,7 @@ from backend.errors import (
     BackendError,
     EngineAuthenticationError,
     EngineConnectionError,
+    EngineRefusalError,
     EngineTimeoutError,
     PayloadError,
 )
@@ -56,7 +57,7 @@ class ValidationReport:
 
     Attributes:
         verdict: "works"; "nonsense" (it answers, but none of the questions rightly, as with destroyed weights);
-            "too slow"; "unreachable" (no server there); "refuses" (the key, or the question); or "fails" otherwise.
+            "too slow"; "unreachable" (no server there); "refuses" (the key, the settings, or the question); or "fails" otherwise.
         reason: one sentence or two, with the next step; it holds no answer of the model.
         questions: how many were answered, rightly or not.
         seconds: how long it took.
@@ -129,7 +130,7 @@ def _verdict(exc: BackendError) -> Verdict:
         return "too slow"
     if isinstance(exc, EngineConnectionError):
         return "unreachable"
-    return "refuses" if isinstance(exc, (EngineAuthenticationError, PayloadError)) else "fails"
+    return "refuses" if isinstance(exc, (EngineAuthenticationError, EngineRefusalError, PayloadError)) else "fails"
 
 
 def _is_right(response: AgentResponse, probe: Probe) -> bool:

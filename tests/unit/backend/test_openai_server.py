@@ -17,6 +17,7 @@ from backend.errors import (
     EngineBusyError,
     EngineConnectionError,
     EngineError,
+    EngineRefusalError,
     EngineResponseError,
     EngineTimeoutError,
     ModelNotFoundError,
@@ -87,7 +88,7 @@ def test_secrets_stay_out_of_repr() -> None:
         (foreign("openai.AuthenticationError", body="who?"), EngineAuthenticationError, "key: who?. Check"),
         (foreign("openai.NotFoundError", body={"detail": "no m"}), ModelNotFoundError, "no model 'm': no m. Set"),
         (foreign("openai.NotFoundError", body={"detail": "no page"}), EngineError, "at the address that was asked: no"),
-        (foreign("openai.BadRequestError", body={"other": 1}), EngineError, "the request: {'other': 1}. Change"),
+        (foreign("openai.BadRequestError", body={"other": 1}), EngineRefusalError, "the request: {'other': 1}. Change"),
         (foreign("openai.BadRequestError", code="model_not_found"), ModelNotFoundError, "has no model 'm'"),
         (foreign("openai.BadRequestError", "prompt is too long"), PayloadError, "'m' reads: prompt is too long. Sh"),
         (foreign("openai.RateLimitError"), EngineBusyError, "limits requests: Error code. Wait and try again"),
@@ -148,7 +149,9 @@ def test_what_the_root_changes() -> None:
     late, bad = foreign("openai.APITimeoutError"), foreign("openai.APIConnectionError")
     late.__cause__ = foreign("httpx2.ConnectTimeout")
     bad.__cause__ = foreign("httpx2.ConnectError", "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch")
-    assert "did not take the connection within 3 s. Check that base_url" in str(translated(late))
+    ours = translated(late)
+    assert isinstance(ours, EngineConnectionError)
+    assert "did not take the connection within 3 s. Check that base_url" in str(ours)
     words = str(translated(bad))
     assert (
         "certificate of the server at http://here/v1 cannot be trusted: [SSL: CERTIFICATE_VERIFY_FAILED] Hostname"

@@ -11,6 +11,7 @@ from backend.errors import (
     EngineAuthenticationError,
     EngineConnectionError,
     EngineError,
+    EngineRefusalError,
     EngineTimeoutError,
     PayloadError,
 )
@@ -94,6 +95,7 @@ async def test_report_on_nonsense() -> None:
         (EngineAuthenticationError("wrong key"), "refuses"),
         (PayloadError("not that question"), "refuses"),
         (EngineError("on fire"), "fails"),
+        (EngineRefusalError("a bad idea"), "refuses"),
     ],
 )
 async def test_report_says_why_an_agent_cannot_be_asked(
