@@ -57,7 +57,8 @@ class ValidationReport:
 
     Attributes:
         verdict: "works"; "nonsense" (it answers, but none of the questions rightly, as with destroyed weights);
-            "too slow"; "unreachable" (no server there); "refuses" (the key, the settings, or the question); or "fails" otherwise.
+            "too slow"; "unreachable" (no server there); "refuses" (the key, the settings, or the question); or
+            "fails" otherwise.
         reason: one sentence or two, with the next step; it holds no answer of the model.
         questions: how many were answered, rightly or not.
         seconds: how long it took.
