@@ -71,16 +71,12 @@ class ResolvedModel:
     weights_digest: str | None
 
 
-def _untold(_step: str, _done: int, _total: int | None) -> None:
-    """Tell nobody of the progress."""
-
-
 def resolve_model(
     name: str | None = None,
     *,
     revision: str | None = None,
     weight_bytes: float | None = None,
-    progress: Progress = _untold,
+    progress: Progress = lambda *_: None,
 ) -> ResolvedModel:
     """Find the model called ``name``, and convert or download it when that is needed.
 
