@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Read by huggingface_hub and transformers when they are first imported, so set before any plugin can import them.
@@ -20,3 +21,8 @@ pytest_plugins = [
     "tests.integration.server_engines",
     "tests.integration.engines",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of every garbage collection: it stays, and with torch it takes long to walk."""
+    gc.freeze()
