@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import shutil
 import socket
@@ -96,7 +95,6 @@ def _libraries() -> Iterator[Finding]:
         yield _library(f"engine {name}", f"The {name} engine", engine.extra, *LIBRARIES[engine.extra])
     yield _library("GGUF files", "Reading GGUF files", "llm-cpu", "gguf")
     yield _library("structured output", "Structured output of a local model", "llm-cpu", "llguidance")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends another library at every import
     yield _library("quantization", "Quantization", "quantization", *LIBRARIES["quantization"])
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
 
     Takes and raises as ``require_extra`` does.
     """
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.addFilter(_is_not_about_kernels)
     try:
         return import_module(module)
     except Exception as exc:
@@ -68,6 +71,16 @@ def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
             f" Install it anew with: pip install --force-reinstall 'llm-backend[{extra}]'."
         )
         raise BrokenExtraError(message, name=module) from exc
+    finally:
+        logger.removeFilter(_is_not_about_kernels)
+
+
+def _is_not_about_kernels(record: logging.LogRecord) -> bool:
+    """Whether it is not bitsandbytes' advice to install ``kernels``, on CPUs with AVX-512 BF16.
+
+    With that installed, its import fetches programs from the hub, which is nothing to advise our users.
+    """
+    return "No module named 'kernels'" not in record.getMessage()
 
 
 def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:

@@ -106,11 +106,7 @@ def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _ensure_quantisable(settings: AgentSettings, quantization: Quantization) -> None:
-    """Refuse what bitsandbytes cannot do, or the lack of it, before anything is fetched or converted.
-
-    Where a CPU has AVX-512 BF16, its import advises to install ``kernels``. With that installed, the import fetches
-    programs from the hub instead, which is nothing to advise our users.
-    """
+    """Refuse what bitsandbytes cannot do, or the lack of it, before anything is fetched or converted."""
     if settings.device == "mps":
         message = (
             f"quantization {quantization!r} needs a CUDA GPU or a CPU, and device is 'mps'. "
@@ -123,16 +119,7 @@ def _ensure_quantisable(settings: AgentSettings, quantization: Quantization) -> 
             "Set dtype to 'auto', or quantization to 'int4' or 'none'."
         )
         raise ConfigError(message)
-    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    logger.addFilter(_is_not_about_kernels)
-    try:
-        require_extra("quantization", f"quantization {quantization!r}")
-    finally:
-        logger.removeFilter(_is_not_about_kernels)
-
-
-def _is_not_about_kernels(record: logging.LogRecord) -> bool:
-    return "No module named 'kernels'" not in record.getMessage()
+    require_extra("quantization", f"quantization {quantization!r}")
 
 
 def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
