@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.errors import EngineError, ModelNotFoundError
+from backend.errors import EngineRefusalError, ModelNotFoundError
 from backend.llms.agent_loader import ENGINES
 from backend.llms.config import AgentSettings
 from backend.llms.model_store import PACKAGED_MODEL
@@ -48,7 +48,7 @@ class Case:
     holds_schemas: bool = False
     computes_on: bool = True
     # The real server answers neither 404 nor a code for it, so the error cannot be more exact.
-    unknown_model: type[Exception] = EngineError
+    unknown_model: type[Exception] = EngineRefusalError
 
 
 RESPONSES: dict[str, Any] = {"settings": {"use_responses": True}, "refused": ("seed", "stop"), "cut": "stop"}
