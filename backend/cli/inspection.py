@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from backend.cli.printing import print_json, print_table, write
 from backend.errors import BackendError, BrokenExtraError, ExtraError
 from backend.llms.agent_loader import ENGINES, choose_engine, settings_levels
-from backend.llms.availability import LIBRARIES, import_library
+from backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library
 from backend.llms.config import AgentSettings, SettingsLevel, build_settings
 from backend.llms.config_file import read_config_file
 from backend.llms.model_cache import list_cached
@@ -93,8 +93,8 @@ def _libraries() -> Iterator[Finding]:
     yield Finding("llm-backend", "ok", f"{version('llm-backend')}, Python {platform.python_version()}, {sys.platform}")
     for name, engine in ENGINES.items():
         yield _library(f"engine {name}", f"The {name} engine", engine.extra, *LIBRARIES[engine.extra])
-    yield _library("GGUF files", "Reading GGUF files", "llm-cpu", "gguf")
-    yield _library("structured output", "Structured output of a local model", "llm-cpu", "llguidance")
+    yield _library("GGUF files", "Reading GGUF files", "llm", *GGUF_LIBRARIES)
+    yield _library("structured output", "Structured output of a local model", "llm", "llguidance")
     yield _library("quantization", "Quantization", "quantization", *LIBRARIES["quantization"])
 
 

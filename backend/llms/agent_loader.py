@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from backend.errors import AgentValidationError, MissingExtraError
-from backend.llms.availability import import_library, is_installed, require_extra
+from backend.llms.availability import import_library, install_advice, is_installed, require_extra
 from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, unknown_engine
 from backend.llms.config_file import environment_levels, read_config_file
 from backend.llms.validation import NONSENSE, validate_agent
@@ -38,7 +38,7 @@ class Engine(NamedTuple):
 
 ENGINES: dict[EngineName, Engine] = {
     "openai": Engine("backend.llms.engines.openai", "OpenAIAgent", "openai"),
-    "huggingface": Engine("backend.llms.engines.huggingface", "HuggingFaceAgent", "llm-cpu"),
+    "huggingface": Engine("backend.llms.engines.huggingface", "HuggingFaceAgent", "llm"),
     "langchain": Engine("backend.llms.engines.langchain", "LangChainAgent", "langchain"),
 }
 
@@ -104,7 +104,7 @@ def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
     message = (
         "No backend was chosen, and none can be: no server's address is set, and torch is not installed."
         " Set OPENAI_API_URL (or base_url in config.toml) to an OpenAI-compatible server,"
-        " or install a local engine with: pip install 'llm-backend[llm-cpu]'."
+        f" or install a local engine with: {install_advice('llm')}."
     )
     raise MissingExtraError(message, name="torch")
 

@@ -15,15 +15,25 @@ from backend.errors import BrokenExtraError, MissingExtraError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["LIBRARIES", "import_library", "is_installed", "missing_library", "require_extra"]
+__all__ = [
+    "GGUF_LIBRARIES",
+    "LIBRARIES",
+    "import_library",
+    "install_advice",
+    "is_installed",
+    "missing_library",
+    "require_extra",
+]
 
 # What an engine, or a setting of one, cannot do without, by the extra that installs it.
 LIBRARIES = {
     "openai": ("openai",),
     "langchain": ("langchain_openai",),
-    "llm-cpu": ("torch", "transformers"),
+    "llm": ("torch", "transformers"),
     "quantization": ("bitsandbytes", "accelerate"),
 }
+# Without accelerate, transformers calls a GGUF file unreadable.
+GGUF_LIBRARIES = ("gguf", "accelerate")
 
 
 def is_installed(module: str) -> bool:
@@ -68,11 +78,16 @@ def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
             raise _missing(module, extra, needed_by) from exc
         message = (
             f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."
-            f" Install it anew with: pip install --force-reinstall 'llm-backend[{extra}]'."
+            f" Install it again with: {install_advice(extra, '--force-reinstall ')}."
         )
         raise BrokenExtraError(message, name=module) from exc
     finally:
         logger.removeFilter(_is_not_about_kernels)
+
+
+def install_advice(extra: str, options: str = "") -> str:
+    """How to install ``extra``: from a checkout, because on an index anybody could take this package's name."""
+    return f"pip install {options}'.[{extra}]', in a checkout of llm-backend"
 
 
 def _is_not_about_kernels(record: logging.LogRecord) -> bool:
@@ -84,7 +99,5 @@ def _is_not_about_kernels(record: logging.LogRecord) -> bool:
 
 
 def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:
-    message = (
-        f"{needed_by} needs {module}, which is not installed. Install it with: pip install 'llm-backend[{extra}]'."
-    )
+    message = f"{needed_by} needs {module}, which is not installed. Install it with: {install_advice(extra)}."
     return MissingExtraError(message, name=module)

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from backend.errors import ModelFormatError
-from backend.llms.availability import import_library, require_extra
+from backend.llms.availability import GGUF_LIBRARIES, import_library, require_extra
 from backend.llms.safety import conversion_memory, ensure_ram
 
 if TYPE_CHECKING:
@@ -73,15 +73,16 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
     """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
 
     Raises:
-        MissingExtraError: torch, transformers or gguf is not installed.
+        MissingExtraError: torch, transformers, gguf or accelerate is not installed.
         ModelFormatError: the file is truncated, or no model that transformers knows.
         InsufficientMemoryError: the conversion needs more memory than is free; nothing has been written.
         OSError: the target cannot be written.
 
     """
     needed_by = f"Converting {source.name}"
-    require_extra("llm-cpu", needed_by)
-    import_library("gguf", "llm-cpu", needed_by)
+    require_extra("llm", needed_by)
+    for library in GGUF_LIBRARIES:
+        import_library(library, "llm", needed_by)
     ensure_ram(conversion_memory(source), needed_by)
     import torch
     from safetensors import SafetensorError

@@ -208,7 +208,7 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
     Raises:
         InsufficientMemoryError: they do not fit.
     """
-    hub = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
+    hub = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
     try:  # offline the library refuses at once
         counts = hub.get_safetensors_metadata(name, revision=revision).parameter_count
         needed = round(sum(counts.values()) * (weight_bytes or WEIGHT_BYTES["int4"]))
@@ -231,7 +231,7 @@ def hub_snapshot(name: str, revision: str | None = None, progress: Progress | No
         ModelNotFoundError: the hub did not give it.
         ConfigError: the hub's cache cannot be written.
     """
-    hub: Any = import_library("huggingface_hub", "llm-cpu", f"Looking up the model {name!r}")
+    hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
     wanted: dict[str, Any] = {"revision": revision, "allow_patterns": _HUB_FILES}
     try:
         if progress is None:

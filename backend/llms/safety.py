@@ -139,7 +139,7 @@ def pick_device(min_vram: int = 0) -> str:
     """
     if not is_installed("torch"):
         return "cpu"
-    torch = import_library("torch", "llm-cpu", "Choosing a device")
+    torch = import_library("torch", "llm", "Choosing a device")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             # Asked of torch and not of NVML, because the two may number the GPUs differently.
@@ -288,7 +288,7 @@ def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
 
 def _open_gguf(file: Path) -> Any:  # noqa: ANN401  (the library is not typed)
     """A reader of the file's header, which maps the weights and leaves them on the disk."""
-    gguf: Any = import_library("gguf", "llm-cpu", f"Reading {file.name}")
+    gguf: Any = import_library("gguf", "llm", f"Reading {file.name}")
     try:
         return gguf.GGUFReader(file)
     except Exception as exc:

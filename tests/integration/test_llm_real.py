@@ -111,7 +111,7 @@ async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert neither.returncode == 1
     assert "MissingExtraError" in neither.stderr
     assert "OPENAI_API_URL" in neither.stderr
-    assert "pip install 'llm-backend[llm-cpu]'" in neither.stderr
+    assert "pip install '.[llm]'" in neither.stderr
 
 
 def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProcess[str]:

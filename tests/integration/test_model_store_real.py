@@ -178,7 +178,7 @@ def test_conversion_that_does_not_fit(own_cache: Path, model_directory: Path, mo
     assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
-@pytest.mark.parametrize("library", ["torch", "gguf"])
+@pytest.mark.parametrize("library", ["torch", "gguf", "accelerate"])
 @pytest.mark.untraced("the model is refused before it can be asked")
 def test_conversion_needs_its_libraries(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str

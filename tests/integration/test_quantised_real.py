@@ -109,7 +109,7 @@ async def test_library_that_is_missing(
     configure(tmp_path, **{bits: True})
     with pytest.raises(
         MissingExtraError,
-        match=rf"quantization 'int[84]' needs {library}, which is not installed. .*'llm-backend\[quantization\]'",
+        match=rf"quantization 'int[84]' needs {library}, which is not installed. .*'\.\[quantization\]'",
     ):
         await load(UNKNOWN, use_config=True)
 

@@ -134,7 +134,7 @@ async def test_a_missing_library_is_named(
 ) -> None:
     """An installation without llguidance fails with an ImportError that says nothing of the extra."""
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    with pytest.raises(MissingExtraError, match=r"Structured output .* needs llguidance, .*llm-backend\[llm-cpu\]"):
+    with pytest.raises(MissingExtraError, match=r"Structured output .* needs llguidance, .*\[llm\]"):
         await agent.invoke(ask("Go.", output_schema=Person))
 
 

@@ -49,10 +49,10 @@ def constrain(
         SchemaError: answers cannot be held to the schema.
         MissingExtraError: llguidance is not installed.
     """
-    llguidance = import_library("llguidance", "llm-cpu", _NEEDED_BY)
+    llguidance = import_library("llguidance", "llm", _NEEDED_BY)
     with _LOCK:
         if tokenizer not in _vocabularies:
-            bridge = import_library("llguidance.hf", "llm-cpu", _NEEDED_BY)
+            bridge = import_library("llguidance.hf", "llm", _NEEDED_BY)
             size = max(vocabulary_size, len(tokenizer))
             _vocabularies[tokenizer] = bridge.from_tokenizer(
                 tokenizer, n_vocab=size, eos_token=list(end_tokens) or None

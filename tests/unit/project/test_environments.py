@@ -42,10 +42,19 @@ def wanted(name: str) -> Iterator[Requirement]:
             yield from wanted(line.removeprefix("-r ").removesuffix(".in"))
         elif line.startswith("-e ."):
             extras = re.findall(r"[\w-]+", line.removeprefix("-e ."))
-            asked = [*PROJECT["dependencies"], *(r for e in extras for r in PROJECT["optional-dependencies"][e])]
-            yield from map(Requirement, asked)
+            yield from map(Requirement, [*PROJECT["dependencies"], *(r for extra in extras for r in brought_by(extra))])
         else:
             yield Requirement(line)
+
+
+def brought_by(extra: str) -> Iterator[str]:
+    """Yield what an extra asks for, also through another extra of this project."""
+    for asked in PROJECT["optional-dependencies"][extra]:
+        requirement = Requirement(asked)
+        if requirement.name == PROJECT["name"]:
+            yield from (inner for other in requirement.extras for inner in brought_by(other))
+        else:
+            yield asked
 
 
 @pytest.fixture(params=locks.NAMES)
