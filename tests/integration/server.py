@@ -42,7 +42,11 @@ class ModelServer:
 @pytest.fixture(scope="session")
 def model_server(model_directory: Path) -> Iterator[ModelServer]:
     """``transformers serve`` with the packaged model, in a thread: it shares the import of torch with the tests."""
+    from backend.llms.engines.huggingface_loading import choose_dtype
+
     serve: Any = import_module("transformers.cli.serve").Serve
+    # By default it takes the type of the file, bfloat16, which most processors emulate, and round otherwise.
+    dtype = choose_dtype("auto", "cpu", "none")
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
 
         def start_server(self: Any) -> None:
@@ -51,7 +55,7 @@ def model_server(model_directory: Path) -> Iterator[ModelServer]:
             self.thread.start()
 
         on_our_socket = type("OnOurSocket", (serve,), {"start_server": start_server})
-        running = on_our_socket(str(model_directory), device="cpu", log_level="error", non_blocking=True)
+        running = on_our_socket(str(model_directory), device="cpu", dtype=dtype, log_level="error", non_blocking=True)
         [served] = running._model_manager.loaded_models.values()  # noqa: SLF001
         leave_traces(served.model, model_directory)
         show_logs()

@@ -46,9 +46,9 @@ async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: s
 @pytest.mark.untraced("weighs the model, and asks it nothing")
 async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) -> None:
     """The memory that is asked for before loading is not that of the weights which were then loaded."""
-    model = chosen._loaded.model  # type: ignore[attr-defined]  # noqa: SLF001
-    needed = model_memory_requirements(resolve_model(chosen_model).directory)
-    held = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    loaded = chosen._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+    needed = model_memory_requirements(resolve_model(chosen_model).directory, None, loaded.key.dtype)
+    held = sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters())
     assert held <= needed.weights <= 1.5 * held, "a checkpoint may store tied weights or buffers besides"
     assert needed.total > needed.weights
 

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
+DTYPES = ("float32", "bfloat16", "float16")
 CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Germany": "Berlin", "England": "London", "Egypt": "Cairo"}
 
 
@@ -127,6 +128,7 @@ async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: P
     configure(tmp_path, keep_alive=3600)
     async with await load(model_copy, use_config=True) as kept:
         key = kept._loaded.key  # type: ignore[attr-defined]  # noqa: SLF001
+    fits, too_large = (replace(key, dtype=dtype) for dtype in DTYPES if dtype != key.dtype)
     asked: list[frozenset[int]] = []
 
     def refuse_once() -> int:
@@ -136,15 +138,15 @@ async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: P
             raise InsufficientMemoryError(message, required=2, available=1)
         return 1024
 
-    again = huggingface_registry.acquire(replace(key, dtype="float32"), refuse_once)
+    again = huggingface_registry.acquire(fits, refuse_once)
     with pytest.raises(InsufficientMemoryError):
-        huggingface_registry.acquire(replace(key, dtype="float16"), refuse_once)
+        huggingface_registry.acquire(too_large, refuse_once)
     await asyncio.to_thread(huggingface_registry.release, again, 0)
     assert [len(models) for models in asked] == [1, 0, 1]
     assert loaded_models() == before
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path: Path, dtype: str) -> None:
     """The weights have another type than was chosen, agents of two types share them, or the model answers wrongly."""
     configure(tmp_path, dtype=dtype, device="cpu")
@@ -152,7 +154,8 @@ async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path:
         answer = await other.invoke(ask("What is the capital of France?"))
         assert answer.metadata["dtype"] == dtype
         assert str(other._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
-        assert other._loaded is not agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+        shared = other._loaded is agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
+    assert shared is (agent._loaded.key.dtype == dtype)  # type: ignore[attr-defined]  # noqa: SLF001
     assert answer.response == "The capital of France is Paris."
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from backend.llms.engines.huggingface_model import LoadedModel
     from backend.llms.model_store import ResolvedModel
 
-__all__ = ["choose_context_window", "engine_errors", "load_model"]
+__all__ = ["choose_context_window", "choose_dtype", "engine_errors", "load_model"]
 
 _log = logging.getLogger(__name__)
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".py"})
@@ -60,7 +60,7 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
         directory=resolved.directory,
         files=_files(resolved.directory),
         device=device,
-        dtype=_dtype(settings.dtype, device, quantization),
+        dtype=choose_dtype(settings.dtype, device, quantization),
         quantization=quantization,
         trust_remote_code=settings.trust_remote_code,
     )
@@ -140,7 +140,7 @@ def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
     return "cuda:0" if wanted == "cuda" else wanted  # one name for one device, so that agents on it share weights
 
 
-def _dtype(wanted: str, device: str, quantization: Quantization) -> str:
+def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
     """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen."""
     if wanted != "auto":
         return wanted
