@@ -7,21 +7,22 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-from backend.llms.payloads import Text
+from backend.llms.payloads import AgentPayload, Text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from backend.llms.payloads import AgentPayload, AgentResponse, Event
+    from backend.llms.payloads import AgentResponse, Event
 
-__all__ = ["Agent", "is_cancelled", "only_text"]
+__all__ = ["Agent", "as_payload", "is_cancelled", "only_text"]
 
 
 @runtime_checkable
 class Agent(Protocol):
     """Answers payloads until it is closed; usable as ``async with``.
 
-    Every method but ``aclose`` raises AgentClosedError once the agent is closed.
+    A payload may also be a plain text, which stands for ``AgentPayload(text)``. Every method but ``aclose`` raises
+    AgentClosedError once the agent is closed.
     """
 
     @property
@@ -29,15 +30,15 @@ class Agent(Protocol):
         """What decides its answers, ``engine`` and ``model`` among it: agents of one identity answer alike."""
         ...
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
         ...
 
-    async def invoke_with_tools(self, payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
+    async def invoke_with_tools(self, payload: AgentPayload | str, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
         """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
-        return await self.invoke(replace(payload, tools_available=tools))
+        return await self.invoke(replace(as_payload(payload), tools_available=tools))
 
-    def stream(self, payload: AgentPayload) -> AsyncGenerator[str, None]:
+    def stream(self, payload: AgentPayload | str) -> AsyncGenerator[str, None]:
         """Yield the answer's text piece by piece; joined, the pieces are ``invoke``'s ``response``.
 
         Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it. Tool
@@ -45,7 +46,7 @@ class Agent(Protocol):
         """
         return only_text(self.stream_events(payload))
 
-    def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+    def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
         """Yield all that comes of ``payload`` in order: reasoning, text and tool calls, then usage, then the end.
 
         Closing the generator early stops the work behind it, as with ``stream``.
@@ -56,7 +57,7 @@ class Agent(Protocol):
         """How many tokens prompt and answer may have together."""
         ...
 
-    async def count_tokens(self, payload: AgentPayload) -> int:
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
         """How many tokens the prompt of ``payload`` has: counted with the model's tokenizer, or what it has at most."""
         ...
 
@@ -75,6 +76,15 @@ class Agent(Protocol):
     async def __aexit__(self, *exc: object) -> None:
         """Close the agent."""
         await self.aclose()
+
+
+def as_payload(payload: AgentPayload | str) -> AgentPayload:
+    """``payload`` itself, or the one that a plain text stands for.
+
+    Raises:
+        PayloadError: it is empty, or neither a payload nor a text.
+    """
+    return payload if isinstance(payload, AgentPayload) else AgentPayload(payload)
 
 
 def is_cancelled() -> bool:

@@ -14,7 +14,7 @@ from backend.llms.openai_server import Server, engine_errors, refuses
 from backend.llms.payloads import MemoryEntry
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages, turn_message
-from backend.llms.protocol import Agent
+from backend.llms.protocol import Agent, as_payload
 from backend.llms.server_answer import ServerAnswer
 from backend.llms.structured_output import output_format
 from backend.llms.time_limits import TimeLimit
@@ -91,7 +91,7 @@ class ServerAgent(Agent):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, server={self._server.place!r})"
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer ``payload``.
 
         Raises:
@@ -101,18 +101,20 @@ class ServerAgent(Agent):
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
         """
+        payload = as_payload(payload)
         answer = self._new_answer(payload, stream=False)
         async for _ in self._events(payload, answer):
             pass
         return answer.response
 
-    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
         """Yield the answer's parts as they arrive, and tool calls at the end of it.
 
         Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
         EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
         stream, or where the answer was left at a stop text.
         """
+        payload = as_payload(payload)
         async with aclosing(self._events(payload, self._new_answer(payload, stream=True))) as events:
             async for event in events:
                 yield event
@@ -131,13 +133,14 @@ class ServerAgent(Agent):
             self._window = await self._find_window()
         return self._window
 
-    async def count_tokens(self, payload: AgentPayload) -> int:
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
         """How many tokens the prompt of ``payload`` has at most, as this side has no tokenizer.
 
         What the server counted when it answered the same beginning, and a token for each byte of what is new:
         exact for a prompt that was answered already, about four times too many for English text never sent before.
         """
         self._check_open()
+        payload = as_payload(payload)
         return self._sizes.estimate(build_messages(payload), payload.tools_available)
 
     async def supports_streaming(self) -> bool:

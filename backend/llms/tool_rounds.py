@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from backend.errors import PayloadError, ToolCallError, ToolRoundsError, shown
 from backend.llms.payloads import MemoryEntry, Usage
-from backend.llms.protocol import is_cancelled
+from backend.llms.protocol import as_payload, is_cancelled
 from backend.llms.tools import as_text, tools_by_name
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 async def run_with_tools(
     agent: Agent,
-    payload: AgentPayload,
+    payload: AgentPayload | str,
     tools: Sequence[Tool | Callable[..., object]],
     *,
     max_rounds: int = 8,
@@ -45,7 +45,7 @@ async def run_with_tools(
 
     Args:
         agent: any agent.
-        payload: the request; ``tools`` are offered in place of its ``tools_available``.
+        payload: the request, or its plain text; ``tools`` are offered in place of its ``tools_available``.
         tools: ``Tool``s, or typed functions.
         max_rounds: how many rounds of calls may be run before the model has to answer.
         on_error: "return" gives the model the error of a call in place of its result, so that it can do better;
@@ -61,7 +61,7 @@ async def run_with_tools(
         ToolRoundsError: the model called tools once more after ``max_rounds``.
         BackendError: what ``agent.invoke`` raises.
     """
-    rounds = ToolRounds(tools, max_rounds, on_error)
+    payload, rounds = as_payload(payload), ToolRounds(tools, max_rounds, on_error)
     asked = [MemoryEntry("user", payload.user_message)] if payload.user_message.strip() else []
     request = replace(payload, tools_available=rounds.definitions)
     response = await agent.invoke(request)

@@ -80,6 +80,15 @@ async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
     assert "".join(pieces) == "The capital of France"
 
 
+async def test_plain_text(one: Agent) -> None:
+    """A plain text is answered, streamed and counted as the payload that holds only it."""
+    payload = AgentPayload(QUESTION)
+    answer = await one.invoke(payload)
+    assert (await one.invoke(QUESTION)).response == answer.response
+    assert "".join([piece async for piece in one.stream(QUESTION)]) == answer.response
+    assert await one.count_tokens(QUESTION) == await one.count_tokens(payload)
+
+
 async def test_memory(one: Agent, ask: Ask) -> None:
     """What was said before does not reach the model, or with other roles than it was said in."""
     memory = [MemoryEntry("user", "The dragon is called Fafnir."), MemoryEntry("assistant", "I see.")]

@@ -195,7 +195,7 @@ class TestChatModels:
         ]
         assert isinstance(usage, UsageEvent)
         assert (usage.usage, end) == (Usage(prompt_tokens=7, completion_tokens=3), End("tool_calls"))
-        assert await wrapped.count_tokens(AgentPayload("Roll.")) == 7
+        assert await wrapped.count_tokens(AgentPayload("Roll.")) == await wrapped.count_tokens("Roll.") == 7
 
     async def test_events(self) -> None:
         """A stream whose model does not say why it ended is reported as broken, or one that was cut as whole."""

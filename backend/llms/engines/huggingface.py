@@ -16,7 +16,7 @@ from backend.llms.engines.huggingface_model import GenerationCancelledError, enc
 from backend.llms.engines.huggingface_registry import release
 from backend.llms.payloads import AgentResponse, End, UsageEvent
 from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
-from backend.llms.protocol import Agent, is_cancelled
+from backend.llms.protocol import Agent, as_payload, is_cancelled
 from backend.llms.structured_output import output_format, tell_schema
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class HuggingFaceAgent(Agent):
         loaded = f"{self._loaded.key}"
         return {"engine": "huggingface", "model": self._resolved.name, "loaded": loaded, "options": options}
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer ``payload``.
 
         Raises:
@@ -99,7 +99,7 @@ class HuggingFaceAgent(Agent):
             EngineError: the model failed.
 
         """
-        pieces: list[str] = []
+        payload, pieces = as_payload(payload), list[str]()
         parser, request, output = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
         parser.feed("".join(pieces))
@@ -126,7 +126,7 @@ class HuggingFaceAgent(Agent):
             },
         )
 
-    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
         """Yield all that the answer holds as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
@@ -138,7 +138,7 @@ class HuggingFaceAgent(Agent):
             elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        parser, request, output = await self._request(payload, pass_on)
+        parser, request, output = await self._request(as_payload(payload), pass_on)
         future = self._submit(request)
         future.add_done_callback(lambda _: pass_on(None))
         try:
@@ -161,14 +161,14 @@ class HuggingFaceAgent(Agent):
         self._check_usable()
         return self._context_window
 
-    async def count_tokens(self, payload: AgentPayload) -> int:
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
         """How many tokens ``invoke`` would give the model for ``payload``: exactly, by its template and tokenizer.
 
         Raises:
             PayloadError: the model's chat template refuses the conversation.
         """
         self._check_usable()
-        prompt_ids, _, _ = await asyncio.to_thread(self._encode, self._loaded.tokenizer, payload)
+        prompt_ids, _, _ = await asyncio.to_thread(self._encode, self._loaded.tokenizer, as_payload(payload))
         return len(prompt_ids)
 
     async def supports_streaming(self) -> bool:

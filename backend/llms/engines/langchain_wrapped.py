@@ -26,6 +26,7 @@ from backend.llms.openai_server import Server
 from backend.llms.payloads import Usage
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages
+from backend.llms.protocol import as_payload
 from backend.llms.structured_output import tell_schema
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class WrappedAgent(LangChainAgent):
             raise ConfigError(message)
         return self._settings.context_window
 
-    async def count_tokens(self, payload: AgentPayload) -> int:
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
         """How many tokens the prompt of ``payload`` has at most.
 
         Counted by the model's ``custom_get_token_ids`` where it was built with one; else estimated as for a server.
@@ -112,7 +113,7 @@ class WrappedAgent(LangChainAgent):
         or ask the network for the count.
         """
         self._check_open()
-        told = tell_schema(payload)
+        told = tell_schema(as_payload(payload))
         messages, count = build_messages(told), self._wrapped.custom_get_token_ids
         if count is None:
             return self._sizes.estimate(messages, told.tools_available)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from unittest.mock import AsyncMock
 
 from backend.llms.payloads import AgentPayload, AgentResponse
+from backend.llms.protocol import as_payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,9 @@ class FakeAgent:
         cls.created = agent
         return agent
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer from the table."""
+        payload = as_payload(payload)
         self.payloads.append(payload)
         return self.answers.get(payload.user_message, AgentResponse(response=""))
 

@@ -24,7 +24,7 @@ from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES
 from backend.llms.directory_store import DirectoryStore
 from backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
-from backend.llms.protocol import Agent
+from backend.llms.protocol import Agent, as_payload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -52,25 +52,25 @@ class Talker(Agent):
         Talker.created = agent = cls()
         return agent
 
-    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:
+    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
         """Give the answer in two pieces."""
-        self.payloads.append(payload)
+        self.payloads.append(as_payload(payload))
         yield Text(ANSWER[:10])
         yield Text(ANSWER[10:])
         yield End("stop")
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Give the answer at once."""
-        self.payloads.append(payload)
+        self.payloads.append(as_payload(payload))
         return AgentResponse(response=ANSWER, metadata={"usage": Usage(prompt_tokens=1, completion_tokens=2)})
 
     async def get_context_window(self) -> int:
         """Room for everything."""
         return 1000
 
-    async def count_tokens(self, payload: AgentPayload) -> int:
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
         """Count characters."""
-        return len(payload.user_message)
+        return len(as_payload(payload).user_message)
 
     async def aclose(self) -> None:
         """Remember that it was closed."""

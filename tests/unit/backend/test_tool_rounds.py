@@ -10,6 +10,7 @@ import pytest
 from backend.errors import PayloadError, ToolCallError, ToolDefinitionError, ToolRoundsError
 from backend.llms import run_with_tools
 from backend.llms.payloads import AgentPayload, AgentResponse, MemoryEntry, ToolCall, Usage
+from backend.llms.protocol import as_payload
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class ScriptedAgent(FakeAgent):
         super().__init__()
         self.responses = list(responses)
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer with the next one."""
-        self.payloads.append(payload)
+        self.payloads.append(as_payload(payload))
         return self.responses.pop(0)
 
 
@@ -81,6 +82,13 @@ async def test_results_are_told_until_the_model_answers() -> None:
     assert response.response == "5"
     assert response.metadata["tool_turns"] == (asked, five, two)
     assert response.metadata["usage"] == Usage(prompt_tokens=30, completion_tokens=3)
+
+
+async def test_a_plain_text_is_a_request() -> None:
+    """A text that needs no payload has to be wrapped in one, before tools can be used for it."""
+    agent = ScriptedAgent(answer("5"))
+    await run_with_tools(agent, "What is 2 + 3?", [add])
+    assert agent.payloads[0].user_message == "What is 2 + 3?"
 
 
 async def test_no_call_is_one_answer() -> None:

@@ -9,6 +9,7 @@ from backend import AgentPayload, AgentResponse, ToolCall
 from backend.llms import Conversation, MemoryStore
 from backend.llms.payloads import End, Text, ToolCallEvent
 from backend.llms.prompting import build_messages
+from backend.llms.protocol import as_payload
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class WordAgent(FakeAgent):
         self.waiting: asyncio.Event | None = None
         self.arrived = asyncio.Event()
 
-    async def invoke(self, payload: AgentPayload) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Answer what was told, or "ok"."""
-        self.payloads.append(payload)
+        self.payloads.append(as_payload(payload))
         self.arrived.set()
         await asyncio.sleep(0)  # as every real agent, lets others go on meanwhile
         if self.waiting:
@@ -43,7 +44,7 @@ class WordAgent(FakeAgent):
             raise said
         return said
 
-    async def stream_events(self, payload: AgentPayload) -> AsyncGenerator[Event, None]:  # type: ignore[override]
+    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:  # type: ignore[override]
         """The same in events, the text in two pieces."""
         said = await self.invoke(payload)
         yield Text(said.response[:1])
@@ -56,10 +57,10 @@ class WordAgent(FakeAgent):
         """The window."""
         return self.window
 
-    async def count_tokens(self, payload: AgentPayload) -> int:  # type: ignore[override]
+    async def count_tokens(self, payload: AgentPayload | str) -> int:  # type: ignore[override]
         """The words."""
-        self.counted.append(payload)
-        return words(payload)
+        self.counted.append(as_payload(payload))
+        return words(as_payload(payload))
 
 
 def words(payload: AgentPayload) -> int:
