@@ -15,7 +15,8 @@
     receipts.py     what a run leaves behind, and the digests that tie it to its sources and lock
     exits.py        each gate's own exit status
     audit.py        reasons to refuse a set of receipts
-    cover.py        the sessions' coverage data, checked and merged
+    coverage_data.py  the coverage data of a session's processes, in one file that holds in any folder
+    cover.py        the sessions' coverage data, merged
     matrix.py       all of it as data, for the report and for other programs; collect.py fills it
     merge.py        the gate over all sessions: python -m tests.skipproof.merge
     report.py       the report: python -m tests.skipproof.report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from coverage.exceptions import CoverageException
 
-from . import audit, cover
+from . import audit, cover, coverage_data
 from .matrix import Cell, Matrix, Proof, SessionRow, TestRow, Unproven
 from .receipts import RAN, Receipt, ReceiptError, read_receipt
 
@@ -87,27 +87,18 @@ def collect(contract: Contract, asked: Asked) -> Collected:
 
 def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Receipt]:
     """Return the receipts of which the coverage data counts, and note at the other sessions why theirs does not."""
-    sound = []
+    sound: list[Receipt] = []
     for session in sessions:
         # Line numbers of other sources mean nothing here, and an unfinished run may still be writing.
         if session.receipt is None or session.state not in ("proved", "red"):
             continue
-        problems = cover.data_problems(contract, session.receipt)
+        problems = coverage_data.data_problems(contract, session.receipt)
         if problems:
-            _spoil(session, problems)
+            session.state = "red"
+            session.problems += problems
         else:
-            sound.append(session)
-    receipts = [session.receipt for session in sound if session.receipt is not None]
-    foreign = cover.foreign_data(contract, receipts)
-    for session in sound:
-        if session.name in foreign:
-            _spoil(session, [foreign[session.name]])
-    return [receipt for receipt in receipts if receipt.session not in foreign]
-
-
-def _spoil(session: Session, problems: Sequence[str]) -> None:
-    session.state = "red"
-    session.problems += problems
+            sound.append(session.receipt)
+    return sound
 
 
 def _fill_coverage(

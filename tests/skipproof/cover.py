@@ -1,4 +1,4 @@
-"""The sessions' coverage data: checked, merged, told apart by environment and session, and gated."""
+"""The sessions' coverage data: merged, told apart by environment and session, and gated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from coverage import Coverage, CoverageData
-from coverage.exceptions import CoverageException
 
 from .matrix import FileCoverage
-from .receipts import RAN, coverage_base, coverage_files
+from .receipts import coverage_base
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -84,41 +83,6 @@ class _ParsedOnce(Coverage):
 def percent(value: float) -> str:
     """Return a percentage to read; it is cut, not rounded: only everything may read as 100."""
     return f"{int(round(value * 100, 6)) / 100:.2f} %"
-
-
-def data_problems(contract: Contract, receipt: Receipt) -> list[str]:
-    """Return why a session's coverage data cannot be used, with the next step; empty when it can."""
-    base = coverage_base(contract, receipt.session).relative_to(contract.root).as_posix()
-    again = _again(contract, receipt)
-    if receipt.coverage is None:
-        return [f"its coverage was not measured: {again}"]
-    own, problems = False, []
-    for path in coverage_files(contract, receipt.session):
-        is_own = path.name == f".coverage.{receipt.session}" or f".pid{receipt.process}." in path.name
-        own |= is_own
-        problem = _file_problem(path, receipt.environment, is_own=is_own)
-        if problem is not None:
-            problems.append(f"coverage data {path.name} {problem}: {again}")
-    if not own:
-        problems.append(f"coverage data {base} is missing: {again}")
-    return problems
-
-
-def foreign_data(contract: Contract, receipts: Sequence[Receipt]) -> dict[str, str]:
-    """Return the sessions of which the data, sound as it is, is of another run, each with the next step.
-
-    Where test files are measured, a session's data has to hold those of which it ran tests.
-    """
-    measured = {receipt.session: _measured_files(contract, receipt) for receipt in receipts}
-    everywhere = set[str]().union(*measured.values())
-    found = {}
-    for receipt in receipts:
-        ran = {name.partition("::")[0] for name, test in receipt.tests.items() if test.outcome in RAN}
-        lost = sorted((ran & everywhere) - measured[receipt.session])
-        if lost:
-            fact = f"coverage data holds nothing of {lost[0]}, of which it ran tests, so it is of another run"
-            found[receipt.session] = f"{fact}: {_again(contract, receipt)}"
-    return found
 
 
 def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Measured:
@@ -236,9 +200,13 @@ def _combined(
 ) -> Iterator[Coverage]:
     """Merge the sessions' data, into a file or in memory; their own data stays as it is."""
     coverage = _ParsedOnce(sources, data_file=file, config_file=str(contract.root / "pyproject.toml"))
-    files = [str(path) for receipt in receipts for path in coverage_files(contract, receipt.session)]
+    # The data's paths are relative to the root already. combine would guess at them: where there is a tests/test_a.py,
+    # it takes src/tests/test_a.py for that file.
+    coverage.set_option("run:relative_files", value=True)
     try:
-        coverage.combine(files, strict=True, keep=True)
+        for receipt in receipts:
+            with closing(CoverageData(str(coverage_base(contract, receipt.session)), read_only=True)) as data:
+                coverage.get_data().update(data)
         yield coverage
     finally:
         # Python 3.13 warns of a database that is left open, and one in memory closes only by force.
@@ -254,33 +222,3 @@ def _analysis(coverage: Coverage, omit: list[str]) -> dict[str, Any]:
 
 def _omit(coverage: Coverage, left_out: Sequence[str]) -> list[str]:
     return [*cast("list[str]", coverage.get_option("report:omit") or []), *left_out]
-
-
-def _again(contract: Contract, receipt: Receipt) -> str:
-    base = coverage_base(contract, receipt.session).relative_to(contract.root).as_posix()
-    return f"run it again with coverage run --data-file={base} --context={receipt.environment}"
-
-
-def _measured_files(contract: Contract, receipt: Receipt) -> set[str]:
-    """Return the files of which the session's data holds lines, relative to the root where they lie under it."""
-    found: set[str] = set()
-    for path in coverage_files(contract, receipt.session):
-        with closing(CoverageData(basename=str(path))) as data:
-            data.read()
-            found.update(name for name in data.measured_files() if data.lines(name))
-    return {Path(name.removeprefix(f"{contract.root}/")).as_posix() for name in found}
-
-
-def _file_problem(path: Path, environment: str, *, is_own: bool) -> str | None:
-    with closing(CoverageData(basename=str(path))) as data:
-        try:
-            data.read()
-            contexts = data.measured_contexts()
-            empty = not any(data.lines(file) for file in data.measured_files())
-        except CoverageException as error:
-            return f"cannot be read ({error})"
-    if is_own and empty:
-        return "is empty"
-    if contexts - {environment}:
-        return f"is of context {', '.join(sorted(map(repr, contexts)))}, not {environment!r}"
-    return None

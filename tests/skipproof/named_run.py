@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import sys
@@ -249,9 +250,26 @@ class NamedRun:
         running = coverage.Coverage.current() if coverage is not None else None
         if running is None or Path(str(running.get_option("run:data_file"))).absolute() != base:
             return None
+        if running.get_option("run:relative_files"):
+            fact = "[tool.coverage.run] relative_files makes paths relative to the folder that each process starts in"
+            message = f"{fact}: remove it, and the receipt's data gets paths that are relative to the project's"
+            raise pytest.UsageError(message)
         for path in coverage_files(self._contract, self._receipt.session):
             path.unlink()
+        # coverage saves what this process measured when pytest has ended, and the last of its processes have by then.
+        atexit.register(self._gather_coverage_data, running.save)
         return base.relative_to(self._contract.root).as_posix()
+
+    def _gather_coverage_data(self, save: Callable[[], object]) -> None:
+        """Put the coverage data of all processes together, and say in the receipt what that is."""
+        # A fork of this process, which ends with the same last acts, is not the run.
+        if self._receipt.finished is None or os.getpid() != self._receipt.process:
+            return
+        from .coverage_data import gather
+
+        save()
+        self._receipt.gathered = gather(self._contract, self._receipt.session)
+        write_receipt(self._contract, self._receipt)
 
 
 def _stop_for(status: ExitStatus, problems: Sequence[str]) -> None:

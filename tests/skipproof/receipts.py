@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -76,6 +76,20 @@ class TestResult(_Model):
     untraced: str | None = None
 
 
+class Gathered(_Model):
+    """What the coverage data holds that a run left, in one file for all its processes.
+
+    Attributes:
+        digest: SHA-256 of the file, in hexadecimal.
+        contexts: the contexts in which it was measured.
+        lines: how many lines of each file were reached, by its path relative to the root.
+    """
+
+    digest: str
+    contexts: list[str]
+    lines: dict[str, int]
+
+
 class Receipt(_Model):
     """One session's run.
 
@@ -90,8 +104,9 @@ class Receipt(_Model):
         sources: digest of the sources when the run started.
         commit: the commit that was checked out, with "+" when files differed from it; None outside of a repository.
         suites: the folders it ran, relative to the root.
-        coverage: what its coverage data files' paths begin with, relative to the root; None when nothing was measured.
-        process: id of the process, which is part of the name of its coverage data.
+        coverage: where its coverage data is, relative to the root; None when nothing was measured.
+        gathered: what that data holds, None until the process ends, which is after the run.
+        process: id of the process.
         started: time in ISO 8601, UTC.
         finished: the same, only in the receipt of a run that came to its end.
         exit_status: what pytest exited with, None as long as it runs.
@@ -100,7 +115,7 @@ class Receipt(_Model):
         seal: the closing mark, a digest over all the rest; only in the receipt of a run that came to its end.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     session: str
     environment: str
     capabilities: list[str]
@@ -111,6 +126,7 @@ class Receipt(_Model):
     commit: str | None = None
     suites: list[str]
     coverage: str | None
+    gathered: Gathered | None = None
     process: int
     started: str
     finished: str | None = None
@@ -147,7 +163,7 @@ def shown_violations(contract: Contract, receipt: Receipt) -> list[str]:
 
 
 def coverage_base(contract: Contract, session: str) -> Path:
-    """Return the path that every coverage data file of a session begins with."""
+    """Return where a session's coverage data is; the paths of its processes' own data files begin with it."""
     return contract.root / contract.state / "coverage" / f".coverage.{session}"
 
 

@@ -288,18 +288,19 @@ def unfinished(state: Path, session: str) -> str | None:
     """
     path = state / "receipts" / f"{session}.json"
     try:
-        finished = json.loads(path.read_text(encoding="utf-8"))["finished"]
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        finished, gathered = receipt["finished"], receipt["coverage"] is None or receipt["gathered"]
     except FileNotFoundError:
         fact = f"left no receipt in {path.as_posix()}"
     except (ValueError, KeyError, TypeError):
         fact = f"left a damaged receipt in {path.as_posix()}"
     else:
-        if finished is not None:
+        if finished is not None and gathered:
             return None
-        fact = "left an unfinished receipt"
+        fact = "left an unfinished receipt" if finished is None else "did not put its coverage data together"
     return (
         f"{session} ended with status 0, and {fact}: something ended its process before the run came to its end, "
-        "such as os._exit in a test; look at the last test that its output names"
+        "such as os._exit in a test; look at the last test, and any traceback, that its output shows"
     )
 
 

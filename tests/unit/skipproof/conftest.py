@@ -10,7 +10,6 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
-from coverage.files import set_relative_directory
 
 from tests.skipproof import detection, search_path
 from tests.skipproof.contract import Contract, read_contract
@@ -42,7 +41,6 @@ testpaths = ["tests/unit", "tests/real"]
 
 [tool.coverage.run]
 branch = true
-relative_files = true
 
 [tool.coverage.report]
 fail_under = 100
@@ -145,11 +143,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def measured(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def measured(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with one source file, ``code.py``, of which coverage data can be written; and in its folder."""
     project.write("code.py", CODE)
-    with monkeypatch.context() as patch:
-        patch.chdir(project.root)
-        yield project
-    # A Coverage object of another folder has told the one that measures this very run of that folder.
-    set_relative_directory()
+    monkeypatch.chdir(project.root)
+    return project

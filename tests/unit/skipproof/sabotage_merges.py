@@ -46,15 +46,17 @@ def merged(*sessions: str, options: tuple[str, ...] = ()) -> Ending:
     return status, said.getvalue()
 
 
-def leave(project: Project, session: str, environment: str = "bare", **changes: Any) -> Path:
-    """Leave what a green run of tests/unit leaves: a receipt, and coverage data. Return the receipt's path."""
+def leave(
+    project: Project, session: str, environment: str = "bare", data: dict[str, Any] | None = None, **changes: Any
+) -> Path:
+    """Leave what a green run of tests/unit leaves: coverage data, and a receipt. Return the receipt's path."""
+    data_file(project, session, **({"context": environment} | (data or {})))
     write_receipt(project.contract, current(project, session, environment, **({"tests": {ID: PASSED}} | changes)))
-    data_file(project, session, environment)
     return receipt_path(project.contract, session)
 
 
 def data_file(project: Project, session: str, context: str, arcs: Arcs = ARCS, file: str = UNIT) -> None:
-    """Write a session's coverage data anew."""
+    """Write a session's coverage data again."""
     (project.root / ".matrix" / "coverage" / f".coverage.{session}").unlink(missing_ok=True)
     write_data(project, session, context, arcs, file)
 
@@ -126,7 +128,7 @@ def idle(project: Project) -> None:
 def uncovered(project: Project) -> None:
     """Have no session reach the body of the test."""
     for session, environment in (("unit", "bare"), ("other", "full")):
-        data_file(project, session, environment, IMPORTED)
+        leave(project, session, environment, {"arcs": IMPORTED})
 
 
 def modelled(model: str) -> TestResult:
@@ -148,6 +150,11 @@ def foreign(project: Project) -> None:
     data_file(project, "unit", "bare", file=SECOND)
 
 
+def homeless(project: Project) -> None:
+    """Measure a file that no digest of sources covers, and that is nowhere when the data is merged."""
+    leave(project, "unit", data={"file": "lib/code.py"})
+
+
 def required(project: Project) -> Ending:
     """Ask for the proof of what needs a GPU, where nobody had one."""
     leave(project, "unit")
@@ -163,7 +170,7 @@ PLANTS: dict[str, Plant] = {
     "A red run is merged": receipts(exit_status=1, tests={ID: result("failed")}),
     "A receipt is edited by hand": afterwards(edited('"passed"', '"skipped"')),
     "A receipt is cut off": afterwards(edited('"tests"', "")),
-    "A receipt of another schema version": afterwards(edited('"format": 2', '"format": 1')),
+    "A receipt of another schema version": afterwards(edited('"format": 3', '"format": 1')),
     "A receipt is copied from another session": afterwards(
         lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
     ),
@@ -177,8 +184,16 @@ PLANTS: dict[str, Plant] = {
     "Coverage data is deleted": afterwards(lambda project: (project.root / DATA).unlink()),
     "Coverage data is emptied": afterwards(lambda project: data_file(project, "unit", "bare", ())),
     "Coverage data is overwritten": afterwards(lambda project: project.write(DATA, "data")),
-    "Coverage data of another environment": afterwards(lambda project: data_file(project, "unit", "full")),
+    "Coverage data of another environment": afterwards(
+        lambda project: leave(project, "unit", data={"context": "full"})
+    ),
     "Coverage data of another run": afterwards(foreign),
+    "Coverage is lost on the way": afterwards(lambda project: data_file(project, "unit", "bare", IMPORTED)),
+    "Coverage data is written to after its run": afterwards(
+        lambda project: data_file(project, "unit", "bare", (*ARCS, (-1, 9)))
+    ),
+    "Coverage data of processes that nobody put together": receipts(gathered=None),
+    "Coverage of a file that is not here": afterwards(homeless),
     "Two sessions used different models": afterwards(mixed),
     "Another table of capabilities since": receipts(capabilities=["alpha"]),
     "Hardware is required that no session had": required,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from coverage import CoverageData
 
-from tests.skipproof.receipts import Outcome, Receipt, TestResult, lock_digest, sources_digest
+from tests.skipproof.coverage_data import described
+from tests.skipproof.receipts import Outcome, Receipt, TestResult, coverage_base, lock_digest, sources_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -46,13 +47,15 @@ def receipt(session: str, **changes: Any) -> Receipt:
 
 
 def current(project: Project, session: str, environment: str = "bare", **changes: Any) -> Receipt:
-    """Make a receipt that belongs to the project's sources, lock and table as they are now, with these changes."""
+    """Make a receipt that belongs to the project's sources, lock, table and data as they are, with these changes."""
     contract = project.contract
+    data = coverage_base(contract, session)
     values = {
         "environment": environment,
         "capabilities": list(contract.promised(environment)),
         "sources": sources_digest(contract),
         "lock": lock_digest(contract, environment),
+        "gathered": described(data) if data.exists() else None,
     }
     return receipt(session, **(values | changes))
 
@@ -64,6 +67,7 @@ def write_data(
     folder = project.root / ".matrix" / "coverage"
     folder.mkdir(parents=True, exist_ok=True)
     with closing(CoverageData(basename=str(folder / f".coverage.{name}"))) as data:
+        data.read()
         data.set_context(context)
         data.add_arcs({file: arcs})
         data.write()

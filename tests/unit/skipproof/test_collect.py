@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from coverage.exceptions import CoverageException
 
-from tests.skipproof import cover
+from tests.skipproof import cover, coverage_data
 from tests.skipproof.collect import Asked, collect
 from tests.skipproof.cover import Measured
 from tests.skipproof.matrix import FileCoverage, Proof
 from tests.skipproof.receipts import ReceiptError, TestResult, Trace, write_receipt
 
-from .samples import PASSED, current, receipt, result
+from .samples import PASSED, current, receipt, result, write_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +37,7 @@ def _sound_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(_contract: Contract, receipts: Sequence[Receipt], _left_out: Sequence[str]) -> Measured:
         return Measured(100, 100, {"bare": 75}, {each.session: 50 for each in receipts}, [FILE])
 
-    monkeypatch.setattr(cover, "data_problems", lambda _contract, _receipt: [])
-    monkeypatch.setattr(cover, "foreign_data", lambda _contract, _receipts: {})
+    monkeypatch.setattr(coverage_data, "data_problems", lambda _contract, _receipt: [])
     monkeypatch.setattr(cover, "measure", measure)
 
 
@@ -108,22 +107,13 @@ def test_data_of_a_stale_run_is_left_out(project: Project) -> None:
 
 def test_data_that_lacks_makes_its_session_red(project: Project) -> None:
     """Broken: a session whose data is gone is shown as proved, or the coverage of nothing is known."""
+    data = write_data(project, "one", file="pyproject.toml")
     leave(project, "one", a=PASSED)
+    assert collect(project.contract, Asked()).matrix.sessions[0].state == "proved"
+    data.unlink()
     matrix = collect(project.contract, Asked()).matrix
     assert (matrix.sessions[0].state, matrix.coverage, matrix.partial) == ("red", None, True)
     assert matrix.problems[0].startswith("one: coverage data .matrix/coverage/.coverage.one is missing: ")
-
-
-@pytest.mark.usefixtures("_sound_data")
-def test_data_of_another_run_makes_its_session_red(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: another run's data counts for a session."""
-    leave(project, "one", a=PASSED)
-    leave(project, "two", "full", a=PASSED)
-    monkeypatch.setattr(cover, "foreign_data", lambda _contract, _receipts: {"two": "is of another run"})
-    found = collect(project.contract, Asked())
-    assert [row.state for row in found.matrix.sessions] == ["proved", "red"]
-    assert [each.session for each in found.measured] == ["one"]
-    assert found.matrix.problems == ["two: is of another run"]
 
 
 @pytest.mark.usefixtures("_sound_data")

@@ -1,4 +1,4 @@
-"""Coverage data: checked before it is merged, told apart by environment, and gated."""
+"""Coverage data: merged, told apart by environment, and gated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.skipproof import cover
 from tests.skipproof.cover import Measured
 
 from .conftest import CODE
-from .samples import ARCS, PASSED, receipt, result, write_data
+from .samples import ARCS, receipt, write_data
 
 if TYPE_CHECKING:
     from .conftest import Project
@@ -21,85 +21,10 @@ if TYPE_CHECKING:
 BARE, FULL = receipt("unit"), receipt("full", environment="full")
 
 
-def test_sound_data_has_no_problem(project: Project) -> None:
-    """Broken: the data of a sound session, or of a process that it started and that measured nothing, is refused."""
-    write_data(project, "unit.host.pid7.Xa")
-    write_data(project, "unit.host.pid8.Xb", arcs=[])
-    assert cover.data_problems(project.contract, BARE) == []
-
-
-def test_data_without_a_process_in_its_name_is_the_sessions_own(project: Project) -> None:
-    """Broken: where coverage does not follow processes, its only data file is not recognised."""
-    write_data(project, "unit")
-    assert cover.data_problems(project.contract, BARE) == []
-
-
-AGAIN = "run it again with coverage run --data-file=.matrix/coverage/.coverage.unit --context=bare"
-
-
-def test_session_that_measured_nothing_is_refused(project: Project) -> None:
-    """Broken: a session that ran without coverage is merged as if it had been measured."""
-    assert cover.data_problems(project.contract, receipt("unit", coverage=None)) == [
-        f"its coverage was not measured: {AGAIN}"
-    ]
-
-
-def test_missing_data_is_refused(project: Project) -> None:
-    """Broken: the data of a session is gone, that of a process it started is there, and nobody notices."""
-    write_data(project, "unit.host.pid8.Xb")
-    assert cover.data_problems(project.contract, BARE) == [
-        f"coverage data .matrix/coverage/.coverage.unit is missing: {AGAIN}"
-    ]
-
-
-def test_empty_data_is_refused(project: Project) -> None:
-    """Broken: a session whose data holds no line is merged as if it had covered something."""
-    write_data(project, "unit.host.pid7.Xa", arcs=[])
-    assert cover.data_problems(project.contract, BARE) == [
-        f"coverage data .coverage.unit.host.pid7.Xa is empty: {AGAIN}"
-    ]
-
-
-def test_unreadable_data_is_refused(project: Project) -> None:
-    """Broken: half a data file is passed over, and what it held is lost."""
-    path = write_data(project, "unit.host.pid7.Xa")
-    path.write_bytes(path.read_bytes()[:100])
-    [problem] = cover.data_problems(project.contract, BARE)
-    assert problem.startswith("coverage data .coverage.unit.host.pid7.Xa cannot be read (")
-
-
-def test_data_of_another_environment_is_refused(project: Project) -> None:
-    """Broken: what one environment covered is counted for another."""
-    write_data(project, "unit.host.pid7.Xa", context="full")
-    assert cover.data_problems(project.contract, BARE) == [
-        f"coverage data .coverage.unit.host.pid7.Xa is of context 'full', not 'bare': {AGAIN}"
-    ]
-
-
-def test_data_of_another_session_is_refused(project: Project) -> None:
-    """Broken: data of the same environment, but of a session with other tests, passes for a session's own."""
-    first, second, gpu = "tests/unit/test_a.py", "tests/unit/test_b.py", "tests/unit/test_gpu.py"
-    tests = {
-        f"{first}::test": PASSED,
-        f"{second}::test": PASSED,
-        f"{gpu}::test": result("skipped", "gpu"),
-        "tests/c.py::t": PASSED,
-    }
-    sessions = [receipt("unit", tests=tests), receipt("again", tests=tests)]
-    for name in ("unit.host.pid7.Xa", "again.host.pid7.Xa"):
-        write_data(project, name, file=first)
-    write_data(project, "unit.host.pid7.Xb", file=gpu)
-    assert cover.foreign_data(project.contract, sessions) == {}
-    write_data(project, "again.host.pid8.Xb", file=str(project.root / second))
-    assert cover.foreign_data(project.contract, sessions) == {
-        "unit": f"coverage data holds nothing of {second}, of which it ran tests, so it is of another run: {AGAIN}"
-    }
-
-
 def test_data_is_merged_and_told_apart(measured: Project) -> None:
     """Broken: the sessions' data does not add up, or an environment is credited with what another one covered."""
-    write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
-    write_data(measured, "full.host.pid7.Xa", context="full", arcs=ARCS - {(2, 4), (4, -1)})
+    write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
+    write_data(measured, "full", context="full", arcs=ARCS - {(2, 4), (4, -1)})
     result = cover.measure(measured.contract, [BARE, FULL], [])
     assert result.total == pytest.approx(100)
     share = pytest.approx(100 * 4 / 6)
@@ -112,10 +37,19 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     assert file.only == {"bare": ["4"], "full": ["3"]}
 
 
+def test_paths_are_taken_as_they_are(measured: Project) -> None:
+    """Broken: a file below another folder named tests is taken for the one in tests, as coverage's combine does."""
+    for name, arcs in (("tests/code.py", ARCS), ("src/tests/code.py", {(-1, 1), (1, -1)})):
+        measured.write(name, CODE)
+        write_data(measured, "unit", file=name, arcs=arcs)
+    files = cover.measure(measured.contract, [BARE], []).files
+    assert {file.path: file.missing for file in files} == {"src/tests/code.py": ["2-4"], "tests/code.py": []}
+
+
 def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
     """Broken: each session of an environment is credited with what the others covered."""
-    write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
-    write_data(measured, "check.host.pid7.Xa", arcs={(-1, 1), (1, -1)})
+    write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
+    write_data(measured, "check", arcs={(-1, 1), (1, -1)})
     result = cover.measure(measured.contract, [BARE, receipt("check")], [])
     assert result.environments == {"bare": pytest.approx(100 * 4 / 6)}
     assert result.sessions == {"unit": pytest.approx(100 * 4 / 6), "check": pytest.approx(100 * 1 / 6)}
@@ -123,7 +57,7 @@ def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
 
 def test_each_source_is_parsed_once(measured: Project) -> None:
     """Broken: all sources are parsed anew for each environment, session and report, a minute in a whole run."""
-    for name, context in (("unit.host.pid7.Xa", "bare"), ("check.host.pid7.Xa", "bare"), ("full.host.pid7.Xa", "full")):
+    for name, context in (("unit", "bare"), ("check", "bare"), ("full", "full")):
         write_data(measured, name, context)
     sessions = [BARE, receipt("check"), FULL]
     with patch.object(PythonParser, "parse_source", autospec=True, side_effect=PythonParser.parse_source) as parse:
@@ -136,8 +70,8 @@ def test_each_source_is_parsed_once(measured: Project) -> None:
 def test_file_without_a_statement_is_covered(measured: Project) -> None:
     """Broken: the share of a file that holds nothing to cover divides by zero."""
     measured.write("empty.py", "")
-    write_data(measured, "unit.host.pid7.Xa")
-    write_data(measured, "unit.host.pid8.Xb", file="empty.py", arcs={(-1, 1), (1, -1)})
+    write_data(measured, "unit")
+    write_data(measured, "unit", file="empty.py", arcs={(-1, 1), (1, -1)})
     found = cover.measure(measured.contract, [BARE], []).files
     assert [(file.path, file.environments) for file in found] == [
         ("code.py", {"bare": 100}),
@@ -147,7 +81,7 @@ def test_file_without_a_statement_is_covered(measured: Project) -> None:
 
 def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
     """Broken: where there is no other environment, everything is said to need this one."""
-    write_data(measured, "unit.host.pid7.Xa", arcs=ARCS - {(2, 3), (3, -1)})
+    write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     [file] = cover.measure(measured.contract, [BARE], []).files
     assert (file.missing, file.only) == (["3", "2->3"], {})
 
@@ -155,28 +89,28 @@ def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
 def test_branch_that_ends_a_function_is_named(measured: Project) -> None:
     """Broken: a branch that leaves its function is shown as a line that no file has."""
     measured.write("code.py", "def answer(x):\n    if x:\n        print(x)\n")
-    write_data(measured, "unit.host.pid7.Xa", arcs={(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1)})
+    write_data(measured, "unit", arcs={(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1)})
     [file] = cover.measure(measured.contract, [BARE], []).files
     assert file.missing == ["2->exit"]
 
 
 def test_reports_of_coverage_are_written(measured: Project) -> None:
     """Broken: the merged data of an earlier day stays, or the sessions' own data is used up by a merge."""
-    write_data(measured, "unit.host.pid7.Xa")
+    write_data(measured, "unit")
     stale = write_data(measured, "x", file="gone.py").rename(measured.root / ".matrix" / "coverage" / ".coverage")
     folder = cover.write_reports(measured.contract, [BARE], [])
     assert folder == stale.parent
     assert (folder / "html" / "index.html").is_file()
     assert 'filename="code.py"' in (folder / "coverage.xml").read_text()
     assert list(json.loads((folder / "coverage.json").read_text())["files"]) == ["code.py"]
-    assert len(list(folder.glob(".coverage.*.host.*"))) == 1
+    assert (folder / ".coverage.unit").is_file()
 
 
 def test_file_that_is_left_out_does_not_count(measured: Project) -> None:
     """Broken: a test file that needs what no machine had shuts the gate."""
-    write_data(measured, "unit.host.pid7.Xa")
+    write_data(measured, "unit")
     measured.write("tests/real/test_gpu.py", CODE)
-    write_data(measured, "unit.host.pid8.Xb", file="tests/real/test_gpu.py", arcs={(-1, 1), (1, -1)})
+    write_data(measured, "unit", file="tests/real/test_gpu.py", arcs={(-1, 1), (1, -1)})
     assert cover.measure(measured.contract, [BARE], ["tests/real/test_gpu.py"]).refusal is None
     assert cover.measure(measured.contract, [BARE], []).refusal is not None
 

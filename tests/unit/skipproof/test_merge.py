@@ -32,8 +32,8 @@ def leave(project: Project, session: str, environment: str, outcome: Outcome = "
 def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a whole and green matrix is refused, or its merged data is not there afterwards."""
     for session, environment in (("one", "bare"), ("two", "full")):
-        leave(measured, session, environment)
         write_data(measured, session, environment)
+        leave(measured, session, environment)
     leave(measured, "old", "bare", "failed")
     assert merge.main(["--expect", "one", "--expect", "two"]) == 0
     out = capsys.readouterr().out
@@ -44,8 +44,8 @@ def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture
 
 def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: after a red run there is nothing to look at, or the merge passes over it."""
-    leave(measured, "one", "bare", "failed")
     write_data(measured, "one", "bare")
+    leave(measured, "one", "bare", "failed")
     assert merge.main(["--expect", "one", "three"]) == ExitStatus.MERGE
     out = capsys.readouterr().out
     assert "- one: is red (exit status 1, 1 failed tests, 0 violations)" in out
@@ -56,8 +56,8 @@ def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureF
 def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: coverage under the gate ends with success, or as if the sessions had not proved it."""
     for session, environment in (("one", "bare"), ("two", "full")):
-        leave(measured, session, environment)
         write_data(measured, session, environment, ARCS - {(2, 3), (3, -1)})
+        leave(measured, session, environment)
     assert merge.main([]) == ExitStatus.COVERAGE
     out = capsys.readouterr().out
     assert "- code.py  66.66 %  3, 2->3\n" in out
@@ -67,8 +67,8 @@ def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[s
 def test_required_capability_is_asked_for(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: --require lets a matrix without a GPU pass."""
     for session, environment in (("one", "bare"), ("two", "full")):
-        leave(measured, session, environment, "skipped", "gpu")
         write_data(measured, session, environment)
+        leave(measured, session, environment, "skipped", "gpu")
     assert merge.main([]) == 0
     assert capsys.readouterr().out.endswith("is reached; 1 test is unproven.\n")
     assert merge.main(["--require", "gpu"]) == ExitStatus.MERGE

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
 import platform
 import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.skipproof.coverage_data import described
 from tests.skipproof.exits import ExitStatus
 
 from .runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
+from .samples import write_data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conftest import Project
 
 
@@ -206,6 +213,24 @@ def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
     project.run("--environment", "bare").assert_outcomes(passed=1)
 
 
+class Running:
+    """What measures a run, as far as the plugin asks it."""
+
+    def __init__(self, data_file: str, *, relative: bool = False) -> None:
+        self._options = {"run:data_file": f".matrix/coverage/{data_file}", "run:relative_files": relative}
+        self.get_option = self._options.__getitem__
+        self.last_acts: list[Callable[[], None]] = []
+
+    def save(self) -> None:
+        """Have everything saved already."""
+
+    def measure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be what measures the runs in this test, and keep what they would do when this process ends."""
+        fake = SimpleNamespace(Coverage=SimpleNamespace(current=lambda: self))
+        monkeypatch.setitem(sys.modules, "coverage", fake)
+        monkeypatch.setattr(atexit, "register", lambda act, *arguments: self.last_acts.append(partial(act, *arguments)))
+
+
 @pytest.mark.parametrize(("file", "claimed"), [(".coverage.bare", ".matrix/coverage/.coverage.bare"), (".other", None)])
 def test_coverage_data_is_claimed_and_old_data_removed(
     project: Project, monkeypatch: pytest.MonkeyPatch, file: str, claimed: str | None
@@ -213,14 +238,53 @@ def test_coverage_data_is_claimed_and_old_data_removed(
     """Broken: data of an earlier run is merged with this one's, or another program's data is removed."""
     old = project.write(".matrix/coverage/.coverage.bare.host.pid1.Xx", "old")
     other = project.write(".matrix/coverage/.coverage.bareness.host.pid1.Xx", "other")
-    running = SimpleNamespace(get_option=lambda _name: f".matrix/coverage/{file}")
-    fake = SimpleNamespace(Coverage=SimpleNamespace(current=lambda: running))
-    monkeypatch.setitem(sys.modules, "coverage", fake)
+    running = Running(file)
+    running.measure(monkeypatch)
     project.write(UNIT, PASSES)
     project.run("--environment", "bare")
     assert project.receipt("bare").coverage == claimed
     assert old.exists() is (claimed is None)
     assert other.exists()
+    assert len(running.last_acts) == (claimed is not None)
+
+
+def test_last_act_of_a_run_is_to_gather_its_coverage_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what the processes of a run measured lies in files with paths that hold in one folder only."""
+    running = Running(".coverage.bare")
+    running.measure(monkeypatch)
+    project.write(UNIT, PASSES)
+    project.run("--environment", "bare")
+    assert project.receipt("bare").gathered is None
+    write_data(project, "bare.host.pid7.Xa", file=str(project.root / UNIT))
+    [gather] = running.last_acts
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: 1)
+        gather()
+        assert project.receipt("bare").gathered is None
+    gather()
+    gathered = described(project.root / ".matrix" / "coverage" / ".coverage.bare")
+    assert project.receipt("bare").gathered == gathered
+    assert gathered.lines == {UNIT: 4}
+
+
+def test_run_that_came_to_no_end_gathers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: half a run's data is put together as if it were a whole run's."""
+    running = Running(".coverage.bare")
+    running.measure(monkeypatch)
+    project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
+    project.run("--environment", "bare")
+    [gather] = running.last_acts
+    gather()
+    assert (project.receipt("bare").finished, project.receipt("bare").gathered) == (None, None)
+
+
+def test_relative_files_are_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: coverage makes paths relative to another folder in each process, and nobody can tell to which."""
+    Running(".coverage.bare", relative=True).measure(monkeypatch)
+    project.write(UNIT, PASSES)
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*relative_files makes paths relative to the folder that each process starts in: *"])
 
 
 def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

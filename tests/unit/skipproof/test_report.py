@@ -23,8 +23,8 @@ def test_red_matrix_is_shown_whole(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     measured.write("summary.md", "before\n")
     failed = {"tests/unit/test_a.py::test_a": result("failed")}
-    write_receipt(measured.contract, current(measured, "unit", tests=failed, exit_status=1))
     write_data(measured, "unit")
+    write_receipt(measured.contract, current(measured, "unit", tests=failed, exit_status=1))
     measured.write(".matrix/report/junit-gone.xml", "of an earlier run")
     measured.write(".matrix/report/junit-bare.xml", "of an earlier run")
     measured.write(".matrix/report/notes.txt", "of somebody else")
@@ -55,8 +55,8 @@ def test_red_matrix_is_shown_whole(
 def test_proved_matrix_is_shown(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a green run's report says that something is wrong, or asks for a workflow."""
     for session, environment in (("one", "bare"), ("two", "full")):
-        write_receipt(measured.contract, current(measured, session, environment))
         write_data(measured, session, environment)
+        write_receipt(measured.contract, current(measured, session, environment))
     assert report.main([]) == 0
     assert "Proved: 2 sessions agree, and the gate of 100 % is reached.\n" in capsys.readouterr().out
 

@@ -281,7 +281,8 @@ def test_coverage_of_an_earlier_run_is_removed(tmp_path: Path) -> None:
         ("{", "left a damaged receipt in "),
         ("[]", "left a damaged receipt in "),
         ("{}", "left a damaged receipt in "),
-        ('{"finished": null}', "left an unfinished receipt: something ended its process"),
+        ('{"finished": null, "coverage": null}', "left an unfinished receipt: something ended its process"),
+        ('{"finished": "2026", "coverage": "data", "gathered": null}', "did not put its coverage data together: "),
     ],
 )
 def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str | None, fact: str) -> None:
@@ -295,7 +296,7 @@ def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str |
 
 def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
     """The finished receipt of the run before would vouch for one that died."""
-    write(tmp_path / "receipts" / "unit.json", '{"finished": "2026-01-01T00:00:00+00:00"}')
+    write(tmp_path / "receipts" / "unit.json", '{"finished": "2026-01-01T00:00:00+00:00", "coverage": null}')
     assert unfinished(tmp_path, "unit") is None
     for _ in range(2):
         forget_receipt(tmp_path, "unit")

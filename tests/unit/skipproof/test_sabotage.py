@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from coverage.files import set_relative_directory
 
 from . import sabotage_merges, sabotage_runs
 from .sabotage_merges import leave, merged
@@ -13,8 +12,6 @@ from .sabotage_runs import NEEDS_ALPHA, PASSES, REAL, UNIT, run
 from .sabotage_table import STATUS, Row, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .conftest import Project
 
 TABLE = rows("plugin")
@@ -22,15 +19,13 @@ PLANTS = sabotage_runs.PLANTS | sabotage_merges.PLANTS
 
 
 @pytest.fixture
-def honest(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def honest(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project without any deceit."""
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         monkeypatch.delenv(name, raising=False)
     project.write(UNIT, PASSES)
     project.write(REAL, NEEDS_ALPHA)
-    yield project
-    # A Coverage object of another folder has told the one that measures this very run of that folder.
-    set_relative_directory()
+    return project
 
 
 @pytest.mark.parametrize("deceit", PLANTS)
