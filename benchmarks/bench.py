@@ -30,6 +30,7 @@ from backend.llms.model_store import packaged_gguf, resolve_model
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from backend import AgentResponse
     from backend.llms.protocol import Agent
 
 MEGABYTE = 1e6
@@ -75,6 +76,12 @@ def load_converted(directory: Path) -> None:
     AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
 
 
+def written(answer: AgentResponse) -> int:
+    """How many tokens an answer has."""
+    usage = answer.metadata["usage"]
+    return usage.completion_tokens if usage else 0
+
+
 async def agent_figures() -> None:
     """Print the speed of one stream, and resident memory before, during and after an agent's life."""
     payload = AgentPayload("Count from 1 to 100.", generation=GenerationOptions(max_new_tokens=64))
@@ -85,7 +92,7 @@ async def agent_figures() -> None:
     held = resident()
     answers = [await agent.invoke(payload) for _ in range(3)]
     await agent.aclose()
-    speed = max(a.metadata["usage"].completion_tokens / a.metadata["timings"].total for a in answers)
+    speed = max(written(answer) / answer.metadata["timings"].total for answer in answers)
     report("generate, one stream", f"{speed:.0f} tokens/s", "64 greedy tokens, best of 3")
     report("resident memory after load and validation", f"+{(held - before) / MEGABYTE:.0f} MB", "over before the load")
     after = (resident() - before) / MEGABYTE
@@ -164,7 +171,7 @@ async def overhead_figures() -> None:
             start = time.perf_counter()
             answer = await agent.invoke(payload)
             ours.append(time.perf_counter() - start)
-        tokens = answer.metadata["usage"].completion_tokens
+        tokens = written(answer)
     how = f"the same {tokens} greedy tokens, prompt to text, best of 5 in turns"
     report("generate alone", f"{tokens / min(theirs):.1f} tokens/s", how)
     report("the huggingface engine", f"{tokens / min(ours):.1f} tokens/s", how)

@@ -51,6 +51,7 @@ _ENDS: dict[_Block, tuple[str, ...]] = {
     _Block.REQUEST: _MESSAGE_ENDS,
     _Block.FINAL: _MESSAGE_ENDS,
 }
+_THOUGHTS = ("<think>", "</think>")
 _REASONING = (_Block.THINK, _Block.ANALYSIS)
 _WHOLE = (_Block.TOOL_CALL, _Block.HEADER, _Block.REQUEST)  # can be read only when their end is there
 # A tokenizer may call these special, and leave them out of its text unless told not to.
@@ -76,11 +77,14 @@ class AnswerParser:
     answer is dropped.
 
     ``thinking`` says that the prompt already opened a ``<think>`` block, ``structured`` that the answer is to be JSON:
-    once that has begun, marks are part of its texts.
+    once that has begun, marks are part of its texts, and ``calls`` that the model was offered tools: otherwise what
+    looks like a call is text. So is ``<think>`` where reasoning came beside the text.
     """
 
-    def __init__(self, *, thinking: bool = False, structured: bool = False) -> None:
+    def __init__(self, *, thinking: bool = False, structured: bool = False, calls: bool = True) -> None:
         self._structured = structured
+        self._calls_offered = calls
+        self._reasons_beside = False
         self._text, self._thinking = _Trimmed(), _Trimmed()
         self._calls: list[ToolCall] = []
         self._block = _Block.THINK if thinking else _Block.TEXT
@@ -89,15 +93,15 @@ class AnswerParser:
 
     def reason(self, piece: str) -> list[Event]:
         """What is certain after a piece of reasoning that came beside the text."""
-        shown = self._thinking.add(piece)
-        return [Reasoning(shown)] if shown else []
+        self._reasons_beside = self._reasons_beside or bool(piece)
+        return self._reason(piece)
 
     def feed(self, piece: str) -> list[Event]:
         """What is certain after ``piece``."""
         self._pending += piece
         events: list[Event] = []
         while True:
-            marks = () if self._in_json() else _ENDS[self._block]
+            marks = self._marks()
             before, mark, after = _partition_first(self._pending, marks)
             if not mark:
                 if self._block not in _WHOLE:
@@ -108,6 +112,16 @@ class AnswerParser:
             self._pending = after
             events += self._pass_on(before, closing=mark)
             self._enter(before, mark)
+
+    def _marks(self) -> tuple[str, ...]:
+        """The marks that end the block."""
+        if self._in_json():
+            return ()
+        marks = _ENDS[self._block]
+        if self._block is not _Block.TEXT:
+            return marks
+        prose = (() if self._calls_offered else ("<tool_call>",)) + (_THOUGHTS if self._reasons_beside else ())
+        return tuple(mark for mark in marks if mark not in prose)
 
     def _in_json(self) -> bool:
         if not (self._structured and self._block is _Block.TEXT):
@@ -135,7 +149,7 @@ class AnswerParser:
     def _pass_on(self, content: str, closing: str = "") -> list[Event]:
         """The events of a block's ``content``, which is all of it when there is a ``closing`` mark."""
         if self._block in _REASONING:
-            return self.reason(content)
+            return self._reason(content)
         if self._block is _Block.TOOL_CALL:
             return self._call(_read_call(content), self._opening + content + closing)
         if self._block is _Block.REQUEST:
@@ -148,7 +162,7 @@ class AnswerParser:
     def _enter(self, content: str, mark: str) -> None:
         """Change over to the block that begins at ``mark``, after ``content``."""
         if self._block is _Block.HEADER:
-            recipient = _RECIPIENT.search(content)
+            recipient = _RECIPIENT.search(content) if self._calls_offered else None
             self._opening = recipient[1] if recipient else ""
             analysis = "analysis" in content
             self._block = _Block.REQUEST if recipient else _Block.ANALYSIS if analysis else _Block.FINAL
@@ -161,6 +175,10 @@ class AnswerParser:
             self._block = _Block(mark) if opens else _Block.TEXT
         if self._block in _REASONING:
             self._thinking.break_line()
+
+    def _reason(self, content: str) -> list[Event]:
+        shown = self._thinking.add(content)
+        return [Reasoning(shown)] if shown else []
 
     def _call(self, call: ToolCall | None, written: str) -> list[Event]:
         if call is None:

@@ -8,13 +8,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, get_args
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from backend.errors import PayloadError, shown
 from backend.llms.conversation_history import arrange, is_summary, largest, summary_of
 from backend.llms.conversation_store import SQLiteStore, StoredTurn
-from backend.llms.payloads import AgentPayload, AgentResponse, End, GenerationOptions, MemoryEntry, Text, ToolCallEvent
+from backend.llms.payloads import (
+    AgentPayload,
+    AgentResponse,
+    End,
+    GenerationOptions,
+    MemoryEntry,
+    Parsed,
+    Text,
+    ToolCallEvent,
+)
 from backend.llms.protocol import only_text
 from backend.llms.tool_rounds import ToolRounds, remembered
 
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
 
     from backend.llms.conversation_history import Exchange, History
     from backend.llms.conversation_store import ConversationStore
-    from backend.llms.payloads import Event, ReasoningEffort
+    from backend.llms.payloads import Event, ReasoningEffort, ResponseMetadata
     from backend.llms.protocol import Agent
     from backend.llms.tool_rounds import OnError
     from backend.llms.tools import Tool
@@ -46,16 +55,16 @@ _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[s
 _held: ContextVar[tuple[set[asyncio.Lock], ...]] = ContextVar("_held", default=())
 
 
-class _PayloadOptions(TypedDict, total=False):
+class _PayloadOptions(TypedDict, Generic[Parsed], total=False):
     thinking_blob: str
     tools_available: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Any]
     reasoning_effort: ReasoningEffort | None
     generation: GenerationOptions
-    output_schema: Any
+    output_schema: type[Parsed] | Mapping[str, Any] | None
 
 
-class TurnOptions(_PayloadOptions, total=False):
+class TurnOptions(_PayloadOptions[Parsed], Generic[Parsed], total=False):
     """What one turn may say beside its text.
 
     Either ``tools``, which are run as ``run_with_tools`` does, with ``max_rounds`` and ``on_error`` as there: calls and
@@ -157,7 +166,7 @@ class Conversation:
         self._answer_tokens = answer_tokens
         self._beginning: float = inf
 
-    async def ask(self, text: str, **options: Unpack[TurnOptions]) -> AgentResponse:
+    async def ask(self, text: str, **options: Unpack[TurnOptions[Parsed]]) -> AgentResponse[Parsed]:
         """Answer ``text``, with the conversation so far in mind; it may be empty after a tool's result.
 
         Returns:
@@ -176,7 +185,7 @@ class Conversation:
             while await self._go_on(turn, response):
                 response = await self.agent.invoke(await self._request(turn))
             await self._record(turn, response)
-            about = {**response.metadata, **turn.rounds.about, "conversation": self.fitting}
+            about: ResponseMetadata = {**response.metadata, **turn.rounds.about, "conversation": self.fitting}
         return replace(response, metadata=about)
 
     def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:
@@ -209,6 +218,7 @@ class Conversation:
                 response = AgentResponse(
                     response="".join(event.text for event in heard if isinstance(event, Text)),
                     tool_calls=tuple(event.call for event in heard if isinstance(event, ToolCallEvent)),
+                    extras=next((event.extras for event in heard if isinstance(event, End)), {}),
                 )
                 going_on = await self._go_on(turn, response)
             await self._record(turn, response)
@@ -255,7 +265,7 @@ class Conversation:
     async def _record(self, turn: _Turn, response: AgentResponse) -> None:
         # Without tools there is nobody to give a result, and the conversation could never go on.
         calls = response.tool_calls if turn.options.get("tools_available") else ()
-        await self.store.append(self.session_id, [*turn.entries(), remembered(response.response, calls)])
+        await self.store.append(self.session_id, [*turn.entries(), remembered(response, calls)])
 
     async def _history(self, going_on: Sequence[MemoryEntry]) -> History:
         """The session, with turns after it that are not stored."""
@@ -341,7 +351,7 @@ class Conversation:
         answer = await self.agent.invoke(self._with(request, history, older[:readable])) if readable else None
         if not (answer and answer.response):
             return False
-        summary = remembered(answer.response).content
+        summary = remembered(answer).content
         await self.store.append(self.session_id, [summary_of(older[:readable], summary)])
         return True
 

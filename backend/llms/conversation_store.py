@@ -105,6 +105,8 @@ _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
+# In the metadata of a stored turn: its own extras, and then those of each call. Older programs read past it.
+_EXTRAS = "llm_backend_extras"
 _INSERT = "INSERT INTO turns (session, role, content, timestamp, tool_calls, metadata) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = "SELECT sequence, role, content, timestamp, tool_calls, metadata FROM turns WHERE session = ? ORDER BY 1"
 _ADVICE = {
@@ -247,8 +249,10 @@ def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def _row(entry: MemoryEntry) -> tuple[str | None, ...]:
     calls = [{"name": call.name, "arguments": dict(call.arguments), "id": call.id} for call in entry.tool_calls]
+    extras = [dict(each) for each in (entry.extras, *(call.extras for call in entry.tool_calls))]
+    metadata = {**entry.metadata, **({_EXTRAS: extras} if any(extras) else {})}
     try:
-        as_json = json.dumps(calls), json.dumps(dict(entry.metadata))
+        as_json = json.dumps(calls), json.dumps(metadata)
     except (TypeError, ValueError) as exc:
         message = f"A turn's tool calls or metadata cannot be stored: {exc}. Give them what JSON can hold."
         raise PayloadError(message) from exc
@@ -257,10 +261,13 @@ def _row(entry: MemoryEntry) -> tuple[str | None, ...]:
 
 
 def _entry(role: str, content: str, timestamp: str | None, tool_calls: str, metadata: str) -> MemoryEntry:
+    about, calls = dict(json.loads(metadata)), json.loads(tool_calls)
+    extras, *of_calls = about.pop(_EXTRAS, [{} for _ in (None, *calls)])
     return MemoryEntry(
         role,  # type: ignore[arg-type]  # the entry checks it
         content,
         None if timestamp is None else datetime.fromisoformat(timestamp),
-        tuple(ToolCall(**call) for call in json.loads(tool_calls)),
-        dict(json.loads(metadata)),
+        tuple(ToolCall(**call, extras=each) for call, each in zip(calls, of_calls, strict=True)),
+        about,
+        extras,
     )

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from backend.errors import ConfigError, EngineResponseError, printable
-from backend.llms.payloads import ToolCall, Usage
+from backend.errors import EngineResponseError
+from backend.llms.payloads import Usage
+from backend.llms.server_extras import turn_extras
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from backend.llms.payloads import GenerationOptions, ReasoningEffort
@@ -24,22 +23,17 @@ __all__ = [
     "Request",
     "as_mapping",
     "as_mappings",
-    "card_window",
     "chat_options",
     "extra_body",
     "given",
-    "name_calls",
-    "only_model",
-    "read_arguments",
-    "read_calls",
     "read_chunk",
     "read_completion",
+    "read_content",
+    "read_text",
     "read_usage",
 ]
 
-# What servers call the context window in their model cards: vLLM and SGLang, OpenRouter, Groq, Mistral, LM Studio.
-_WINDOW_KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
-_MOST_NAMES = 20
+_HOLDERS = ("thinking", "reasoning", "text", "refusal", "content", "summary", "value")  # of a part's text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +59,7 @@ class Piece:
         calls: tool calls in OpenAI's format, whole or in parts.
         finish_reason: why the answer ended; empty in a part that does not end it.
         usage: the tokens of all that was said until now.
+        extras: what the server wants back with the next request.
     """
 
     text: str = ""
@@ -72,6 +67,7 @@ class Piece:
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
     usage: Usage | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,19 +100,6 @@ def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
             "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}, response_format=output),
         }
     )
-
-
-def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give an id to each call that has none, and to its result: servers want one, and not every model gives it."""
-    unnamed: list[str] = []
-    for position, message in enumerate(messages):
-        for number, call in enumerate(message.get("tool_calls", ())):
-            if call["id"] is None:
-                unnamed.append(f"call{position:03}{number:02}")  # nine letters and digits, as Mistral's server wants it
-                call["id"] = unnamed[-1]
-        if message["role"] == "tool" and message["tool_call_id"] is None and unnamed:
-            message["tool_call_id"] = unnamed.pop(0)
-    return messages
 
 
 def as_mapping(answer: object) -> Mapping[str, Any]:
@@ -167,67 +150,51 @@ def _read_choice(choice: Mapping[str, Any], key: str, answer: Mapping[str, Any])
     said = choice.get(key)
     parts = said if isinstance(said, dict) else {}
     reason = str(choice.get("finish_reason") or "")
+    text, thoughts = read_content(parts.get("content"))
     return Piece(
-        text=_text(parts, "content") or _text(parts, "refusal"),
-        reasoning=_text(parts, "reasoning_content") or _text(parts, "reasoning"),
+        text=text or read_text(parts, "refusal"),
+        reasoning=read_text(parts, "reasoning_content") or read_text(parts, "reasoning") or thoughts,
         calls=as_mappings(parts.get("tool_calls")),
         finish_reason="tool_calls" if reason == "function_call" else reason,
         usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
+        extras=turn_extras(parts),
     )
 
 
-def read_calls(parts: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    """Read tool calls that came whole, or in parts that say by ``index`` to which call they belong.
+def read_content(content: object) -> tuple[str, str]:
+    """The text of a message's content and the reasoning in it, be it a text or a list of parts.
 
-    Some servers leave the index out or give all calls the same, and some give each part another id: so a name together
-    with another id, or without an index, begins a call.
-
-    Raises:
-        EngineResponseError: a call has no name, or its arguments are no JSON object.
-    """
-    calls: list[list[Mapping[str, Any]]] = []
-    open_calls: dict[str, list[Mapping[str, Any]]] = {}
-    for part in parts:
-        index, id_ = part.get("index"), part.get("id")
-        call = open_calls.get(str(index))
-        if call is None or (_said(part, "name") and (index is None or id_ not in (None, "", call[0].get("id")))):
-            call = open_calls[str(index)] = []
-            calls.append(call)
-        call.append(part)
-    return tuple(map(_read_call, calls))
-
-
-def _read_call(parts: Sequence[Mapping[str, Any]]) -> ToolCall:
-    name, arguments = ("".join(_said(part, key) for part in parts) for key in ("name", "arguments"))
-    if not name:
-        message = "The answer holds a tool call without a function's name. Look into the server's log."
-        raise EngineResponseError(message)
-    id_ = next((part["id"] for part in parts if part.get("id")), None)
-    return ToolCall(name=name, arguments=read_arguments(name, arguments), id=id_)
-
-
-def _said(part: Mapping[str, Any], key: str) -> str:
-    function = part.get("function")
-    return str(function.get(key) or "") if isinstance(function, dict) else ""
-
-
-def read_arguments(name: str, arguments: str) -> dict[str, Any]:
-    """The arguments of a call of tool ``name``. They may be private, so the error does not show them.
+    Mistral's reasoning models answer in parts, of type "thinking" and "text"
+    (https://docs.mistral.ai/capabilities/reasoning), and Gemini marks a part as "thought".
 
     Raises:
-        EngineResponseError: they are no JSON object.
+        EngineResponseError: it is neither, or its parts hold no text.
     """
-    try:
-        parsed = from_json(arguments, allow_inf_nan=False)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        message = (
-            f"The model called tool {name!r} with arguments that are no JSON object. "
-            "Ask again, raise max_new_tokens if the answer was cut, or simplify the tool."
-        )
-        raise EngineResponseError(message)
-    return parsed
+    if content is None or isinstance(content, str):
+        return content or "", ""
+    parts = [content] if isinstance(content, dict) else content if isinstance(content, list) else [None]
+    thoughts = [_flat(part) for part in parts if _is_thought(part)]
+    texts = [_flat(part) for part in parts if not _is_thought(part)]
+    if parts and not any(part is not None for part in (*thoughts, *texts)):
+        kind = next((part["type"] for part in as_mappings(parts) if "type" in part), content)
+        raise _no_text(kind, key="content")
+    return "".join(filter(None, texts)), "".join(filter(None, thoughts))
+
+
+def _is_thought(part: object) -> bool:
+    if not isinstance(part, dict):
+        return False
+    return part.get("thought") is True or str(part.get("type", "")).startswith(("thinking", "reasoning"))
+
+
+def _flat(part: object) -> str | None:
+    """The text of a part, however deep it lies; None when it holds none."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return "".join(filter(None, map(_flat, part)))
+    held = [part[key] for key in _HOLDERS if part.get(key) is not None] if isinstance(part, dict) else []
+    return _flat(held[0]) if held else None
 
 
 def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
@@ -239,40 +206,18 @@ def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
     return None if read is None or written is None else Usage(prompt_tokens=read, completion_tokens=written)
 
 
-def only_model(cards: Iterable[Mapping[str, Any]], server: str) -> str:
-    """The name of the one model that the server has.
+def read_text(holder: Mapping[str, Any], key: str) -> str:
+    """What ``holder`` says under ``key``; empty when that is nothing.
 
     Raises:
-        ConfigError: it has none, or several, so that one has to be chosen.
+        EngineResponseError: it is no text.
     """
-    names = sorted({str(card["id"]) for card in cards if card.get("id")})
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        message = f"No model is set, and the server at {server} offers none. Set model (AF_LLM_MODEL)."
-        raise ConfigError(message)
-    shown = ", ".join(map(printable, names[:_MOST_NAMES])) + (", ..." if len(names) > _MOST_NAMES else "")
-    message = (
-        f"No model is set, and the server at {server} offers {len(names)}. Set model (AF_LLM_MODEL) to one of: {shown}."
-    )
-    raise ConfigError(message)
-
-
-def card_window(cards: Iterable[Mapping[str, Any]], model: str) -> int | None:
-    """The context window of ``model`` in tokens, as its card says it, or None when no card does."""
-    for card in cards:
-        if card.get("id") == model:
-            meta = card.get("meta")  # where llama.cpp keeps it
-            told = [card.get(key) for key in _WINDOW_KEYS] + [meta.get("n_ctx") if isinstance(meta, dict) else None]
-            return next((window for window in told if isinstance(window, int) and window > 0), None)
-    return None
-
-
-def _text(holder: Mapping[str, Any], key: str) -> str:
     value = holder.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        message = f"The answer's {key} is a {type(value).__name__}, not a text. This model is not one for chat in text."
-        raise EngineResponseError(message)
-    return value
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise _no_text(value, key=key)
+
+
+def _no_text(value: object, *, key: str) -> EngineResponseError:
+    kind = value if isinstance(value, str) else type(value).__name__
+    return EngineResponseError(f"The answer's {key} is a {kind}, not a text. This model is not one for chat in text.")

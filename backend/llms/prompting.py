@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from backend.llms.server_extras import with_extras
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -27,8 +29,8 @@ def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"
     """The system prompt, the remembered turns and the user's message, oldest first.
 
     The system prompt is made of ``system_context``, the user's profile and earlier reasoning, and is left out
-    when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, as an
-    object for chat templates.
+    when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, which also get
+    the extras of turns and calls; as an object for chat templates.
     """
     return _messages(payload, _system_prompt(payload), [turn_message(entry, arguments) for entry in payload.memory])
 
@@ -95,7 +97,13 @@ def turn_message(entry: MemoryEntry, arguments: Literal["json", "object"] = "jso
         ]
     if entry.role == "tool":
         message["tool_call_id"] = entry.metadata.get("tool_call_id")
-    return message
+    if arguments == "object":
+        return message
+    if entry.tool_calls:
+        message["tool_calls"] = [
+            with_extras(told, call.extras) for told, call in zip(message["tool_calls"], entry.tool_calls, strict=True)
+        ]
+    return with_extras(message, entry.extras)
 
 
 def _call_text(call: ToolCall) -> str:

@@ -12,7 +12,7 @@ from backend.llms.payloads import AgentPayload, Text
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from backend.llms.payloads import AgentResponse, Event
+    from backend.llms.payloads import AgentResponse, Event, Parsed
 
 __all__ = ["Agent", "as_payload", "is_cancelled", "only_text"]
 
@@ -30,11 +30,13 @@ class Agent(Protocol):
         """What decides its answers, ``engine`` and ``model`` among it: agents of one identity answer alike."""
         ...
 
-    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
+    async def invoke(self, payload: AgentPayload[Parsed] | str) -> AgentResponse[Parsed]:
         """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
         ...
 
-    async def invoke_with_tools(self, payload: AgentPayload | str, tools: Sequence[Mapping[str, Any]]) -> AgentResponse:
+    async def invoke_with_tools(
+        self, payload: AgentPayload[Parsed] | str, tools: Sequence[Mapping[str, Any]]
+    ) -> AgentResponse[Parsed]:
         """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
         return await self.invoke(replace(as_payload(payload), tools_available=tools))
 
@@ -78,7 +80,7 @@ class Agent(Protocol):
         await self.aclose()
 
 
-def as_payload(payload: AgentPayload | str) -> AgentPayload:
+def as_payload(payload: AgentPayload[Parsed] | str) -> AgentPayload[Parsed]:
     """``payload`` itself, or the one that a plain text stands for.
 
     Raises:

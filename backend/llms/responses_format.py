@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineError, EngineResponseError, PayloadError
 from backend.llms.openai_format import Piece, as_mappings, extra_body, given, read_usage
+from backend.llms.server_extras import REASONING_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from backend.llms.openai_format import Request
     from backend.llms.payloads import ReasoningEffort, Usage
 
-__all__ = ["read_event", "read_response", "reasoning_options", "response_options", "response_status"]
+__all__ = [
+    "read_event",
+    "read_response",
+    "reasoning_extras",
+    "reasoning_options",
+    "response_options",
+    "response_status",
+]
 
 _TEXTS = {"response.output_text.delta", "response.refusal.delta"}
 _REASONING = {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
@@ -83,6 +91,7 @@ def read_response(answer: Mapping[str, Any]) -> Piece:
         calls=_calls(items),
         finish_reason=response_status(answer),
         usage=_usage(answer),
+        extras=reasoning_extras(items),
     )
 
 
@@ -98,13 +107,23 @@ def read_event(event: Mapping[str, Any]) -> Piece:
     if kind in _REASONING:
         return Piece(reasoning=said)
     if kind == "response.output_item.done":
-        return Piece(calls=_calls(as_mappings([event.get("item")])))
+        items = as_mappings([event.get("item")])
+        return Piece(calls=_calls(items), extras=reasoning_extras(items))
     response = event.get("response")
     answer = response if isinstance(response, dict) else {}
     if kind == "error":
         answer = {"status": "failed", "error": event}
     _raise_failure(answer)
     return Piece(finish_reason=response_status(answer), usage=_usage(answer)) if kind in _ENDS else Piece()
+
+
+def reasoning_extras(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The reasoning among ``items`` that only the server can read, and wants back: it keeps none itself (``store``).
+
+    It sends some where it is asked to (https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items).
+    """
+    sealed = [given(item) for item in items if item.get("type") == "reasoning" and item.get("encrypted_content")]
+    return {REASONING_ITEMS: sealed} if sealed else {}
 
 
 def _raise_failure(answer: Mapping[str, Any]) -> None:
@@ -120,11 +139,13 @@ def _input_items(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     if message["role"] == "tool":
         yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": message["content"]}
         return
+    yield from message.get(REASONING_ITEMS, ())
     calls = message.get("tool_calls", ())
     if message["content"] or not calls:
-        yield {"role": message["role"], "content": message["content"]}
+        yield {"type": "message", "role": message["role"], "content": message["content"]}
     for call in calls:
-        yield {"type": "function_call", "call_id": call["id"], **call["function"]}
+        said = {key: call["function"][key] for key in ("name", "arguments")}
+        yield {"type": "function_call", "call_id": call["id"], **said}
 
 
 def _flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +160,11 @@ def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str, keys: tu
 
 def _calls(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The tool calls among ``items``, in the format of chat completions."""
-    return [{"id": item.get("call_id"), "function": item} for item in items if item.get("type") == "function_call"]
+    return [
+        {"id": item.get("call_id"), "function": {key: item.get(key) for key in ("name", "arguments")}}
+        for item in items
+        if item.get("type") == "function_call"
+    ]
 
 
 def _usage(answer: Mapping[str, Any]) -> Usage | None:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
-from backend.llms.openai_format import Request, as_mapping, as_mappings, card_window, name_calls, only_model
+from backend.llms.call_format import name_calls
+from backend.llms.model_cards import card_window, only_model
+from backend.llms.openai_format import Request, as_mapping, as_mappings
 from backend.llms.openai_server import Server, engine_errors, refuses
 from backend.llms.payloads import MemoryEntry
 from backend.llms.prompt_sizes import PromptSizes

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineResponseError
 from backend.llms.answer_parsing import AnswerParser, StopFilter
-from backend.llms.openai_format import read_calls
+from backend.llms.call_format import read_calls, tool_name
 from backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
+from backend.llms.server_extras import merged
 from backend.llms.structured_output import output_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from backend.llms.openai_format import Piece
-    from backend.llms.payloads import AgentPayload, Event, Usage
+    from backend.llms.payloads import AgentPayload, Event, ResponseMetadata, ToolCall, Usage
 
 __all__ = ["ServerAnswer"]
 
@@ -34,13 +35,15 @@ class ServerAnswer:
 
     response: AgentResponse
 
-    def __init__(self, payload: AgentPayload, *, stream: bool, **about: object) -> None:
-        self._about = {**about, "session_id": payload.session_id}
+    def __init__(self, payload: AgentPayload, *, stream: bool, engine: str, model: str) -> None:
+        self._about: ResponseMetadata = {"engine": engine, "model": model, "session_id": payload.session_id}
         self.stream = stream
         self._output = output_format(payload.output_schema)
-        self._parser = AnswerParser(structured=self._output is not None)
+        self._offered = frozenset(map(tool_name, payload.tools_available))
+        self._parser = AnswerParser(structured=self._output is not None, calls=bool(payload.tools_available))
         self._stops = StopFilter(payload.generation.stop)  # servers should cut there, but some leave the stop text in
         self._calls: list[Mapping[str, Any]] = []
+        self._extras: list[Mapping[str, Any]] = []
         self._finish_reason = ""
         self._started = time.perf_counter()
         self._first_token: float | None = None
@@ -63,10 +66,11 @@ class ServerAnswer:
         if self.stream and self._first_token is None and (piece.text or piece.reasoning or piece.calls):
             self._first_token = time.perf_counter() - self._started
         self._calls += piece.calls
+        self._extras.append(piece.extras)
         self._usage = piece.usage or self._usage
         self._finish_reason = self._finish_reason or piece.finish_reason
         reasoning, text = _sound(piece.reasoning), _sound(piece.text)
-        return [*self._parser.reason(reasoning), *self._parser.feed(self._stops.feed(text))]
+        return _not_calls([*self._parser.reason(reasoning), *self._parser.feed(self._stops.feed(text))])
 
     def finish(self) -> Iterator[Event]:
         """What was held back, the tool calls, and the figures.
@@ -75,10 +79,9 @@ class ServerAnswer:
             EngineResponseError: a tool call cannot be read.
             StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
         """
-        yield from self._parser.feed(self._stops.finish())
-        yield from self._parser.finish()
-        found, beside = self._parser.result(), () if self.stopped else read_calls(self._calls)
-        calls = (*found.tool_calls, *beside)
+        yield from _not_calls(self._parser.feed(self._stops.finish()))
+        yield from _not_calls(self._parser.finish())
+        found, calls = self._parser.result(), self._all_calls()
         reason = "stop" if self.stopped else self._finish_reason or "stop"
         if reason == "tool_calls" and not calls:
             message = "The server says that the model calls tools, but not which. Look into the server's log."
@@ -93,10 +96,33 @@ class ServerAnswer:
             tool_calls=calls,
             parsed=parsed,
             metadata={**self._about, "finish_reason": reason, "usage": self._usage, "timings": timings},
+            extras=merged(self._extras),
         )
-        yield from map(ToolCallEvent, beside)
+        yield from map(ToolCallEvent, calls)
         yield UsageEvent(usage=self._usage, timings=timings)
-        yield End(reason)
+        yield End(reason, self.response.extras)
+
+    def _all_calls(self) -> tuple[ToolCall, ...]:
+        """The calls that the text tells and those beside it; one that was told in both ways is the server's, with id.
+
+        Raises:
+            EngineResponseError: a call cannot be read.
+        """
+        beside = () if self.stopped else read_calls(self._calls, self._offered, whole=not self.stream)
+        twice = [(call.name, call.arguments) for call in beside]
+        in_text: list[ToolCall] = []
+        for call in self._parser.result().tool_calls:
+            told = (call.name, call.arguments)
+            if told in twice:
+                twice.remove(told)
+            else:
+                in_text.append(call)
+        return (*in_text, *beside)
+
+
+def _not_calls(events: Iterable[Event]) -> list[Event]:
+    """Without the calls, which are told at the end: the server may still tell them again, with their ids."""
+    return [event for event in events if not isinstance(event, ToolCallEvent)]
 
 
 def _sound(text: str) -> str:

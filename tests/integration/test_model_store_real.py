@@ -15,6 +15,7 @@ from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraErr
 from backend.llms import gguf_conversion, safety
 from backend.llms.model_store import packaged_gguf, resolve_model
 from backend.llms.safety import conversion_memory, model_memory_requirements
+from tests.integration.usage import used
 from tests.integration.weights import drop_weight, loaded_models
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cach
     async with await load(tmp_path / "small.gguf") as agent:
         answer = await agent.invoke(ask("Hi", max_new_tokens=3))
 
-    assert answer.metadata["usage"].completion_tokens > 0
+    assert used(answer).completion_tokens > 0
     assert answer.metadata["weights_digest"] == first.weights_digest
     assert load_file(damaged).keys() == converted.keys()
     assert kept(own_cache) == [first.directory.name]

@@ -20,6 +20,7 @@ from backend.errors import (
 )
 from backend.llms.safety import model_memory_requirements
 from tests.integration.test_engine_life_real import configure
+from tests.integration.usage import used
 from tests.integration.weights import loaded_models, own_weights
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
     assert "".join(pieces) == answer.response
     assert (answer.metadata["quantization"], answer.metadata["dtype"]) == (quantization, dtype)
     assert (held, loaded_models()) == (1, models)
-    needs = model_memory_requirements(model_copy, answer.metadata["usage"].total_tokens, dtype, quantization)  # type: ignore[arg-type]
+    needs = model_memory_requirements(model_copy, used(answer).total_tokens, dtype, quantization)  # type: ignore[arg-type]
     assert 0.8 * needs.weights < taken < needs.total
     assert taken < 0.9 * model_memory_requirements(model_copy, dtype="bfloat16").weights
     assert left < 0.5 * needs.weights

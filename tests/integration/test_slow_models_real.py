@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+from tests.integration.usage import used
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
@@ -69,7 +71,7 @@ async def test_answer(other: Agent, other_model: Model, ask: Ask) -> None:
     """The model's stream is not its answer, its tokens do not add up, or it does not know what it knows."""
     payload = ask(QUESTION, max_new_tokens=16)
     answer = await other.invoke(payload)
-    usage = answer.metadata["usage"]
+    usage = used(answer)
     assert answer.response.strip()
     assert other_model.fact in answer.response
     assert "".join([piece async for piece in other.stream(payload)]) == answer.response

@@ -10,6 +10,7 @@ import pytest
 from backend.errors import ToolCallError
 from backend.llms import Conversation, MemoryStore, run_with_tools
 from backend.llms.payloads import End, MemoryEntry, Text, ToolCall, ToolCallEvent, UsageEvent
+from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ async def test_a_model_answers_with_what_a_tool_told_it(agent: Agent, question: 
     call, result = response.metadata["tool_turns"]
     assert [(made.name, made.arguments) for made in call.tool_calls] == [("get_population", {"city": "Oslo"})]
     assert (result.role, result.content) == ("tool", "709037")
-    assert response.metadata["usage"].prompt_tokens > 2 * await agent.count_tokens(question)
+    assert used(response).prompt_tokens > 2 * await agent.count_tokens(question)
 
 
 async def test_a_tool_that_fails_for_a_model(agent: Agent, question: AgentPayload) -> None:

@@ -23,6 +23,7 @@ from backend.llms import as_chat_model, wrap_chat_model
 from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, joined
+from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TestLocalModel:
         assert answer.response == FACT
         assert answer.metadata["engine"] == "langchain"
         assert (short.response, short.metadata["finish_reason"]) == ("The capital", "length")
-        assert short.metadata["usage"].completion_tokens == 2
+        assert used(short).completion_tokens == 2
 
     async def test_stream(self, agent: Agent, ask: Ask) -> None:
         """A wrapped chat model gives its answer in one piece, or only when all of it is made."""

@@ -30,6 +30,13 @@ EVERYTHING = [
     MemoryEntry("user", "Tab\t, NUL \0 and 🦉\r\n", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
     MemoryEntry("assistant", "", tool_calls=(ToolCall(name="roll", arguments={"sides": [6, None]}, id="c1"),)),
     MemoryEntry("tool", "4", metadata={"tool_call_id": "c1", "half": "\ud800"}),
+    MemoryEntry(
+        "assistant",
+        "Again.",
+        tool_calls=(ToolCall(name="roll", arguments={}, extras={"k": [1]}), ToolCall(name="roll", arguments={})),
+        metadata={"k": 1},
+        extras={"reasoning_content": ""},
+    ),
 ]
 
 
@@ -49,6 +56,16 @@ def store(path: Path) -> SQLiteStore:
 def any_store(request: pytest.FixtureRequest, store: SQLiteStore) -> ConversationStore:
     """Each of the stores."""
     return store if request.param == "file" else MemoryStore()
+
+
+async def test_older_programs_read_what_goes_back_to_a_server(store: SQLiteStore, path: Path) -> None:
+    """Extras stand where an older program reads past them: its calls have a name, arguments and an id, and no more."""
+    await store.append("s", EVERYTHING)
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT tool_calls, metadata FROM turns").fetchall()
+    assert {key for calls, _ in rows for call in json.loads(calls) for key in call} == {"name", "arguments", "id"}
+    assert json.loads(rows[-1][1]) == {"k": 1, "llm_backend_extras": [{"reasoning_content": ""}, {"k": [1]}, {}]}
+    assert "extras" not in rows[2][1]
 
 
 def execute(path: Path, statement: str) -> None:

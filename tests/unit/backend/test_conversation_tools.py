@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -230,6 +231,21 @@ async def test_events_of_a_turn_with_tools() -> None:
     agent.said = [answer("Well. ", CALL), answer("A four.")]
     assert "".join([piece async for piece in conversation.stream("Again.", tools=[roll])]) == "Well. A four."
     assert [role for role, _ in await said(conversation)] == [role for role, _ in ROUND] * 2
+
+
+async def test_extras_are_remembered() -> None:
+    """What a server wants back is stored with each turn, whole and streamed, and sent with the next request."""
+    for way in ("ask", "stream"):
+        agent = WordAgent()
+        agent.said = [replace(answer("", CALL), extras={"k": 1}), replace(answer("A four."), extras={"k": 2})]
+        conversation = talk(agent)
+        if way == "ask":
+            await conversation.ask("Roll.", tools=[roll])
+        else:
+            assert [piece async for piece in conversation.stream("Roll.", tools=[roll])]
+        await conversation.ask("Thanks.")
+        assert [entry.extras for entry in agent.payloads[1].memory] == [{}, {"k": 1}, {}]
+        assert [entry.extras for entry in agent.payloads[2].memory] == [{}, {"k": 1}, {}, {"k": 2}]
 
 
 async def test_events_with_tools_that_others_run() -> None:

@@ -7,19 +7,17 @@ from typing import Any
 import pytest
 
 from backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
-from backend.errors import ConfigError, EngineResponseError
+from backend.errors import EngineResponseError
+from backend.llms.call_format import read_calls
 from backend.llms.openai_format import (
     Piece,
     Request,
     as_mapping,
     as_mappings,
-    card_window,
     chat_options,
-    name_calls,
-    only_model,
-    read_calls,
     read_chunk,
     read_completion,
+    read_content,
     read_usage,
 )
 
@@ -51,20 +49,6 @@ def test_options_have_the_servers_names() -> None:
         "tools": [TOOL],
         "extra_body": {"top_k": 3, "max_completion_tokens": 5},
     }
-
-
-def test_calls_without_names() -> None:
-    """A server refuses a call that has no id, or a result goes to another call."""
-    messages: list[dict[str, Any]] = [
-        {"role": "assistant", "tool_calls": [{"id": None}, {"id": "mine"}, {"id": None}]},
-        {"role": "tool", "tool_call_id": None},
-        {"role": "tool", "tool_call_id": "mine"},
-        {"role": "tool", "tool_call_id": None},
-        {"role": "tool", "tool_call_id": None},
-    ]
-    (asked, *results) = name_calls(messages)
-    assert [call["id"] for call in asked["tool_calls"]] == ["call00000", "mine", "call00002"]
-    assert [result["tool_call_id"] for result in results] == ["call00000", "mine", "call00002", None]
 
 
 def test_only_json_objects_are_answers() -> None:
@@ -101,7 +85,10 @@ def test_other_names_of_text_and_reasoning() -> None:
     [
         ({}, r"holds no message; it has: nothing\. Look into"),
         ({"choices": [{"text": "legacy"}], "id": "1"}, r"holds no message; it has: choices, id\. Look into"),
-        (completion(content=["part"]), r"content is a list, not a text\. This model"),
+        (completion(content=5), r"content is a int, not a text\. This model"),
+        (completion(content=[5]), r"content is a list, not a text\. This model"),
+        (completion(content=[{"type": "image_url"}]), r"content is a image_url, not a text\. This model"),
+        (completion(content=None, refusal=[]), r"refusal is a list, not a text\. This model"),
     ],
 )
 def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
@@ -115,7 +102,10 @@ def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
     [
         ({"choices": [{"delta": {"content": "Hi"}}]}, Piece(text="Hi")),
         ({"choices": [{"delta": {"refusal": "No"}}]}, Piece(text="No")),
-        ({"choices": [{"delta": {"reasoning_content": "Hm"}}]}, Piece(reasoning="Hm")),
+        (
+            {"choices": [{"delta": {"reasoning_content": "Hm"}}]},
+            Piece(reasoning="Hm", extras={"reasoning_content": "Hm"}),
+        ),
         ({"choices": [{"delta": {}, "finish_reason": "length"}]}, Piece(finish_reason="length")),
         ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Piece(finish_reason="stop")),
         ({"choices": [{"delta": {"tool_calls": [{"index": 0}, 5]}}]}, Piece(calls=[{"index": 0}])),
@@ -132,94 +122,32 @@ def test_chunks(chunk: dict[str, Any], piece: Piece) -> None:
     assert read_chunk(chunk) == piece
 
 
-def part(index: int | None, arguments: str = "", name: str | None = None, id_: str | None = None) -> dict[str, Any]:
-    """A part of a streamed tool call."""
-    return {"index": index, "id": id_, "function": {"name": name, "arguments": arguments}}
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        pytest.param([part(0, '{"n": 1}', "roll", "a"), part(1, '{"n": 2}', "roll", "b")], id="whole"),
-        pytest.param(
-            [
-                part(0, "", "ro", "a"),
-                part(1, "", "roll", "b"),
-                part(0, '{"n"', "ll"),
-                part(1, '{"n": 2}'),
-                part(0, ": 1}"),
-            ],
-            id="interleaved",
-        ),
-        pytest.param([part(0, '{"n": 1}', "roll", "a"), part(0, '{"n": 2}', "roll", "b")], id="one index for all"),
-        pytest.param(
-            [part(None, '{"n": 1', "roll", "a"), part(None, "}"), part(None, '{"n": 2}', "roll", "b")], id="no index"
-        ),
-        pytest.param(
-            [part(0, "", "roll", "a"), part(0, '{"n": 1}', None, "x"), part(1, '{"n": 2}', "roll", "b")],
-            id="another id in each part",
-        ),
-    ],
-)
-def test_tool_calls(parts: list[dict[str, Any]]) -> None:
-    """Calls whose parts a server tells apart in its own way are mixed up, or torn."""
-    assert [(call.arguments["n"], call.id) for call in read_calls(parts)] == [(1, "a"), (2, "b")]
-    assert {call.name for call in read_calls(parts)} == {"roll"}
-
-
-def test_tool_call_without_id() -> None:
-    """A call that has no id gets one that a server may refuse."""
-    assert read_calls([part(None, "{}", "roll", ""), part(None, "{}", "roll", "")])[1] == ToolCall(
-        name="roll", arguments={}
-    )
-
-
-@pytest.mark.parametrize("call", [{"id": "c"}, {"function": {"arguments": "{}"}}, {"function": "roll"}])
-def test_tool_call_without_name(call: dict[str, Any]) -> None:
-    """A call of no tool passes for one."""
-    with pytest.raises(EngineResponseError, match="a tool call without a function's name"):
-        read_calls([call])
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    ["{'n': 6}", "[6]", '{"n": 6', "", {"n": 6}, '{"n": NaN}', '{"n": ' + "[" * 100_000],
-    ids=lambda arguments: str(arguments)[:20],
-)
-def test_malformed_arguments_stay_private(arguments: Any) -> None:
-    """A tool is called with nonsense, or the error shows what may be private."""
-    with pytest.raises(
-        EngineResponseError, match=r"tool 'roll' with arguments that are no JSON object\. Ask"
-    ) as caught:
-        read_calls([part(0, arguments, "roll")])
-    assert "6" not in str(caught.value)
-
-
 @pytest.mark.parametrize("figures", [None, [1], {"p": 1}, {"p": "1", "c": 2}, {"p": 1, "c": -2}, {"p": True, "c": 2}])
 def test_no_usage(figures: object) -> None:
     """Figures that are not there are made up."""
     assert read_usage(figures, "p", "c") is None
 
 
-def test_only_model() -> None:
-    """The one model of a server is not found, or one of several is taken."""
-    assert only_model([{"id": "a"}, {"id": "a"}, {}], "here") == "a"
-    with pytest.raises(ConfigError, match=r"the server at here offers none\. Set model \(AF_LLM_MODEL\)"):
-        only_model([], "here")
-    with pytest.raises(ConfigError, match=r"offers 30\. Set model \(AF_LLM_MODEL\) to one of: m00, .*m19, \.\.\.\.$"):
-        only_model([{"id": f"m{number:02}"} for number in range(30)], "here")
-
-
 @pytest.mark.parametrize(
-    ("card", "window"),
+    ("content", "text", "thoughts"),
     [
-        ({"max_model_len": 4096}, 4096),
-        ({"context_length": 0, "context_window": 8192}, 8192),
-        ({"meta": {"n_ctx": 2048}}, 2048),
-        ({"meta": None, "max_model_len": "many"}, None),
+        ([], "", ""),
+        (["Hi", {"type": "text", "text": "!"}], "Hi!", ""),
+        ({"type": "text", "text": {"value": "Hi"}}, "Hi", ""),
+        ([{"type": "output_text", "text": "Hi"}, {"type": "image_url", "image_url": {}}], "Hi", ""),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}],
+            "Hi",
+            "Hm",
+        ),
+        ([{"type": "thinking", "thinking": "Hm", "signature": "s"}, {"type": "text", "text": ""}], "", "Hm"),
+        ([{"type": "reasoning", "summary": [{"text": "H"}, {"text": "m"}]}], "", "Hm"),
+        ([{"text": "Hm", "thought": True}, {"text": "Hi"}], "Hi", "Hm"),
+        ([{"type": "refusal", "refusal": "No."}], "No.", ""),
     ],
 )
-def test_card_window(card: dict[str, Any], window: int | None) -> None:
-    """A server's way to state the window is not known, or another model's is taken."""
-    assert card_window([{"id": "other", "max_model_len": 1}, {"id": "m", **card}], "m") == window
-    assert card_window([{"id": "other", **card}], "m") is None
+def test_content_in_parts(content: object, text: str, thoughts: str) -> None:
+    """Content in parts is their text, and what is marked as thinking is reasoning."""
+    assert read_content(content) == (text, thoughts)
+    reply = read_completion(completion(content=content))
+    assert (reply.text, reply.reasoning) == (text, thoughts)

@@ -137,6 +137,18 @@ def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -
     assert str(caught.value) == message
 
 
+def test_wrong_extras_are_refused() -> None:
+    """What no server can get back is refused when it is given, or when it is to be sent."""
+    wrong: Any = "s"
+    with pytest.raises(PayloadError, match="a tool call's extras is a str"):
+        ToolCall(name="roll", arguments={}, extras=wrong)
+    with pytest.raises(PayloadError, match="a memory entry's extras is a str"):
+        MemoryEntry("assistant", "Hi.", extras=wrong)
+    for extras, calls in (({"k": {1}}, ()), ({}, [ToolCall(name="roll", arguments={}, extras={"k": {1}})])):
+        with pytest.raises(PayloadError, match="cannot be written as JSON"):
+            AgentPayload("Hi.", memory=[MemoryEntry("assistant", "", tool_calls=calls, extras=extras)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

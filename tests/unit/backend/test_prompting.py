@@ -53,6 +53,19 @@ def test_templates_get_arguments_as_objects() -> None:
     assert call["function"]["arguments"] == {"a": 1}
 
 
+def test_only_servers_get_extras() -> None:
+    """What a server said beside the format goes back to it with its turn and its call, and into no template."""
+    call = ToolCall(name="roll", arguments={}, id="c", extras={"extra_content": {"k": 1}, "id": "other"})
+    entry = MemoryEntry("assistant", "Hm.", tool_calls=[call], extras={"reasoning_content": "Why?", "role": "other"})
+    payload = AgentPayload("Go on.", memory=[MemoryEntry("user", "Roll."), entry])
+    sent = build_messages(payload)[1]
+    assert (sent["role"], sent["content"], sent["reasoning_content"]) == ("assistant", "Hm.", "Why?")
+    assert (sent["tool_calls"][0]["id"], sent["tool_calls"][0]["extra_content"]) == ("c", {"k": 1})
+    rendered = build_messages(payload, arguments="object")[1]
+    assert rendered.keys() == {"role", "content", "tool_calls"}
+    assert rendered["tool_calls"][0].keys() == {"id", "type", "function"}
+
+
 def test_tools_as_text() -> None:
     """A model that knows no tools is not told of them, or not shown its own earlier calls."""
     system, first, call, answer, last = build_text_messages(AgentPayload("Now?", memory=MEMORY), [TOOL])

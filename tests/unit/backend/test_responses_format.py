@@ -8,7 +8,8 @@ import pytest
 
 from backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
 from backend.errors import EngineError, EngineResponseError, PayloadError
-from backend.llms.openai_format import Piece, Request, read_calls
+from backend.llms.call_format import read_calls
+from backend.llms.openai_format import Piece, Request
 from backend.llms.responses_format import (
     read_event,
     read_response,
@@ -36,12 +37,12 @@ def test_conversation_with_tools() -> None:
     said = {"type": "function_call", "call_id": "c", "name": "roll", "arguments": "{}"}
     assert response_options(request) == {
         "input": [
-            {"role": "user", "content": "Roll."},
-            {"role": "assistant", "content": "Rolling."},
+            {"type": "message", "role": "user", "content": "Roll."},
+            {"type": "message", "role": "assistant", "content": "Rolling."},
             said,
             {"type": "function_call_output", "call_id": "c", "output": "6"},
             said,
-            {"role": "assistant", "content": ""},
+            {"type": "message", "role": "assistant", "content": ""},
         ],
         "max_output_tokens": 5,
         "temperature": 0,
@@ -124,7 +125,10 @@ def test_no_answer() -> None:
         ({"type": "response.refusal.delta", "delta": "No"}, Piece(text="No")),
         ({"type": "response.reasoning_summary_text.delta", "delta": "Hm"}, Piece(reasoning="Hm")),
         ({"type": "response.reasoning_text.delta", "delta": "Hm"}, Piece(reasoning="Hm")),
-        ({"type": "response.output_item.done", "item": CALL}, Piece(calls=[{"id": "c", "function": CALL}])),
+        (
+            {"type": "response.output_item.done", "item": CALL},
+            Piece(calls=[{"id": "c", "function": {"name": "roll", "arguments": "{}"}}]),
+        ),
         ({"type": "response.output_item.done", "item": {"type": "message"}}, Piece()),
         ({"type": "response.created", "response": {"status": "queued"}}, Piece()),
         ({"type": "response.completed", "response": {"status": "completed"}}, Piece(finish_reason="stop")),

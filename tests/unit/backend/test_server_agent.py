@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from backend.llms.openai_server import Server
 
 
+TOOL = {"type": "function", "function": {"name": "roll"}}
+
+
 @dataclass
 class Client:
     """Stands in for the library's client: lists cards, and is closed."""
@@ -120,15 +123,63 @@ async def test_it_is_an_agent(client: Client) -> None:
 
 
 async def test_answer_is_taken_apart(client: Client) -> None:
-    """Reasoning, code, or calls in the text are lost, or the reason for the end does not name the calls."""
+    """Reasoning, code and calls in the text are found, and the reason for the end names the calls."""
     agent = await make()
     text = '<think>b</think>Code:\n```\nx\n```\n<tool_call>{"name": "roll", "arguments": {}}</tool_call>'
-    answer = await ask(agent, {"text": text, "finish_reason": "stop", "reasoning": " a "}, session_id="s")
+    answer = await ask(agent, {"text": text, "finish_reason": "stop"}, session_id="s", tools_available=[TOOL])
     assert answer.response == "Code:\n```\nx\n```"
-    assert (answer.thinking, answer.code) == ("a\nb", "x\n")
+    assert (answer.thinking, answer.code) == ("b", "x\n")
     assert answer.tool_calls == (ToolCall(name="roll", arguments={}),)
     assert (answer.metadata["finish_reason"], answer.metadata["session_id"]) == ("tool_calls", "s")
     assert client.asked == 0
+
+
+@pytest.mark.usefixtures("client")
+async def test_marks_in_prose() -> None:
+    """Marks of reasoning are text beside the server's own, and those of calls where no tool was offered."""
+    agent = await make()
+    text = 'Write <think>b</think>, then <tool_call>{"name": "roll"}</tool_call>, to=functions.roll.'
+    answer = await ask(agent, {"text": text, "reasoning": "a", "finish_reason": "stop"})
+    assert (answer.response, answer.thinking, answer.tool_calls) == (text, "a", ())
+    assert (
+        await joined(agent, [{"reasoning": "a"}, *({"text": letter} for letter in text), {"finish_reason": "stop"}])
+        == text
+    )
+    channel = '<|channel|>commentary to=functions.roll<|message|>{"n": 1}<|call|>'
+    assert (await ask(agent, {"text": channel, "finish_reason": "stop"})).response == '{"n": 1}'
+
+
+@pytest.mark.usefixtures("client")
+async def test_a_call_that_is_told_twice() -> None:
+    """A call in the text that the server also tells beside it is one call, with the server's id; others stay."""
+    agent = await make()
+    call = '<tool_call>{"name": "roll", "arguments": {"n": 1}}</tool_call>'
+    other = call.replace("1", "2")
+    beside = {"id": "c", "function": {"name": "roll", "arguments": '{"n": 1}'}}
+    one = ToolCall(name="roll", arguments={"n": 1}, id="c")
+    offered: dict[str, Any] = {"tools_available": [TOOL]}
+    answer = await ask(agent, {"text": "I roll." + call, "calls": [beside], "finish_reason": "tool_calls"}, **offered)
+    assert (answer.response, answer.tool_calls) == ("I roll.", (one,))
+    answer = await ask(agent, {"text": call + call + other, "calls": [beside], "finish_reason": "stop"}, **offered)
+    more = [ToolCall(name="roll", arguments={"n": n}) for n in (1, 2)]
+    assert answer.tool_calls == (*more, one)
+    agent.said = [
+        [{"text": call}, {"text": " now"}, {"calls": [{"index": 0, **beside}], "finish_reason": "tool_calls"}]
+    ]
+    text, event, _, end = [event async for event in agent.stream_events(AgentPayload("Hi.", **offered))]
+    assert (text, event, end) == (Text("now"), ToolCallEvent(one), End("tool_calls"))
+
+
+@pytest.mark.usefixtures("client")
+async def test_what_goes_back() -> None:
+    """What the server adds to a turn is the answer's, whole and streamed, and goes back with the turn that has it."""
+    agent = await make()
+    said = [{"extras": {"reasoning_content": "a"}}, {"extras": {"reasoning_content": "b"}, "finish_reason": "stop"}]
+    agent.said = [said]
+    *_, end = [event async for event in agent.stream_events(AgentPayload("Hi."))]
+    assert end == End("stop", {"reasoning_content": "ab"})
+    answer = await ask(agent, {"text": "Hi.", "extras": {"reasoning_content": "ab"}, "finish_reason": "stop"})
+    assert answer.extras == {"reasoning_content": "ab"}
 
 
 @pytest.mark.usefixtures("client")
@@ -160,7 +211,7 @@ async def test_events_of_a_stream() -> None:
         [{}, {"reasoning": " A die?"}, {"text": "I roll." + call, "finish_reason": "stop"}],
         [{"text": "one", "finish_reason": "length"}],
     ]
-    called = [event async for event in agent.stream_events(AgentPayload("Hi."))]
+    called = [event async for event in agent.stream_events(AgentPayload("Hi.", tools_available=[TOOL]))]
     *_, usage, end = [event async for event in agent.stream_events(AgentPayload("Hi."))]
     assert called[:3] == [Reasoning("A die?"), Text("I roll."), ToolCallEvent(ToolCall(name="roll", arguments={}))]
     assert isinstance(usage, UsageEvent)
@@ -181,7 +232,8 @@ async def test_stream_tells_what_an_answer_tells() -> None:
     assert isinstance(figures, UsageEvent)
     assert (figures.usage, end) == (usage, End("tool_calls"))
     assert await agent.count_tokens(AgentPayload("Hi.")) == 3000
-    answer = await ask(agent, {"calls": parts + rest, "usage": usage})
+    whole = {"id": "c", "function": {"name": "roll", "arguments": {"n": 2}}}
+    answer = await ask(agent, {"calls": [whole], "usage": usage})
     assert (answer.tool_calls, answer.metadata["finish_reason"]) == ((call.call,), "tool_calls")
     assert answer.metadata["timings"].first_token is None
 

@@ -50,9 +50,10 @@ def calls(*wanted: tuple[str, Mapping[str, Any]], text: str = "", ids: str | Non
     return AgentResponse(response=text, tool_calls=made, metadata={"usage": usage})
 
 
-def answer(text: str, **about: Any) -> AgentResponse:
+def answer(text: str, engine: str = "e") -> AgentResponse:
     """A response that answers."""
-    return AgentResponse(response=text, metadata={"usage": Usage(prompt_tokens=20, completion_tokens=2), **about})
+    usage = Usage(prompt_tokens=20, completion_tokens=2)
+    return AgentResponse(response=text, metadata={"usage": usage, "engine": engine})
 
 
 async def told(agent: ScriptedAgent, **options: Any) -> list[str]:
@@ -105,6 +106,17 @@ async def test_a_server_s_ids_are_kept() -> None:
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3}), ids="call_1"), answer("5"))
     await run_with_tools(agent, QUESTION, [add])
     assert agent.payloads[1].memory[-1].metadata == {"tool_call_id": "call_1"}
+
+
+async def test_what_the_server_said_goes_back() -> None:
+    """What a server wants back with a turn and with each call is told it in the next round."""
+    made = ToolCall(name="add", arguments={"a": 2, "b": 3}, id="c", extras={"signature": "s\ud800"})
+    asked = AgentResponse(response="", tool_calls=(made,), extras={"reasoning_content": "Add."}, metadata={})
+    agent = ScriptedAgent(asked, answer("5"))
+    await run_with_tools(agent, QUESTION, [add])
+    turn = agent.payloads[1].memory[-2]
+    assert turn.extras == {"reasoning_content": "Add."}
+    assert turn.tool_calls[0].extras == {"signature": "s?"}, "half a character cannot be sent"
 
 
 async def test_it_goes_on_from_a_result() -> None:

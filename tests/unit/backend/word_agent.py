@@ -51,7 +51,7 @@ class WordAgent(FakeAgent):
         yield Text(said.response[1:])
         for call in said.tool_calls:
             yield ToolCallEvent(call)
-        yield End("tool_calls" if said.tool_calls else "stop")
+        yield End("tool_calls" if said.tool_calls else "stop", said.extras)
 
     async def get_context_window(self) -> int:  # type: ignore[override]
         """The window."""

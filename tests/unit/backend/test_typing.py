@@ -1,0 +1,78 @@
+"""What type checkers know of an answer: mypy reads this file as it reads all tests, and fails where one is wrong."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, assert_type
+
+from pydantic import BaseModel
+
+from backend import AgentPayload, AgentResponse, Usage
+from backend.llms import MemoryStore, run_with_tools
+from backend.llms.conversation import Conversation
+from tests.unit.backend.fake_agent import FakeAgent
+from tests.unit.backend.word_agent import WordAgent
+
+if TYPE_CHECKING:
+    from backend.llms.payloads import Timings
+    from backend.llms.protocol import Agent
+
+
+class City(BaseModel):
+    """What is asked for."""
+
+    name: str
+
+
+PARIS = AgentResponse(response="", parsed=City(name="Paris"), metadata={"usage": None})
+
+
+async def test_an_answer_is_of_the_class_that_was_asked_for() -> None:
+    """An answer to a payload with a class is typed as that class, whoever asks, and has it."""
+    agent: Agent = FakeAgent({"?": PARIS})
+    payload = AgentPayload("?", output_schema=City)
+    assert_type(payload, AgentPayload[City])
+    answer = await agent.invoke(payload)
+    assert_type(answer, AgentResponse[City])
+    assert_type(answer.parsed, City)
+    assert answer.parsed.name == "Paris"
+    assert_type((await agent.invoke_with_tools(payload, [])).parsed, City)
+    assert_type((await run_with_tools(agent, payload, [])).parsed, City)
+    assert_type(replace(payload, user_message="!"), AgentPayload[City])
+    lists = AgentPayload("?", output_schema=list[int])
+    assert_type((await agent.invoke(lists)).parsed, list[int])
+
+
+async def test_a_conversation_is_typed_too() -> None:
+    """A turn of a conversation with a class is typed as that class."""
+    agent = WordAgent()
+    agent.said = [PARIS]
+    conversation = Conversation(agent, "s", store=MemoryStore())
+    answer = await conversation.ask("?", output_schema=City)
+    assert_type(answer.parsed, City)
+    assert answer.parsed.name == "Paris"
+
+
+async def test_without_a_class_anything_may_be_parsed() -> None:
+    """Without a schema, or with one as JSON, nobody is told a type that does not hold."""
+    agent = FakeAgent({})
+    assert_type((await agent.invoke(AgentPayload("?"))).parsed, Any)
+    assert_type(AgentPayload("?", output_schema={"type": "object"}), AgentPayload[Any])
+
+
+def test_metadata_is_typed() -> None:
+    """What is known of an answer has the types of its values."""
+    metadata = PARIS.metadata
+    assert_type(metadata["usage"], Usage | None)
+    assert metadata["usage"] is None
+    if TYPE_CHECKING:
+        assert_type(metadata["timings"], Timings)
+        assert_type(metadata["finish_reason"], str)
+
+
+def test_generic_classes_work_when_the_program_runs() -> None:
+    """A payload and a response can be made by their generic names, and copied."""
+    payload = AgentPayload[City]("?", output_schema=City)
+    assert copy.copy(payload) == payload == AgentPayload("?", output_schema=City)
+    assert AgentResponse[City](response="", parsed=City(name="Paris"), metadata={"usage": None}) == PARIS
