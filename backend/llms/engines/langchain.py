@@ -6,10 +6,13 @@ from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from langchain_core.messages import AIMessageChunk, convert_to_messages
+from langchain_core.messages import AIMessage, AIMessageChunk, convert_to_messages
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from langsmith import tracing_context
+from pydantic import Field
 
+from backend.llms.answer_reading import read_answer
 from backend.llms.engines.openai_client import connect
 from backend.llms.openai_format import Piece, chat_options, read_usage
 from backend.llms.responses_format import response_options, response_status
@@ -20,24 +23,76 @@ if TYPE_CHECKING:
 
     import openai
     from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.openai_format import Request
 
-__all__ = ["LangChainAgent"]
+__all__ = ["LangChainAgent", "read_message"]
 
 # Where LangChain's packages keep why an answer ended, and what Anthropic's and Google's models call it.
 _END_KEYS = ("finish_reason", "stop_reason", "done_reason")
 _ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
+class _Message(AIMessage):
+    """An answer, and what the server said of it."""
+
+    piece: Any = Field(default=None, exclude=True, repr=False)
+
+
+class _Chunk(AIMessageChunk):
+    """The same for a part of one; added to others it is only their text."""
+
+    piece: Any = Field(default=None, exclude=True, repr=False)
+
+
+class _Chat(ChatOpenAI):
+    """ChatOpenAI, which sends and reads what servers say whole: LangChain's own drops all that OpenAI does not say.
+
+    That is reasoning, what servers want back with the next request, and calls and contents of another shape.
+    """
+
+    wire: Any = Field(default=None, exclude=True, repr=False)
+    """The messages as the server is to get them."""
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: object = None,  # noqa: ARG002  (LangChain tells it of the answer itself)
+        **kwargs: Any,  # noqa: ANN401  (options of the request)
+    ) -> ChatResult:
+        async with aclosing(self._ask(messages, {**kwargs, "stop": stop, "stream": False})) as pieces:
+            piece = await anext(pieces)
+        return ChatResult(generations=[ChatGeneration(message=_Message(content=piece.text, piece=piece))])
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: object = None,  # noqa: ARG002  (the same)
+        **kwargs: Any,  # noqa: ANN401  (the same)
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        async with aclosing(self._ask(messages, {**kwargs, "stop": stop, "stream": True})) as pieces:
+            async for piece in pieces:
+                yield ChatGenerationChunk(message=_Chunk(content=piece.text, piece=piece))
+
+    async def _ask(self, messages: list[BaseMessage], options: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+        payload = self._get_request_payload(messages, **options)
+        responses, stream = "input" in payload, options["stream"]
+        payload["input" if responses else "messages"] = self.wire
+        client: Any = self.root_async_client
+        answer = await (client.responses if responses else client.chat.completions).create(**payload)
+        async with aclosing(read_answer(answer, responses=responses, stream=stream)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
 class LangChainAgent(ServerAgent):
     """Chat completions, or the Responses API where ``settings.use_responses`` says so.
 
     Never traces: LANGSMITH_TRACING and its like would send every prompt to a third party, whatever the server.
-    LangChain drops reasoning beside the text, all but the summaries of the Responses API, and refusals in the stream of
-    a chat completion.
     """
 
     engine: ClassVar[str] = "langchain"
@@ -49,13 +104,12 @@ class LangChainAgent(ServerAgent):
         return connect(self._server)
 
     @cached_property
-    def _chat(self) -> ChatOpenAI:
-        return ChatOpenAI(
+    def _chat(self) -> _Chat:
+        return _Chat(
             model=self.model,
             root_async_client=self._client,
             async_client=self._client.chat.completions,  # or it would make one, and ask for a key
             use_responses_api=self._settings.use_responses,
-            stream_chunk_timeout=None,  # the client has its own, which counts a server's signs of life
         )
 
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
@@ -66,7 +120,7 @@ class LangChainAgent(ServerAgent):
                     message = await anext(messages, None)
                 if message is None:
                     return
-                yield _read(message)
+                yield getattr(message, "piece", None) or read_message(message)
 
     async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
         model, options = self._model(request), self._options(request)
@@ -79,25 +133,32 @@ class LangChainAgent(ServerAgent):
             async for chunk in chunks:
                 yield chunk
 
-    def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:  # noqa: ARG002  (for other models)
+    def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         """What answers ``request``."""
         client = self._client
-        return self._chat.model_copy(update={"root_async_client": client, "async_client": client.chat.completions})
+        wire = response_options(request)["input"] if self._settings.use_responses else request.messages
+        update = {"root_async_client": client, "async_client": client.chat.completions, "wire": wire}
+        return self._chat.model_copy(update=update)
 
     def _options(self, request: Request) -> dict[str, Any]:
         if not self._settings.use_responses:
             return chat_options(request, limit_name=self._server.limit_name)
         options = response_options(request)
-        del options["input"]  # LangChain makes it from its own messages
+        del options["input"]  # LangChain would take it for another option
         return options
 
 
-def _read(message: AIMessage) -> Piece:
+def read_message(message: AIMessage) -> Piece:
+    """What a message says that a chat model of LangChain's made."""
     chunk = message
     if not isinstance(chunk, AIMessageChunk):  # which has the calls of both kinds in one list, with their texts
         chunk = AIMessageChunk(content="", tool_calls=message.tool_calls, invalid_tool_calls=message.invalid_tool_calls)
     calls: list[Mapping[str, Any]] = [
-        {**call, "function": {"name": call.get("name"), "arguments": call.get("args")}}
+        {
+            "index": call.get("index"),
+            "id": call.get("id"),
+            "function": {"name": call.get("name"), "arguments": call.get("args")},
+        }
         for call in chunk.tool_call_chunks
     ]
     return Piece(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from backend.llms.answer_reading import read_answer
 from backend.llms.engines.openai_client import connect
-from backend.llms.openai_format import as_mapping, chat_options, read_chunk, read_completion
-from backend.llms.responses_format import read_event, read_response, response_options
+from backend.llms.openai_format import chat_options
+from backend.llms.responses_format import response_options
 from backend.llms.server_agent import ServerAgent
 
 if TYPE_CHECKING:
@@ -31,14 +33,11 @@ class OpenAIAgent(ServerAgent):
         return connect(self._server)
 
     async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        responses = self._settings.use_responses
         answer = await self._send(request)
-        if not request.stream:
-            yield (read_response if responses else read_completion)(as_mapping(answer))
-            return
-        async with answer as parts:
-            async for part in parts:
-                yield (read_event if responses else read_chunk)(as_mapping(part))
+        responses = self._settings.use_responses
+        async with aclosing(read_answer(answer, responses=responses, stream=request.stream)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _send(self, request: Request) -> Any:  # noqa: ANN401  (what the server made of it)
         # `stream` is said aloud: `transformers serve` streams responses unless told not to.
