@@ -9,8 +9,10 @@
     |   `-- ToolDefinitionError                 a tool cannot be offered to a model as it is
     |-- AgentClosedError (RuntimeError)         the caller: load a new agent
     |-- EventLoopError (RuntimeError)           the caller: use the async method, or another thread
+    |-- NotAwaitedError (AttributeError)        the caller: await load_agent before using what it loads
     |-- ConfigError (ValueError)                the operator: mend the settings
     |   |-- ConfigFileError                     the file is missing, unreadable or not TOML
+    |   |-- UntrustedConfigError                the file was only found, and says what needs consent
     |   `-- UnknownEngineError                  no engine has that name
     |-- ExtraError (ImportError)                the operator: mend the installation
     |   |-- MissingExtraError                   an optional library is not installed
@@ -102,12 +104,22 @@ class EventLoopError(BackendError, RuntimeError):
     """A sync method was called where it would block an event loop, or where no event loop can do its work."""
 
 
+class NotAwaitedError(BackendError, AttributeError):
+    """What ``load_agent`` returned was used as the agent, without ``await``."""
+
+    name: str = ""  # of the attribute that was asked for; Python 3.11's own is lost between processes
+
+
 class ConfigError(BackendError, ValueError):
     """A setting is wrong, wherever it came from."""
 
 
 class ConfigFileError(ConfigError):
     """The configuration file is missing, cannot be read, or is not TOML."""
+
+
+class UntrustedConfigError(ConfigError):
+    """A configuration file that nobody named says who answers, and nobody has consented to that."""
 
 
 class UnknownEngineError(ConfigError):

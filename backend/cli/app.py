@@ -7,11 +7,12 @@ import os
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from backend.cli import chatting, inspection, model_commands
+from backend.cli import chatting, inspection, model_commands, trusting
 from backend.cli.printing import say_error
 from backend.errors import BackendError
 
@@ -26,14 +27,20 @@ app = typer.Typer(
 )
 models = typer.Typer(help="List, fetch, check and remove models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
+config = typer.Typer(
+    help="Show the settings, and their sources. Keys are masked.", invoke_without_command=True, rich_markup_mode=None
+)
+app.add_typer(config, name="config")
 
 Engine = Annotated[
     str | None, typer.Option("--engine", "-e", help="huggingface, openai or langchain; default: as configured.")
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; default: as configured.")]
+ConfigFile = Annotated[str | None, typer.Option("--config", help="This configuration file, and no other.")]
 NoConfig = Annotated[bool, typer.Option("--no-config", help="Leave config.toml out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(help="A name of the list.")]
+Place = Annotated[Path | None, typer.Argument(help="The file, or its folder; default: the one that is found.")]
 
 
 def run() -> None:
@@ -77,7 +84,10 @@ def common(
 @app.command()
 def chat(  # noqa: PLR0913  (the options of a command)
     message: Annotated[
-        list[str] | None, typer.Argument(help="What to say; '-' or nothing reads standard input.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="What to say, before what a pipe gives; '-' at its end waits for that.", show_default=False
+        ),
     ] = None,
     *,
     engine: Engine = None,
@@ -87,47 +97,75 @@ def chat(  # noqa: PLR0913  (the options of a command)
     temperature: Annotated[float | None, typer.Option(help="0 is greedy, above 0 samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     as_json: AsJson = False,
+    config_file: ConfigFile = None,
     no_config: NoConfig = False,
 ) -> None:
     """Ask once, or talk. Without a message it is a conversation, where it runs on a terminal."""
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    where = chatting.Where(engine, model, use_config=not no_config)
+    where = _where(engine, model, config_file, no_config=no_config)
     chatting.chat(where, message or [], system=system, options=options, as_json=as_json)
 
 
 @app.command()
-def validate(
+def validate(  # noqa: PLR0913  (the options of a command)
     *,
     engine: Engine = None,
     model: Model = None,
     timeout: Annotated[float, typer.Option(help="Seconds for all questions together.", min=0.001)] = 60.0,
     as_json: AsJson = False,
+    config_file: ConfigFile = None,
     no_config: NoConfig = False,
 ) -> None:
     """Ask questions with known answers. Exits with 0 when the agent works, with 1 when it does not."""
-    where = chatting.Where(engine, model, use_config=not no_config)
+    where = _where(engine, model, config_file, no_config=no_config)
     raise typer.Exit(0 if chatting.validate(where, timeout, as_json=as_json) else 1)
 
 
-@app.command()
-def config(
+@config.callback()
+def show(  # noqa: PLR0913  (the options of a command)
+    context: typer.Context,
     *,
     engine: Engine = None,
     model: Model = None,
     as_json: AsJson = False,
+    config_file: ConfigFile = None,
     no_config: NoConfig = False,
 ) -> None:
     """Show the settings, and their sources. Keys are masked."""
-    inspection.show_config(engine, model, use_config=not no_config, as_json=as_json)
+    if context.invoked_subcommand is None:
+        where = _where(engine, model, config_file, no_config=no_config)
+        inspection.show_config(where, as_json=as_json)
+
+
+@config.command("trust")
+def trust(path: Place = None) -> None:
+    """Let a config.toml that is only found choose who answers, use keys, and run a model's code, until it changes."""
+    trusting.trust(path)
+
+
+@config.command("untrust")
+def untrust(path: Place = None) -> None:
+    """Withdraw that."""
+    trusting.untrust(path)
 
 
 @app.command()
 def doctor(
     *,
     as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    no_config: NoConfig = False,
 ) -> None:
     """Say what works, and what to do. Exits with 1 when something is broken, or no agent can be loaded."""
-    raise typer.Exit(0 if inspection.show_health(as_json=as_json) else 1)
+    where = _where(None, None, config_file, no_config=no_config)
+    raise typer.Exit(0 if inspection.show_health(where, as_json=as_json) else 1)
+
+
+def _where(engine: str | None, model: str | None, config_file: str | None, *, no_config: bool) -> chatting.Where:
+    if config_file is not None and no_config:
+        message = "--config names a file, and --no-config leaves it out. Give one of them."
+        raise typer.BadParameter(message)
+    return chatting.Where(engine, model, config_file, use_config=not no_config)
 
 
 @models.command("list")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from backend.cli.printing import print_json, say_error, write
 from backend.cli.running import error_console, interruptible, run
 from backend.errors import BackendError, PayloadError
-from backend.llms.agent_loader import load_agent
+from backend.llms.agent_loader import load_agent, read_config
 from backend.llms.conversation import Conversation
 from backend.llms.conversation_store import MemoryStore
 from backend.llms.payloads import AgentPayload, GenerationOptions
@@ -21,11 +24,15 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator, Sequence
 
+    from backend.llms.config_file import ConfigFile
     from backend.llms.protocol import Agent
 
 __all__ = ["Where", "chat", "validate"]
 
 _NO_MESSAGE = "The message is empty. Give one as an argument, or on standard input."
+# Seconds for the first of it: whoever starts a command with a pipe for its input, and neither writes to that nor closes
+# it, would have it wait for ever.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +41,23 @@ class Where:
 
     engine: str | None
     model: str | None
+    config_file: str | None
     use_config: bool
 
     async def load(self) -> Agent:
         """Load it, with a sign of life on a terminal; raises as ``load_agent`` does."""
         with error_console().status("Loading the model"):
-            return await load_agent(self.engine, self.model, validate=False, use_config=self.use_config)
+            return await load_agent(
+                self.engine, self.model, validate=False, use_config=self.use_config, config_file=self.config_file
+            )
+
+    def read_config(self) -> ConfigFile | None:
+        """The configuration file that the agent's settings come from; raises as ``read_config_file``."""
+        return read_config(self.config_file, use_config=self.use_config)
 
 
 def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, Any], as_json: bool) -> None:
-    """Answer the message; without one, read standard input, or talk when that is a terminal.
+    """Answer the message and what a pipe gives; without a message talk, where standard input is a terminal.
 
     Raises:
         BackendError: the message cannot be read, the agent cannot be loaded, or it fails.
@@ -55,10 +69,7 @@ def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, 
             raise PayloadError(message)
         _talk(where, system, generation)
         return
-    text = " ".join(words) if words and list(words) != ["-"] else _standard_input()
-    if not text.strip():
-        raise PayloadError(_NO_MESSAGE)
-    payload = AgentPayload(text, system_context=system, generation=generation)
+    payload = AgentPayload(_message(words), system_context=system, generation=generation)
     run(_answer_as_json(where, payload) if as_json else _answer(where, payload))
 
 
@@ -131,9 +142,50 @@ def _line() -> str | None:
         return None
 
 
-def _standard_input() -> str:
+def _message(words: Sequence[str]) -> str:
+    """The words, and after a blank line what stands on standard input where that is no terminal.
+
+    A "-" as the last word, or no word, waits for that input as long as it takes; else a pipe on which nothing comes
+    is not waited for.
+    """
+    awaited = not words or words[-1] == "-"
+    said = " ".join(words[:-1] if awaited else words)
+    given = ""
+    if awaited or not sys.stdin.isatty():
+        given = _standard_input(None if awaited else _PATIENCE)
+    if not (given if awaited else said + given).strip():
+        raise PayloadError(_NO_MESSAGE)
+    return "\n\n".join(part for part in (said, given) if part.strip())
+
+
+def _standard_input(patience: float | None) -> str:
+    """All that comes on standard input; nothing, which is told, where that does not begin within so many seconds."""
+    pieces: SimpleQueue[bytes | OSError] = SimpleQueue()
+    threading.Thread(target=_pass_on, args=[sys.stdin.fileno(), pieces], daemon=True).start()
+    came = bytearray()
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")  # a line's end is no part of a question
+        while piece := pieces.get(timeout=None if came else patience):
+            if isinstance(piece, OSError):
+                message = f"Standard input cannot be read: {piece.strerror}. Give the message as an argument."
+                raise PayloadError(message) from piece
+            came += piece
+        return came.decode("utf-8-sig").rstrip("\r\n")  # a line's end is no part of a question
+    except Empty:
+        sys.stderr.write(
+            f"Nothing came on standard input within {patience:g} s, so the message goes alone. Add - to wait for what"
+            " comes, or < /dev/null not to wait.\n"
+        )
+        return ""
     except UnicodeDecodeError as exc:
         message = f"Standard input is not UTF-8 (at byte {exc.start}). Convert it first."
         raise PayloadError(message) from exc
+
+
+def _pass_on(file: int, pieces: SimpleQueue[bytes | OSError]) -> None:
+    """Read a file to its end, which an empty piece stands for; not by Python's buffer, whose lock outlives a thread."""
+    try:
+        while piece := os.read(file, 2**16):
+            pieces.put(piece)
+        pieces.put(b"")
+    except OSError as exc:
+        pieces.put(exc)

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from backend.cli.printing import print_json, print_table, write
 from backend.errors import BackendError, BrokenExtraError, ExtraError
-from backend.llms.agent_loader import ENGINES, choose_engine, settings_levels
+from backend.llms.agent_loader import ENGINES, argument_levels, choose_engine, settings_levels
 from backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library
-from backend.llms.config import AgentSettings, SettingsLevel, build_settings
-from backend.llms.config_file import read_config_file
+from backend.llms.config import AgentSettings, build_settings
 from backend.llms.model_cache import list_cached
 from backend.llms.model_store import PACKAGED_MODEL, cache_directory, packaged_gguf
 from backend.llms.safety import get_available_memory, get_available_vram, model_memory_requirements
@@ -25,12 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from backend.llms.config import EngineName
-    from backend.llms.config_file import ConfigFile
+    from backend.cli.chatting import Where
+    from backend.llms.config import EngineName, SettingsLevel
+    from backend.llms.config_trust import Standing
     from backend.llms.model_cache import CachedModel
 
 __all__ = ["show_config", "show_health"]
 
+_STANDINGS: dict[Standing, str] = {
+    "named": "named",
+    "trusted": "found, and trusted until it changes",
+    "changed": "found, and says nothing that needs trust",
+    "found": "found, and says nothing that needs trust",
+}
 State = Literal["ok", "missing", "broken", "note"]
 _GIB = 2**30
 _CONNECT_SECONDS = 3
@@ -46,27 +52,21 @@ class Finding:
     todo: str = ""
 
 
-def show_config(engine: str | None, model: str | None, *, use_config: bool, as_json: bool) -> None:
-    """Print every setting, its value, and where that comes from.
+def show_config(where: Where, *, as_json: bool) -> None:
+    """Print the configuration file and every setting, its value, and where that comes from.
 
     Raises:
         BackendError: the settings are wrong, or no engine can be chosen.
     """
-    file = read_config_file() if use_config else None
-    levels = settings_levels(choose_engine(engine, file), model, file)
+    arguments, file = argument_levels(where.engine, where.model), where.read_config()
+    levels = settings_levels(choose_engine(arguments, file), arguments, file)
     settings = build_settings(levels)
-    if engine is None:  # the first level says what was found for want of an argument
-        levels[0] = SettingsLevel(_chosen_by(file), levels[0].values)
-    rows = [[name, _shown(getattr(settings, name)), _source(name, levels)] for name in AgentSettings.model_fields]
+    rows = [["config.toml", str(file.path) if file else "", _STANDINGS[file.standing] if file else "none is read"]]
+    rows += [[name, _shown(getattr(settings, name)), _source(name, levels)] for name in AgentSettings.model_fields]
     if as_json:
         print_json({name: {"value": value, "from": source} for name, value, source in rows})
     else:
         print_table(["setting", "value", "from"], rows)
-
-
-def _chosen_by(file: ConfigFile | None) -> str:
-    common = file.level() if file else None
-    return common.source if common and "backend" in common.values else "what is there"
 
 
 def _shown(value: object) -> str:
@@ -77,9 +77,9 @@ def _source(name: str, levels: Sequence[SettingsLevel]) -> str:
     return next((level.source for level in levels if name in level.values), "default")
 
 
-def show_health(*, as_json: bool) -> bool:
+def show_health(where: Where, *, as_json: bool) -> bool:
     """Print what was found, and return whether an agent could be loaded."""
-    findings = [*_libraries(), *_machine(), *_models(), *_settings()]
+    findings = [*_libraries(), *_machine(), *_models(), *_settings(where)]
     if as_json:
         print_json(findings)
     else:
@@ -143,15 +143,16 @@ def _fit(model: CachedModel, directory: Path) -> Finding:
     return Finding(what, "ok" if needed <= free else "note", fact, todo)
 
 
-def _settings() -> Iterator[Finding]:
+def _settings(where: Where) -> Iterator[Finding]:
     try:
-        file = read_config_file()
-        engine: EngineName = choose_engine(None, file)
-        settings = build_settings(settings_levels(engine, None, file))
+        file = where.read_config()
+        engine: EngineName = choose_engine([], file)
+        settings = build_settings(settings_levels(engine, [], file))
     except BackendError as exc:
         yield _trouble("settings", "broken", exc)
         return
-    yield Finding("settings", "ok", str(file.path) if file else "no config.toml, so environment and defaults")
+    read = f"{file.path}, {_STANDINGS[file.standing]}" if file else "no config.toml, so environment and defaults"
+    yield Finding("settings", "ok", read)
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
     if engine != "huggingface" and settings.base_url:
         yield _server(settings.base_url)

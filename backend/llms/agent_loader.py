@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple, cast
+import os
+from collections.abc import Mapping
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from backend.errors import AgentValidationError, MissingExtraError
+from backend.errors import AgentValidationError, ConfigError, MissingExtraError
+from backend.llms.agent_loading import AgentLoading
 from backend.llms.availability import import_library, install_advice, is_installed, require_extra
-from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, unknown_engine
-from backend.llms.config_file import environment_levels, read_config_file
+from backend.llms.config import AgentSettings, SettingsLevel, build_settings
+from backend.llms.config_environment import environment_levels, server_is_set
+from backend.llms.config_file import read_config_file
 from backend.llms.validation import NONSENSE, validate_agent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     from backend.llms.config import EngineName
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
         async def create(self, settings: AgentSettings) -> Agent: ...
 
 
-__all__ = ["ENGINES", "choose_engine", "load_agent", "settings_levels"]
+__all__ = ["ENGINES", "argument_levels", "choose_engine", "load_agent", "read_config", "settings_levels"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,26 +49,32 @@ ENGINES: dict[EngineName, Engine] = {
 }
 
 
-async def load_agent(
+def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
     backend: str | None = None,
     model: str | None = None,
     validate: bool = True,  # noqa: FBT001, FBT002  (the published signature)
     use_config: bool = True,  # noqa: FBT001, FBT002  (the published signature)
-) -> Agent:
-    """Load an agent.
+    *,
+    config_file: str | os.PathLike[str] | None = None,
+    settings: AgentSettings | Mapping[str, Any] | None = None,
+) -> AgentLoading:
+    """Load an agent: ``await`` it and close the agent with ``aclose``, or use it in ``async with``.
 
     Args:
-        backend: "openai", "huggingface" or "langchain". None: what the configuration file says; else openai when a
-            server's address is set, else huggingface when torch is installed.
+        backend: "openai", "huggingface" or "langchain". None: what ``settings`` or the configuration file says; else
+            openai when a server's address is set, else huggingface when torch is installed.
         model: a model's name or path, over what is configured.
         validate: ask the model a few questions first, and refuse one that answers none of them.
         use_config: read the configuration file; the environment is read in any case.
+        config_file: this configuration file, and no other.
+        settings: what ``AgentSettings`` knows, over the configuration file and the environment.
 
     Returns:
-        The agent; close it with ``aclose``, or use it in ``async with``.
+        The agent, once it is awaited or entered.
 
     Raises:
         UnknownEngineError: there is no such backend.
+        UntrustedConfigError: a configuration file that was only found needs consent.
         ConfigError: a setting is wrong, or the file cannot be read.
         MissingExtraError: the engine's libraries are not installed, or no engine can be chosen.
         BrokenExtraError: they are installed, but do not import.
@@ -70,34 +82,83 @@ async def load_agent(
         InsufficientMemoryError: the model does not fit.
         AgentValidationError: the model answers, but not sensibly.
         EngineError: the server failed.
+        NotAwaitedError: what this returns was used without ``await``.
     """
-    if backend is not None and backend not in ENGINE_NAMES:
-        raise unknown_engine(backend, "argument backend")
-    file = read_config_file() if use_config else None
-    engine = choose_engine(backend, file)
-    settings = build_settings(settings_levels(engine, model, file))
+    return AgentLoading(_load_agent(backend, model, settings, config_file, validate=validate, use_config=use_config))
+
+
+async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
+    backend: str | None,
+    model: str | None,
+    settings: AgentSettings | Mapping[str, Any] | None,
+    config_file: str | os.PathLike[str] | None,
+    *,
+    validate: bool,
+    use_config: bool,
+) -> Agent:
+    arguments = argument_levels(backend, model, settings)
+    file = read_config(config_file, use_config=use_config)
+    engine = choose_engine(arguments, file)
+    chosen = build_settings(settings_levels(engine, arguments, file))
     agent_class = await asyncio.to_thread(_import_engine, engine)
-    agent = await agent_class.create(settings)
+    agent = await agent_class.create(chosen)
     if validate:
-        await _validate_or_close(agent, engine, settings)
+        await _validate_or_close(agent, engine, chosen)
     _log.info("loaded the %s engine", engine)
     return agent
 
 
-def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
+def argument_levels(
+    backend: str | None = None, model: str | None = None, settings: AgentSettings | Mapping[str, Any] | None = None
+) -> list[SettingsLevel]:
+    """What a caller says in code, the highest first; checked, before anything is read.
+
+    Raises:
+        UnknownEngineError: there is no such backend.
+        ConfigError: a setting is wrong, or ``settings`` is neither a mapping nor AgentSettings.
+    """
+    if isinstance(settings, AgentSettings):
+        settings = {name: getattr(settings, name) for name in settings.model_fields_set}
+    if not isinstance(settings, (Mapping, NoneType)) or not all(isinstance(name, str) for name in settings or ()):
+        message = (
+            f"argument settings is a {type(settings).__name__}, or has keys that are no texts."
+            " Give AgentSettings, or a mapping such as {'temperature': 0.5}."
+        )
+        raise ConfigError(message)
+    named = {"backend": backend, "model": model}
+    levels = [SettingsLevel(f"argument {name}", {name: value}) for name, value in named.items() if value is not None]
+    levels.append(SettingsLevel("argument settings", dict(settings or {})))
+    build_settings(levels)
+    return levels
+
+
+def read_config(config_file: str | os.PathLike[str] | None, *, use_config: bool) -> ConfigFile | None:
+    """The configuration file that was named, or else found; None where there is none, or it is not to be read.
+
+    Raises:
+        ConfigError: a file is named that is not to be read, or as ``read_config_file``.
+    """
+    if use_config:
+        return read_config_file(config_file)
+    if config_file is not None:
+        message = f"config_file names {os.fspath(config_file)!r}, and use_config is False. Leave out one of them."
+        raise ConfigError(message)
+    return None
+
+
+def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> EngineName:
     """Name the engine that ``load_agent`` takes.
 
     Raises:
+        UnknownEngineError: the one that was chosen does not exist.
         MissingExtraError: none was chosen, and none can be.
         ConfigError: the file's common section is wrong.
     """
-    if backend is not None:
-        return cast("EngineName", backend)
-    configured = build_settings([file.level()]).backend if file else None
-    if configured is not None:
-        return configured
-    configured_address = file is not None and file.says("base_url", "openai")
-    if configured_address or any("base_url" in level.values for level in environment_levels("openai")):
+    levels = [arguments, [file.level()] if file else []]
+    if chosen := next((engine for level in levels if (engine := build_settings(level).backend)), None):
+        return chosen
+    told = any("base_url" in level.values for level in arguments) or (file and file.says("base_url", "openai"))
+    if told or server_is_set():
         return "openai"
     if is_installed("torch"):
         return "huggingface"
@@ -109,17 +170,17 @@ def choose_engine(backend: str | None, file: ConfigFile | None) -> EngineName:
     raise MissingExtraError(message, name="torch")
 
 
-def settings_levels(engine: EngineName, model: str | None, file: ConfigFile | None) -> list[SettingsLevel]:
+def settings_levels(
+    engine: EngineName, arguments: Sequence[SettingsLevel], file: ConfigFile | None
+) -> list[SettingsLevel]:
     """Everything that says something about an agent of ``engine``, the highest first.
 
     Raises:
         ConfigError: a variable that the file names is not set.
     """
-    arguments = [SettingsLevel("argument backend", {"backend": engine})]
-    if model is not None:
-        arguments.append(SettingsLevel("argument model", {"model": model}))
-    configured = [file.level(engine), file.level()] if file else []
-    return [*arguments, *configured, *environment_levels(engine)]
+    configured = file.levels(engine) if file else []
+    detected = SettingsLevel("what is there", {"backend": engine})
+    return [*arguments, *configured, *environment_levels(engine), detected]
 
 
 def _import_engine(name: EngineName) -> _EngineClass:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINE_NAMES",
+    "SERVER_ENGINES",
     "AgentSettings",
     "EngineName",
     "Quantization",
@@ -33,6 +34,7 @@ __all__ = [
 
 EngineName = Literal["openai", "huggingface", "langchain"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+SERVER_ENGINES: tuple[EngineName, ...] = ("openai", "langchain")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "int8", "int4"]
 
@@ -102,7 +104,7 @@ class AgentSettings(BaseModel):
         load_in_4bit: an older name for the quantization int4.
         max_queued: requests that may wait for a local model while it answers one.
         keep_alive: seconds that a local model stays in memory after its last agent was closed.
-        use_responses: speak OpenAI's Responses API in place of chat completions.
+        use_responses: speak OpenAI's Responses API, not chat completions.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.

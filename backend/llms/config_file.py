@@ -1,4 +1,4 @@
-"""The only reader of config.toml and of the environment's settings.
+"""The only reader of config.toml.
 
 ::
 
@@ -6,46 +6,51 @@
     [agent.huggingface]     settings of one engine; they go over [agent]
 
 ``${NAME}`` in a text is replaced from the environment; ``$${`` stands for a plain ``${``. Other sections of the file
-are left alone. The file is ``LLM_BACKEND_CONFIG``, or the nearest config.toml from the working directory upwards.
+are left alone. The file is the one that somebody named (an argument, or ``LLM_BACKEND_CONFIG``), or else the nearest
+config.toml from the working directory upwards, within the repository or the home folder. Who finds a file does not know
+whose it is, so that one needs consent to more than config_trust lets pass.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-import re
+import shlex
 import tomllib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from backend.errors import ConfigError, ConfigFileError
-from backend.llms.config import ENGINE_NAMES, AgentSettings, SettingsLevel, build_settings, close_match
+from backend.errors import ConfigError, ConfigFileError, UntrustedConfigError
+from backend.llms.config import ENGINE_NAMES, SERVER_ENGINES, AgentSettings, SettingsLevel, build_settings, close_match
+from backend.llms.config_trust import needs_consent, standing_of, trust, withdraw
+from backend.llms.config_variables import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backend.llms.config import EngineName
+    from backend.llms.config_trust import Standing
 
 __all__ = [
     "AgentConfig",
     "ConfigFile",
-    "environment_levels",
     "find_config_file",
     "get_agent_config",
     "read_config_file",
+    "trust_config_file",
+    "untrust_config_file",
 ]
 
 FILE_NAME = "config.toml"
 FILE_VARIABLE = "LLM_BACKEND_CONFIG"
 _ROOT = "agent"
 _LEGACY_ROOT = "midori_ai_agent_base"
-_SERVER_VARIABLES = {"OPENAI_API_URL": "base_url", "OPENAI_API_KEY": "api_key"}
-_VARIABLES = {"AF_LLM_MODEL": "model"}
-_SERVER_ENGINES = ("openai", "langchain")
-_PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
+# How like "agent" the name of a section is that is taken for a misspelt one: "agnet" is, "parent" and "urgent" are not.
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,20 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """Our sections of a configuration file, with nothing replaced or checked in them yet."""
+    """Our sections of a configuration file, with nothing replaced or checked in them yet.
+
+    Attributes:
+        path: the file.
+        standing: "named" by somebody, "trusted" by consent, or neither: "found", or "changed" since there was consent.
+        root: the name of the section that holds the others.
+        common: what stands in the root section itself.
+        engines: engine name to what stands in its section.
+    """
 
     path: Path
-    root: str  # the name of the section that holds the others
-    common: Mapping[str, object] = field(repr=False)  # what stands in the root section itself
+    standing: Standing
+    root: str
+    common: Mapping[str, object] = field(repr=False)
     engines: Mapping[EngineName, Mapping[str, object]] = field(repr=False)
 
     def says(self, key: str, engine: EngineName) -> bool:
@@ -86,12 +100,38 @@ class ConfigFile:
             return _expanded(SettingsLevel(f"{self.path} [{self.root}]", self.common))
         return _expanded(SettingsLevel(f"{self.path} [{self.root}.{engine}]", self.engines.get(engine, {})))
 
+    def levels(self, engine: EngineName) -> list[SettingsLevel]:
+        """What it says to ``engine``, the highest first. A path to a model starts from the file's folder.
+
+        Raises:
+            ConfigError: a variable is not set.
+        """
+        levels = [self.level(engine), self.level()]
+        if engine in SERVER_ENGINES:  # whose models' names are the server's
+            return levels
+        return [replace(level, values=self._with_place(level.values)) for level in levels]
+
+    def consents(self) -> list[str]:
+        """What needs consent, section by section."""
+        sections = {self.root: self.common, **{f"{self.root}.{name}": table for name, table in self.engines.items()}}
+        asked = {name: needs_consent(table) for name, table in sections.items()}
+        return [f"{', '.join(names)} in [{section}]" for section, names in asked.items() if names]
+
+    def _with_place(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        model = values.get("model")
+        if not isinstance(model, str) or model.startswith("~"):
+            return values
+        if not model.startswith(("./", "../")) and not model.lower().endswith(".gguf"):
+            return values
+        return {**values, "model": os.path.abspath(os.path.join(self.path.parent, model))}  # noqa: PTH100, PTH118
+
 
 def find_config_file(start: Path | None = None) -> Path | None:
     """Find the configuration file.
 
     Args:
-        start: the directory to search from, upwards; the working directory by default.
+        start: the directory to search from, upwards; the working directory by default. The search ends with the
+            top of the repository (a folder with .git), or with the home folder.
 
     Returns:
         The file that ``LLM_BACKEND_CONFIG`` names, or else the nearest config.toml; None when there is none.
@@ -99,29 +139,24 @@ def find_config_file(start: Path | None = None) -> Path | None:
     Raises:
         ConfigFileError: ``LLM_BACKEND_CONFIG`` names something that is no file.
     """
-    named = os.environ.get(FILE_VARIABLE)
-    if named:
-        path = Path(os.path.expanduser(named)).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
-        if not path.is_file():
-            message = f"{FILE_VARIABLE} names {str(path)!r}, which is no file. Mend the path, or unset {FILE_VARIABLE}."
-            raise ConfigFileError(message)
-        return path
-    first = (start or Path.cwd()).absolute()
-    candidates = (directory / FILE_NAME for directory in (first, *first.parents))
-    return next((path for path in candidates if path.is_file()), None)
+    return _named(None) or _search(start)
 
 
-def get_agent_config() -> AgentConfig | None:
+def get_agent_config(path: str | os.PathLike[str] | None = None) -> AgentConfig | None:
     """Read the configuration file and check all of our sections in it.
+
+    Args:
+        path: the file; by default the one that is found.
 
     Returns:
         What the file says, or None when there is no file.
 
     Raises:
         ConfigFileError: the file is missing, cannot be read, or is not TOML.
+        UntrustedConfigError: it was only found, and says what needs consent.
         ConfigError: a section or key is unknown, a value is wrong, or a ``${NAME}`` is not set.
     """
-    file = read_config_file()
+    file = read_config_file(path)
     if file is None:
         return None
     common = build_settings([file.level()])
@@ -129,17 +164,106 @@ def get_agent_config() -> AgentConfig | None:
     return AgentConfig(file.path, common, MappingProxyType(engines))
 
 
-def read_config_file() -> ConfigFile | None:
+def read_config_file(path: str | os.PathLike[str] | None = None) -> ConfigFile | None:
     """Read our sections of the configuration file; a wrong setting is found when it is used.
+
+    Args:
+        path: the file; by default the one that is found.
 
     Raises:
         ConfigFileError: the file is missing, cannot be read, or is not TOML.
+        UntrustedConfigError: it was only found, and says what needs consent.
         ConfigError: there is a section that no engine has.
     """
-    path = find_config_file()
-    if path is None:
+    named = _named(path)
+    if named is not None:
+        return _sections(named, _content(named), "named")
+    found = _search()
+    if found is None:
         return None
-    document = _parse(path)
+    content = _content(found)
+    file = _sections(found, content, standing_of(found, content))
+    if file.standing != "trusted" and (consents := file.consents()):
+        raise _untrusted(file, consents)
+    return file
+
+
+def trust_config_file(where: Path | None = None) -> ConfigFile:
+    """Keep the user's consent to what a file holds now.
+
+    Args:
+        where: the file, or its folder; by default the one that is found.
+
+    Raises:
+        ConfigError: there is no such file, it is wrong, or the consent cannot be kept.
+    """
+    path = _place(where)
+    content = _content(path)
+    file = _sections(path, content, "trusted")
+    trust(path, content)
+    return file
+
+
+def untrust_config_file(where: Path | None = None) -> tuple[Path, bool]:
+    """Withdraw the user's consent to a file, which need not be there any more.
+
+    Returns:
+        Its path, and whether there was consent.
+
+    Raises:
+        ConfigError: no file is named or found, or the consent cannot be withdrawn.
+    """
+    path = _place(where)
+    return path, withdraw(path)
+
+
+def _named(path: str | os.PathLike[str] | None) -> Path | None:
+    """The file that somebody named: in an argument, or else in the environment."""
+    named, by = (os.fspath(path), "config_file") if path is not None else (os.environ.get(FILE_VARIABLE), FILE_VARIABLE)
+    if not named and path is None:
+        return None
+    file = Path(os.path.expanduser(str(named))).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
+    if not os.path.isfile(file):  # noqa: PTH113  (Path's own raises in a folder that may not be entered)
+        advice = f"Correct the path, or unset {FILE_VARIABLE}." if path is None else "Correct the path."
+        message = f"{by} names {str(file)!r}, which is no file. {advice}"
+        raise ConfigFileError(message)
+    return file
+
+
+def _search(start: Path | None = None) -> Path | None:
+    first = (start or Path.cwd()).resolve()
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  (Path's own raises where there is none)
+    for folder in (first, *first.parents):
+        if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  (as above)
+            return folder / FILE_NAME
+        if folder == home or os.path.lexists(folder / ".git"):
+            break
+    return None
+
+
+def _place(where: Path | None) -> Path:
+    """Where the file is that consent is about, as the search would find it."""
+    if where is None:
+        found = _search()
+        if found is None:
+            message = f"There is no {FILE_NAME} in this folder or above it. Name the file or its folder."
+            raise ConfigFileError(message)
+        return found
+    return where.resolve() / FILE_NAME if where.is_dir() else where.parent.resolve() / where.name
+
+
+def _untrusted(file: ConfigFile, consents: Sequence[str]) -> UntrustedConfigError:
+    changed = " It has changed since you trusted it." if file.standing == "changed" else ""
+    return UntrustedConfigError(
+        f"{file.path} was found, not named by you, and says who answers, or uses your variables:"
+        f" {'; '.join(consents)}.{changed} Read it, and if you trust it:"
+        f" llm-backend config trust {shlex.quote(str(file.path))}. Or name it yourself (--config, {FILE_VARIABLE},"
+        " config_file=...), or leave it out (--no-config, use_config=False)."
+    )
+
+
+def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
+    document = _parse(path, content)
     root = _choose_root(path, document)
     tables = document.get(root, {})
     where = f"{path} [{root}]"
@@ -158,30 +282,22 @@ def read_config_file() -> ConfigFile | None:
             raise ConfigError(message)
         else:
             common[name] = value
-    return ConfigFile(path, root, common, engines)
+    return ConfigFile(path, standing, root, common, engines)
 
 
-def environment_levels(engine: EngineName) -> list[SettingsLevel]:
-    """What the environment says to ``engine``, one level for each variable; an empty variable counts as unset.
-
-    A server's address and key are only for the engines that speak to one.
-    """
-    variables = _VARIABLES | (_SERVER_VARIABLES if engine in _SERVER_ENGINES else {})
-    return [
-        SettingsLevel(f"environment variable {name}", {key: value})
-        for name, key in variables.items()
-        if (value := os.environ.get(name))
-    ]
-
-
-def _parse(path: Path) -> dict[str, object]:
+def _content(path: Path) -> bytes:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as exc:
         message = (
-            f"{path} cannot be read: {exc.strerror}. Mend its permissions, or name another file in {FILE_VARIABLE}."
+            f"{path} cannot be read: {exc.strerror}. Repair its permissions, or name another file in {FILE_VARIABLE}."
         )
         raise ConfigFileError(message) from exc
+
+
+def _parse(path: Path, content: bytes) -> dict[str, object]:
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = exc.object.count(b"\n", 0, exc.start) + 1
         column = exc.start - exc.object.rfind(b"\n", 0, exc.start)
@@ -193,11 +309,12 @@ def _parse(path: Path) -> dict[str, object]:
         lines = text.splitlines() or [""]
         end = f"at line {len(lines)}, column {len(lines[-1]) + 1}, the end of the document"
         fact = str(exc).replace("at end of document", end)
-        message = f"{path} is not valid TOML: {fact}. Mend that line."
+        message = f"{path} is not valid TOML: {fact}. Correct that line."
         raise ConfigFileError(message) from exc
 
 
 def _choose_root(path: Path, document: Mapping[str, object]) -> str:
+    _refuse_misspelt(path, document)
     if _LEGACY_ROOT not in document:
         return _ROOT
     if _ROOT in document:
@@ -213,6 +330,19 @@ def _choose_root(path: Path, document: Mapping[str, object]) -> str:
         stacklevel=_levels_to_caller(),
     )
     return _LEGACY_ROOT
+
+
+def _refuse_misspelt(path: Path, document: Mapping[str, object]) -> None:
+    """Refuse a section whose name is much like ours and that holds what ours may: its settings would be ignored."""
+    roots, ours = (_ROOT, _LEGACY_ROOT), {*AgentSettings.model_fields, *ENGINE_NAMES}
+    for name, table in document.items():
+        alike = get_close_matches(name.lower(), roots, n=1, cutoff=_ALIKE)
+        if alike and name not in roots and isinstance(table, dict) and ours & table.keys():
+            message = (
+                f"{path}: there is no section [{name}]. Did you mean [{alike[0]}]? If it is another program's,"
+                f" keep ours in a file of its own, and name that in {FILE_VARIABLE}."
+            )
+            raise ConfigError(message)
 
 
 def _levels_to_caller() -> int:
@@ -236,35 +366,6 @@ def _engine_table(where: str, value: object, root: str) -> Mapping[str, object]:
 
 def _expanded(level: SettingsLevel) -> SettingsLevel:
     """``level`` with variables replaced; errors will not show a value that came from the environment."""
-    values = {key: _expand(value, f"{level.source}: {key}") for key, value in level.values.items()}
+    values = {key: expand(value, f"{level.source}: {key}") for key, value in level.values.items()}
     hidden = {key for key, value in level.values.items() if value is not values[key] and value != values[key]}
     return SettingsLevel(level.source, values, level.hidden | hidden)
-
-
-def _expand(value: object, where: str) -> object:
-    if isinstance(value, dict):
-        return {key: _expand(inner, f"{where}.{key}") for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expand(inner, where) for inner in value]
-    if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: _replacement(match, where), value)
-    return value
-
-
-def _replacement(placeholder: re.Match[str], where: str) -> str:
-    if placeholder[0] == "$${":
-        return "${"
-    name = placeholder["name"]
-    if name is None:
-        message = (
-            f"{where} holds a '${{' that starts no ${{NAME}}. Write ${{NAME}}, or '$${{' for the plain characters."
-        )
-        raise ConfigError(message)
-    value = os.environ.get(name)
-    if not value:
-        message = (
-            f"{where} uses ${{{name}}}, but the environment variable {name} is not set, or empty."
-            f" Set it, or write the value itself ('$${{' stands for a plain '${{')."
-        )
-        raise ConfigError(message)
-    return value

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.errors import ConversationFormatError, ConversationStoreError, PayloadError
+from backend.llms.folders import data_folder
 from backend.llms.payloads import MemoryEntry, ToolCall
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class SQLiteStore:
     """
 
     def __init__(self, path: str | Path | None = None, *, patience: float = 10) -> None:
-        self.path = Path(os.path.abspath(os.path.expanduser(path or _default_path())))  # noqa: PTH100, PTH111  (Path's own raise)
+        self.path = Path(os.path.abspath(os.path.expanduser(path or data_folder() / "conversations.sqlite3")))  # noqa: PTH100, PTH111  (Path's own raise)
         self._patience = patience
 
     @property
@@ -222,14 +223,6 @@ class SQLiteStore:
                 "It was left as it is. Mend it with sqlite3, or clear its session."
             )
             raise ConversationFormatError(message) from exc
-
-
-def _default_path() -> Path:
-    import platformdirs  # noqa: PLC0415  (only this store needs it)
-
-    return Path(
-        os.environ.get("LLM_BACKEND_DATA") or platformdirs.user_data_dir("llm-backend"), "conversations.sqlite3"
-    )
 
 
 @contextmanager

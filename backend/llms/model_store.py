@@ -31,6 +31,7 @@ __all__ = [
     "ResolvedModel",
     "discard_unfinished",
     "hub_snapshot",
+    "is_hub_name",
     "packaged_gguf",
     "resolve_model",
 ]
@@ -111,6 +112,11 @@ def resolve_model(
     return _from_hub(name, revision, weight_bytes, progress)
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` may be a model's on the hub, and not only a path; a folder of that name goes first."""
+    return _HUB_NAME.fullmatch(name) is not None and not _looks_like_path(name)
+
+
 def packaged_gguf() -> Path | None:
     """The GGUF file of the packaged model, or None when the package is not installed.
 
@@ -188,7 +194,7 @@ def _from_directory(name: str, path: Path) -> ResolvedModel:
 
 
 def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progress: Progress) -> ResolvedModel:
-    if not _HUB_NAME.fullmatch(name):
+    if not is_hub_name(name):
         message = f"{name!r} is no name of a model. {_WAYS_OUT}"
         raise ModelNotFoundError(message)
     directory = hub_snapshot(name, revision)

@@ -33,7 +33,7 @@ def chosen_model() -> str:
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
+    for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -140,6 +140,7 @@ async def test_config_file_loading(
 
     monkeypatch.setenv("AF_LLM_MODEL", str(model_directory))
     config = tmp_path / "config.toml"
+    monkeypatch.setenv("LLM_BACKEND_CONFIG", str(config))
     config.write_text("[agent]\nbackend = 'huggingface'\nmax_new_tokens = 2\n")
     assert await tokens_and_model() == (2, str(model_directory)), "environment under [agent]"
 

@@ -19,7 +19,7 @@ from backend.errors import (
 from backend.llms.availability import require_extra
 from backend.llms.engines.huggingface_model import GenerationCancelledError, ModelKey
 from backend.llms.engines.huggingface_registry import acquire
-from backend.llms.model_store import resolve_model
+from backend.llms.model_store import is_hub_name, resolve_model
 from backend.llms.safety import (
     WEIGHT_BYTES,
     ensure_ram,
@@ -55,6 +55,13 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
     narrowest = "bfloat16" if settings.dtype == "auto" else settings.dtype
     least = WEIGHT_BYTES[narrowest if quantization == "none" else quantization]
     resolved = resolve_model(settings.model, revision=settings.revision, weight_bytes=least)
+    if settings.trust_remote_code and resolved.source == "directory" and is_hub_name(resolved.name):
+        # Whoever trusts a model on the hub need not trust a folder of that name, which the working directory brought.
+        message = (
+            f"trust_remote_code is on, and {resolved.name!r} is a folder in the working directory, though it may be"
+            f" meant for a model on the hub. Write ./{resolved.name} if that folder's code is to run."
+        )
+        raise ConfigError(message)
     device = _device(settings, resolved.directory, narrowest)
     key = ModelKey(
         directory=resolved.directory,

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from backend.llms import agent_loader
+from backend.llms.agent_loader import ENGINES, Engine
+from backend.llms.availability import LIBRARIES
+from backend.llms.config import ENGINE_NAMES
+from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,3 +26,15 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ours | {"LLM_BACKEND_CONFIG"}:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def fake_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the fake agent behind every engine's name; torch is installed."""
+    module: Any = ModuleType("fake_engine")
+    module.FakeAgent = FakeAgent
+    monkeypatch.setitem(sys.modules, "fake_engine", module)
+    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
+    for name in ENGINE_NAMES:
+        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "FakeAgent", "fake"))
+    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from unittest.mock import AsyncMock
 
 from backend.llms.payloads import AgentPayload, AgentResponse
-from backend.llms.protocol import as_payload
+from backend.llms.protocol import Agent, as_payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,8 @@ class FakeAgent:
 
     # The rest of the protocol, which nothing here calls.
     invoke_with_tools = stream = stream_events = get_context_window = count_tokens = AsyncMock()
-    supports_streaming = __aenter__ = __aexit__ = AsyncMock()
+    supports_streaming = AsyncMock()
+    __aenter__, __aexit__ = Agent.__aenter__, Agent.__aexit__
 
     def __init__(self, answers: Mapping[str, AgentResponse] | None = None) -> None:
         self.answers = answers or {}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,19 +28,16 @@ from tests.unit.backend.fake_agent import FakeAgent
 if TYPE_CHECKING:
     from backend.llms.payloads import AgentPayload
 
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
 PARIS = {PROBES[0].question: AgentResponse(response="The capital of France is Paris.")}
 
 
 @pytest.fixture(autouse=True)
-def _fake_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the fake agent behind every engine's name; torch is installed."""
-    module: Any = ModuleType("fake_engine")
-    module.FakeAgent = FakeAgent
-    monkeypatch.setitem(sys.modules, "fake_engine", module)
-    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
-    for name in ENGINE_NAMES:
-        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "FakeAgent", "fake"))
-    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever file a test writes is named, and so needs no consent."""
+    _write("")
+    monkeypatch.setenv("LLM_BACKEND_CONFIG", "config.toml")
 
 
 def _write(text: str) -> Path:
@@ -51,9 +46,9 @@ def _write(text: str) -> Path:
     return path
 
 
-async def _settings(backend: str | None = None, model: str | None = None, *, use_config: bool = True) -> AgentSettings:
+async def _settings(backend: str | None = None, model: str | None = None, **options: Any) -> AgentSettings:
     """The settings that an engine gets."""
-    await load_agent(backend, model, validate=False, use_config=use_config)
+    await load_agent(backend, model, validate=False, **options)
     settings = FakeAgent.created.settings
     assert settings is not None
     return settings

