@@ -9,16 +9,16 @@ import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from backend.llms.payloads import Reasoning, Text, ToolCall, ToolCallEvent
+from backend.llms.call_format import tool_name
+from backend.llms.call_formats import may_be_bare_calls, read_bare_calls, read_calls, read_request
+from backend.llms.payloads import Reasoning, Text, ToolCallEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from backend.llms.payloads import Event
+    from backend.llms.payloads import Event, ToolCall
 
 __all__ = ["MARKS", "AnswerParser", "ParsedAnswer", "StopFilter"]
 
@@ -32,7 +32,7 @@ class _Block(Enum):
 
     TEXT = "text"
     THINK = "<think>"
-    TOOL_CALL = "<tool_call>"
+    CALL = "call"
     # The channels of gpt-oss: <|channel|>HEADER<|message|>CONTENT<|end|><|start|>assistant<|channel|>HEADER...
     # https://developers.openai.com/cookbook/articles/openai-harmony
     HEADER = "<|channel|>"
@@ -41,21 +41,33 @@ class _Block(Enum):
     FINAL = "final"
 
 
+_OPENING, _CLOSING = "<think>", "</think>"
+_RECIPIENT_FIRST = "to=functions."  # a message of gpt-oss may say whom it is for before its channel
 _MESSAGE_ENDS = ("<|end|>", "<|start|>", "<|channel|>", "<|call|>", "<|return|>")
 _ENDS: dict[_Block, tuple[str, ...]] = {
-    _Block.TEXT: ("<think>", "</think>", "<tool_call>", "<|channel|>"),
-    _Block.THINK: ("</think>",),
-    _Block.TOOL_CALL: ("</tool_call>",),
+    _Block.THINK: (_CLOSING,),
     _Block.HEADER: ("<|message|>",),
     _Block.ANALYSIS: _MESSAGE_ENDS,
     _Block.REQUEST: _MESSAGE_ENDS,
     _Block.FINAL: _MESSAGE_ENDS,
 }
-_THOUGHTS = ("<think>", "</think>")
+# What begins a block of calls, and what ends it before the text does; whose they are stands in call_formats.py.
+_CALLS = {
+    "<tool_call>": ("</tool_call>",),
+    "<|tool_call|>": ("<|/tool_call|>", "<|tool_call|>"),
+    "[TOOL_CALLS]": ("[TOOL_CALLS]",),
+    "<|python_tag|>": (),
+}
 _REASONING = (_Block.THINK, _Block.ANALYSIS)
-_WHOLE = (_Block.TOOL_CALL, _Block.HEADER, _Block.REQUEST)  # can be read only when their end is there
+_WHOLE = (_Block.CALL, _Block.HEADER, _Block.REQUEST)  # can be read only when their end is there
 # A tokenizer may call these special, and leave them out of its text unless told not to.
-MARKS = frozenset({mark for marks in _ENDS.values() for mark in marks} | {"<|constrain|>"})
+MARKS = frozenset(
+    {mark for marks in (*_ENDS.values(), *_CALLS.values()) for mark in marks}
+    | {_OPENING, *_CALLS, "<|constrain|>", "[ARGS]", "[CALL_ID]"}
+)
+_JSON_BEGINNING = re.compile(r'\s*([{\["\d-]|true|false|null)')
+_QUOTED = re.compile(r"""[`'"(\u201c\u2018]\Z| \Z""")  # what stands before a mark in prose, and after it
+_UNQUOTED = re.compile(r"""[`'")\u201d\u2019]|[ .,;:!?]""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,67 +83,50 @@ class ParsedAnswer:
 class AnswerParser:
     """Give it the model's text piece by piece; it gives back what is certain, as events.
 
-    ``<think>`` blocks and the channel "analysis" are reasoning, also when they are never closed; a lone ``</think>``
-    is dropped. ``<tool_call>`` blocks that hold a JSON object with a name, and JSON objects sent to a function in a
-    channel, are tool calls; any other stays in the answer, so that nothing is lost. White space at both ends of the
-    answer is dropped.
+    ``<think>`` blocks and the channel "analysis" at an answer's beginning are reasoning, also when they are never
+    closed. So is what stands before a ``</think>`` that nothing opened; in a stream, what was passed on before it stays
+    text. Further on, and beside reasoning that a server tells apart, these marks are prose. Where ``tools`` are
+    offered, blocks of calls (call_formats.py), and JSON objects sent to a function in a channel, are tool calls; what
+    cannot be read as one stays in the answer, so that nothing is lost. White space at both ends of the answer is
+    dropped.
 
     ``thinking`` says that the prompt already opened a ``<think>`` block, ``structured`` that the answer is to be JSON:
-    once that has begun, marks are part of its texts, and ``calls`` that the model was offered tools: otherwise what
-    looks like a call is text. So is ``<think>`` where reasoning came beside the text.
+    once that has begun, marks are part of its texts. ``tools`` are those that the model may call, in OpenAI's format.
     """
 
-    def __init__(self, *, thinking: bool = False, structured: bool = False, calls: bool = True) -> None:
+    def __init__(
+        self, *, thinking: bool = False, structured: bool = False, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._structured = structured
-        self._calls_offered = calls
-        self._reasons_beside = False
+        self._tools = frozenset(map(tool_name, tools))
         self._text, self._thinking = _Trimmed(), _Trimmed()
         self._calls: list[ToolCall] = []
         self._block = _Block.THINK if thinking else _Block.TEXT
         self._opening = ""  # how the block began, as far as it would have to be shown
+        self._reasoned = thinking  # whether a block of reasoning has begun, or prose that speaks of one
+        self._apart = False  # whether reasoning came beside the text
         self._pending = ""
 
     def reason(self, piece: str) -> list[Event]:
         """What is certain after a piece of reasoning that came beside the text."""
-        self._reasons_beside = self._reasons_beside or bool(piece)
+        self._apart = self._apart or bool(piece)
         return self._reason(piece)
 
     def feed(self, piece: str) -> list[Event]:
         """What is certain after ``piece``."""
         self._pending += piece
         events: list[Event] = []
-        while True:
-            marks = self._marks()
-            before, mark, after = _partition_first(self._pending, marks)
-            if not mark:
-                if self._block not in _WHOLE:
-                    certain = len(before) - _partial_tag_length(before, marks)
-                    self._pending = before[certain:]
-                    events += self._pass_on(before[:certain])
-                return events
-            self._pending = after
-            events += self._pass_on(before, closing=mark)
-            self._enter(before, mark)
-
-    def _marks(self) -> tuple[str, ...]:
-        """The marks that end the block."""
-        if self._in_json():
-            return ()
-        marks = _ENDS[self._block]
-        if self._block is not _Block.TEXT:
-            return marks
-        prose = (() if self._calls_offered else ("<tool_call>",)) + (_THOUGHTS if self._reasons_beside else ())
-        return tuple(mark for mark in marks if mark not in prose)
-
-    def _in_json(self) -> bool:
-        if not (self._structured and self._block is _Block.TEXT):
-            return False
-        return bool(self._text.shown) or self._pending.lstrip()[:1] not in ("", "<")
+        while self._step(events, last=False):
+            pass
+        return events
 
     def finish(self) -> list[Event]:
         """What was held back, at the end of the text."""
+        events: list[Event] = []
+        while self._step(events, last=True):
+            pass
         rest, self._pending = self._pending, ""
-        events = self._pass_on(rest)
+        events += self._pass_on(rest)
         self._block, self._opening = _Block.TEXT, ""
         return events
 
@@ -146,14 +141,82 @@ class AnswerParser:
             tool_calls=tuple(self._calls),
         )
 
+    def _step(self, events: list[Event], *, last: bool) -> bool:
+        """Add what is certain up to the next mark; False where there is none, or none that is clear yet."""
+        if self._at_beginning() and (found := self._begin(events, last=last)) is not None:
+            return found
+        in_text, marks = self._block is _Block.TEXT, self._marks()
+        before, mark, after = _partition_first(self._pending, marks)
+        if not mark:
+            if self._block not in _WHOLE:
+                certain = len(before) - _partial_tag_length(before, marks)
+                self._pending = before[certain:]
+                events += self._pass_on(before[:certain])
+            return False
+        if in_text and mark == _CLOSING and not (after or last):
+            return False  # what follows tells whether it is prose
+        self._pending = after
+        if in_text and mark in (_OPENING, _CLOSING):
+            events += self._part(before, mark, after)
+        else:
+            events += self._pass_on(before, closing="" if mark in _CALLS else mark)
+            self._enter(before, mark)
+        return True
+
+    def _at_beginning(self) -> bool:
+        return self._block is _Block.TEXT and not self._text.shown and not self._in_json()
+
+    def _in_json(self) -> bool:
+        return self._structured and bool(self._text.shown or _JSON_BEGINNING.match(self._pending))
+
+    def _begin(self, events: list[Event], *, last: bool) -> bool | None:
+        """Go into the block that the answer begins with: True if there is one, None if there is none."""
+        head = self._pending.lstrip()
+        openings = {} if self._apart else {_OPENING: _Block.THINK, "<|channel|>": _Block.HEADER}
+        if self._tools:
+            openings[_RECIPIENT_FIRST] = _Block.HEADER
+        bare = bool(self._tools) and not self._structured
+        for mark, block in openings.items():
+            if head.startswith(mark):
+                self._pending, self._opening = head.removeprefix(mark), mark
+                self._change(block)
+                return True
+        if not last:
+            unclear = any(mark.startswith(head) for mark in openings)
+            return False if unclear or (bare and may_be_bare_calls(head)) else None
+        if bare and (calls := read_bare_calls(head, self._tools)):
+            self._pending = ""
+            events += self._call(calls, head)
+        return None
+
+    def _marks(self) -> tuple[str, ...]:
+        """What ends the stretch of text that is being read."""
+        if self._block is _Block.CALL:
+            return _CALLS[self._opening]
+        if self._block is not _Block.TEXT:
+            return _ENDS[self._block]
+        if self._in_json():
+            return ()
+        lone = () if self._apart or (self._reasoned and self._text.shown) else (_OPENING, _CLOSING)
+        return (*lone, *(_CALLS if self._tools else ()))
+
+    def _part(self, before: str, mark: str, after: str) -> list[Event]:
+        """What a mark of reasoning means that stands in the text: prose, or the end of what nothing opened."""
+        reasoned, self._reasoned = self._reasoned, True
+        if mark == _CLOSING and not before.strip() and not self._text.shown:
+            return []
+        if mark == _OPENING or reasoned or (_QUOTED.search(self._text.end() + before) and _UNQUOTED.match(after)):
+            return self._show(before + mark)
+        return self._show(before) if self._text.shown else self._reason(before)
+
     def _pass_on(self, content: str, closing: str = "") -> list[Event]:
         """The events of a block's ``content``, which is all of it when there is a ``closing`` mark."""
         if self._block in _REASONING:
             return self._reason(content)
-        if self._block is _Block.TOOL_CALL:
-            return self._call(_read_call(content), self._opening + content + closing)
+        if self._block is _Block.CALL:
+            return self._call(read_calls(content), self._opening + content + closing)
         if self._block is _Block.REQUEST:
-            return self._call(_read_call(content, self._opening), content)
+            return self._call(read_request(self._opening, content), content)
         if self._block is _Block.HEADER:
             # One that never ends is text like any other; between two messages there is none, and nothing opened it.
             return [] if closing or not self._opening else self._show(self._opening + content)
@@ -162,30 +225,34 @@ class AnswerParser:
     def _enter(self, content: str, mark: str) -> None:
         """Change over to the block that begins at ``mark``, after ``content``."""
         if self._block is _Block.HEADER:
-            recipient = _RECIPIENT.search(content) if self._calls_offered else None
+            recipient = _RECIPIENT.search(self._opening + content)
+            sent = recipient is not None and bool(self._tools)
             self._opening = recipient[1] if recipient else ""
             analysis = "analysis" in content
-            self._block = _Block.REQUEST if recipient else _Block.ANALYSIS if analysis else _Block.FINAL
+            self._change(_Block.REQUEST if sent else _Block.ANALYSIS if analysis else _Block.FINAL)
         elif mark in _MESSAGE_ENDS:
-            self._opening = mark if self._block is _Block.TEXT else ""
-            self._block = _Block.HEADER
+            self._opening = ""
+            self._change(_Block.HEADER)
         else:
-            opens = self._block is _Block.TEXT and mark != "</think>"
-            self._opening = mark if opens else ""
-            self._block = _Block(mark) if opens else _Block.TEXT
-        if self._block in _REASONING:
+            self._opening = mark if mark in _CALLS else ""
+            self._change(_Block.CALL if self._opening else _Block.TEXT)
+
+    def _change(self, block: _Block) -> None:
+        self._block = block
+        if block in _REASONING:
+            self._reasoned = True
             self._thinking.break_line()
 
-    def _reason(self, content: str) -> list[Event]:
-        shown = self._thinking.add(content)
+    def _reason(self, piece: str) -> list[Event]:
+        shown = self._thinking.add(piece)
         return [Reasoning(shown)] if shown else []
 
-    def _call(self, call: ToolCall | None, written: str) -> list[Event]:
-        if call is None:
+    def _call(self, calls: Sequence[ToolCall] | None, written: str) -> list[Event]:
+        if calls is None:
             _log.warning("the model wrote a tool call that is no JSON object with a name; it stays in the answer")
             return self._show(written)
-        self._calls.append(call)
-        return [ToolCallEvent(call)]
+        self._calls += calls
+        return [ToolCallEvent(call) for call in calls]
 
     def _show(self, content: str) -> list[Event]:
         shown = self._text.add(content)
@@ -207,6 +274,10 @@ class _Trimmed:
         if shown:
             self.shown.append(shown)
         return shown
+
+    def end(self) -> str:
+        """What it ends with so far: the space that is held back, or the last piece that was shown."""
+        return self._spaces or "".join(self.shown[-1:])
 
     def break_line(self) -> None:
         """Begin a new line with what comes next."""
@@ -251,16 +322,3 @@ def _partial_tag_length(text: str, marks: tuple[str, ...]) -> int:
     longest = max((len(mark) for mark in marks), default=1) - 1
     lengths = range(min(longest, len(text)), 0, -1)
     return next((length for length in lengths if any(mark.startswith(text[-length:]) for mark in marks)), 0)
-
-
-def _read_call(content: str, name: str | None = None) -> ToolCall | None:
-    """The call that ``content`` holds, or its arguments alone where the tool's ``name`` stood before; None for none."""
-    try:
-        read = from_json(content, allow_inf_nan=False)
-    except ValueError:
-        return None
-    call = read if name is None else {"name": name, "arguments": read}
-    if not (isinstance(call, dict) and isinstance(call.get("name"), str)):
-        return None
-    arguments = call.get("arguments", {})
-    return ToolCall(name=call["name"], arguments=arguments) if isinstance(arguments, dict) else None

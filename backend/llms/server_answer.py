@@ -40,7 +40,7 @@ class ServerAnswer:
         self.stream = stream
         self._output = output_format(payload.output_schema)
         self._offered = frozenset(map(tool_name, payload.tools_available))
-        self._parser = AnswerParser(structured=self._output is not None, calls=bool(payload.tools_available))
+        self._parser = AnswerParser(structured=self._output is not None, tools=payload.tools_available)
         self._stops = StopFilter(payload.generation.stop)  # servers should cut there, but some leave the stop text in
         self._calls: list[Mapping[str, Any]] = []
         self._extras: list[Mapping[str, Any]] = []

@@ -254,17 +254,13 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
 
 async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Path) -> None:
     """What a stream's events hold, in which order, or what they say of usage and end differs from the answer."""
-    (model_copy / "chat_template.jinja").write_text(
-        "<think>Paris</think>The capital of France is Paris. The capital of Italy is <think>Rome</think>Rome. "
-        "The capital of France is <think>"
-    )
-    payload = ask("What is the capital of France?", max_new_tokens=12)
+    (model_copy / "chat_template.jinja").write_text("Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:")
+    payload = ask("Is the sky green?", max_new_tokens=12)
     async with await load(model_copy) as thinker:
         whole = await thinker.invoke(payload)
         *events, usage, end = [event async for event in thinker.stream_events(payload)]
         streamed = [piece async for piece in thinker.stream(payload)]
-    assert whole.thinking.startswith("Paris")
-    assert whole.response
+    assert (whole.thinking, whole.response) == ("No", "Yes")
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == whole.thinking
     assert [event.text for event in events if isinstance(event, Text)] == streamed
     assert "".join(streamed) == whole.response

@@ -219,7 +219,8 @@ class HuggingFaceAgent(Agent):
             on_text=on_text,
             constraint=await self._constraint(output, len(prompt_ids)) if output else None,
         )
-        return AnswerParser(thinking=thinking, structured=output is not None), request, output
+        parser = AnswerParser(thinking=thinking, structured=output is not None, tools=payload.tools_available)
+        return parser, request, output
 
     async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)
         with engine_errors(self._resolved.name, self._loaded.key.device):

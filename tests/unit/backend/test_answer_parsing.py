@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backend.llms.answer_parsing import ParsedAnswer
     from backend.llms.payloads import Event
 
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "get_weather")]
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "text": "x, (y)"}}\n</tool_call>'
 
 
@@ -27,17 +28,17 @@ REQUEST = (
 )
 
 
-def split_answer(text: str, *, thinking: bool = False) -> ParsedAnswer:
-    """What a whole answer holds."""
-    parser = AnswerParser(thinking=thinking)
+def split_answer(text: str, **options: Any) -> ParsedAnswer:
+    """What a whole answer holds, where tools are offered unless ``options`` say otherwise."""
+    parser = AnswerParser(**{"tools": TOOLS, **options})
     parser.feed(text)
     parser.finish()
     return parser.result()
 
 
-def in_pieces(text: str, size: int) -> list[Event]:
+def in_pieces(text: str, size: int, **options: Any) -> list[Event]:
     """What comes of ``text`` when it arrives ``size`` characters at a time."""
-    parser = AnswerParser()
+    parser = AnswerParser(**{"tools": TOOLS, **options})
     pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
     return [event for events in (*pieces, parser.finish()) for event in events]
 
@@ -48,15 +49,15 @@ def joined(events: list[Event], kind: type[Reasoning | Text]) -> str:
 
 
 def test_reasoning_is_taken_out() -> None:
-    """Reasoning stays in the answer, or a part of the answer is lost with it."""
-    parsed = split_answer("<think> first </think>\n\nThe answer <think>second</think>is 4. ")
+    """Reasoning at an answer's beginning is no part of it."""
+    parsed = split_answer("<think> first </think>\n<think>second</think>\n\nThe answer is 4. ")
     assert (parsed.thinking, parsed.response) == ("first\nsecond", "The answer is 4.")
 
 
 def test_unclosed_reasoning_is_no_answer() -> None:
-    """Reasoning that was cut off leaks into the answer."""
-    parsed = split_answer("Well. <think>I was cut o")
-    assert (parsed.thinking, parsed.response) == ("I was cut o", "Well.")
+    """Reasoning that was cut off does not leak into the answer."""
+    parsed = split_answer(" <think>I was cut o")
+    assert (parsed.thinking, parsed.response) == ("I was cut o", "")
 
 
 def test_prompt_may_open_the_reasoning() -> None:
@@ -108,23 +109,96 @@ def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCa
         "ends in an open tag <think",
         "<tool_call>{}</tool_call> x",
         "   ",
-        "a <think> b </think> c <think></think><think> d </think> e",
+        "<think> b </think> c <think></think><think> d </think> e </think>",
+        "</think> c",
+        "Use <think> and </think>.",
+        "The tag </think> ends it.",
         CHANNELS,
         REQUEST,
         "<|channel|>final<|message|>cut o",
+        '[TOOL_CALLS]add[ARGS]{"a": 1}[TOOL_CALLS]add{"a": 2}',
+        '{"name": "add", "parameters": {"a": 1}}; {"name": "add", "parameters": {"a": 2}}',
+        '{"name": "Oslo", "parameters": {"a": 1}}',
+        "[1](link) and {name}",
     ],
 )
 def test_pieces_equal_the_whole(text: str, size: int) -> None:
-    """A joined stream differs from the invoked answer, depending on where the pieces were cut."""
+    """A joined stream is the invoked answer, wherever the pieces were cut."""
     events, whole = in_pieces(text, size), split_answer(text)
     assert joined(events, Text) == whole.response
     assert joined(events, Reasoning) == whole.thinking
     assert tuple(event.call for event in events if isinstance(event, ToolCallEvent)) == whole.tool_calls
 
 
-def test_lone_closing_tag_is_dropped() -> None:
-    """A closing tag whose opening one the model never wrote stays in the answer."""
-    assert split_answer("Well,</think> 4.").response == "Well, 4."
+@pytest.mark.parametrize("mark", ["</think>", "\n</think>\n\n", "</think> "])
+def test_lone_closing_tag_parts_reasoning_from_the_answer(mark: str) -> None:
+    """What stands before a closing tag whose opening one the model never wrote is reasoning."""
+    parsed = split_answer(f"They greet me.{mark}Hello!")
+    assert (parsed.thinking, parsed.response) == ("They greet me.", "Hello!")
+    assert split_answer("They greet me.</think>").thinking == "They greet me."
+
+
+def test_lone_closing_tag_in_a_stream() -> None:
+    """A stream keeps what it passed on before a lone closing tag, and drops the tag."""
+    assert joined(in_pieces("They greet me.</think> Hello!", 5), Text) == "They greet me. Hello!"
+
+
+PROSE = [
+    "The answer <think>second</think> is 4.",
+    "The tag </think> ends a block.",
+    'Close it with `</think>`, "</think>" or </think>.',
+    "Write <think>, then reason, then </think>\nand the answer.",
+    "The mark <|channel|>analysis<|message|> opens one.<|end|>",
+]
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+@pytest.mark.parametrize("text", PROSE)
+def test_marks_in_prose_are_prose(text: str, size: int) -> None:
+    """Marks of reasoning behind an answer's beginning are what the answer says."""
+    assert split_answer(text).response == text
+    events = in_pieces(text, size)
+    assert (joined(events, Text), joined(events, Reasoning)) == (text, "")
+
+
+@pytest.mark.parametrize("text", ["<think>x</think> y", "x</think>y", "<|channel|>analysis<|message|>x"])
+def test_reasoning_beside_the_text_leaves_its_marks_alone(text: str) -> None:
+    """Where a server tells the reasoning apart, no mark in the text is one."""
+    parser = AnswerParser(tools=TOOLS)
+    assert parser.reason("hmm") == [Reasoning("hmm")]
+    parser.feed(text)
+    parser.finish()
+    assert (parser.result().thinking, parser.result().response) == ("hmm", text)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALL,
+        '[TOOL_CALLS][{"name": "add", "arguments": {}}]',
+        '{"name": "add", "parameters": {}}',
+        '<|python_tag|>{"name": "add", "parameters": {}}',
+    ],
+)
+def test_no_tools_no_calls(text: str, size: int) -> None:
+    """Where no tools were offered, what looks like a call is the answer's text, passed on as it comes."""
+    parsed = split_answer(text, tools=())
+    assert (parsed.response, parsed.tool_calls) == (text, ())
+    assert joined(in_pieces(text, size, tools=()), Text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "response"),
+    [
+        (f"{{}}{CALL}", f"{{}}{CALL}"),
+        (f"<think>x</think>{{}}{CALL}", f"{{}}{CALL}"),
+        ("They ask for JSON.</think>[1]", "[1]"),
+    ],
+)
+def test_json_is_text_from_its_beginning(text: str, response: str) -> None:
+    """An answer that is to be JSON holds no marks once it has begun, and may be reasoned about before."""
+    assert split_answer(text, structured=True).response == response
 
 
 def test_channels_are_taken_apart() -> None:
@@ -138,6 +212,19 @@ def test_call_in_a_channel_is_read() -> None:
     parsed = split_answer(REQUEST)
     assert parsed.tool_calls == (ToolCall(name="get_weather", arguments={"city": "Paris"}),)
     assert (parsed.response, parsed.thinking) == ("I will look.", "")
+
+
+def test_recipient_before_the_channel() -> None:
+    """A message of gpt-oss that names its function before the channel is a call."""
+    text = ' to=functions.add<|channel|>commentary json<|message|>{"a": 1}<|call|>'
+    assert split_answer(text).tool_calls == (ToolCall(name="add", arguments={"a": 1}),)
+    assert split_answer("to=functions.add is how").response == "to=functions.add is how"
+
+
+def test_request_without_tools_is_text() -> None:
+    """What a model sends to a function where none was offered is not lost."""
+    parsed = split_answer("<|channel|>commentary to=add<|message|>{}<|call|>", tools=())
+    assert (parsed.response, parsed.tool_calls) == ("{}", ())
 
 
 @pytest.mark.parametrize("body", ["not JSON", "[1]"])
@@ -171,8 +258,8 @@ def test_text_is_passed_on_at_once() -> None:
         [Text(" world")],
         [],
         [Text(" <b>")],
-        [Reasoning("so")],
-        [Reasoning(" far")],
+        [Text("<think>"), Text("so")],
+        [Text(" far")],
     ]
 
 

@@ -126,11 +126,14 @@ async def test_answer_is_taken_apart(client: Client) -> None:
     """Reasoning, code and calls in the text are found, and the reason for the end names the calls."""
     agent = await make()
     text = '<think>b</think>Code:\n```\nx\n```\n<tool_call>{"name": "roll", "arguments": {}}</tool_call>'
-    answer = await ask(agent, {"text": text, "finish_reason": "stop"}, session_id="s", tools_available=[TOOL])
+    said = {"text": text, "finish_reason": "stop"}
+    answer = await ask(agent, said, session_id="s", tools_available=[TOOL])
     assert answer.response == "Code:\n```\nx\n```"
     assert (answer.thinking, answer.code) == ("b", "x\n")
     assert answer.tool_calls == (ToolCall(name="roll", arguments={}),)
     assert (answer.metadata["finish_reason"], answer.metadata["session_id"]) == ("tool_calls", "s")
+    apart = await ask(agent, {**said, "reasoning": " a "})
+    assert (apart.thinking, apart.response, apart.tool_calls) == ("a", text, ())
     assert client.asked == 0
 
 

@@ -1,0 +1,88 @@
+"""Tool calls are read in the formats of the families that write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend import ToolCall
+from backend.llms.answer_parsing import AnswerParser
+from backend.llms.call_formats import may_be_bare_calls, read_calls
+from backend.llms.payloads import ToolCallEvent
+
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "add", "description": "Adds."}},
+    {"function": "broken"},
+]
+ONE, TWO = ToolCall(name="add", arguments={"a": 1}), ToolCall(name="add", arguments={"a": 2})
+FORMATS = {
+    "hermes": ('<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>', (ONE,)),
+    "hermes-twice": (
+        '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>',
+        (ONE, TWO),
+    ),
+    "granite": (
+        '<|tool_call|>[{"name": "add", "arguments": {"a": 1}}, {"arguments": {"a": 2}, "name": "add"}]',
+        (ONE, TWO),
+    ),
+    "phi-4-mini": ('<|tool_call|>[{"name": "add", "arguments": {"a": 1}}]<|/tool_call|>', (ONE,)),
+    "mistral": (
+        '[TOOL_CALLS][{"name": "add", "arguments": {"a": 1}, "id": "abcdef123"}]',
+        (ToolCall(name="add", arguments={"a": 1}, id="abcdef123"),),
+    ),
+    "mistral-11": (
+        '[TOOL_CALLS]add[CALL_ID]abcdef123[ARGS]{"a": 1}[TOOL_CALLS]add[ARGS]{"a": 2}',
+        (ToolCall(name="add", arguments={"a": 1}, id="abcdef123"), TWO),
+    ),
+    "mistral-13": ('[TOOL_CALLS]add{"a": 1}', (ONE,)),
+    "llama": ('{"name": "add", "parameters": {"a": 1}}', (ONE,)),
+    "llama-twice": (
+        '\n{"name": "add", "parameters": {"a": 1}}; {"type": "function", "name": "add", "parameters": {"a": 2}}',
+        (ONE, TWO),
+    ),
+    "llama-tagged": ('<|python_tag|>{"name": "add", "parameters": {"a": 1}}', (ONE,)),
+    "openai": ('{"type": "function", "function": {"name": "add", "arguments": "{\\"a\\": 1}"}}', (ONE,)),
+    "list": ('[{"name": "add", "arguments": {"a": 1}}]', (ONE,)),
+}
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(("text", "calls"), FORMATS.values(), ids=list(FORMATS))
+def test_formats_of_families(text: str, calls: tuple[ToolCall, ...], size: int) -> None:
+    """A call in the format of each family is read, whole and in pieces, and nothing of it stays in the answer."""
+    parser = AnswerParser(tools=TOOLS)
+    pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
+    events = [event for events in (*pieces, parser.finish()) for event in events]
+    assert events == [ToolCallEvent(call) for call in calls]
+    assert (parser.result().tool_calls, parser.result().response) == (calls, "")
+
+
+@pytest.mark.parametrize("arguments", ['""', "null", "{}", '"{}"'])
+def test_call_without_arguments(arguments: str) -> None:
+    """A call whose arguments are empty in any of the ways that models have for it has none."""
+    assert read_calls(f'{{"name": "add", "arguments": {arguments}}}') == [ToolCall(name="add", arguments={})]
+    assert read_calls('{"name": "add"}') == [ToolCall(name="add", arguments={})]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "add", "add{", '{"name": "add", "arguments": "x"}', '[{"name": "add"}, 1]', '{"name": "add"} and']
+)
+def test_what_is_no_call(content: str) -> None:
+    """Text around calls, or a call that is broken, is no call at all, so that nothing is dropped."""
+    assert read_calls(content) is None
+
+
+@pytest.mark.parametrize("text", ['{"name": "Oslo"}', '{"name": "add", "parameters": [1]}', '{"name": "add"} fits.'])
+def test_json_that_is_an_answer(text: str) -> None:
+    """JSON that calls none of the tools that were offered is the answer."""
+    parser = AnswerParser(tools=TOOLS)
+    parser.feed(text)
+    parser.finish()
+    assert (parser.result().response, parser.result().tool_calls) == (text, ())
+
+
+def test_other_json_is_passed_on_at_once() -> None:
+    """Where tools are offered, JSON that cannot become a call is not held back."""
+    assert [may_be_bare_calls(text) for text in ("", "[", "{", '{"na', '[ {"name": "x')] == [True] * 5
+    assert [may_be_bare_calls(text) for text in ("x", "[1", '{"city', "{n")] == [False] * 4
