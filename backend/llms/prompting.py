@@ -10,9 +10,9 @@ from backend.llms.server_extras import with_extras
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backend.llms.payloads import AgentPayload, MemoryEntry, ToolCall
+    from backend.llms.payloads import AgentPayload, MemoryEntry
 
-__all__ = ["build_messages", "build_text_messages", "plain_prompt", "turn_message"]
+__all__ = ["build_messages", "build_text_messages", "plain_prompt", "turn_message", "write_calls", "write_tools"]
 
 _TOOL_INSTRUCTIONS = """\
 You can call these tools:
@@ -36,18 +36,33 @@ def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"
 
 
 def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same for models that know no tools: the tools and the calls of them are written out as text.
+    """The same for models that know no tools: the tools and the calls of them are written out as text."""
+    return write_tools(write_calls(build_messages(payload, arguments="object")), tools)
+
+
+def write_tools(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with ``tools`` and how to call them at the end of the system prompt.
 
     The tags are those of the Hermes function-calling format, which many open models were trained on:
     https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
     """
-    listed = "\n".join(json.dumps(dict(tool)) for tool in tools)
-    system = [_system_prompt(payload), _TOOL_INSTRUCTIONS.format(tools=listed) if tools else ""]
-    turns = [
-        {"role": entry.role, "content": "\n".join(filter(None, [entry.content, *map(_call_text, entry.tool_calls)]))}
-        for entry in payload.memory
+    if not tools:
+        return list(messages)
+    listed = "\n".join(json.dumps(dict(tool), ensure_ascii=False) for tool in tools)
+    system = [message["content"] for message in messages[:1] if message["role"] == "system"]
+    prompt = "\n\n".join([*system, _TOOL_INSTRUCTIONS.format(tools=listed)])
+    return [{"role": "system", "content": prompt}, *messages[len(system) :]]
+
+
+def write_calls(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with each call of a tool in the text of its turn; their arguments are objects."""
+    return [
+        {
+            "role": message["role"],
+            "content": "\n".join(filter(None, [message["content"], *map(_call_text, message.get("tool_calls", ()))])),
+        }
+        for message in messages
     ]
-    return _messages(payload, "\n\n".join(filter(None, system)), turns)
 
 
 def plain_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]]:
@@ -106,5 +121,5 @@ def turn_message(entry: MemoryEntry, arguments: Literal["json", "object"] = "jso
     return with_extras(message, entry.extras)
 
 
-def _call_text(call: ToolCall) -> str:
-    return f"<tool_call>\n{json.dumps({'name': call.name, 'arguments': dict(call.arguments)})}\n</tool_call>"
+def _call_text(call: Mapping[str, Any]) -> str:
+    return f"<tool_call>\n{json.dumps(call['function'], ensure_ascii=False)}\n</tool_call>"

@@ -36,12 +36,16 @@ FACT = "The capital of France is Paris."
 STORY = "Tell me a story."
 Ask: TypeAlias = "Callable[..., AgentPayload]"
 Template: TypeAlias = "Callable[[str], None]"
+# What a template says of a request; one that left something out would be refused.
+SAID = (
+    "{% for message in messages %}{{ message.content }}{{ message.tool_calls or '' }}\n{% endfor %}{{ tools or '' }}\n"
+)
 # A model this small reasons and calls tools only where it has something to copy.
-THINKING = "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
+THINKING = SAID + "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
 CALL = 'Call: <tool_call>{"name":"sky","arguments":{"at":"Rome"}}</tool_call><|im_end|>\n'
-JSON = 'JSON: {"name": "Rome"}<|im_end|>\n' * 3 + "JSON:"
+JSON = SAID + 'JSON: {"name": "Rome"}<|im_end|>\n' * 3 + "JSON:"
 RESULT = "{% set told = 'It is ' ~ messages[-1].content ~ '<|im_end|>\n' %}{{ told }}{{ told }}{{ told }}It is"
-CALLING = "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
+CALLING = SAID + "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
 
 
 @dataclass

@@ -158,7 +158,8 @@ async def test_slow_steps_leave_the_event_loop(
     monkeypatch.setattr(tokenizer, "apply_chat_template", noting(tokenizer.apply_chat_template))
     async with await load() as another:
         await another.invoke(ask("Hello!", max_new_tokens=1))
-    assert threads == [False, False]
+    assert len(threads) > 1
+    assert not any(threads)
 
 
 async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask) -> None:
@@ -254,7 +255,9 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
 
 async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Path) -> None:
     """What a stream's events hold, in which order, or what they say of usage and end differs from the answer."""
-    (model_copy / "chat_template.jinja").write_text("Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:")
+    (model_copy / "chat_template.jinja").write_text(
+        "{{ messages[0].content }}\n" + "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
+    )
     payload = ask("Is the sky green?", max_new_tokens=12)
     async with await load(model_copy) as thinker:
         whole = await thinker.invoke(payload)
@@ -285,8 +288,8 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
     template = model_copy / "chat_template.jinja"
     call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
     template.write_text(
-        "{% for tool in tools or [] %}Tool {{ tool.function.name }}\n{% endfor %}"
-        + f"To ask for the weather, write:\n{call}\n" * 2
+        "{% for tool in tools or [] %}{{ messages[0].content }}\n{{ tool.function.name }}: {{ tool.function.description }}\n{% endfor %}"
+        + f"To ask for the weather, write:\n{call}\n" * 3
         + "To ask for the weather, write:\n"
     )
     async with await load(model_copy) as caller:

@@ -7,17 +7,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from backend.errors import AgentClosedError, ContextWindowError, PayloadError, shown
+from backend.errors import AgentClosedError, ContextWindowError
 from backend.llms.answer_parsing import AnswerParser
 from backend.llms.engines.constrained_decoding import constrain
 from backend.llms.engines.huggingface_decoding import GenerationRequest
 from backend.llms.engines.huggingface_loading import choose_context_window, engine_errors, load_model
-from backend.llms.engines.huggingface_model import GenerationCancelledError, encode
+from backend.llms.engines.huggingface_model import GenerationCancelledError
 from backend.llms.engines.huggingface_registry import release
 from backend.llms.payloads import AgentResponse, End, UsageEvent
-from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
 from backend.llms.protocol import Agent, as_payload, is_cancelled
-from backend.llms.structured_output import output_format, tell_schema
+from backend.llms.structured_output import output_format
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from backend.llms.config import AgentSettings
     from backend.llms.engines.huggingface_decoding import RawAnswer
     from backend.llms.engines.huggingface_model import LoadedModel
+    from backend.llms.engines.huggingface_prompts import Prompt
     from backend.llms.model_store import ResolvedModel
     from backend.llms.payloads import AgentPayload, Effort, Event
     from backend.llms.structured_output import OutputFormat
@@ -100,7 +100,7 @@ class HuggingFaceAgent(Agent):
 
         """
         payload, pieces = as_payload(payload), list[str]()
-        parser, request, output = await self._request(payload, pieces.append)
+        prompt, parser, request, output = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
         parser.feed("".join(pieces))
         parser.finish()
@@ -122,7 +122,7 @@ class HuggingFaceAgent(Agent):
                 "session_id": payload.session_id,
                 "usage": raw.usage,
                 "timings": raw.timings,
-                "notes": self._notes(payload, parsed.thinking),
+                "notes": self._notes(payload, prompt, parsed.thinking),
             },
         )
 
@@ -138,7 +138,7 @@ class HuggingFaceAgent(Agent):
             elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        parser, request, output = await self._request(as_payload(payload), pass_on)
+        _, parser, request, output = await self._request(as_payload(payload), pass_on)
         future = self._submit(request)
         future.add_done_callback(lambda _: pass_on(None))
         try:
@@ -167,9 +167,7 @@ class HuggingFaceAgent(Agent):
         Raises:
             PayloadError: the model's chat template refuses the conversation.
         """
-        self._check_usable()
-        prompt_ids, _, _ = await asyncio.to_thread(self._encode, self._loaded.tokenizer, as_payload(payload))
-        return len(prompt_ids)
+        return len((await self._prompt(as_payload(payload))).ids)
 
     async def supports_streaming(self) -> bool:
         """Whether answers can be streamed: always."""
@@ -196,31 +194,29 @@ class HuggingFaceAgent(Agent):
 
     async def _request(
         self, payload: AgentPayload, on_text: Callable[[str], object]
-    ) -> tuple[AnswerParser, GenerationRequest, OutputFormat | None]:
-        self._check_usable()
+    ) -> tuple[Prompt, AnswerParser, GenerationRequest, OutputFormat | None]:
         options = payload.generation.over(self._settings.generation_defaults())
-        # Taken now: an agent that is closed meanwhile has none.
-        tokenizer = self._loaded.tokenizer
-        prompt_ids, thinking, stops = await asyncio.to_thread(self._encode, tokenizer, payload)
+        prompt = await self._prompt(payload)
         self._check_usable()
-        room = self._context_window - len(prompt_ids)
+        room = self._context_window - len(prompt.ids)
         if room < 1:
             message = (
-                f"The prompt has {len(prompt_ids)} tokens, but {self._resolved.name!r} reads at most "
+                f"The prompt has {len(prompt.ids)} tokens, but {self._resolved.name!r} reads at most "
                 f"{self._context_window}, answer included. Shorten the message or the memory."
             )
-            raise ContextWindowError(message, prompt_tokens=len(prompt_ids), context_window=self._context_window)
+            raise ContextWindowError(message, prompt_tokens=len(prompt.ids), context_window=self._context_window)
         limit = min(options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS, room)
-        options = replace(options, max_new_tokens=limit, stop=(*options.stop, *stops))
+        stops = (*options.stop, *prompt.stops, *self._loaded.stop_texts())
+        options = replace(options, max_new_tokens=limit, stop=stops)
         output = output_format(payload.output_schema)
         request = GenerationRequest(
-            prompt_ids=prompt_ids,
+            prompt_ids=prompt.ids,
             options=options,
             on_text=on_text,
-            constraint=await self._constraint(output, len(prompt_ids)) if output else None,
+            constraint=await self._constraint(output, len(prompt.ids)) if output else None,
         )
-        parser = AnswerParser(thinking=thinking, structured=output is not None, tools=payload.tools_available)
-        return parser, request, output
+        parser = AnswerParser(thinking=prompt.thinking, structured=output is not None, tools=payload.tools_available)
+        return prompt, parser, request, output
 
     async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)
         with engine_errors(self._resolved.name, self._loaded.key.device):
@@ -235,42 +231,17 @@ class HuggingFaceAgent(Agent):
         self._check_usable()
         return constraint
 
-    def _encode(
-        self,
-        tokenizer: Any,  # noqa: ANN401  (transformers is not typed)
-        payload: AgentPayload,
-    ) -> tuple[list[int], bool, tuple[str, ...]]:
-        """The prompt's token ids, whether it opens a block of reasoning, and texts that end the answer."""
-        payload, json_only = tell_schema(payload), payload.output_schema is not None
-        template, tools = tokenizer.chat_template, payload.tools_available
-        if template is None:
-            prompt, stops = plain_prompt(build_text_messages(payload, tools))
-            return encode(tokenizer, prompt, add_special_tokens=True), False, stops
-        knows_tools = "tools" in str(template)
-        effort = "none" if json_only else self._effort(payload)
-        messages = build_messages(payload, arguments="object") if knows_tools else build_text_messages(payload, tools)
-        try:
-            prompt = tokenizer.apply_chat_template(
-                messages,
-                tools=[dict(tool) for tool in tools] if knows_tools and tools else None,
-                add_generation_prompt=True,
-                tokenize=False,
-                **({"enable_thinking": effort != "none", "reasoning_effort": effort} if effort else {}),
-            )
-        except Exception as exc:  # its own words are a TemplateError, but what it does with the conversation may be any
-            message = f"The chat template of {self._resolved.name!r} refuses this conversation: {shown(str(exc))}."
-            raise PayloadError(message + " Change its roles.") from exc
-        thinking = prompt.rstrip().endswith("<think>")
-        if thinking and json_only:
-            prompt, thinking = f"{prompt.rstrip()}\n\n</think>\n\n", False
-        return encode(tokenizer, prompt, add_special_tokens=False), thinking, ()
+    async def _prompt(self, payload: AgentPayload) -> Prompt:
+        self._check_usable()
+        prompts = self._loaded.prompts  # taken now: of an agent that is closed meanwhile there are none
+        return await asyncio.to_thread(prompts.make, payload, self._effort(payload), self._resolved.name)
 
     def _effort(self, payload: AgentPayload) -> Effort | None:
         chosen = payload.reasoning_effort or self._settings.reasoning_effort
         return chosen.effort if chosen else None
 
-    def _notes(self, payload: AgentPayload, thinking: str) -> tuple[str, ...]:
-        """What of the request had no effect on this model."""
+    def _notes(self, payload: AgentPayload, prompt: Prompt, thinking: str) -> tuple[str, ...]:
+        """What of the request had no effect on this model, or only a part of it."""
         effort, name, reason = self._effort(payload), repr(self._resolved.name), None
         if effort == "none":
             reason = f"{name} reasons all the same" if thinking else None
@@ -278,7 +249,13 @@ class HuggingFaceAgent(Agent):
             reason = "an answer by output_schema is JSON from its beginning"
         elif effort and not self._governs_reasoning:
             reason = f"the chat template of {name} knows none"
-        return (f"The reasoning effort {effort!r} has no effect: {reason}.",) if reason else ()
+        notes = [f"The reasoning effort {effort!r} has no effect: {reason}."] if reason else []
+        if not prompt.reads_calls:
+            notes.append(
+                f"Calls of tools in the format of {name} cannot be read here, and stay in the answer: let an inference "
+                "server read them (engine openai)."
+            )
+        return tuple(notes)
 
     def _submit(self, request: GenerationRequest) -> Future[RawAnswer]:
         future = self._loaded.submit(request, self._settings.max_queued)

@@ -21,7 +21,7 @@ from transformers import (
 from backend.llms.answer_parsing import MARKS, StopFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from backend.llms.payloads import GenerationOptions, Timings, Usage
 
@@ -76,7 +76,13 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
     (https://github.com/huggingface/transformers/issues/22576).
     """
 
-    def __init__(self, request: GenerationRequest, tokenizer: Any, started: float) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        request: GenerationRequest,
+        tokenizer: Any,  # noqa: ANN401  (tokenizers is not typed)
+        started: float,
+        end_tokens: Collection[int] = (),
+    ) -> None:
         self.stop_filter = StopFilter(request.options.stop)
         self.tokens = 0
         self.last_token: int | None = None
@@ -85,8 +91,11 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
         self._tokenizer = tokenizer
         self._started = started
         self._decoder = DecodeStream(skip_special_tokens=True)
-        # The marks of reasoning and channels are special tokens to some tokenizers, and no text.
-        self._marks = {tokenizer.token_to_id(mark): mark for mark in MARKS}
+        # Marks are special tokens to some tokenizers, and no text; so are stop texts to others. What ends a message of
+        # one model ends the answer of another, and is no text there.
+        marks = {tokenizer.token_to_id(mark): mark for mark in MARKS}
+        self._marks = {token: mark for token, mark in marks.items() if token not in end_tokens}
+        self._stops = {tokenizer.token_to_id(stop) for stop in request.options.stop}
 
     def __call__(self, input_ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
         """Take in the newest token; true when the answer ends with it."""
@@ -94,7 +103,9 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
         self.last_token = int(input_ids[0, -1])
         if self.first_token_after is None:
             self.first_token_after = time.perf_counter() - self._started
-        if text := self._marks.get(self.last_token) or self._decoded(self.last_token):
+        if self.last_token in self._stops:
+            self.stop_filter.stopped = True
+        elif text := self._marks.get(self.last_token) or self._decoded(self.last_token):
             self._request.on_text(self.stop_filter.feed(text))
         return torch.tensor([self.stop_filter.stopped], device=input_ids.device)
 

@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from backend.errors import EngineError, ModelFormatError
 from backend.llms.engines.huggingface_decoding import RawAnswer, Watch, logits_processors
+from backend.llms.engines.huggingface_prompts import PromptMaker
 from backend.llms.engines.inference_thread import InferenceThread
 from backend.llms.gguf_conversion import loading
 from backend.llms.payloads import Timings, Usage
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from backend.llms.config import Quantization
     from backend.llms.engines.huggingface_decoding import GenerationRequest
 
-__all__ = ["GENERATE_EVENT", "GenerationCancelledError", "LoadedModel", "ModelKey", "encode"]
+__all__ = ["GENERATE_EVENT", "GenerationCancelledError", "LoadedModel", "ModelKey"]
 
 # A prompt is read in pieces of this many tokens, so that an abandoned request stops between two of them. In pieces of
 # 512, 256, 128, reading 1,531 tokens took 2.6, 2.3, 2.6 s (4.6, 4.4, 4.9 s of CPU; median of 7 rounds), and a request
@@ -86,6 +87,7 @@ class LoadedModel:
         self.key = key
         self.cache_tokens = cache_tokens
         self.tokenizer = _load_tokenizer(key)
+        self.prompts = PromptMaker(self.tokenizer)
         self.model = _load_weights(key)
         self.device = str(self.model.device)
         self.process = os.getpid()
@@ -124,6 +126,7 @@ class LoadedModel:
         """Let go of everything; what is still running ends first."""
         self._thread.end()
         self.model = self.tokenizer = None
+        del self.prompts
         gc.collect()
         torch.cuda.empty_cache()
         _tell_malloc("malloc_trim", 0)
@@ -135,7 +138,7 @@ class LoadedModel:
     def _run(self, request: GenerationRequest) -> RawAnswer:
         started = time.perf_counter()
         self._current = request
-        watch = Watch(request, self.tokenizer.backend_tokenizer, started)
+        watch = Watch(request, self.tokenizer.backend_tokenizer, started, self.end_tokens())
         try:
             self._generate(request, watch)
         finally:
@@ -165,6 +168,8 @@ class LoadedModel:
             max_new_tokens=request.options.max_new_tokens,
             prefill_chunk_size=PREFILL_CHUNK,
             use_cache=True,
+            eos_token_id=sorted(self.end_tokens()) or None,
+            stop_strings=None,  # the request has them
         )
         if config.pad_token_id is None:
             config.pad_token_id = min(self.end_tokens(), default=0)
@@ -179,15 +184,14 @@ class LoadedModel:
             )
 
     def end_tokens(self) -> set[int]:
-        """The tokens that end an answer."""
+        """The tokens that end an answer: those that the model's files name, and the tokenizer's own."""
         ends = self.model.generation_config.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends} - {None}
+        return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
 
-
-def encode(tokenizer: Any, text: str, *, add_special_tokens: bool) -> list[int]:  # noqa: ANN401
-    """The token ids of ``text``. May be called on any thread."""
-    ids: list[int] = tokenizer.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-    return ids
+    def stop_texts(self) -> tuple[str, ...]:
+        """The texts at which the model's files say that an answer ends."""
+        stops = self.model.generation_config.stop_strings or ()
+        return (stops,) if isinstance(stops, str) else tuple(stops)
 
 
 def _load_tokenizer(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not typed)
