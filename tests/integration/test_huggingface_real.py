@@ -288,7 +288,8 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
     template = model_copy / "chat_template.jinja"
     call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
     template.write_text(
-        "{% for tool in tools or [] %}{{ messages[0].content }}\n{{ tool.function.name }}: {{ tool.function.description }}\n{% endfor %}"
+        "{{ messages[0].content }}\n{% for tool in tools or [] %}{{ tool.function.name }}: "
+        "{{ tool.function.description }}\n{% endfor %}"
         + f"To ask for the weather, write:\n{call}\n" * 3
         + "To ask for the weather, write:\n"
     )

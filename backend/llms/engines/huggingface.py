@@ -206,7 +206,7 @@ class HuggingFaceAgent(Agent):
             )
             raise ContextWindowError(message, prompt_tokens=len(prompt.ids), context_window=self._context_window)
         limit = min(options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS, room)
-        stops = (*options.stop, *prompt.stops, *self._loaded.stop_texts())
+        stops = (*options.stop, *prompt.stops, *self._loaded.stop_texts)
         options = replace(options, max_new_tokens=limit, stop=stops)
         output = output_format(payload.output_schema)
         request = GenerationRequest(

@@ -80,7 +80,8 @@ class ModelKey:
 class LoadedModel:
     """A model and its tokenizer in memory, and the thread that generates with them.
 
-    ``cache_tokens`` is how many tokens of context there was memory for when it was loaded.
+    ``cache_tokens`` is how many tokens of context there was memory for when it was loaded; ``stop_texts`` are those at
+    which the model's files say that an answer ends.
     """
 
     def __init__(self, key: ModelKey, cache_tokens: int) -> None:
@@ -89,6 +90,7 @@ class LoadedModel:
         self.tokenizer = _load_tokenizer(key)
         self.prompts = PromptMaker(self.tokenizer)
         self.model = _load_weights(key)
+        self.stop_texts = _take_stop_texts(self.model)
         self.device = str(self.model.device)
         self.process = os.getpid()
         self._current: GenerationRequest | None = None
@@ -169,7 +171,6 @@ class LoadedModel:
             prefill_chunk_size=PREFILL_CHUNK,
             use_cache=True,
             eos_token_id=sorted(self.end_tokens()) or None,
-            stop_strings=None,  # the request has them
         )
         if config.pad_token_id is None:
             config.pad_token_id = min(self.end_tokens(), default=0)
@@ -188,10 +189,11 @@ class LoadedModel:
         ends = self.model.generation_config.eos_token_id
         return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
 
-    def stop_texts(self) -> tuple[str, ...]:
-        """The texts at which the model's files say that an answer ends."""
-        stops = self.model.generation_config.stop_strings or ()
-        return (stops,) if isinstance(stops, str) else tuple(stops)
+
+def _take_stop_texts(model: Any) -> tuple[str, ...]:  # noqa: ANN401  (transformers is not typed)
+    """The texts at which the model's files say that an answer ends; ``generate`` itself would want a tokenizer."""
+    stops, model.generation_config.stop_strings = model.generation_config.stop_strings or (), None
+    return (stops,) if isinstance(stops, str) else tuple(stops)
 
 
 def _load_tokenizer(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not typed)
