@@ -12,8 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from backend.llms.call_format import tool_name
-from backend.llms.call_formats import may_be_bare_calls, read_bare_calls, read_calls, read_request
 from backend.llms.payloads import Reasoning, Text, ToolCallEvent
+from backend.llms.written_calls import may_be_bare_calls, read_bare_calls, read_calls, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ _ENDS: dict[_Block, tuple[str, ...]] = {
     _Block.REQUEST: _MESSAGE_ENDS,
     _Block.FINAL: _MESSAGE_ENDS,
 }
-# What begins a block of calls, and what ends it before the text does; whose they are stands in call_formats.py.
+# What begins a block of calls, and what ends it before the text does; whose they are stands in written_calls.py.
 _CALLS = {
     "<tool_call>": ("</tool_call>",),
     "<|tool_call|>": ("<|/tool_call|>", "<|tool_call|>"),
@@ -86,7 +86,7 @@ class AnswerParser:
     ``<think>`` blocks and the channel "analysis" at an answer's beginning are reasoning, also when they are never
     closed. So is what stands before a ``</think>`` that nothing opened; in a stream, what was passed on before it stays
     text. Further on, and beside reasoning that a server tells apart, these marks are prose. Where ``tools`` are
-    offered, blocks of calls (call_formats.py), and JSON objects sent to a function in a channel, are tool calls; what
+    offered, blocks of calls (written_calls.py), and JSON objects sent to a function in a channel, are tool calls; what
     cannot be read as one stays in the answer, so that nothing is lost. White space at both ends of the answer is
     dropped.
 

@@ -8,8 +8,8 @@ import pytest
 
 from backend import ToolCall
 from backend.llms.answer_parsing import AnswerParser
-from backend.llms.call_formats import may_be_bare_calls, read_calls
 from backend.llms.payloads import ToolCallEvent
+from backend.llms.written_calls import may_be_bare_calls, read_calls
 
 TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "add", "description": "Adds."}},
