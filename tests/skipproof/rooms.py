@@ -33,6 +33,7 @@ __all__ = [
     "lock_environment",
     "package_source",
     "pytest_arguments",
+    "receipts",
     "torch_build",
     "torch_trouble",
     "unfinished",
@@ -278,6 +279,11 @@ def fresh_data_file(folder: Path, session: str) -> Path:
 def forget_receipt(state: Path, session: str) -> None:
     """Remove what an earlier run of a session left, so that nobody takes it for this run's."""
     (state / "receipts" / f"{session}.json").unlink(missing_ok=True)
+
+
+def receipts(state: Path) -> set[str]:
+    """Name the sessions whose receipts are here: another machine may have run what this one cannot."""
+    return {path.stem for path in (state / "receipts").glob("*.json")}
 
 
 def unfinished(state: Path, session: str) -> str | None:

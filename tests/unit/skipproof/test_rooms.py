@@ -18,6 +18,7 @@ from tests.skipproof.rooms import (
     lock_environment,
     package_source,
     pytest_arguments,
+    receipts,
     torch_build,
     torch_trouble,
     unfinished,
@@ -301,6 +302,14 @@ def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
     for _ in range(2):
         forget_receipt(tmp_path, "unit")
         assert unfinished(tmp_path, "unit") is not None
+
+
+def test_receipts_of_other_machines_count(tmp_path: Path) -> None:
+    """A machine with fewer Pythons, or without a browser, would merge less than it was given, with other numbers."""
+    assert receipts(tmp_path) == set()
+    for name in ("unit-3.14.json", "browser.json", "notes.txt"):
+        write(tmp_path / "receipts" / name, "{}")
+    assert receipts(tmp_path) == {"unit-3.14", "browser"}
 
 
 def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(

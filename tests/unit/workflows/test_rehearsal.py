@@ -29,7 +29,6 @@ jobs:
 MENU: list[dict[str, Any]] = [{"session": "lint", "python": None}, {"session": "unit-3.11", "python": "3.11"}]
 # Says what the file beside it holds for the workflow, and keeps what it was asked and what it found.
 ACT = """\
-#!{python}
 import json, os, pathlib, sys
 here = pathlib.Path({folder!r})
 workflow = pathlib.Path(sys.argv[sys.argv.index("--workflows") + 1])
@@ -40,7 +39,7 @@ lines, status = json.loads((here / "plays.json").read_text())[workflow.name]
 print(*lines, sep="\\n")
 sys.exit(status)
 """
-NOX = "#!{python}\nprint(open({folder!r} + '/menu.json').read())\n"
+NOX = "print(open({folder!r} + '/menu.json').read())\n"
 
 
 def said(job: str, second: int, **more: Any) -> str:
@@ -93,7 +92,10 @@ class Project:
         """Rehearse with an act that says these lines; return the exit status and all output."""
         for name, text in (("act", ACT), ("nox", NOX)):
             program = self.tools / name
-            program.write_text(text.format(python=sys.executable, folder=str(self.tools)), encoding="utf-8")
+            code = program.with_suffix(".py")
+            code.write_text(text.format(folder=str(self.tools)), encoding="utf-8")
+            # A line #! cannot name a program in a folder with a space in its name.
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{code}" "$@"\n', encoding="utf-8")
             program.chmod(0o755)
         plays = {"ci.yml": (lines, status), "integration.yml": (lines, status), "canary.yml": (self.canary, 1)}
         (self.tools / "plays.json").write_text(json.dumps(plays), encoding="utf-8")
