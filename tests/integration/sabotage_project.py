@@ -13,7 +13,15 @@ from pathlib import Path
 from tests.skipproof.contract import read_contract
 
 ROOT = Path(__file__).parents[2]
-FILES = ("LICENSE", "README.md", "noxfile.py", "pyproject.toml", "tests/__init__.py", "tests/conftest.py")
+FILES = (
+    "LICENSE",
+    "README.md",
+    "hatch_build.py",
+    "noxfile.py",
+    "pyproject.toml",
+    "tests/__init__.py",
+    "tests/conftest.py",
+)
 FOLDERS = ("backend", "tests/environments", "tests/skipproof")
 SUITE = ("tests/integration/__init__.py", "tests/integration/conftest.py")
 REAL = "tests/integration/test_small_real.py"

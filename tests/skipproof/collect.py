@@ -75,6 +75,7 @@ def collect(contract: Contract, asked: Asked) -> Collected:
         unproven=_unproven(contract, receipts, proofs),
         notes=[
             *notes,
+            *_tried(contract),
             *(f"{name} does not count for coverage: no machine here could run its tests" for name in left_out),
         ],
     )
@@ -169,6 +170,12 @@ def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[s
         for name, requires in audit.never_ran(receipts).items()
         if not absent.isdisjoint(requires)
     ]
+
+
+def _tried(contract: Contract) -> list[str]:
+    """Return what sessions noted that prove nothing of the matrix: what they try may fail."""
+    folder = contract.root / contract.state / "notes"
+    return [f"{path.stem}: {path.read_text(encoding='utf-8').strip()}" for path in sorted(folder.glob("*.txt"))]
 
 
 def _last_proofs(places: Iterable[Path]) -> tuple[dict[str, Proof], list[str]]:

@@ -8,6 +8,7 @@ of where its packages come from. Only the standard library is used: the noxfile 
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FOLDER", "NAMES", "Pin", "check", "compile_arguments", "differences", "lock_path", "pins", "refresh"]
+__all__ = [
+    "FOLDER",
+    "NAMES",
+    "Pin",
+    "asked_for",
+    "check",
+    "compile_arguments",
+    "differences",
+    "direct_arguments",
+    "lock_path",
+    "pins",
+    "refresh",
+]
 
 FOLDER = Path("tests", "environments")
-NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "tools", "build")
+NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras", "tools", "build")
 # These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
 # so its hash, differs by source, while the version does not.
 WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}
@@ -49,6 +62,24 @@ def compile_arguments(name: str, output: Path) -> list[str]:
         *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "nox -s lock"),
         *(("--excludes", excludes.as_posix()) if excludes.exists() else ()),
     ]
+
+
+def direct_arguments(resolution: str, output: Path) -> list[str]:
+    """Return the arguments for uv that choose versions of all that the project asks for, by a resolution of uv's."""
+    return [
+        *("pip", "compile", "pyproject.toml", "--all-extras", "--resolution", resolution, "--upgrade"),
+        *("--output-file", str(output), "--quiet", "--no-header", "--no-annotate"),
+    ]
+
+
+def asked_for(compiled: str) -> str:
+    """Name the versions, among those that uv compiled, of what the project itself asks for."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    names = {re.split(r"[^\w.-]", each)[0] for each in asked}
+    return ", ".join(
+        pin.requirement.replace("==", " ", 1) for pin in pins(compiled) if pin.requirement.partition("==")[0] in names
+    )
 
 
 def refresh(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> None:

@@ -286,6 +286,13 @@ def receipts(state: Path) -> set[str]:
     return {path.stem for path in (state / "receipts").glob("*.json")}
 
 
+def leave_note(state: Path, session: str, text: str) -> None:
+    """Leave a line for the report from a session that proves nothing of the matrix, over that of an earlier run."""
+    folder = state / "notes"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{session}.txt").write_text(f"{text}\n", encoding="utf-8")
+
+
 def unfinished(state: Path, session: str) -> str | None:
     """Say that a session whose process ended well left no finished receipt; None when it left one.
 

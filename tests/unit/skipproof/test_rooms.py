@@ -15,6 +15,7 @@ from tests.skipproof.rooms import (
     forget_receipt,
     fresh_data_file,
     gpus,
+    leave_note,
     lock_environment,
     package_source,
     pytest_arguments,
@@ -320,3 +321,10 @@ def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
     (tmp_path / "test_one.py").touch()
     assert pytest_arguments(["tests/unit"], ["-k", "word"]) == ["tests/unit", "-k", "word"]
     assert pytest_arguments(["tests/unit"], ["test_one.py::test_a", "-x"]) == ["test_one.py::test_a", "-x"]
+
+
+def test_a_note_is_of_the_last_run(tmp_path: Path) -> None:
+    """What an earlier run tried is not shown any more."""
+    for text in ("red with torch 2.8.0", "green with torch 2.8.1"):
+        leave_note(tmp_path, "newest", text)
+    assert (tmp_path / "notes" / "newest.txt").read_text(encoding="utf-8") == "green with torch 2.8.1\n"
