@@ -205,7 +205,7 @@ def _combined(
     coverage.set_option("run:relative_files", value=True)
     try:
         for receipt in receipts:
-            with closing(CoverageData(str(coverage_base(contract, receipt.session)), read_only=True)) as data:
+            with closing(CoverageData(str(coverage_base(contract, receipt.session)))) as data:
                 coverage.get_data().update(data)
         yield coverage
     finally:

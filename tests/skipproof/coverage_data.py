@@ -128,6 +128,6 @@ def _lines(path: Path) -> dict[str, int]:
 
 
 def _read(path: Path) -> CoverageData:
-    data = CoverageData(basename=str(path), read_only=True)
+    data = CoverageData(basename=str(path))
     data.read()
     return data
