@@ -14,11 +14,11 @@ from backend.llms.server_extras import turn_extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from backend.llms.payloads import GenerationOptions, ReasoningEffort
 
 __all__ = [
+    "DONE_EVENT",
     "Piece",
     "Request",
     "as_mapping",
@@ -29,10 +29,19 @@ __all__ = [
     "read_chunk",
     "read_completion",
     "read_content",
+    "read_reason",
     "read_text",
     "read_usage",
 ]
 
+# How others call the reasons for which an answer ends: Anthropic, Gemini, Cohere, TGI and Mistral among them.
+_REASONS = {
+    **dict.fromkeys(("stop", "end", "end_turn", "eos", "eos_token", "stop_sequence", "complete"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
+}
+# What the end of a stream is read as; no server says it in this form.
+DONE_EVENT = {"type": "llm_backend.done", "object": "chat.completion.chunk", "choices": []}
 _HOLDERS = ("thinking", "reasoning", "text", "refusal", "content", "summary", "value")  # of a part's text
 
 
@@ -46,7 +55,9 @@ class Request:
     effort: ReasoningEffort | None
     output: Mapping[str, Any] | None = None  # the name, schema and strictness of what the answer has to be
     stream: bool = False
-    ours: AbstractSet[str] = frozenset()  # options in it that nobody chose, and that servers may refuse
+    limit_name: str = "max_tokens"  # what the server calls the limit on the answer's tokens
+    # What in it can be said otherwise or left out, and what refusals call that.
+    ours: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,7 @@ class Piece:
         finish_reason: why the answer ended; empty in a part that does not end it.
         usage: the tokens of all that was said until now.
         extras: what the server wants back with the next request.
+        done: whether the stream said that it was over ("[DONE]"), as some do without a reason.
     """
 
     text: str = ""
@@ -68,6 +80,7 @@ class Piece:
     finish_reason: str = ""
     usage: Usage | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = False
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,11 +93,11 @@ def extra_body(generation: GenerationOptions, **more: object) -> dict[str, Any]:
     return given({"top_k": generation.top_k, **more})
 
 
-def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
-    """Keyword arguments of a chat completion; ``limit_name`` is what the server calls the answer's length limit.
+def chat_options(request: Request) -> dict[str, Any]:
+    """Keyword arguments of a chat completion.
 
-    The limit travels in ``extra_body``, where no library gives it another name; and so does the output schema, where
-    none takes the answer apart itself.
+    The limit on its length travels in ``extra_body``, where no library gives it another name; and so does the output
+    schema, where none takes the answer apart itself.
     """
     generation = request.generation
     output = {"type": "json_schema", "json_schema": request.output} if request.output else None
@@ -97,7 +110,9 @@ def chat_options(request: Request, *, limit_name: str) -> dict[str, Any]:
             "reasoning_effort": request.effort and request.effort.effort,
             "tools": [dict(tool) for tool in request.tools],
             "stream_options": {"include_usage": True} if "stream_options" in request.ours else None,
-            "extra_body": extra_body(generation, **{limit_name: generation.max_new_tokens}, response_format=output),
+            "extra_body": extra_body(
+                generation, **{request.limit_name: generation.max_new_tokens}, response_format=output
+            ),
         }
     )
 
@@ -143,22 +158,29 @@ def read_chunk(chunk: Mapping[str, Any]) -> Piece:
     Raises:
         EngineResponseError: its text is no text.
     """
+    if chunk.get("type") == DONE_EVENT["type"]:
+        return Piece(done=True)
     return _read_choice(next(iter(as_mappings(chunk.get("choices"))), {}), "delta", chunk)
 
 
 def _read_choice(choice: Mapping[str, Any], key: str, answer: Mapping[str, Any]) -> Piece:
     said = choice.get(key)
     parts = said if isinstance(said, dict) else {}
-    reason = str(choice.get("finish_reason") or "")
     text, thoughts = read_content(parts.get("content"))
     return Piece(
         text=text or read_text(parts, "refusal"),
         reasoning=read_text(parts, "reasoning_content") or read_text(parts, "reasoning") or thoughts,
         calls=as_mappings(parts.get("tool_calls")),
-        finish_reason="tool_calls" if reason == "function_call" else reason,
+        finish_reason=read_reason(choice.get("finish_reason")),
         usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
         extras=turn_extras(parts),
     )
+
+
+def read_reason(told: object) -> str:
+    """Why an answer ended, in OpenAI's words where others mean the same; empty where that is not said."""
+    reason = str(told or "")
+    return _REASONS.get(reason.lower(), reason)
 
 
 def read_content(content: object) -> tuple[str, str]:

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from backend.llms.config import AgentSettings
 
-__all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name", "refuses"]
+__all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name"]
 
+_OPENAIS = (".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
-_REFUSALS = (400, 422)
 _TRANSIENT = (408, 409, *range(500, 600))  # those that the library, too, tries again, beside 429
 _OVERFLOW = re.compile(r"context.?(length|window)|too many (input )?tokens|prompt is too long", re.IGNORECASE)
 _WINDOW = re.compile(r"context (?:length|window|size)\D{0,20}(\d+)")
@@ -92,9 +92,14 @@ class Server:
         OpenAI's reasoning models refuse the old name; Ollama, LM Studio and older llama.cpp ignore the new one
         without a word (https://github.com/ollama/ollama/issues/7125).
         """
-        host = urlsplit(self.url).hostname or ""
-        own = host.endswith(("api.openai.com", ".openai.azure.com"))
+        own = (urlsplit(self.url).hostname or "").endswith(("api.openai.com", ".openai.azure.com"))
         return "max_completion_tokens" if own else "max_tokens"
+
+    @property
+    def is_openais(self) -> bool:
+        """Whether it is OpenAI's own, or Azure's, which have nothing beside OpenAI's API."""
+        host = urlsplit(self.url).hostname or ""
+        return host == "api.openai.com" or host.endswith(_OPENAIS)
 
     def __repr__(self) -> str:
         return f"Server({self.place!r})"
@@ -263,15 +268,6 @@ ERROR_NAMES = frozenset(_MAPPERS)
 def qualified_name(kind: type) -> str:
     """A class's name behind its package's: where inside the package it is defined is the package's own business."""
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-
-
-def refuses(exc: BaseException, option: str) -> bool:
-    """Whether the server says that it takes no such ``option``.
-
-    OpenAI names it in ``param``; Mistral, vLLM and TGI, among others, only in their words.
-    """
-    said = str(getattr(exc, "param", None) or getattr(exc, "body", ""))
-    return getattr(exc, "status_code", None) in _REFUSALS and option in said
 
 
 def _headers(exc: BaseException) -> Mapping[str, str]:

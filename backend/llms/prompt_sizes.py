@@ -36,6 +36,11 @@ class PromptSizes:
         if len(self._known) > _MOST_PROMPTS:
             del self._known[next(iter(self._known))]
 
+    def counted(self, messages: Messages, tools: Messages) -> int | None:
+        """How many tokens the server counted for this very prompt; None when it has not."""
+        *_, (digest, _) = _beginnings(messages, tools)
+        return self._known.get(digest)
+
     def estimate(self, messages: Messages, tools: Messages) -> int:
         """How many tokens the prompt has at most."""
         tokens = _TEMPLATE_TOKENS

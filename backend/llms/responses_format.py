@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineError, EngineResponseError, PayloadError
-from backend.llms.openai_format import Piece, as_mappings, extra_body, given, read_usage
+from backend.llms.openai_format import DONE_EVENT, Piece, as_mappings, extra_body, given, read_usage
 from backend.llms.server_extras import REASONING_ITEMS
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def read_event(event: Mapping[str, Any]) -> Piece:
         EngineError: the server says that it failed.
     """
     kind, said = str(event.get("type")), str(event.get("delta") or "")
+    if kind == DONE_EVENT["type"]:
+        return Piece(done=True)
     if kind in _TEXTS:
         return Piece(text=said)
     if kind in _REASONING:
@@ -122,8 +124,9 @@ def reasoning_extras(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     It sends some where it is asked to (https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items).
     """
-    sealed = [given(item) for item in items if item.get("type") == "reasoning" and item.get("encrypted_content")]
-    return {REASONING_ITEMS: sealed} if sealed else {}
+    sealed = [item for item in items if item.get("type") == "reasoning" and item.get("encrypted_content")]
+    said = [{key: value for key, value in item.items() if value is not None} for item in sealed]
+    return {REASONING_ITEMS: said} if said else {}
 
 
 def _raise_failure(answer: Mapping[str, Any]) -> None:

@@ -9,17 +9,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
-from backend.llms.call_format import name_calls
-from backend.llms.model_cards import card_window, only_model
-from backend.llms.openai_format import Request, as_mapping, as_mappings
-from backend.llms.openai_server import Server, engine_errors, refuses
+from backend.llms.model_cards import card_window, find_window, only_model, unlisted
+from backend.llms.openai_calls import name_calls
+from backend.llms.openai_format import Request, as_mapping, as_mappings, given
+from backend.llms.openai_server import Server, engine_errors
 from backend.llms.payloads import MemoryEntry
 from backend.llms.prompt_sizes import PromptSizes
 from backend.llms.prompting import build_messages, turn_message
 from backend.llms.protocol import Agent, as_payload
+from backend.llms.responses_format import response_options
 from backend.llms.server_answer import ServerAnswer
+from backend.llms.server_dialect import can_be_given_up, limit_name, refused_by, taken_messages, taken_options
 from backend.llms.structured_output import output_format
 from backend.llms.time_limits import TimeLimit
+from backend.llms.token_counters import CountRequest, TokenCounters, UnknownPathError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from backend.llms.payloads import AgentPayload, AgentResponse, Event, ReasoningEffort, Usage
 
 __all__ = ["ServerAgent"]
+
+_NOT_NOW = (408, 409, 425, 429, 500, 502, 503, 504)  # of statuses, those that say nothing of what the server can
 
 
 class ServerAgent(Agent):
@@ -49,7 +54,8 @@ class ServerAgent(Agent):
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._window: int | None = None
         self._sizes = PromptSizes()
-        self._refused: frozenset[str] = frozenset()  # options that the server does not take
+        self._counters = TokenCounters(openais_own=server.is_openais)
+        self._refused: frozenset[str] = frozenset()  # what the server does not take (server_dialect.py)
         self._closed = False
 
     @classmethod
@@ -136,14 +142,21 @@ class ServerAgent(Agent):
         return self._window
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:
-        """How many tokens the prompt of ``payload`` has at most, as this side has no tokenizer.
+        """How many tokens the prompt of ``payload`` has: as the server counts it, or else at most.
 
-        What the server counted when it answered the same beginning, and a token for each byte of what is new:
-        exact for a prompt that was answered already, about four times too many for English text never sent before.
+        The server is asked in the ways of token_counters.py, within ``connect_timeout``. Where it cannot say, that is
+        what it counted when it answered the same beginning, and a token for each byte of what is new: exact for a
+        prompt that was answered already, about four times too many for English text never sent before.
         """
         self._check_open()
         payload = as_payload(payload)
-        return self._sizes.estimate(build_messages(payload), payload.tools_available)
+        messages, tools = build_messages(payload), payload.tools_available
+        counted = self._sizes.counted(messages, tools)
+        if counted is None:
+            counted = await self._counters.count(self._count_request(payload), self._ask)
+            if counted is not None:
+                self._sizes.learn(messages, tools, counted)
+        return self._sizes.estimate(messages, tools) if counted is None else counted
 
     async def supports_streaming(self) -> bool:
         """Always true."""
@@ -208,18 +221,26 @@ class ServerAgent(Agent):
         return engine_errors(self._server, unreadable=self._unreadable)
 
     def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
-        generation = payload.generation.over(self._settings.generation_defaults())
-        effort = self._effort(payload)
-        greedy = generation.temperature is None and effort is None and "temperature" not in refused
+        responses = self._settings.use_responses
+        generation = taken_options(payload.generation.over(self._settings.generation_defaults()), refused)
+        messages = taken_messages(name_calls(build_messages(payload)), refused, responses=responses)
+        limit = None if responses else limit_name(self._server.limit_name, refused)
+        ours = can_be_given_up(messages, generation, limit, refused)
+        if stream and "stream_options" not in refused:
+            ours["stream_options"] = "stream_options"
+        if generation.temperature is None and "temperature" not in refused:
+            generation = replace(generation, temperature=0.0)
+            ours["temperature"] = "temperature"
         output = output_format(payload.output_schema)
         return Request(
-            messages=name_calls(build_messages(payload)),
+            messages=messages,
             tools=payload.tools_available,
-            generation=replace(generation, temperature=0.0) if greedy else generation,
-            effort=effort,
+            generation=generation,
+            effort=self._effort(payload),
             output=output.definition if output else None,
             stream=stream,
-            ours=({"temperature"} if greedy else set()) | ({"stream_options"} if stream else set()) - refused,
+            limit_name=limit or "",
+            ours=ours,
         )
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
@@ -228,19 +249,19 @@ class ServerAgent(Agent):
         return effort if effort and effort.effort != "none" else None
 
     async def _accepted(self, payload: AgentPayload, *, stream: bool) -> AsyncGenerator[Piece, None]:
-        """Ask; and if the server refuses an option that nobody but us chose, ask again without it, now and later."""
-        limit, refused = self._time_limit(), self._refused
+        """Ask; and if the server refuses what can be said otherwise or not at all, do so, now and later."""
+        limit, refused, begun = self._time_limit(), self._refused, False
         with self._errors():
             while True:
                 request = self._request(payload, refused, stream=stream)
                 try:
                     async with aclosing(limit.over(self._pieces(request))) as pieces:
                         async for piece in pieces:
-                            self._refused |= refused
+                            begun, self._refused = True, self._refused | refused
                             yield piece
                 except Exception as exc:
-                    named = {option for option in request.ours if refuses(exc, option)}
-                    if not named:
+                    named = refused_by(exc, request.ours)
+                    if begun or not named:
                         raise
                     refused |= named
                 else:
@@ -255,21 +276,80 @@ class ServerAgent(Agent):
                 return as_mappings(as_mapping(await self._client.models.list()).get("data"))
 
     async def _find_window(self) -> int:
+        """The window that is configured or that the server says, whichever is narrower.
+
+        Raises:
+            ConfigError: neither of them says it.
+            EngineError: the server lists no models, and says it nowhere else.
+        """
         configured = self._settings.context_window
+        cards: list[Mapping[str, Any]] = []
+        failure: BackendError | None = None
         try:
-            told = card_window(await self._list_cards(), self.model)
-        except BackendError:
-            if configured is None:
-                raise
-            told = None
+            cards = await self._list_cards()
+        except BackendError as exc:  # not every server has such a list
+            failure = exc
+        told = card_window(cards, self.model)
+        if told is None and not self._server.is_openais:
+            told = await find_window(self._look_up, self._base.removesuffix("/v1"), self.model)
         windows = [window for window in (configured, told) if window is not None]
-        if not windows:
-            message = (
-                f"The server at {self._server.place} does not say how many tokens {self.model!r} reads. "
-                f"Set context_window under [agent.{self.engine}]."
-            )
-            raise ConfigError(message)
-        return min(windows)
+        if windows:
+            return min(windows)
+        if failure:
+            raise failure
+        message = (
+            unlisted(cards, self.model, self._server.place)
+            or f"The server at {self._server.place} does not say how many tokens {self.model!r} reads. "
+        )
+        raise ConfigError(message + f"Set context_window under [agent.{self.engine}].")
+
+    @property
+    def _base(self) -> str:
+        return self._server.place.rstrip("/")
+
+    def _count_request(self, payload: AgentPayload) -> CountRequest:
+        request = self._request(payload, self._refused, stream=False)
+        chat = {
+            "model": self.model,
+            "messages": request.messages,
+            "tools": list(request.tools),
+            "reasoning_effort": request.effort and request.effort.effort,
+        }
+        options = response_options(request) if self._settings.use_responses else {}
+        responses: dict[str, Any] = {key: options[key] for key in ("input", "tools", "reasoning") if key in options}
+        return CountRequest(
+            base=self._base, chat=given(chat), responses={"model": self.model, **responses} if options else None
+        )
+
+    async def _look_up(self, url: str, body: dict[str, Any] | None) -> Mapping[str, Any]:
+        """What the server says at ``url``, or nothing."""
+        try:
+            return await self._ask(url, body) or {}
+        except UnknownPathError:
+            return {}
+
+    async def _ask(self, url: str, body: dict[str, Any] | None) -> Mapping[str, Any] | None:
+        """Ask for JSON beside answers, where it is not worth waiting for; None when the server does not answer now.
+
+        Raises:
+            UnknownPathError: the server has nothing of the kind there.
+        """
+        client, options = self._client, {"max_retries": 0}
+        try:
+            with self._errors():
+                async with TimeLimit(self._settings.connect_timeout, self._server.place).waiting():
+                    if body is None:
+                        answer = await client.get(url, cast_to=object, options=options)
+                    else:
+                        answer = await client.post(url, cast_to=object, body=body, options=options)
+        except BackendError as exc:
+            status = getattr(exc.__cause__, "status_code", None)
+            if status is None or (status in _NOT_NOW):
+                return None
+            raise UnknownPathError from exc
+        if not isinstance(answer, dict):
+            raise UnknownPathError
+        return answer
 
     def _learn_size(self, payload: AgentPayload, response: AgentResponse) -> None:
         """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineResponseError
 from backend.llms.answer_parsing import AnswerParser, StopFilter
-from backend.llms.call_format import read_calls, tool_name
+from backend.llms.openai_calls import read_calls, tool_name
 from backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
 from backend.llms.server_extras import merged
 from backend.llms.structured_output import output_format
@@ -48,7 +48,7 @@ class ServerAnswer:
         self._started = time.perf_counter()
         self._first_token: float | None = None
         self._usage: Usage | None = None
-        self.begun = False
+        self.begun = self._told = self._done = False
 
     @property
     def stopped(self) -> bool:
@@ -58,11 +58,13 @@ class ServerAnswer:
     @property
     def ended(self) -> bool:
         """Whether nothing of it is missing."""
-        return self.stopped or bool(self._finish_reason) or not self.stream
+        said = bool(self._calls) or self._told
+        return self.stopped or bool(self._finish_reason) or not self.stream or (self._done and said)
 
     def feed(self, piece: Piece) -> list[Event]:
         """What is certain after ``piece``."""
         self.begun = True
+        self._told, self._done = self._told or bool(piece.text), self._done or piece.done
         if self.stream and self._first_token is None and (piece.text or piece.reasoning or piece.calls):
             self._first_token = time.perf_counter() - self._started
         self._calls += piece.calls

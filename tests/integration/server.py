@@ -115,6 +115,8 @@ class ScriptedServer:
     received: list[Received] = field(default_factory=list)
     scripts: list[Script] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    pages: dict[str, object] = field(default_factory=dict)  # what it answers at a path beside those of the API
+    beside: list[Received] = field(default_factory=list)  # what it was asked there; it has nothing at any other path
 
     def answer(self, body: object, status: int = 200, **headers: str) -> None:
         """Answer with JSON, or with ``body`` as it is when it is a text."""
@@ -166,8 +168,17 @@ class ScriptedServer:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.received.append(Received(lines[0], headers, json.loads(body or b"{}")))
-        await self.scripts.pop(0)(reader, writer)
+        received = Received(lines[0], headers, json.loads(body or b"{}"))
+        path = lines[0].split()[1].partition("?")[0]
+        if path.endswith(("/chat/completions", "/responses", "/models")) and path not in self.pages:
+            self.received.append(received)
+            await self.scripts.pop(0)(reader, writer)
+        else:
+            self.beside.append(received)
+            page = self.pages.get(path, 404)
+            status, said = (page, {"error": {"message": "?"}}) if isinstance(page, int) else (200, page)
+            body = json.dumps(said).encode()
+            writer.write(_head(status, "application/json", {"content-length": str(len(body))}) + body)
         writer.close()
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from backend.llms.answer_reading import read_answer
 from backend.llms.engines.openai_client import connect
-from backend.llms.openai_format import Piece, chat_options, read_usage
+from backend.llms.openai_format import Piece, chat_options, read_reason, read_usage
 from backend.llms.responses_format import response_options, response_status
 from backend.llms.server_agent import ServerAgent
 
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LangChainAgent", "read_message"]
 
-# Where LangChain's packages keep why an answer ended, and what Anthropic's and Google's models call it.
+# Where LangChain's packages keep why an answer ended.
 _END_KEYS = ("finish_reason", "stop_reason", "done_reason")
-_ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 class _Message(AIMessage):
@@ -142,7 +141,7 @@ class LangChainAgent(ServerAgent):
 
     def _options(self, request: Request) -> dict[str, Any]:
         if not self._settings.use_responses:
-            return chat_options(request, limit_name=self._server.limit_name)
+            return chat_options(request)
         options = response_options(request)
         del options["input"]  # LangChain would take it for another option
         return options
@@ -180,5 +179,4 @@ def _finish_reason(message: AIMessage) -> str:
     metadata = message.response_metadata
     if "status" in metadata:
         return response_status(metadata)
-    reason = next((str(metadata[key]) for key in _END_KEYS if metadata.get(key)), "")
-    return _ENDS.get(reason.lower(), reason)
+    return read_reason(next((metadata[key] for key in _END_KEYS if metadata.get(key)), ""))

@@ -45,7 +45,7 @@ class OpenAIAgent(ServerAgent):
             return await self._client.responses.create(
                 model=self.model, stream=request.stream, **response_options(request)
             )
-        options = chat_options(request, limit_name=self._server.limit_name)
+        options = chat_options(request)
         return await self._client.chat.completions.create(
             model=self.model, messages=request.messages, stream=request.stream, **options
         )

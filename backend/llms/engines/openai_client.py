@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import openai
 
+from backend.llms.engines.event_stream import StreamingClient
 from backend.llms.time_limits import asked_wait, seconds_left
 
 if TYPE_CHECKING:
@@ -28,10 +30,11 @@ def connect(server: Server) -> openai.AsyncOpenAI:
     http_client = openai.DefaultAsyncHttpxClient(
         follow_redirects=False, event_hooks={"response": [_refuse_waits_that_are_too_long]}
     )
-    return openai.AsyncOpenAI(
+    return StreamingClient(
         # Always said, as the library would else take one from OPENAI_BASE_URL, which our settings do not know, and
         # send the key there.
-        base_url=server.url,
+        base_url=server.place,
+        default_query=dict(parse_qsl(urlsplit(server.url).query, keep_blank_values=True)),
         api_key=server.key,
         timeout=openai.Timeout(server.settings.read_timeout, connect=server.settings.connect_timeout),
         max_retries=server.settings.max_retries,

@@ -8,8 +8,9 @@ import pytest
 
 from backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
 from backend.errors import EngineResponseError
-from backend.llms.call_format import read_calls
+from backend.llms.openai_calls import read_calls
 from backend.llms.openai_format import (
+    DONE_EVENT,
     Piece,
     Request,
     as_mapping,
@@ -33,14 +34,20 @@ def completion(**message: Any) -> dict[str, Any]:
 def test_options_that_nobody_chose_are_left_out() -> None:
     """Servers get nulls and empty lists, which some of them refuse."""
     request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None)
-    assert chat_options(request, limit_name="max_tokens") == {}
+    assert chat_options(request) == {}
 
 
 def test_options_have_the_servers_names() -> None:
     """An option that somebody chose is lost, or a value of zero passes for none."""
     generation = GenerationOptions(max_new_tokens=5, temperature=0, top_p=0.5, top_k=3, seed=0, stop=("#",))
-    request = Request(messages=[], tools=[TOOL], generation=generation, effort=ReasoningEffort(effort="high"))
-    assert chat_options(request, limit_name="max_completion_tokens") == {
+    request = Request(
+        messages=[],
+        tools=[TOOL],
+        generation=generation,
+        effort=ReasoningEffort(effort="high"),
+        limit_name="max_completion_tokens",
+    )
+    assert chat_options(request) == {
         "temperature": 0,
         "top_p": 0.5,
         "seed": 0,
@@ -109,6 +116,10 @@ def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
         ({"choices": [{"delta": {}, "finish_reason": "length"}]}, Piece(finish_reason="length")),
         ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Piece(finish_reason="stop")),
         ({"choices": [{"delta": {"tool_calls": [{"index": 0}, 5]}}]}, Piece(calls=[{"index": 0}])),
+        ({"choices": [{"delta": {}, "finish_reason": "end_turn"}]}, Piece(finish_reason="stop")),
+        ({"choices": [{"delta": {}, "finish_reason": "MAX_TOKENS"}]}, Piece(finish_reason="length")),
+        ({"choices": [{"delta": {}, "finish_reason": "content_filter"}]}, Piece(finish_reason="content_filter")),
+        (DONE_EVENT, Piece(done=True)),
         ({"choices": [], "usage": {"prompt_tokens": 1}}, Piece()),
         ({"choices": [], "usage": USAGE}, Piece(usage=Usage(prompt_tokens=3, completion_tokens=2))),
         (

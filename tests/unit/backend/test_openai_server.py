@@ -24,7 +24,7 @@ from backend.errors import (
     PayloadError,
 )
 from backend.llms.config import AgentSettings
-from backend.llms.openai_server import Server, engine_errors, refuses
+from backend.llms.openai_server import Server, engine_errors
 
 SERVER = Server("http://here/v1?key=hidden", "sk-secret", AgentSettings(connect_timeout=3, read_timeout=4), "m")
 
@@ -201,21 +201,3 @@ def test_broken_text() -> None:
     assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is no character.")
     assert isinstance(translated(sent), PayloadError)
     assert isinstance(translated(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "?")), EngineResponseError)
-
-
-@pytest.mark.parametrize(
-    ("said", "refused"),
-    [
-        ({"param": "temperature"}, {"temperature"}),
-        ({"param": "stream_options.include_usage"}, {"stream_options"}),
-        ({"param": "top_p", "body": "top_p, not temperature"}, set()),
-        ({"body": {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]}}, {"stream_options"}),
-        ({"body": "`temperature` must be strictly positive"}, {"temperature"}),
-    ],
-)
-def test_refused_options(said: dict[str, Any], refused: set[str]) -> None:
-    """Any refusal counts as one of an option that we chose, or that one does not."""
-    for status, expected in ((400, refused), (422, refused), (500, set())):
-        error = foreign("openai.APIStatusError", status_code=status, **said)
-        assert {option for option in ("temperature", "stream_options") if refuses(error, option)} == expected
-    assert not refuses(ValueError("temperature"), "temperature")

@@ -8,7 +8,7 @@ import pytest
 
 from backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
 from backend.errors import EngineError, EngineResponseError, PayloadError
-from backend.llms.call_format import read_calls
+from backend.llms.openai_calls import read_calls
 from backend.llms.openai_format import Piece, Request
 from backend.llms.responses_format import (
     read_event,

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 TOOL = {"type": "function", "function": {"name": "roll"}}
 
 
+class UnknownError(EngineError):
+    """What the server says where it has nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing there")
+        self.__cause__ = RefusalError("")
+        self.__cause__.status_code = 404
+
+
 @dataclass
 class Client:
     """Stands in for the library's client: lists cards, and is closed."""
@@ -36,6 +45,8 @@ class Client:
     closed: int = 0
     asked: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    pages: dict[str, object] = field(default_factory=dict)
+    looked_up: list[str] = field(default_factory=list)
 
     @property
     def models(self) -> Client:
@@ -46,6 +57,18 @@ class Client:
         """The cards."""
         self.asked += 1
         return SimpleNamespace(model_dump=lambda **_: {"data": self.cards})
+
+    async def get(self, url: str, **_: object) -> object:
+        """Nothing but cards."""
+        self.looked_up.append(url)
+        raise UnknownError
+
+    async def post(self, url: str, **_: object) -> object:
+        """Nothing there, or what it is told to say."""
+        self.looked_up.append(url)
+        if url not in self.pages:
+            raise UnknownError
+        return self.pages[url]
 
     async def close(self) -> None:
         """Close."""
@@ -259,14 +282,14 @@ async def test_stream_that_breaks_off() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_greedy_unless_somebody_chose() -> None:
-    """Sampling is the default, or a reasoning model gets a temperature, or a choice is overridden."""
+    """Greedy decoding is the default, also of a model that reasons, and a choice goes over it."""
     done = {"text": "", "finish_reason": "stop"}
     agent = await make(top_p=0.5, reasoning_effort={"effort": "low"})
     await ask(agent, done)
     await ask(agent, done, reasoning_effort=ReasoningEffort())
     await ask(agent, done, generation=GenerationOptions(temperature=1, top_p=0.9))
     sent = [(request.generation.temperature, request.generation.top_p) for request in agent.requests]
-    assert sent == [(None, 0.5), (0, 0.5), (1, 0.9)]
+    assert sent == [(0, 0.5), (0, 0.5), (1, 0.9)]
     assert [bool(request.effort) for request in agent.requests] == [True, False, True]
 
 
@@ -284,7 +307,7 @@ async def test_temperature_that_the_model_refuses() -> None:
     streaming = await make()
     refusals = [RefusalError("stream_options.include_usage")], [RefusalError()]
     assert await joined(streaming, *refusals, [{"finish_reason": "stop"}]) == ""
-    assert [request.ours for request in streaming.requests] == [
+    assert [set(request.ours) for request in streaming.requests] == [
         {"temperature", "stream_options"},
         {"temperature"},
         set(),
@@ -301,6 +324,15 @@ async def test_option_that_was_not_at_fault() -> None:
         await ask(agent, RefusalError(), RefusalError())
     await ask(agent, {"finish_reason": "stop"})
     assert agent.requests[-1].generation.temperature == 0
+
+
+@pytest.mark.usefixtures("client")
+async def test_a_refusal_in_the_middle_of_an_answer() -> None:
+    """An answer that has begun is not asked for again, whatever the error names."""
+    agent = await make()
+    with pytest.raises(RefusalError):
+        await joined(agent, [{"text": "a"}, RefusalError()], [{"text": "b", "finish_reason": "stop"}])
+    assert len(agent.requests) == 1
 
 
 async def test_model_that_nobody_named(client: Client) -> None:

@@ -147,7 +147,7 @@ def test_servers_are_told(schema: Any, name: str, strict: bool) -> None:  # noqa
     output = asked(schema)
     request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None, output=output.definition)
     told = {"name": name, "schema": output.schema, "strict": strict}
-    chat, responses = chat_options(request, limit_name="max_tokens"), response_options(request)
+    chat, responses = chat_options(request), response_options(request)
     assert chat["extra_body"]["response_format"] == {"type": "json_schema", "json_schema": told}
     assert responses["extra_body"]["text"] == {"format": {"type": "json_schema", **told}}
 

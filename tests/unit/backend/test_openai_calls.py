@@ -8,7 +8,7 @@ import pytest
 
 from backend import ToolCall
 from backend.errors import EngineResponseError
-from backend.llms.call_format import name_calls, read_calls, tool_name
+from backend.llms.openai_calls import name_calls, read_calls, tool_name
 
 
 def test_tool_names() -> None:
