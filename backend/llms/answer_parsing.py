@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from backend.llms.call_format import tool_name
+from backend.llms.openai_calls import tool_name
 from backend.llms.payloads import Reasoning, Text, ToolCallEvent
 from backend.llms.written_calls import may_be_bare_calls, read_bare_calls, read_calls, read_request
 
