@@ -8,7 +8,7 @@ import typer
 
 from backend.cli.printing import harmless, print_json, print_table, write
 from backend.cli.running import progress_bar, run
-from backend.llms.model_cache import find_cached, list_cached, remove_cached, verify_cached
+from backend.llms.model_cache import find_cached, list_cached, remove_cached, uncompared_cached, verify_cached
 from backend.llms.model_store import ResolvedModel, resolve_model
 
 __all__ = ["pull", "remove", "show_models", "verify"]
@@ -43,7 +43,10 @@ def verify(name: str) -> bool:
     damaged = verify_cached(name)
     for line in damaged:
         write(f"{name}: {line}\n")
-    if not damaged:
+    uncompared = uncompared_cached(name)
+    if uncompared and not damaged:
+        write(f"{name}: every file is whole, but {len(uncompared)} came without a digest to compare with\n")
+    elif not damaged:
         write(f"{name}: every file is as it was stored\n")
     return not damaged
 

@@ -16,10 +16,10 @@ from backend.llms.availability import GGUF_LIBRARIES, import_library, require_ex
 from backend.llms.safety import conversion_memory, ensure_ram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Progress", "convert_gguf", "loading", "quiet_transformers"]
+__all__ = ["Progress", "convert_gguf", "loading", "quiet_transformers", "refuse_lacking_weights"]
 
 # Told what is being done, how much of that is done, and of how much in all; None where nobody knows.
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -69,12 +69,27 @@ def _counted_tensors(progress: Progress) -> Iterator[None]:
         reader.tqdm = bar
 
 
+def refuse_lacking_weights(place: str, model: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401
+    """Refuse a model that transformers filled up with random numbers; ``info`` is what it told of the load.
+
+    Raises:
+        ModelFormatError: the model in ``place`` lacks weights.
+    """
+    lacking = sorted(info["missing_keys"]) + [name for name, weight in model.named_parameters() if weight.is_meta]
+    if lacking:
+        message = (
+            f"The model in {place} lacks {len(lacking)} of its weights, {lacking[0]!r} first. "
+            "Fetch it again, or choose another model."
+        )
+        raise ModelFormatError(message)
+
+
 def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
     """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
 
     Raises:
         MissingExtraError: torch, transformers, gguf or accelerate is not installed.
-        ModelFormatError: the file is truncated, or no model that transformers knows.
+        ModelFormatError: the file is truncated, lacks weights, or is no model that transformers knows.
         InsufficientMemoryError: the conversion needs more memory than is free; nothing has been written.
         OSError: the target cannot be written.
 
@@ -92,18 +107,20 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
         try:
             progress("reading the tokenizer", 0, None)
             tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
-            model = AutoModelForCausalLM.from_pretrained(
+            model, info = AutoModelForCausalLM.from_pretrained(
                 str(source.parent),
                 gguf_file=source.name,
                 dtype=torch.bfloat16,
                 quantization_config=GgufConfig(dequantize=True),
+                output_loading_info=True,
             )
-        except Exception as exc:
+        except Exception as exc:  # its header and the extent of its tensors were read before: it is no part of a file
             message = (
                 f"The file {str(source)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
-                "It may be truncated: fetch it anew, or choose another model."
+                "Choose another model, or another form of this one."
             )
             raise ModelFormatError(message) from exc
+        refuse_lacking_weights(f"GGUF file {str(source)!r}", model, info)
         progress("writing", 0, None)
         try:
             model.save_pretrained(target)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from backend.errors import ModelError, ModelNotFoundError
+from backend.errors import ModelError, ModelFormatError, ModelNotFoundError
 from backend.llms.availability import is_installed
 from backend.llms.directory_store import DirectoryStore, file_digest
 from backend.llms.model_store import PACKAGED_MODEL, cache_directory, conversion_key, hub_snapshot, packaged_gguf
+from backend.llms.safety import check_safetensors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CachedModel", "find_cached", "list_cached", "remove_cached", "verify_cached"]
+__all__ = ["CachedModel", "find_cached", "list_cached", "remove_cached", "uncompared_cached", "verify_cached"]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHA256_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,23 @@ def verify_cached(name: str) -> list[str]:
     model = find_cached(name)
     if model.kind == "converted":
         return DirectoryStore(cache_directory()).differences(model.name)
-    files = {file.blob_path: file.file_name for revision in _hub_models()[name].revisions for file in revision.files}
-    damaged = [f"{files[blob]} is not what the hub gave" for blob in sorted(files) if _blob_name(blob) != blob.name]
+    files = _hub_files(name)
+    damaged = [fact for path in sorted(files) if (fact := _damage(path, files[path]))]
     return damaged if hub_snapshot(name) else [*damaged, "is not all here; 'models pull' fetches what is missing"]
+
+
+def uncompared_cached(name: str) -> list[str]:
+    """The files of a model that came without a digest, so that ``verify_cached`` can only look at their form.
+
+    The hub's cache names each file by its digest and links to it; without symbolic links, as often on Windows, it has
+    the files alone: https://huggingface.co/docs/huggingface_hub/guides/manage-cache#limitations
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    if find_cached(name).kind == "converted":
+        return []
+    return sorted(file for path, file in _hub_files(name).items() if not _DIGEST.fullmatch(path.name))
 
 
 def remove_cached(name: str) -> None:
@@ -125,9 +142,28 @@ def _hub_models() -> dict[str, Any]:
     return dict(sorted(models.items()))
 
 
+def _hub_files(name: str) -> dict[Path, str]:
+    """Where the files of a model in the hub's cache are, and what they are called."""
+    return {file.blob_path: file.file_name for revision in _hub_models()[name].revisions for file in revision.files}
+
+
+def _damage(path: Path, name: str) -> str | None:
+    """What is wrong with a file of the hub's cache, by its digest where it is named by that, else by its form."""
+    if _DIGEST.fullmatch(path.name):
+        return None if _blob_name(path) == path.name else f"{name} is not what the hub gave"
+    try:
+        if path.suffix == ".safetensors":
+            check_safetensors(path)
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+    except (ModelFormatError, ValueError):
+        return f"{name} is damaged, or not all here"
+    return None
+
+
 def _blob_name(blob: Path) -> str:
     """What the hub's cache calls a file of this content: SHA-256 of large files, git's digest of the others."""
-    if _SHA256.fullmatch(blob.name):
+    if len(blob.name) == _SHA256_LENGTH:
         return file_digest(blob)
     content = blob.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

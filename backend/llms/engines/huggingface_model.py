@@ -27,7 +27,7 @@ from backend.errors import EngineError, ModelFormatError
 from backend.llms.engines.huggingface_decoding import RawAnswer, Watch, logits_processors
 from backend.llms.engines.huggingface_prompts import PromptMaker
 from backend.llms.engines.inference_thread import InferenceThread
-from backend.llms.gguf_conversion import loading
+from backend.llms.gguf_conversion import loading, refuse_lacking_weights
 from backend.llms.payloads import Timings, Usage
 
 if TYPE_CHECKING:
@@ -221,13 +221,7 @@ def _load_weights(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not t
             output_loading_info=True,
             **_quantised(key),
         )
-        lacking = sorted(info["missing_keys"]) + [name for name, weight in model.named_parameters() if weight.is_meta]
-        if lacking:
-            message = (
-                f"The model in {str(key.directory)!r} lacks {len(lacking)} of its weights, {lacking[0]!r} first. "
-                "Fetch it anew, or choose another model."
-            )
-            raise ModelFormatError(message)
+        refuse_lacking_weights(repr(str(key.directory)), model, info)
         if key.quantization == "none":
             return model.to(key.device).eval()
         return _settled(model.eval())

@@ -15,7 +15,14 @@ from backend.cli import model_commands
 from backend.errors import ModelError, ModelNotFoundError
 from backend.llms import model_cache
 from backend.llms.directory_store import DirectoryStore
-from backend.llms.model_cache import CachedModel, find_cached, list_cached, remove_cached, verify_cached
+from backend.llms.model_cache import (
+    CachedModel,
+    find_cached,
+    list_cached,
+    remove_cached,
+    uncompared_cached,
+    verify_cached,
+)
 from backend.llms.model_store import ResolvedModel, conversion_key
 
 if TYPE_CHECKING:
@@ -159,6 +166,32 @@ def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
     assert verify_cached("org/model") == ["config.json is not what the hub gave"]
     hub.large.write_bytes(b"others")
     assert len(verify_cached("org/model")) == 2
+
+
+def test_hub_cache_without_symbolic_links(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that stand in the hub's cache under their own names are read for damage, and not called damaged for it."""
+    header = b'{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    hub.large = hub.large.rename(tmp_path / "model.safetensors")
+    hub.small = hub.small.rename(tmp_path / "config.json")
+    hub.large.write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+    assert verify_cached("org/model") == []
+    assert uncompared_cached("org/model") == ["config.json", "model.safetensors"]
+    assert model_commands.verify("org/model")
+    assert "every file is whole, but 2 came without a digest" in capsys.readouterr().out
+    hub.large.write_bytes(hub.large.read_bytes()[:-1])
+    hub.small.write_text("{")
+    assert verify_cached("org/model") == [
+        "config.json is damaged, or not all here",
+        "model.safetensors is damaged, or not all here",
+    ]
+    hub.small = hub.small.rename(tmp_path / "merges.txt")
+    assert verify_cached("org/model") == ["model.safetensors is damaged, or not all here"]
+
+
+def test_conversions_have_digests(converted: Path) -> None:
+    """Every file of a converted model is compared."""
+    assert converted.exists()
+    assert uncompared_cached(KEY) == []
 
 
 def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,97 @@
+"""Files and directories that are a part of a model, or another form of one: read, or refused by what they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.errors import ModelFormatError
+from backend.llms.model_store import resolve_model
+from tests.integration.small_gguf import write_small_gguf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.requires("llm")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A model cache that is empty."""
+    monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+def kept(cache: Path) -> list[str]:
+    """What a cache holds that could be loaded."""
+    return [path.name for path in cache.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("without", "lacking"),
+    [
+        (("blk.0.ffn",), r"lacks 4 of its weights, 'model.layers.0.mlp.down_proj.weight' first"),
+        (("output_norm",), r"lacks 1 of its weights, 'model.norm.weight' first"),
+        (("token_embd",), r"lacks 1 of its weights, 'model.embed_tokens.weight' first"),
+    ],
+)
+def test_gguf_that_lacks_weights(cache: Path, tmp_path: Path, without: tuple[str, ...], lacking: str) -> None:
+    """A GGUF file without some of its weights is refused, and no random ones are kept in their place."""
+    write_small_gguf(tmp_path / "holed.gguf", without=without)
+    with pytest.raises(ModelFormatError, match=rf"The model in GGUF file '.*holed.gguf' {lacking}. Fetch it again"):
+        resolve_model(str(tmp_path / "holed.gguf"))
+    assert kept(cache) == []
+
+
+def test_gguf_that_shares_its_embeddings(cache: Path, tmp_path: Path) -> None:
+    """A GGUF file whose output is its embeddings lacks nothing."""
+    from transformers import AutoModelForCausalLM
+
+    write_small_gguf(tmp_path / "tied.gguf", without=("output.weight",))
+    resolved = resolve_model(str(tmp_path / "tied.gguf"))
+    model = AutoModelForCausalLM.from_pretrained(resolved.directory)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert kept(cache) == [resolved.directory.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"header": {"split.count": 3, "split.no": 0}}, r"is part 1 of 3 of a model\. Join .*llama-gguf-split --merge"),
+        ({"header": {"split.count": 2, "split.no": 1}, "without": ("blk", "out", "token")}, r"is part 2 of 2"),
+        ({"header": {"general.type": "adapter"}}, r"is a LoRA adapter, .*Merge it"),
+        ({"header": {"general.type": "mmproj"}}, r"is of the kind 'mmproj', and no language model"),
+        ({"kind": "clip"}, r"is of the kind 'clip', and no language model"),
+        ({"without": ("blk", "out", "token")}, r"holds a vocabulary, and no weights at all"),
+    ],
+)
+def test_gguf_that_is_no_whole_model(cache: Path, tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    """A GGUF file that is a part of a model or another thing is refused by what it is, with what to do."""
+    write_small_gguf(tmp_path / "part.gguf", **options)
+    with pytest.raises(ModelFormatError, match=rf"part.gguf' {words}") as caught:
+        resolve_model(str(tmp_path / "part.gguf"))
+    assert "truncated" not in str(caught.value)
+    assert kept(cache) == []
+
+
+def test_gguf_of_another_version(tmp_path: Path) -> None:
+    """A GGUF file in a version that is not read is not called truncated."""
+    write_small_gguf(tmp_path / "old.gguf")
+    content = bytearray((tmp_path / "old.gguf").read_bytes())
+    content[4] = 1
+    (tmp_path / "old.gguf").write_bytes(content)
+    with pytest.raises(ModelFormatError, match=r"version 1 which we cannot handle\)\. Convert it with llama.cpp, or"):
+        resolve_model(str(tmp_path / "old.gguf"))
+
+
+def test_gguf_in_a_directory(cache: Path, tmp_path: Path) -> None:
+    """The one GGUF file in a directory is the model; what turns images into tokens does not count."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_small_gguf(folder / "model.gguf")
+    (folder / "mmproj-model.gguf").write_bytes(b"GGUF")
+    (folder / "README.md").write_text("A model.")
+    resolved = resolve_model(str(folder))
+    assert (resolved.source, kept(cache)) == ("gguf", [resolved.directory.name])
+    assert resolve_model(str(folder / "model.gguf")).directory == resolved.directory
