@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, g
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from backend.errors import ConfigError, UnknownEngineError, shown
+from backend.llms.gateway_settings import BODY, HEADERS, Body, Headers, names_authorization
 from backend.llms.payloads import GenerationOptions, ReasoningEffort
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class SettingsLevel:
 
     source: str  # as errors name it: "config.toml [agent]", "argument model"
     values: Mapping[str, object] = field(repr=False)  # they may hold a server's key
-    hidden: frozenset[str] = frozenset({"api_key"})  # those whose value errors must not show, as it may be a secret
+    # Those whose value errors must not show, as it may be a secret.
+    hidden: frozenset[str] = frozenset({"api_key", "extra_headers", "extra_body"})
 
 
 def _one_of(choices: object) -> str:
@@ -105,6 +107,8 @@ class AgentSettings(BaseModel):
         max_queued: requests that may wait for a local model while it answers one.
         keep_alive: seconds that a local model stays in memory after its last agent was closed.
         use_responses: speak OpenAI's Responses API, not chat completions.
+        extra_headers: headers that each request to the server carries. They may hold secrets, and are shown as stars.
+        extra_body: fields that each question to the server carries, over those that are said otherwise; shown as stars.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
@@ -147,6 +151,8 @@ class AgentSettings(BaseModel):
     max_queued: int = Field(default=64, ge=0, description="a whole number of at least 0")
     keep_alive: float = Field(default=0, ge=0, le=_LONGEST, description="a number of seconds, from 0 to a year")
     use_responses: bool = Field(default=False, description=_SWITCH)
+    extra_headers: Headers | None = Field(default=None, description=HEADERS)
+    extra_body: Body | None = Field(default=None, description=BODY)
 
     def __init__(self, /, *levels: SettingsLevel, **values: Any) -> None:  # noqa: ANN401  (wrong types are refused)
         levels = levels or (SettingsLevel(type(self).__name__, values),)
@@ -158,6 +164,7 @@ class AgentSettings(BaseModel):
         if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
             raise _config_error(errors, levels)
         _refuse_two_quantizations(self, levels)
+        _refuse_two_keys(self, levels)
 
     # Pydantic's own refusal shows the value, which may be a key.
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -213,6 +220,16 @@ def _refuse_two_quantizations(settings: AgentSettings, levels: Sequence[Settings
     if len(set(asked.values())) > 1:
         said = (f"{key} ({_level_of((key,), levels).source}) asks for {value}" for key, value in asked.items())
         message = f"{', and '.join(said)}. Leave only one of them."
+        raise ConfigError(message)
+
+
+def _refuse_two_keys(settings: AgentSettings, levels: Sequence[SettingsLevel]) -> None:
+    if settings.api_key and names_authorization(settings.extra_headers):
+        headers, key = (_level_of((name,), levels).source for name in ("extra_headers", "api_key"))
+        message = (
+            f"extra_headers ({headers}) has an Authorization, and api_key ({key}) is set, which is sent as one, too. "
+            "Remove one of them."
+        )
         raise ConfigError(message)
 
 

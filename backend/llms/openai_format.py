@@ -56,6 +56,7 @@ class Request:
     output: Mapping[str, Any] | None = None  # the name, schema and strictness of what the answer has to be
     stream: bool = False
     limit_name: str = "max_tokens"  # what the server calls the limit on the answer's tokens
+    body: Mapping[str, Any] = field(default_factory=dict)  # the settings' extra_body
     # What in it can be said otherwise or left out, and what refusals call that.
     ours: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,9 +111,10 @@ def chat_options(request: Request) -> dict[str, Any]:
             "reasoning_effort": request.effort and request.effort.effort,
             "tools": [dict(tool) for tool in request.tools],
             "stream_options": {"include_usage": True} if "stream_options" in request.ours else None,
-            "extra_body": extra_body(
-                generation, **{request.limit_name: generation.max_new_tokens}, response_format=output
-            ),
+            "extra_body": {
+                **extra_body(generation, **{request.limit_name: generation.max_new_tokens}, response_format=output),
+                **request.body,
+            },
         }
     )
 

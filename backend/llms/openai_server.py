@@ -28,6 +28,7 @@ from backend.errors import (
     printable,
     shown,
 )
+from backend.llms.gateway_settings import secrets_in
 from backend.llms.time_limits import asked_wait
 
 if TYPE_CHECKING:
@@ -104,12 +105,20 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({self.place!r})"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not show: the key, and what the settings add for gateways."""
+        return (self.key, *secrets_in(self.settings.extra_headers, self.settings.extra_body))
+
     def words(self, exc: BaseException) -> str:
-        """What the server says about its error, shortened, and without the key should it echo that."""
+        """What the server says about its error, shortened, and without secrets should it echo them."""
         said = getattr(exc, "body", None)
         if isinstance(said, dict):
             said = next((said[key] for key in ("message", "detail", "error") if said.get(key)), said)
-        return shown(str(said or _root(exc)).replace(self.key, "***").rstrip(". \n"))
+        words = str(said or _root(exc))
+        for secret in self.secrets:
+            words = words.replace(secret, "***")
+        return shown(words.rstrip(". \n"))
 
 
 def _root(exc: BaseException) -> BaseException:
@@ -296,5 +305,6 @@ def engine_errors(server: Server, *, unreadable: tuple[type[Exception], ...] = (
             mapper = _malformed
         if mapper is None:
             raise
-        leaks = server.key in f"{exc} {getattr(exc, 'body', '')}"
+        said = f"{exc} {getattr(exc, 'body', '')}"
+        leaks = any(secret in said for secret in server.secrets)
         raise mapper(exc, server) from None if leaks else exc

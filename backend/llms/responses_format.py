@@ -50,7 +50,7 @@ def response_options(request: Request) -> dict[str, Any]:
             "top_p": generation.top_p,
             "reasoning": reasoning_options(request.effort),
             "tools": [_flat_tool(tool) for tool in request.tools],
-            "extra_body": extra_body(generation, text=output),
+            "extra_body": {**extra_body(generation, text=output), **request.body},
         }
     ) | {"store": False}
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
+from backend.llms.gateway_settings import body_digest, body_of
 from backend.llms.model_cards import card_window, find_window, only_model, unlisted
 from backend.llms.openai_calls import name_calls
 from backend.llms.openai_format import Request, as_mapping, as_mappings, given
@@ -94,6 +95,8 @@ class ServerAgent(Agent):
     def identity(self) -> dict[str, str]:
         """The engine, the model, its server, and the options that settings choose."""
         options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
+        if self._settings.extra_body:
+            options += f", extra_body {body_digest(self._settings.extra_body)}"
         return {"engine": self.engine, "model": self.model, "server": self._server.place, "options": options}
 
     def __repr__(self) -> str:
@@ -240,6 +243,7 @@ class ServerAgent(Agent):
             output=output.definition if output else None,
             stream=stream,
             limit_name=limit or "",
+            body=body_of(self._settings.extra_body),
             ours=ours,
         )
 
@@ -314,6 +318,7 @@ class ServerAgent(Agent):
             "messages": request.messages,
             "tools": list(request.tools),
             "reasoning_effort": request.effort and request.effort.effort,
+            **request.body,
         }
         options = response_options(request) if self._settings.use_responses else {}
         responses: dict[str, Any] = {key: options[key] for key in ("input", "tools", "reasoning") if key in options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffor
 from backend.errors import BackendError
 from backend.llms import Conversation, SQLiteStore, run_with_tools
 from tests.integration.server import delta
-from tests.integration.server_engines import QUESTION, joined
+from tests.integration.server_engines import KEY, QUESTION, joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SIX = GenerationOptions(stop=("a", "b", "c", "d", "#", "f"))
 FEW = GenerationOptions(max_new_tokens=3)
+WORD = "sk-gateway-0123456789"
 UNSUPPORTED = (
     "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 )
@@ -173,3 +175,48 @@ async def test_sealed_reasoning_of_the_other_api(connect: Connect, scripted: Scr
     scripted.complete("A four.")
     await other.invoke(AgentPayload("", memory=[MemoryEntry("user", "Roll."), entry, result]))
     assert "reasoning_items" not in scripted.received[2].body["messages"][1]
+
+
+async def test_headers_and_fields_for_gateways(
+    connect: Connect, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Headers go with every request, fields with every question, whole and streamed; neither shows anywhere."""
+    caplog.set_level("INFO")
+    agent = await connect(
+        scripted.url,
+        api_key=KEY,
+        extra_headers={"X-Gateway-Key": WORD, "x-title": "ours"},
+        extra_body={"provider": {"order": ["a"], "token": WORD}, "top_k": 9},
+    )
+    scripted.answer({"object": "list", "data": [{"id": "m", "max_model_len": 9}]})
+    assert await agent.get_context_window() == 9
+    scripted.complete("ok")
+    await agent.invoke(AgentPayload(QUESTION, generation=GenerationOptions(top_k=3)))
+    scripted.stream(delta("ok"), delta(None, "stop"))
+    await joined(agent, AgentPayload(QUESTION))
+    await agent.count_tokens("Another.")
+    for request in (*scripted.received, *scripted.beside):
+        headers = [request.headers[name] for name in ("x-gateway-key", "x-title", "authorization")]
+        assert headers == [WORD, "ours", f"Bearer {KEY}"]
+    for request in scripted.received[1:]:
+        assert (request.body["provider"], request.body["top_k"]) == ({"order": ["a"], "token": WORD}, 9)
+        assert request.body["messages"] == [{"role": "user", "content": QUESTION}]
+    scripted.answer({"error": {"message": f"wrong token {WORD}"}}, 403)
+    with pytest.raises(BackendError, match=r"wrong token \*\*\*") as caught:
+        await agent.invoke(QUESTION)
+    shown = [*traceback.format_exception(caught.value), caplog.text, repr(agent), repr(agent.identity)]
+    assert WORD not in "".join([*shown, repr(agent.__dict__)])
+    assert agent.identity != (await connect(scripted.url, extra_body={"top_k": 8})).identity
+
+
+async def test_a_key_of_another_kind(connect: Connect, scripted: ScriptedServer) -> None:
+    """Without an api_key, an Authorization of one's own is the only one that is sent."""
+    extra: dict[str, Any] = {"extra_headers": {"authorization": "Basic dTpw"}, "extra_body": {"k": 1}}
+    agent = await connect(scripted.url, use_responses=True, **extra)
+    about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
+    about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
+    text = {"type": "output_text", "text": "ok", "annotations": []}
+    scripted.answer({**about, "output": [{"type": "message", "id": "o", "role": "assistant", "content": [text]}]})
+    assert (await agent.invoke(QUESTION)).response == "ok"
+    assert scripted.received[0].headers["authorization"] == "Basic dTpw"
+    assert scripted.received[0].body["k"] == 1

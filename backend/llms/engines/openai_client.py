@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import openai
 
 from backend.llms.engines.event_stream import StreamingClient
+from backend.llms.gateway_settings import sent
 from backend.llms.time_limits import asked_wait, seconds_left
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def connect(server: Server) -> openai.AsyncOpenAI:
         timeout=openai.Timeout(server.settings.read_timeout, connect=server.settings.connect_timeout),
         max_retries=server.settings.max_retries,
         http_client=http_client,
-        default_headers={f"X-Stainless-{name}": left_out for name in _ABOUT_US},
+        default_headers={
+            **{f"X-Stainless-{name}": left_out for name in _ABOUT_US},
+            **sent(server.settings.extra_headers),
+        },
     )
 
 
