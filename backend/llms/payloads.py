@@ -50,7 +50,8 @@ class ToolCall:
         name: the tool's name.
         arguments: its arguments, parsed.
         id: the engine's name of this call; a tool's answer refers to it.
-        extras: what else the server said of the call and wants back with it, such as Gemini's ``extra_content``.
+        extras: what else the server said of the call and wants back with it, such as Gemini's ``extra_content``;
+            no part of what makes two calls equal.
 
     Raises:
         PayloadError: the name is no text, or the arguments or extras are no mapping.
@@ -59,7 +60,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
     id: str | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         require_kind("a tool call's name", self.name, str, "a text")
@@ -301,11 +302,11 @@ class UsageEvent:
 class End:
     """The last event: ``finish_reason`` is "stop", "length", "tool_calls", or a server's own word.
 
-    ``extras`` are the response's.
+    ``extras`` are the response's, and no part of what makes two ends equal.
     """
 
     finish_reason: str
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 Event: TypeAlias = Reasoning | Text | ToolCallEvent | UsageEvent | End

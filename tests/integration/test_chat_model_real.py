@@ -177,6 +177,23 @@ class TestChatModel:
         assert len(set(names)) == len(names) == 4
         assert all(str(name).startswith("call-") for name in names)
 
+    @pytest.mark.parametrize("way", ["whole", "streamed"])
+    async def test_what_the_server_wants_back(self, model: BaseChatModel, scripted: ScriptedServer, way: str) -> None:
+        """What the server said beside a turn and a call is in the message, and goes back with it."""
+        call = {**call_of('{"sides": 6}'), "extra_content": {"google": {"thought_signature": "s"}}}
+        if way == "whole":
+            scripted.complete("", reasoning_content="A die.", tool_calls=[call])
+            said = await model.bind_tools([TOOL]).ainvoke("Roll.")
+        else:
+            parts = {"reasoning_content": "A die."}, {"tool_calls": [{"index": 0, **call}]}
+            scripted.stream(*(delta(None, **part) for part in parts), delta(None, "tool_calls"))
+            said = await merged(model.bind_tools([TOOL]), "Roll.")
+        result = {"role": "tool", "content": "6", "tool_call_id": "call-1"}
+        scripted.complete("Six.")
+        await model.bind_tools([TOOL]).ainvoke([{"role": "user", "content": "Roll."}, said, result])
+        turn = scripted.received[1].body["messages"][1]
+        assert (turn["reasoning_content"], turn["tool_calls"]) == ("A die.", [call])
+
     async def test_schemas(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
         """A schema that LangChain takes does not reach the server, or its answer is no object."""
         answer = '{"name": "France", "capital": "Paris"}'

@@ -31,7 +31,9 @@ async def both(told: ServerAgent, scripted: ScriptedServer, payload: AgentPayloa
     assert "".join(event.text for event in events if isinstance(event, Text)) == answer.response
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == answer.thinking
     assert tuple(event.call for event in events if isinstance(event, ToolCallEvent)) == answer.tool_calls
-    assert events[-1] == End(answer.metadata["finish_reason"], answer.extras)
+    end = events[-1]
+    assert isinstance(end, End)
+    assert (end.finish_reason, end.extras) == (answer.metadata["finish_reason"], answer.extras)
     return answer
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from backend import AgentPayload, GenerationOptions
+from backend import AgentPayload, GenerationOptions, MemoryEntry
 from backend.errors import (
     AgentClosedError,
     ConfigError,
@@ -19,7 +19,7 @@ from backend.errors import (
     PayloadError,
     StructuredOutputError,
 )
-from backend.llms import as_chat_model, wrap_chat_model
+from backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
 from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, joined
@@ -73,6 +73,11 @@ class TestLocalModel:
             await stream.aclose()
             await agent.invoke(ask(QUESTION, max_new_tokens=1))  # the one thread takes it up when it is done
         assert passes.count < 100
+
+
+def roll(sides: int) -> int:
+    """Roll a die."""
+    return sides
 
 
 class Scripted:
@@ -197,6 +202,28 @@ class TestChatModels:
         assert isinstance(usage, UsageEvent)
         assert (usage.usage, end) == (Usage(prompt_tokens=7, completion_tokens=3), End("tool_calls"))
         assert await wrapped.count_tokens(AgentPayload("Roll.")) == await wrapped.count_tokens("Roll.") == 7
+
+    @pytest.mark.parametrize("way", ["whole", "streamed"])
+    async def test_what_the_chat_model_wants_back(self, way: str) -> None:
+        """What a chat model said beside what is read goes back to it in the next round, as it was, and nothing else."""
+        thought = {"type": "thinking", "thinking": "A die.", "signature": "s"}
+        said = [thought, {"type": "text", "text": "I roll."}, {"type": "image", "base64": b"no JSON"}]
+        kwargs = {"__gemini_function_call_thought_signatures__": {"call-1": "s2"}, "refusal": None, "raw": b"no JSON"}
+        scripted = Scripted(message(said, tool_calls=[CALL], additional_kwargs=kwargs), "Six.")  # type: ignore[arg-type]
+        wrapped = wrap_chat_model(scripted.model, context_window=4096)
+        conversation = Conversation(wrapped, "s", store=MemoryStore())
+        entry = MemoryEntry("assistant", "Hi.", extras={"reasoning_content": "of another server"})
+        await conversation.add(MemoryEntry("user", "Hi."), entry)
+        if way == "whole":
+            await conversation.ask("Roll.", tools=[roll])
+        else:
+            scripted.model.disable_streaming = True
+            assert "".join([piece async for piece in conversation.stream("Roll.", tools=[roll])]) == "I roll.Six."
+        _, greeting, _, turn, result = scripted.received[1]
+        assert (greeting.content, greeting.additional_kwargs) == ("Hi.", {})
+        assert turn.content == [thought, {"type": "text", "text": "I roll."}]
+        assert turn.additional_kwargs == {"__gemini_function_call_thought_signatures__": {"call-1": "s2"}}
+        assert (turn.tool_calls[0]["id"], result.tool_call_id) == ("call-1", "call-1")
 
     async def test_events(self) -> None:
         """A stream whose model does not say why it ended is reported as broken, or one that was cut as whole."""

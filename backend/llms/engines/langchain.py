@@ -95,8 +95,6 @@ class LangChainAgent(ServerAgent):
     """
 
     engine: ClassVar[str] = "langchain"
-    # What LangChain raises when it takes a malformed answer apart.
-    _unreadable: ClassVar[tuple[type[Exception], ...]] = (AttributeError, LookupError, TypeError, ValueError)
 
     def _connect(self) -> openai.AsyncOpenAI:
         # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
@@ -119,11 +117,11 @@ class LangChainAgent(ServerAgent):
                     message = await anext(messages, None)
                 if message is None:
                     return
-                yield getattr(message, "piece", None) or read_message(message)
+                yield self._read(message)
 
     async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
         model, options = self._model(request), self._options(request)
-        messages = convert_to_messages(request.messages)
+        messages = self._converted(request.messages)
         if not request.stream:
             yield await model.ainvoke(messages, **options)
             return
@@ -131,6 +129,13 @@ class LangChainAgent(ServerAgent):
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
+
+    def _converted(self, messages: list[dict[str, Any]]) -> list[BaseMessage]:
+        return convert_to_messages(messages)
+
+    def _read(self, message: AIMessage) -> Piece:
+        piece: Piece | None = getattr(message, "piece", None)
+        return piece or read_message(message)  # which came out of a cache of LangChain's
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         """What answers ``request``."""

@@ -20,6 +20,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import Field
 
 from backend.errors import EventLoopError, PayloadError, StructuredOutputError
+from backend.llms.engines.langchain_extras import as_kwargs, extras_of_calls, extras_of_turn
 from backend.llms.payloads import (
     AgentPayload,
     AgentResponse,
@@ -200,12 +201,12 @@ class AgentChatModel(BaseChatModel):
             self._wait_for(chunks.aclose())
 
     def _message(self, response: AgentResponse) -> AIMessage:
+        calls = [(call, _id(call)) for call in response.tool_calls]
+        reasoning = {"reasoning_content": response.thinking} if response.thinking else {}
         return AIMessage(
             content=response.response,
-            additional_kwargs={"reasoning_content": response.thinking} if response.thinking else {},
-            tool_calls=[
-                tool_call(name=call.name, args=dict(call.arguments), id=_id(call)) for call in response.tool_calls
-            ],
+            additional_kwargs=reasoning | as_kwargs(response.extras, {id_: call.extras for call, id_ in calls}),
+            tool_calls=[tool_call(name=call.name, args=dict(call.arguments), id=id_) for call, id_ in calls],
             usage_metadata=_usage(response.metadata.get("usage")),
             response_metadata=self._about(response.metadata["finish_reason"]),
         )
@@ -218,12 +219,15 @@ class AgentChatModel(BaseChatModel):
             case Text():
                 return AIMessageChunk(content=event.text)
             case ToolCallEvent(call):
-                arguments = json.dumps(dict(call.arguments))
-                piece = tool_call_chunk(name=call.name, args=arguments, id=_id(call), index=index)
-                return AIMessageChunk(content="", tool_call_chunks=[piece])
+                arguments, id_ = json.dumps(dict(call.arguments)), _id(call)
+                piece = tool_call_chunk(name=call.name, args=arguments, id=id_, index=index)
+                kwargs = as_kwargs({}, {id_: call.extras})
+                return AIMessageChunk(content="", tool_call_chunks=[piece], additional_kwargs=kwargs)
             case End():
-                about = self._about(event.finish_reason)
-                return AIMessageChunk(content="", response_metadata=about, chunk_position="last")
+                about, kwargs = self._about(event.finish_reason), as_kwargs(event.extras, {})
+                return AIMessageChunk(
+                    content="", response_metadata=about, additional_kwargs=kwargs, chunk_position="last"
+                )
             case _:
                 return AIMessageChunk(content="", usage_metadata=_usage(event.usage))
 
@@ -326,11 +330,16 @@ def _entry(message: BaseMessage) -> MemoryEntry:
             raise PayloadError(words)
     calls = message.tool_calls if isinstance(message, AIMessage) else []
     about = {"tool_call_id": message.tool_call_id} if isinstance(message, ToolMessage) else {}
+    extras = extras_of_calls(message)
     return MemoryEntry(
         _ROLES[message.type],
         str(message.text),
-        tool_calls=[ToolCall(name=call["name"], arguments=call["args"], id=call["id"]) for call in calls],
+        tool_calls=[
+            ToolCall(name=call["name"], arguments=call["args"], id=call["id"], extras=extras.get(str(call["id"]), {}))
+            for call in calls
+        ],
         metadata=about,
+        extras=extras_of_turn(message),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import convert_to_messages, get_buffer_string
+from langchain_core.messages import get_buffer_string
 
 from backend.errors import (
     AgentClosedError,
@@ -20,7 +20,8 @@ from backend.errors import (
     PayloadError,
 )
 from backend.llms.config import AgentSettings
-from backend.llms.engines.langchain import LangChainAgent
+from backend.llms.engines.langchain import LangChainAgent, read_message
+from backend.llms.engines.langchain_extras import message_extras, with_message_extras
 from backend.llms.openai_format import Piece, given
 from backend.llms.openai_server import Server
 from backend.llms.payloads import Usage
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import Runnable
 
     from backend.llms.openai_format import Request
@@ -118,7 +119,7 @@ class WrappedAgent(LangChainAgent):
         if count is None:
             return self._sizes.estimate(messages, told.tools_available)
         with self._errors():
-            counted = sum(len(count(get_buffer_string([message]))) for message in convert_to_messages(messages))
+            counted = sum(len(count(get_buffer_string([message]))) for message in self._converted(messages))
         return counted + PromptSizes().estimate([], told.tools_available)  # and the tools, and the template's own
 
     def _check_open(self) -> None:
@@ -128,6 +129,12 @@ class WrappedAgent(LangChainAgent):
 
     def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
         return super()._request(tell_schema(payload), refused, stream=stream)
+
+    def _converted(self, messages: list[dict[str, Any]]) -> list[BaseMessage]:
+        return with_message_extras(messages)
+
+    def _read(self, message: AIMessage) -> Piece:
+        return replace(read_message(message), extras=message_extras(message))
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         if not request.tools:

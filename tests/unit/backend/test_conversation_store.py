@@ -88,7 +88,9 @@ def mode(path: Path) -> int:
 async def test_turns_come_back_as_they_were(any_store: ConversationStore) -> None:
     """A turn loses its time, its tool calls, its metadata or some of its characters in a store."""
     await any_store.append("s", EVERYTHING)
-    assert [turn.entry for turn in await any_store.read("s")] == EVERYTHING
+    turns = [turn.entry for turn in await any_store.read("s")]
+    assert turns == EVERYTHING
+    assert [call.extras for call in turns[-1].tool_calls] == [{"k": [1]}, {}]
 
 
 async def test_sessions_are_apart(any_store: ConversationStore) -> None:

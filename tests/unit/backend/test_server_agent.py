@@ -203,7 +203,8 @@ async def test_what_goes_back() -> None:
     said = [{"extras": {"reasoning_content": "a"}}, {"extras": {"reasoning_content": "b"}, "finish_reason": "stop"}]
     agent.said = [said]
     *_, end = [event async for event in agent.stream_events(AgentPayload("Hi."))]
-    assert end == End("stop", {"reasoning_content": "ab"})
+    assert isinstance(end, End)
+    assert (end, end.extras) == (End("stop"), {"reasoning_content": "ab"})
     answer = await ask(agent, {"text": "Hi.", "extras": {"reasoning_content": "ab"}, "finish_reason": "stop"})
     assert answer.extras == {"reasoning_content": "ab"}
 
