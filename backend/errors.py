@@ -82,7 +82,7 @@ class PayloadError(BackendError, ValueError):
 
 
 class ContextWindowError(PayloadError):
-    """The prompt has more tokens than the model's context window."""
+    """The prompt, by itself or with the tokens that the answer may have, is longer than the model's context window."""
 
     prompt_tokens: int
     context_window: int  # in tokens, too: what the model reads at most
@@ -192,6 +192,8 @@ class ToolRoundsError(ToolError):
 class EngineError(BackendError):
     """The engine, or the server behind it, failed while answering."""
 
+    retry_after: float | None = None  # seconds that a server asks to wait, where it says so
+
 
 class EngineConnectionError(EngineError, ConnectionError):
     """The server could not be reached, or the connection broke."""
@@ -219,7 +221,6 @@ class EngineBusyError(EngineError):
     retryable = True
     running: int | None = None  # requests that a local model is answering
     queued: int | None = None  # requests that wait for it
-    retry_after: float | None = None  # seconds that a server asks to wait, where it says so
 
 
 class EngineResponseError(EngineError):

@@ -15,6 +15,7 @@ from backend.llms.availability import import_library, install_advice, is_install
 from backend.llms.config import AgentSettings, SettingsLevel, build_settings
 from backend.llms.config_environment import environment_levels, server_is_set
 from backend.llms.config_file import read_config_file
+from backend.llms.time_limits import require_asyncio
 from backend.llms.validation import NONSENSE, validate_agent
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
         InsufficientMemoryError: the model does not fit.
         AgentValidationError: the model answers, but not sensibly.
         EngineError: the server failed.
+        EventLoopError: no event loop of asyncio runs here.
         NotAwaitedError: what this returns was used without ``await``.
     """
     return AgentLoading(_load_agent(backend, model, settings, config_file, validate=validate, use_config=use_config))
@@ -96,6 +98,7 @@ async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
     validate: bool,
     use_config: bool,
 ) -> Agent:
+    require_asyncio()
     arguments = argument_levels(backend, model, settings)
     file = read_config(config_file, use_config=use_config)
     engine = choose_engine(arguments, file)

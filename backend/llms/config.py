@@ -5,12 +5,14 @@ Levels of settings are merged key by key, and every error says which level the w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_type_hints
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from backend.errors import ConfigError, UnknownEngineError, shown
 from backend.llms.gateway_settings import BODY, HEADERS, Body, Headers, names_authorization
@@ -72,7 +74,28 @@ def _accept_text(value: object) -> object:
     return SecretStr(value) if isinstance(value, str) else value
 
 
-_Key = Annotated[SecretStr, BeforeValidator(_accept_text)]
+def _fits_a_header(key: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", key.get_secret_value()):
+        message = " of ASCII characters on one line, with no space before or after it"
+        raise ValueError(message)
+    return key
+
+
+def _can_be_reached(address: str | None) -> str | None:
+    try:
+        parts = urlsplit(address or "")
+        (parts.hostname or "").encode("idna")  # which a part that is empty or too long cannot be
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        message = ", and whose host and port can be"
+        raise ValueError(message)
+    return address
+
+
+_Key = Annotated[SecretStr, BeforeValidator(_accept_text), AfterValidator(_fits_a_header)]
+_Address = Annotated[str | None, AfterValidator(_can_be_reached)]
 _SWITCH = "true or false"
 _SECONDS = "a number of seconds above 0"
 _LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
@@ -120,7 +143,7 @@ class AgentSettings(BaseModel):
     model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a text")
     revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a text")
     api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a text")
-    base_url: str | None = Field(
+    base_url: _Address = Field(
         default=None,
         pattern=r"^https?://[^\s/@?#]+([/?#]\S*)?$",
         description="an address that starts with http:// or https:// and holds no user name or password",
@@ -247,7 +270,7 @@ def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
     known = _allowed(path)
     if path[-1] not in known:
         return f"{where}there is no key {key!r}.{close_match(path[-1], known)} The keys are: {', '.join(known)}."
-    allowed, value = known[path[-1]], error["input"]
+    allowed, value = f"{known[path[-1]]}{error.get('ctx', {}).get('error', '')}", error["input"]
     # An address may hold a password before its @, and a whole table anything.
     if path[0] in level.hidden or isinstance(value, (dict, list)) or "@" in str(value):
         return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."

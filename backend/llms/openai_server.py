@@ -1,4 +1,4 @@
-"""Where an OpenAI-compatible server is, and what the errors of OpenAI's client library say about it in our words.
+"""What the errors of OpenAI's client library say about an OpenAI-compatible server, in our words.
 
 The library's classes are known by name, so that this module needs no library and serves each engine that is built on
 that one. LangChain's own errors derive from the library's, and are found through them.
@@ -7,15 +7,13 @@ that one. LangChain's own errors derive from the library's, and are found throug
 from __future__ import annotations
 
 import re
+import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from backend.errors import (
     BackendError,
     ConfigError,
-    ContextWindowError,
     EngineAuthenticationError,
     EngineBusyError,
     EngineConnectionError,
@@ -26,116 +24,38 @@ from backend.errors import (
     ModelNotFoundError,
     PayloadError,
     printable,
-    shown,
 )
-from backend.llms.gateway_settings import secrets_in
+from backend.llms.context_overflow import read_overflow
+from backend.llms.secret_masking import mask
+from backend.llms.server_address import Server
 from backend.llms.time_limits import asked_wait
+from backend.llms.told_errors import codes_of, facts_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from backend.llms.config import AgentSettings
-
 __all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name"]
 
-_OPENAIS = (".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
-_OPENAI_URL = "https://api.openai.com/v1"
-# Servers of one's own need no key, but the client library refuses to start without one.
-_NO_KEY = "no-key-needed"
 _TRANSIENT = (408, 409, *range(500, 600))  # those that the library, too, tries again, beside 429
-_OVERFLOW = re.compile(r"context.?(length|window)|too many (input )?tokens|prompt is too long", re.IGNORECASE)
-_WINDOW = re.compile(r"context (?:length|window|size)\D{0,20}(\d+)")
-_PROMPT = re.compile(r"(?:resulted in|contains?|has|requested|request)\D{0,30}(\d+)(?: \w+)? tokens")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Server:
-    """Where an engine's server is, and what opens it.
-
-    Attributes:
-        url: its address.
-        key: what opens it.
-        settings: how long to wait for it.
-        model: what the server calls the model; empty until it is known.
-    """
-
-    url: str
-    key: str
-    settings: AgentSettings
-    model: str = ""
-
-    @classmethod
-    def from_settings(cls, settings: AgentSettings) -> Server:
-        """The server that ``settings`` name: the one at ``base_url``, or OpenAI's own when only a key is there.
-
-        Raises:
-            ConfigError: there is neither.
-        """
-        if settings.base_url is None and settings.api_key is None:
-            message = (
-                "There is no server to ask: neither base_url (OPENAI_API_URL) nor api_key (OPENAI_API_KEY) is set. "
-                "Set OPENAI_API_URL to a server's address, such as http://127.0.0.1:8000/v1, "
-                "or OPENAI_API_KEY to a key for api.openai.com."
-            )
-            raise ConfigError(message)
-        key = settings.api_key.get_secret_value() if settings.api_key else _NO_KEY
-        return cls(settings.base_url or _OPENAI_URL, key, settings, settings.model or "")
-
-    @property
-    def place(self) -> str:
-        """The address without its query, which may hold a key."""
-        return self.url.partition("?")[0]
-
-    @property
-    def limit_name(self) -> str:
-        """What this server calls the limit on the answer's tokens.
-
-        OpenAI's reasoning models refuse the old name; Ollama, LM Studio and older llama.cpp ignore the new one
-        without a word (https://github.com/ollama/ollama/issues/7125).
-        """
-        own = (urlsplit(self.url).hostname or "").endswith(("api.openai.com", ".openai.azure.com"))
-        return "max_completion_tokens" if own else "max_tokens"
-
-    @property
-    def is_openais(self) -> bool:
-        """Whether it is OpenAI's own, or Azure's, which have nothing beside OpenAI's API."""
-        host = urlsplit(self.url).hostname or ""
-        return host == "api.openai.com" or host.endswith(_OPENAIS)
-
-    def __repr__(self) -> str:
-        return f"Server({self.place!r})"
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not show: the key, and what the settings add for gateways."""
-        return (self.key, *secrets_in(self.settings.extra_headers, self.settings.extra_body))
-
-    def words(self, exc: BaseException) -> str:
-        """What the server says about its error, shortened, and without secrets should it echo them."""
-        said = getattr(exc, "body", None)
-        if isinstance(said, dict):
-            said = next((said[key] for key in ("message", "detail", "error") if said.get(key)), said)
-        words = str(said or _root(exc))
-        for secret in self.secrets:
-            words = words.replace(secret, "***")
-        return shown(words.rstrip(". \n"))
-
-
-def _root(exc: BaseException) -> BaseException:
-    """The first of the errors that led to ``exc``: the library's own say no more than "Connection error."."""
-    while exc.__cause__ is not None:
-        exc = exc.__cause__
-    return exc
+_OVERFLOWS = (None, 400, 413, 422, 500)
+_NO_MODEL = (None, 400, 403, 404, 422)
+_NO_MODEL_CODES = ("modelnotfound", "deploymentnotfound", "invalidmodel")
+# LiteLLM, Mistral, OpenRouter, DeepSeek, Ollama, vLLM, Together, Zhipu.
+_NO_MODEL_WORDS = re.compile(
+    r"invalid model\b|(no such|unknown|unable to access) model\b"
+    r"|\bmodel\b[^.;]{0,100}(not found|(does not|doesn't|not) exist)|is not a valid model",
+    re.IGNORECASE,
+)
 
 
 def _timeout(exc: BaseException, server: Server) -> BackendError:
-    if "Connect" in type(_root(exc)).__name__:
+    if any(type(cause).__name__ == "ConnectTimeout" for cause in _causes(exc)):
         return EngineConnectionError(
-            f"The server at {server.place} did not take the connection within {server.settings.connect_timeout:g} s. "
+            f"The server at {server.way} did not take the connection within {server.settings.connect_timeout:g} s. "
             "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
         )
     return EngineTimeoutError(
-        f"The server at {server.place} sent nothing for {server.settings.read_timeout:g} s. "
+        f"The server at {server.way} sent nothing for {server.settings.read_timeout:g} s. "
         "Set read_timeout to more seconds, or find out what keeps the server busy."
     )
 
@@ -144,86 +64,95 @@ def _connection(exc: BaseException, server: Server) -> BackendError:
     words = server.words(exc)
     if "CERTIFICATE_VERIFY_FAILED" in words:  # the library keeps no more than the words of that error
         return EngineConnectionError(
-            f"The certificate of the server at {server.place} cannot be trusted: {words}. "
+            f"The certificate of the server at {server.way} cannot be trusted: {words}. "
             "Check that base_url names the server as its certificate does; "
             "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate.",
             retryable=False,
         )
+    causes = {type(cause).__name__ for cause in _causes(exc)}
+    if "DecodingError" in causes:
+        return _unreadable(exc, server)
+    if server.proxy and "ProxyError" in causes:
+        return _proxy_refused(words, server)
+    advice = "Check that the server runs, and that base_url (OPENAI_API_URL) is its address."
+    if server.proxy:
+        advice += " If it needs no proxy, name its host in NO_PROXY."
+    return EngineConnectionError(f"The connection to the server at {server.way} failed: {words}. {advice}")
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
+
+
+def _proxy_refused(words: str, server: Server) -> BackendError:
     return EngineConnectionError(
-        f"The connection to the server at {server.place} failed: {words}. "
-        "Check that the server runs, and that base_url (OPENAI_API_URL) is its address."
+        f"The way to the server at {server.way} is closed by the proxy: {words}. Check HTTP_PROXY, HTTPS_PROXY "
+        "or ALL_PROXY, and the name and password in it; if the server needs no proxy, name its host in NO_PROXY.",
+        retryable=False,
     )
 
 
 def _authentication(exc: BaseException, server: Server) -> BackendError:
     return EngineAuthenticationError(
-        f"The server at {server.place} refused the key: {server.words(exc)}. Check api_key (OPENAI_API_KEY)."
+        f"The server at {server.way} refused the key: {server.words(exc)}. Check api_key (OPENAI_API_KEY)."
+    )
+
+
+def _no_model(words: str, server: Server) -> BackendError:
+    return ModelNotFoundError(
+        f"The server at {server.place} has no model {server.model!r}: {words}. "
+        "Set model (AF_LLM_MODEL) to one that it offers under /models."
     )
 
 
 def _not_found(exc: BaseException, server: Server) -> BackendError:
     words = server.words(exc)
-    if getattr(exc, "code", None) == "model_not_found" or (server.model and server.model in words):
-        return ModelNotFoundError(
-            f"The server at {server.place} has no model {server.model!r}: {words}. "
-            "Set model (AF_LLM_MODEL) to one that it offers under /models."
-        )
+    if server.model and server.model in words:
+        return _no_model(words, server)
     return EngineError(
-        f"The server at {server.place} has nothing at the address that was asked: {words}. "
+        f"The server at {server.way} has nothing at the address that was asked: {words}. "
         "Check base_url (OPENAI_API_URL): it usually ends in /v1."
     )
 
 
 def _refused(exc: BaseException, server: Server) -> BackendError:
-    words = server.words(exc)
-    if getattr(exc, "code", None) == "model_not_found":
-        return _not_found(exc, server)
-    if getattr(exc, "code", None) == "context_length_exceeded" or _OVERFLOW.search(words):
-        return _overflow(words, server)
     return EngineRefusalError(
-        f"The server at {server.place} refused the request: {words}. "
+        f"The server at {server.place} refused the request: {server.words(exc)}. "
         "Change what it names in the payload or the settings."
     )
 
 
-def _overflow(words: str, server: Server) -> BackendError:
-    message = (
-        f"The prompt is longer than {server.model!r} reads: {words}. Shorten the message or the memory, "
-        "or take a model with a larger context window."
-    )
-    window, prompt = _WINDOW.search(words), _PROMPT.search(words)
-    if window and prompt:
-        return ContextWindowError(message, prompt_tokens=int(prompt[1]), context_window=int(window[1]))
-    return PayloadError(message)
-
-
 def _limited(exc: BaseException, server: Server) -> BackendError:
-    wait = asked_wait(_headers(exc))
-    advice = "Wait" if wait is None else f"Wait {max(0, wait):.0f} s"
+    wait = asked_wait(_headers(exc), limited=True)
+    unpaid = _status(exc) == _UNPAID or "insufficientquota" in _codes(exc)  # OpenAI's word for no money
+    advice = "Wait" if wait is None else f"Wait {wait:.0f} s"
+    advice = "Pay for more" if unpaid else f"{advice} and try again"
     return EngineBusyError(
-        f"The server at {server.place} limits requests: {server.words(exc)}. {advice} and try again, "
-        "or raise the limit there.",
+        f"The server at {server.place} limits requests: {server.words(exc)}. {advice}, or raise the limit there.",
         retry_after=wait,
-        retryable=getattr(exc, "code", None) != "insufficient_quota",  # OpenAI's word for an account without money
+        retryable=not unpaid,
     )
 
 
 def _failed(exc: BaseException, server: Server) -> BackendError:
-    place = printable(_headers(exc).get("location", "")).partition("?")[0]
+    place = mask(printable(_headers(exc).get("location", "")).partition("?")[0], server.secrets)
     if place:
         return EngineError(
             f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "
             "If you trust that place, set base_url (OPENAI_API_URL) to it."
         )
     return EngineError(
-        f"The server at {server.place} failed: {server.words(exc)}. Look into the server's log.",
-        retryable=getattr(exc, "status_code", 0) in _TRANSIENT,
+        f"The server at {server.way} failed: {server.words(exc)}. Look into the server's log.",
+        retryable=_status(exc) in _TRANSIENT,
+        retry_after=asked_wait(_headers(exc)),
     )
 
 
 def _unreadable(exc: BaseException, server: Server) -> BackendError:
     return EngineResponseError(
-        f"The answer of the server at {server.place} cannot be read: {server.words(exc)}. "
+        f"The answer of the server at {server.way} cannot be read: {server.words(exc)}. "
         "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
     )
 
@@ -231,7 +160,7 @@ def _unreadable(exc: BaseException, server: Server) -> BackendError:
 def _malformed(exc: BaseException, server: Server) -> BackendError:
     """The library tripped over the answer; what it says may quote a tool's arguments, which may be private."""
     return EngineResponseError(
-        f"The answer of the server at {server.place} is malformed ({type(exc).__name__}). "
+        f"The answer of the server at {server.way} is malformed ({type(exc).__name__}). "
         "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
     )
 
@@ -241,34 +170,88 @@ def _unsendable(exc: BaseException, _: Server) -> BackendError:
     return PayloadError(f"The payload or the settings hold {wrong!r}, which is no character. Replace it.")
 
 
+def _no_address(exc: BaseException, server: Server) -> BackendError:
+    return ConfigError(
+        f"base_url is {server.place}, which is no address: {server.words(exc)}. "
+        "Set base_url (OPENAI_API_URL) to a server's address, such as http://127.0.0.1:8000/v1."
+    )
+
+
+def _told(exc: BaseException, server: Server) -> BackendError:
+    """What a server said itself, by its status or its code; first what no status tells."""
+    status, codes, words = _status(exc), _codes(exc), server.words(exc)
+    if status in _OVERFLOWS:
+        facts = (facts_of(_body(exc), name) for name in ("n_prompt_tokens", "n_ctx"))  # llama.cpp's
+        overflow = read_overflow(words, codes, *facts)
+        if overflow:
+            return overflow.error(server.model, words)
+    if status in _NO_MODEL and (_NO_MODEL_WORDS.search(words) or not codes.isdisjoint(_NO_MODEL_CODES)):
+        return _no_model(words, server)
+    if status == _FORBIDDEN and server.proxy and not isinstance(_body(exc), dict):  # a server would say it in JSON
+        return _proxy_refused(words, server)
+    return _STATUSES.get(status or 0, _failed)(exc, server)
+
+
+_UNPAID, _FORBIDDEN = 402, 403
+_STATUSES: dict[int, Callable[[BaseException, Server], BackendError]] = {
+    400: _refused,
+    401: _authentication,
+    402: _limited,
+    403: _authentication,
+    404: _not_found,
+    405: _not_found,
+    407: lambda exc, server: _proxy_refused(server.words(exc), server),
+    413: _refused,
+    415: _refused,
+    422: _refused,
+    429: _limited,
+    451: _refused,
+    529: _limited,  # Anthropic's word for too many requests of everybody
+}
+# The statuses of those classes of the library that stand for one.
+_CLASS_STATUSES = {
+    "openai.AuthenticationError": 401,
+    "openai.BadRequestError": 400,
+    "openai.ConflictError": 409,
+    "openai.NotFoundError": 404,
+    "openai.OAuthError": 401,
+    "openai.PermissionDeniedError": 403,
+    "openai.RateLimitError": 429,
+    "openai.UnprocessableEntityError": 422,
+}
 _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
+    **dict.fromkeys(_CLASS_STATUSES, _told),
+    "backend.ToldError": _told,
     "openai.APIConnectionError": _connection,
-    "openai.APIError": _failed,
+    "openai.APIError": _told,
     "openai.APIResponseValidationError": _unreadable,
-    "openai.APIStatusError": _failed,
+    "openai.APIStatusError": _told,
     "openai.APITimeoutError": _timeout,
-    "openai.AuthenticationError": _authentication,
-    "openai.BadRequestError": _refused,
-    "openai.ConflictError": _failed,
     "openai.ContentFilterFinishReasonError": _unreadable,
-    "openai.InternalServerError": _failed,
+    "openai.InternalServerError": _told,
     "openai.LengthFinishReasonError": _unreadable,
-    "openai.NotFoundError": _not_found,
-    "openai.OAuthError": _authentication,
-    "openai.PermissionDeniedError": _authentication,
-    "openai.RateLimitError": _limited,
     "openai.SubjectTokenProviderError": _authentication,
-    "openai.UnprocessableEntityError": _refused,
     "openai.WebSocketConnectionClosedError": _connection,
     "openai.WebSocketQueueFullError": _connection,
-    "httpx.TimeoutException": _timeout,
-    "httpx.TransportError": _connection,
-    "httpx2.TimeoutException": _timeout,
-    "httpx2.TransportError": _connection,
+    **{
+        f"{library}.{kind}": mapper
+        for library in ("httpx", "httpx2")
+        for kind, mapper in (
+            ("HTTPError", _connection),
+            ("TransportError", _connection),
+            ("TimeoutException", _timeout),
+            ("DecodingError", _unreadable),
+            ("StreamError", _connection),
+            ("InvalidURL", _no_address),
+            ("CookieConflict", _malformed),
+        )
+    },
+    "ssl.SSLError": _connection,
     "json.JSONDecodeError": _unreadable,
     "builtins.RecursionError": _malformed,
     "builtins.UnicodeDecodeError": _malformed,
     "builtins.UnicodeEncodeError": _unsendable,
+    "builtins.ExceptionGroup": _connection,
     "langchain_openai.StreamChunkTimeoutError": _timeout,
 }
 ERROR_NAMES = frozenset(_MAPPERS)
@@ -277,6 +260,22 @@ ERROR_NAMES = frozenset(_MAPPERS)
 def qualified_name(kind: type) -> str:
     """A class's name behind its package's: where inside the package it is defined is the package's own business."""
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def _body(exc: BaseException) -> object:
+    return getattr(exc, "body", None)
+
+
+def _codes(exc: BaseException) -> frozenset[str]:
+    return codes_of(_body(exc)) | codes_of({"code": getattr(exc, "code", None)})
+
+
+def _status(exc: BaseException) -> int | None:
+    """The status that the server answered with, or would have, had it not begun its answer with that of a success."""
+    status: int | None = getattr(exc, "status_code", None)
+    names = map(qualified_name, type(exc).__mro__)
+    classes = (_CLASS_STATUSES[name] for name in names if name in _CLASS_STATUSES)
+    return status or next(classes, None) or status_of(_body(exc))
 
 
 def _headers(exc: BaseException) -> Mapping[str, str]:
@@ -289,7 +288,7 @@ def _headers(exc: BaseException) -> Mapping[str, str]:
 def engine_errors(server: Server, *, unreadable: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn the library's errors into ours; ``unreadable`` are those with which it meets malformed answers.
 
-    The library's error stays as the cause, except where its text holds the key.
+    The library's error stays as the cause, except where its text, or that of one before it, holds a secret.
 
     Raises:
         BackendError: the one that fits, from the library's.
@@ -305,6 +304,6 @@ def engine_errors(server: Server, *, unreadable: tuple[type[Exception], ...] = (
             mapper = _malformed
         if mapper is None:
             raise
-        said = f"{exc} {getattr(exc, 'body', '')}"
-        leaks = any(secret in said for secret in server.secrets)
+        text = f"{''.join(traceback.format_exception(exc))} {_body(exc)}"
+        leaks = mask(text, server.secrets) != text
         raise mapper(exc, server) from None if leaks else exc

@@ -89,14 +89,16 @@ async def test_no_server(connect: Connect) -> None:
 
 
 async def test_silent_server(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server that accepts and says nothing is waited for longer than the settings say."""
-    agent = await connect(scripted.url, read_timeout=0.2, max_retries=0)
+    """A server that accepts and says nothing is waited for longer than the settings say, or asked again meanwhile."""
+    agent = await connect(scripted.url, read_timeout=0.2, timeout=0.4)
     scripted.keep_silent()
-    with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Set read_timeout to more seconds"):
+    with pytest.raises(EngineTimeoutError, match=r"within 0\.4 s\. Set timeout to more seconds"):
         await agent.invoke(AgentPayload(QUESTION))
-    scripted.stream(delta("He"), hold=True)
-    with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s"):
-        await joined(agent, AgentPayload(QUESTION))
+    for begin in (scripted.keep_silent, lambda: scripted.stream(delta("He"), hold=True)):
+        begin()
+        with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Set read_timeout to more seconds"):
+            await joined(agent, AgentPayload(QUESTION))
+    assert len(scripted.received) == 3
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ class LangChainAgent(ServerAgent):
     """
 
     engine: ClassVar[str] = "langchain"
+    _unreadable: ClassVar[tuple[type[Exception], ...]] = (ValueError,)  # LangChain's, for a stream without any part
 
     def _connect(self) -> openai.AsyncOpenAI:
         # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
@@ -102,10 +103,14 @@ class LangChainAgent(ServerAgent):
 
     @cached_property
     def _chat(self) -> _Chat:
+        client = self._client
         return _Chat(
             model=self.model,
-            root_async_client=self._client,
-            async_client=self._client.chat.completions,  # or it would make one, and ask for a key
+            # All of them, or it would make others, of what the environment says to LangChain.
+            root_client=client,
+            client=client.chat.completions,
+            root_async_client=client,
+            async_client=client.chat.completions,
             use_responses_api=self._settings.use_responses,
         )
 

@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx2
 import openai
 
+from backend.errors import ConfigError, MissingExtraError
 from backend.llms.engines.event_stream import StreamingClient
+from backend.llms.engines.openai_transport import WatchedClient
 from backend.llms.gateway_settings import sent
-from backend.llms.time_limits import asked_wait, seconds_left
 
 if TYPE_CHECKING:
-    import httpx2
+    import ssl
 
     from backend.llms.openai_server import Server
 
 __all__ = ["connect"]
 
-# What the library would tell each server about this machine.
-_ABOUT_US = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
+# What the library would tell each server about this machine, and about its owner's account with OpenAI.
+_ABOUT_US = (
+    "X-Stainless-Lang",
+    "X-Stainless-Package-Version",
+    "X-Stainless-OS",
+    "X-Stainless-Arch",
+    "X-Stainless-Runtime",
+    "X-Stainless-Runtime-Version",
+    "X-Stainless-Async",
+    "OpenAI-Organization",
+    "OpenAI-Project",
+)
 
 
 def connect(server: Server) -> openai.AsyncOpenAI:
     """Make a client for ``server``; it connects on the first request.
 
-    It follows no redirect: the library would leave the key behind, but take the prompt to wherever it is sent.
+    It follows no redirect: the library would leave the key behind, but take the prompt to wherever it is sent. Of the
+    environment it heeds the proxies, for servers elsewhere, and the certificates to trust; nothing of OPENAI_*, as what
+    is meant for one server would else travel to each.
+
+    Raises:
+        ConfigError: the environment's proxy, or its certificates, cannot be used.
+        MissingExtraError: its proxy needs a library that is not installed.
     """
     left_out: Any = openai.Omit()  # the library's way to say it, though its types know texts only
-    http_client = openai.DefaultAsyncHttpxClient(
-        follow_redirects=False, event_hooks={"response": [_refuse_waits_that_are_too_long]}
-    )
-    return StreamingClient(
-        # Always said, as the library would else take one from OPENAI_BASE_URL, which our settings do not know, and
-        # send the key there.
+    headers: dict[str, Any] = {**dict.fromkeys(_ABOUT_US, left_out), **sent(server.settings.extra_headers)}
+    client = StreamingClient(
         base_url=server.place,
         default_query=dict(parse_qsl(urlsplit(server.url).query, keep_blank_values=True)),
         api_key=server.key,
+        admin_api_key="",
+        organization="",
+        project="",
+        webhook_secret="",
         timeout=openai.Timeout(server.settings.read_timeout, connect=server.settings.connect_timeout),
         max_retries=server.settings.max_retries,
-        http_client=http_client,
-        default_headers={
-            **{f"X-Stainless-{name}": left_out for name in _ABOUT_US},
-            **sent(server.settings.extra_headers),
-        },
+        http_client=_http_client(server),
+        default_headers=headers,
     )
+    client._custom_headers = headers  # noqa: SLF001  (without those of OPENAI_CUSTOM_HEADERS)
+    return client
 
 
-async def _refuse_waits_that_are_too_long(response: httpx2.Response) -> None:
-    """Let the library give up where the server asks for a longer wait than the request may take.
+def _http_client(server: Server) -> WatchedClient:
+    proxy, trusted = server.proxy, _trusted()
+    try:
+        return WatchedClient(
+            follow_redirects=False,
+            trust_env=False,  # what it would read there is given here
+            verify=trusted,
+            proxy=proxy.url if proxy else None,
+        )
+    except ImportError as exc:
+        message = (
+            f"The way to {server.place} leads through {proxy}, which needs socksio, which is not installed. "
+            "Install it with: pip install socksio. Or set NO_PROXY to the server's host."
+        )
+        raise MissingExtraError(message, name="socksio") from exc
+    except (ValueError, httpx2.InvalidURL):
+        message = f"The way to {server.place} leads through {proxy}, which is no proxy. Mend HTTP_PROXY or its like."
+        raise ConfigError(message) from None  # whose words may hold the password
 
-    It would wait in vain, and then report that time is up in place of what the server said.
-    """
-    asked = asked_wait(response.headers)
-    if asked is not None and asked > seconds_left():
-        response.headers["x-should-retry"] = "false"
+
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted: those of SSL_CERT_FILE or SSL_CERT_DIR, else the system's."""
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as exc:  # which ssl's own errors are, too
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "The system")
+        message = (
+            f"{name} ({os.environ.get(name, 'its store')}) holds no certificates that can be read: {exc}. "
+            "Name a file with certificates in PEM format, or unset it."
+        )
+        raise ConfigError(message) from exc

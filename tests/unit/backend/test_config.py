@@ -178,6 +178,23 @@ def test_an_empty_key_is_refused() -> None:
     assert "Give the server's key, as a text." in str(_refusal(api_key=""))
 
 
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-é", "sk\t1", "sk\x7f1", "\nsk-1\n"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
+    """A key with a line end or letters outside ASCII is told when it is read, by its setting and not by its value."""
+    told = str(_refusal(api_key=key))
+    assert "api_key is wrong (its value is not shown" in told
+    assert told.endswith("as a text of ASCII characters on one line, with no space before or after it.")
+    assert "sk" not in told.replace("ask", "")
+    assert AgentSettings(api_key="sk 1~!").api_key is not None
+
+
+@pytest.mark.parametrize("host", ["h:99999", "h:0", "h:x", "[::1", "a..b", "a" * 64])
+def test_an_address_that_cannot_be_is_refused(host: str) -> None:
+    """A port or a host that nothing can be reached at is told when it is read."""
+    assert str(_refusal(base_url=f"http://{host}/v1")).endswith("password, and whose host and port can be.")
+    assert AgentSettings(base_url="http://[::1]:65535/v1").base_url
+
+
 def test_hidden_values_are_not_shown() -> None:
     """A value that came from the environment, and may be a secret, is shown."""
     level = SettingsLevel("file.toml [agent]", {"device": SECRET}, frozenset({"device"}))

@@ -1,0 +1,66 @@
+"""Takes secrets out of texts that others wrote, in whichever form a library or a server printed them."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode, urlsafe_b64encode
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["mask"]
+
+_STARS = "***"
+_MOST_BACKSLASHES = 8  # before one character: a text that was escaped three times
+_SHORTEST_CODE = 8  # characters of base64 that are no chance
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """``text`` with stars for each of ``secrets``.
+
+    Found are a secret as it is, and with any of its characters escaped as Python's repr, JSON, an address or HTML
+    escape them, once or more; and in base64, also behind a name as in HTTP's basic authentication.
+    """
+    forms = [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
+    return re.sub("|".join(forms), _STARS, text) if forms else text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield "".join(map(_escapes, re.findall(r"\\+|[^\\]", secret)))
+    # Three characters become four: where a secret begins in them depends on the length of what is before it.
+    raw = secret.encode("utf-8", "surrogatepass")
+    for before in range(3):
+        first, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+        for encode in (b64encode, urlsafe_b64encode):
+            code = encode(b"\0" * before + raw).decode()[first:end]
+            if len(code) >= _SHORTEST_CODE:
+                yield re.escape(code)
+
+
+def _escapes(char: str) -> str:
+    """A pattern for ``char`` in every way to write it; also for a run of backslashes, as escapes make it longer."""
+    if char.startswith("\\"):
+        return r"(?:\\|(?i:%5c|&#0*92;|&#x0*5c;))++"
+    percents = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    code = ord(char)
+    backslashes = rf"\\{{1,{_MOST_BACKSLASHES}}}"
+    units = "".join(f"{backslashes}u{unit:04x}" for unit in _utf16(char))
+    octets = "".join(f"{backslashes}x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    ways = [
+        rf"\\{{0,{_MOST_BACKSLASHES}}}{re.escape(char)}",
+        f"(?i:{percents})",
+        f"(?i:{units}|{octets}|{backslashes}x{code:02x})",
+        rf"(?i:&#0*{code};|&#x0*{code:x};)",
+    ]
+    if char == " ":
+        ways.append(r"\+")
+    if escape(char) != char:
+        ways.append(re.escape(escape(char)))
+    return f"(?:{'|'.join(ways)})"
+
+
+def _utf16(char: str) -> Iterator[int]:
+    pairs = char.encode("utf-16-be", "surrogatepass")
+    return (int.from_bytes(pairs[i : i + 2], "big") for i in range(0, len(pairs), 2))
