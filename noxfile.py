@@ -269,13 +269,13 @@ def try_versions(session: nox.Session, resolution: str) -> None:
     if only_makes_rooms(session):
         return
     chosen = versions.read_text(encoding="utf-8")
-    rooms.leave_note(MATRIX, session.name, "red with " + locks.asked_for(chosen))
+    rooms.leave_note(MATRIX, session.name, "red", locks.asked_for(chosen))
     session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), "--editable", ".")
     session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
     furnish(session, "extras")
     alone = {"LLM_BACKEND_TEST_CONSTRAINTS": str(versions)}
     session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=TEST_ENV | alone)
-    rooms.leave_note(MATRIX, session.name, "green with " + locks.asked_for(chosen))
+    rooms.leave_note(MATRIX, session.name, "green", locks.asked_for(chosen))
 
 
 def provision(session: nox.Session) -> None:

@@ -110,6 +110,7 @@ def furnish(room: Path, installer: str, extra: str, wheel: Path, constraints: Pa
 
 
 def _install(*command: str) -> None:
-    source = rooms.package_source("llm-cpu", rooms.Machine()).variables
+    machine = rooms.Machine()
+    source = rooms.package_source("llm-cpu", machine).variables | rooms.pip_environment(machine)
     ended = subprocess.run(command, env=own_environment() | source, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout}{ended.stderr}"

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,10 @@ __all__ = [
     "forget_receipt",
     "fresh_data_file",
     "gpus",
+    "leave_note",
     "lock_environment",
     "package_source",
+    "pip_environment",
     "pytest_arguments",
     "receipts",
     "torch_build",
@@ -102,6 +105,23 @@ def package_source(environment: str, machine: Machine) -> PackageSource:
         backend = TORCH_BACKENDS[environment]
         return PackageSource(f"uv's torch backend {backend}", {"UV_TORCH_BACKEND": backend} | certificates)
     return PackageSource("uv's default index", certificates)
+
+
+# What pip calls it -> where uv was told.
+UV_SOURCES = {
+    "PIP_EXTRA_INDEX_URL": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    "PIP_FIND_LINKS": ("UV_FIND_LINKS",),
+    "PIP_INDEX_URL": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    "PIP_NO_INDEX": ("UV_NO_INDEX",),
+}
+
+
+def pip_environment(machine: Machine) -> dict[str, str]:
+    """Variables that tell pip what uv was told by its own, where pip itself was told nothing."""
+    if _pip_options(machine).keys() & PIP_SOURCES.keys():
+        return {}
+    told = {name: next(filter(None, map(machine.value, names)), None) for name, names in UV_SOURCES.items()}
+    return {name: value.replace(",", " ") for name, value in told.items() if value}
 
 
 def lock_environment(machine: Machine) -> dict[str, str | None]:
@@ -286,11 +306,12 @@ def receipts(state: Path) -> set[str]:
     return {path.stem for path in (state / "receipts").glob("*.json")}
 
 
-def leave_note(state: Path, session: str, text: str) -> None:
+def leave_note(state: Path, session: str, verdict: str, tried: str) -> None:
     """Leave a line for the report from a session that proves nothing of the matrix, over that of an earlier run."""
     folder = state / "notes"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{session}.txt").write_text(f"{text}\n", encoding="utf-8")
+    text = f"{verdict} on {datetime.now(UTC).date()} with {tried}\n"
+    (folder / f"{session}.txt").write_text(text, encoding="utf-8")
 
 
 def unfinished(state: Path, session: str) -> str | None:

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.skipproof import locks
+from tests.skipproof.contract import read_contract
 
 from .sessions import ROOT
 
@@ -117,3 +118,16 @@ def test_every_environment_of_the_contract_has_a_lock() -> None:
     """A run could name an environment that nobody can build."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["skipproof"]
     assert set(tables["environments"]) == set(locks.NAMES) - {"tools", "build"}
+
+
+def test_a_lock_holds_nothing_of_what_its_environment_does_not_promise() -> None:
+    """No run begins in an environment that its own contract calls contaminated."""
+    contract = read_contract(ROOT)
+    found = {
+        (environment, name, module)
+        for environment, promised in contract.environments.items()
+        for name in contract.capabilities.keys() - set(promised)
+        for module in contract.capabilities[name].modules
+        if canonicalize_name(module.partition(".")[0]) in pinned(environment)
+    }
+    assert found == set()

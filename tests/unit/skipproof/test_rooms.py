@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tests.skipproof.rooms import (
     leave_note,
     lock_environment,
     package_source,
+    pip_environment,
     pytest_arguments,
     receipts,
     torch_build,
@@ -325,6 +327,18 @@ def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
 
 def test_a_note_is_of_the_last_run(tmp_path: Path) -> None:
     """What an earlier run tried is not shown any more."""
-    for text in ("red with torch 2.8.0", "green with torch 2.8.1"):
-        leave_note(tmp_path, "newest", text)
-    assert (tmp_path / "notes" / "newest.txt").read_text(encoding="utf-8") == "green with torch 2.8.1\n"
+    for verdict, tried in (("red", "torch 2.8.0"), ("green", "torch 2.8.1")):
+        leave_note(tmp_path, "newest", verdict, tried)
+    said = (tmp_path / "notes" / "newest.txt").read_text(encoding="utf-8")
+    assert re.fullmatch(r"green on \d{4}-\d\d-\d\d with torch 2\.8\.1\n", said)
+
+
+def test_pip_is_told_what_uv_was_told(tmp_path: Path) -> None:
+    """A mirror that only uv knows serves pip too, and what pip knows itself stays."""
+    told = {"UV_INDEX_URL": MIRROR, "UV_INDEX": EXTRA, "UV_FIND_LINKS": "/wheels,/more", "UV_NO_INDEX": ""}
+    assert pip_environment(machine(tmp_path, **told)) == {
+        "PIP_INDEX_URL": MIRROR,
+        "PIP_EXTRA_INDEX_URL": EXTRA,
+        "PIP_FIND_LINKS": "/wheels /more",
+    }
+    assert pip_environment(machine(tmp_path, PIP_FIND_LINKS="/mine", **told)) == {}
