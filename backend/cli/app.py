@@ -36,7 +36,7 @@ Engine = Annotated[
     str | None, typer.Option("--engine", "-e", help="huggingface, openai or langchain; default: as configured.")
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; default: as configured.")]
-ConfigFile = Annotated[str | None, typer.Option("--config", help="This configuration file, and no other.")]
+ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help="This one, and no other.")]
 NoConfig = Annotated[bool, typer.Option("--no-config", help="Leave config.toml out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(help="A name of the list.")]

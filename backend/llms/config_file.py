@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from backend.errors import ConfigError, ConfigFileError, UntrustedConfigError
+from backend.errors import ConfigError, ConfigFileError, UntrustedConfigError, printable
 from backend.llms.config import ENGINE_NAMES, SERVER_ENGINES, AgentSettings, SettingsLevel, build_settings, close_match
 from backend.llms.config_trust import needs_consent, standing_of, trust, withdraw
 from backend.llms.config_variables import expand
@@ -276,7 +276,7 @@ def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
             engines[cast("EngineName", name)] = _engine_table(f"{path} [{root}.{name}]", value, root)
         elif isinstance(value, dict) and name not in AgentSettings.model_fields:
             message = (
-                f"{where}: there is no section [{root}.{name}].{close_match(name, ENGINE_NAMES)}"
+                f"{where}: there is no section [{root}.{printable(name)}].{close_match(name, ENGINE_NAMES)}"
                 f" The sections are: {', '.join(f'[{root}.{engine}]' for engine in ENGINE_NAMES)}."
             )
             raise ConfigError(message)
@@ -339,8 +339,8 @@ def _refuse_misspelt(path: Path, document: Mapping[str, object]) -> None:
         alike = get_close_matches(name.lower(), roots, n=1, cutoff=_ALIKE)
         if alike and name not in roots and isinstance(table, dict) and ours & table.keys():
             message = (
-                f"{path}: there is no section [{name}]. Did you mean [{alike[0]}]? If it is another program's,"
-                f" keep ours in a file of its own, and name that in {FILE_VARIABLE}."
+                f"{path}: there is no section [{printable(name)}]. Did you mean [{alike[0]}]? If it is another"
+                f" program's, keep ours in a file of its own, and name that in {FILE_VARIABLE}."
             )
             raise ConfigError(message)
 

@@ -86,6 +86,13 @@ def test_a_file_goes_with_the_message(ask: Ask, tmp_path: Path) -> None:
         assert ask(stdin, "Summarise:") == "Summarise:\n\n" + "word " * 50_000
 
 
+def test_a_terminal_is_not_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is typed with the command does not wait for more to be typed."""
+    with piped(b"typed later") as stdin:
+        monkeypatch.setattr(stdin, "isatty", lambda: True)
+        assert ask(stdin, "Hi.") == "Hi."
+
+
 @pytest.mark.parametrize("text", [b"", b" \n"])
 def test_an_empty_pipe_does_not_change_the_message(text: bytes, ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is no input, as from cron or /dev/null, the message is the question, and nothing is said of it."""

@@ -334,13 +334,14 @@ def test_the_search_stays_in_the_home_folder(tmp_path: Path, monkeypatch: pytest
     [
         ("[agnet]\nmodel = 'm'", "agent"),
         ("[Agent]\ntemperature = 1", "agent"),
+        ('["agent\\u001b"]\ntemperature = 1', "agent"),
         ("[agents.openai]\nbase_url = 'http://x'", "agent"),
         ("[midori_ai_agent.openai]\nmodel = 'm'", "midori_ai_agent_base"),
     ],
 )
 def test_a_section_that_looks_like_ours_is_refused(section: str, meant: str) -> None:
     """The settings in a section whose name is misspelt are not ignored."""
-    name = section.partition("]")[0].partition(".")[0][1:]
+    name = section.partition("]")[0].partition(".")[0][1:].strip('"').replace("\\u001b", "\\x1b")
     path = write(section)
     with pytest.raises(ConfigError) as caught:
         read_config_file()
