@@ -8,7 +8,7 @@ folder in the next. Here every process writes absolute paths, and the run's last
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -37,7 +37,8 @@ def gather(contract: Contract, session: str) -> Gathered:
     # A process that was killed may have made the file, and written nothing into it.
     written = [path for path in parts if path.stat().st_size]
     for path in written:
-        _read(path).close()  # combine would pass over what it cannot read
+        with _data(path):  # combine would pass over what cannot be read
+            pass
     root = contract.root.resolve()
 
     def relative(name: str) -> str:
@@ -61,7 +62,7 @@ def described(path: Path) -> Gathered:
     Raises:
         CoverageException: it cannot be read.
     """
-    with closing(_read(path)) as data:
+    with _data(path) as data:
         contexts = sorted(data.measured_contexts())
     return Gathered(digest=_digest(path), contexts=contexts, lines=_lines(path))
 
@@ -123,11 +124,12 @@ def _digest(path: Path) -> str:
 
 def _lines(path: Path) -> dict[str, int]:
     """Return how many lines of each file the data holds; on Windows it holds paths with backslashes."""
-    with closing(_read(path)) as data:
+    with _data(path) as data:
         return {name.replace("\\", "/"): len(data.lines(name) or ()) for name in sorted(data.measured_files())}
 
 
-def _read(path: Path) -> CoverageData:
-    data = CoverageData(basename=str(path))
-    data.read()
-    return data
+@contextmanager
+def _data(path: Path) -> Iterator[CoverageData]:
+    with closing(CoverageData(basename=str(path))) as data:
+        data.read()
+        yield data
