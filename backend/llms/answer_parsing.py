@@ -92,11 +92,20 @@ class AnswerParser:
 
     ``thinking`` says that the prompt already opened a ``<think>`` block, ``structured`` that the answer is to be JSON:
     once that has begun, marks are part of its texts. ``tools`` are those that the model may call, in OpenAI's format.
+    ``unopened`` says that an earlier answer closed a block that nothing opened: then the text is held back until this
+    one has, or ends. ``closed_unopened`` is whether this one did.
     """
 
     def __init__(
-        self, *, thinking: bool = False, structured: bool = False, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        *,
+        thinking: bool = False,
+        structured: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+        unopened: bool = False,
     ) -> None:
+        self.closed_unopened = False
+        self._unopened = unopened
         self._structured = structured
         self._tools = frozenset(map(tool_name, tools))
         self._text, self._thinking = _Trimmed(), _Trimmed()
@@ -143,8 +152,11 @@ class AnswerParser:
 
     def _step(self, events: list[Event], *, last: bool) -> bool:
         """Add what is certain up to the next mark; False where there is none, or none that is clear yet."""
-        if self._at_beginning() and (found := self._begin(events, last=last)) is not None:
-            return found
+        if self._at_beginning():
+            if (found := self._begin(events, last=last)) is not None:
+                return found
+            if self._unopened and not (last or self._apart or self._reasoned or _CLOSING in self._pending):
+                return False
         in_text, marks = self._block is _Block.TEXT, self._marks()
         before, mark, after = _partition_first(self._pending, marks)
         if not mark:
@@ -207,6 +219,7 @@ class AnswerParser:
             return []
         if mark == _OPENING or reasoned or (_QUOTED.search(self._text.end() + before) and _UNQUOTED.match(after)):
             return self._show(before + mark)
+        self.closed_unopened = True
         return self._show(before) if self._text.shown else self._reason(before)
 
     def _pass_on(self, content: str, closing: str = "") -> list[Event]:

@@ -57,7 +57,7 @@ class ServerAgent(Agent):
         self._sizes = PromptSizes()
         self._counters = TokenCounters(openais_own=server.is_openais)
         self._refused: frozenset[str] = frozenset()  # what the server does not take (server_dialect.py)
-        self._closed = False
+        self._closed = self._unopened = False
 
     @classmethod
     async def create(cls, settings: AgentSettings) -> Self:
@@ -193,7 +193,7 @@ class ServerAgent(Agent):
 
     def _new_answer(self, payload: AgentPayload, *, stream: bool) -> ServerAnswer:
         self._check_open()
-        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model)
+        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model, unopened=self._unopened)
 
     async def _events(self, payload: AgentPayload, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
         async with aclosing(self._accepted(payload, stream=answer.stream)) as pieces:
@@ -206,6 +206,7 @@ class ServerAgent(Agent):
             raise self._broke_off() if answer.begun else self._no_stream()
         for event in answer.finish():
             yield event
+        self._unopened = self._unopened or answer.closed_unopened
         self._learn_size(payload, answer.response)
 
     def _broke_off(self) -> EngineConnectionError:

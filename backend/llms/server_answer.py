@@ -35,12 +35,14 @@ class ServerAnswer:
 
     response: AgentResponse
 
-    def __init__(self, payload: AgentPayload, *, stream: bool, engine: str, model: str) -> None:
+    def __init__(self, payload: AgentPayload, *, stream: bool, engine: str, model: str, unopened: bool = False) -> None:
         self._about: ResponseMetadata = {"engine": engine, "model": model, "session_id": payload.session_id}
         self.stream = stream
         self._output = output_format(payload.output_schema)
         self._offered = frozenset(map(tool_name, payload.tools_available))
-        self._parser = AnswerParser(structured=self._output is not None, tools=payload.tools_available)
+        self._parser = AnswerParser(
+            structured=self._output is not None, tools=payload.tools_available, unopened=unopened
+        )
         self._stops = StopFilter(payload.generation.stop)  # servers should cut there, but some leave the stop text in
         self._calls: list[Mapping[str, Any]] = []
         self._extras: list[Mapping[str, Any]] = []
@@ -54,6 +56,11 @@ class ServerAnswer:
     def stopped(self) -> bool:
         """Whether a stop text ended it: nothing that follows is part of the answer."""
         return self._stops.stopped
+
+    @property
+    def closed_unopened(self) -> bool:
+        """Whether it closed a block of reasoning that nothing opened; ``unopened`` is that an earlier one did."""
+        return self._parser.closed_unopened
 
     @property
     def ended(self) -> bool:

@@ -76,6 +76,20 @@ async def test_marks_in_a_message_are_counted_as_text(agent: Agent, ask: Ask) ->
     assert usage.prompt_tokens == marks > plain + 2
 
 
+async def test_reasoning_that_nothing_opened(load: Load, ask: Ask, model_copy: Path) -> None:
+    """A closing tag alone parts reasoning from the answer, and from then on in the agent's streams too."""
+    said = "{{ messages[0].content }}\n" + "Answer: I think so.</think>Paris<|im_end|>\n" * 3 + "Answer:"
+    (model_copy / "chat_template.jinja").write_text(said)
+    payload = ask("Is the sky green?", max_new_tokens=14)
+    async with await load(model_copy) as agent:
+        early = "".join([piece async for piece in agent.stream(payload)])
+        answer = await agent.invoke(payload)
+        streamed = "".join([piece async for piece in agent.stream(payload)])
+    assert early == "I think so.Paris"
+    assert (answer.thinking, answer.response) == ("I think so.", "Paris")
+    assert streamed == "Paris"
+
+
 async def test_calls_that_cannot_be_read_are_announced(load: Load, ask: Ask, model_copy: Path) -> None:
     """Where a model's template writes calls in a format that nothing here reads, the answer's notes say so."""
     (model_copy / "chat_template.jinja").write_text(FAMILIES["glm"].template)

@@ -210,6 +210,15 @@ def test_what_a_template_cannot_say(template: str, payload: AgentPayload, words:
         made(tokenizer, payload)
 
 
+def test_tools_that_a_template_only_names() -> None:
+    """A template that says nothing of a tool's parameters is told the tool in the system text."""
+    template = "{% for tool in tools or [] %}{{ tool.function.name }}: {{ tool.function.description }}{% endfor %}"
+    tokenizer = small_tokenizer(Family(template + CHATML.template, CHATML.special))
+    assert '"city"' in prompt_of(tokenizer, AgentPayload("Hi", tools_available=[TOOL]))
+    bare = {"type": "function", "function": {"name": "roll", "description": "Rolls.", "parameters": {}}}
+    assert "<tools>" not in prompt_of(tokenizer, AgentPayload("Hi", tools_available=[bare]))
+
+
 def test_template_is_exchanged() -> None:
     """A tokenizer that is given another template is asked by that one."""
     from backend.llms.engines.huggingface_prompts import PromptMaker

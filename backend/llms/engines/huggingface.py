@@ -48,7 +48,7 @@ class HuggingFaceAgent(Agent):
         self._settings = settings
         self._resolved = resolved
         self._loaded = loaded
-        self._closed = False
+        self._closed = self._unopened = False
         self._running: dict[Future[RawAnswer], GenerationRequest] = {}
         template = str(loaded.tokenizer.chat_template)
         self._governs_reasoning = any(word in template for word in _REASONING_WORDS)
@@ -105,6 +105,7 @@ class HuggingFaceAgent(Agent):
         parser.feed("".join(pieces))
         parser.finish()
         parsed = parser.result()
+        self._unopened = self._unopened or parser.closed_unopened
         return AgentResponse(
             response=parsed.response,
             thinking=parsed.thinking,
@@ -148,6 +149,7 @@ class HuggingFaceAgent(Agent):
             raw = await self._finished(future, request)
             for event in parser.finish():
                 yield event
+            self._unopened = self._unopened or parser.closed_unopened
             if output:
                 output.parse(parser.result().response, raw.finish_reason)
             yield UsageEvent(usage=raw.usage, timings=raw.timings)
@@ -215,7 +217,12 @@ class HuggingFaceAgent(Agent):
             on_text=on_text,
             constraint=await self._constraint(output, len(prompt.ids)) if output else None,
         )
-        parser = AnswerParser(thinking=prompt.thinking, structured=output is not None, tools=payload.tools_available)
+        parser = AnswerParser(
+            thinking=prompt.thinking,
+            structured=output is not None,
+            tools=payload.tools_available,
+            unopened=self._unopened,
+        )
         return prompt, parser, request, output
 
     async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)

@@ -114,6 +114,10 @@ def stand_ins(
             return dict(definition)
         label = f"the tool {function.get('name')!r}"
         said = {key: word(function[key], label) for key in ("name", "description") if key in function}
+        parameters = function.get("parameters")
+        if isinstance(parameters, dict) and isinstance(parameters.get("properties"), dict):
+            properties = {str(word(name, label)): schema for name, schema in parameters["properties"].items()}
+            said["parameters"] = {**parameters, "properties": properties}
         return {**definition, "function": {**function, **said}}
 
     told = [{**message, "content": word(message["content"], _SAID_BY[message["role"]])} for message in messages]

@@ -95,7 +95,7 @@ class LoadedModel:
         self.process = os.getpid()
         self._current: GenerationRequest | None = None
         self._stopping = False
-        self._thread: InferenceThread[RawAnswer] = InferenceThread(key.directory.name)
+        self._thread: InferenceThread[RawAnswer] = InferenceThread(key.directory.name, _return_memory)
         self.model.register_forward_pre_hook(self._stop_if_cancelled)
 
     def refuse_fork(self) -> None:
@@ -131,7 +131,7 @@ class LoadedModel:
         del self.prompts
         gc.collect()
         torch.cuda.empty_cache()
-        _tell_malloc("malloc_trim", 0)
+        _return_memory()
 
     def _stop_if_cancelled(self, *_: object) -> None:
         if self._stopping or (self._current is not None and self._current.cancelled.is_set()):
@@ -266,6 +266,11 @@ def _freeing_at_once() -> Iterator[None]:
         _tell_malloc("mallopt", _M_MMAP_THRESHOLD, 2**25)
         _tell_malloc("mallopt", _M_TRIM_THRESHOLD, 2**26)
         _tell_malloc("malloc_trim", 0)
+
+
+def _return_memory() -> None:
+    """Have glibc return what an answer took and nobody uses: it keeps the heap of the longest prompt for ever."""
+    _tell_malloc("malloc_trim", 0)
 
 
 def _tell_malloc(function: str, *arguments: int) -> None:

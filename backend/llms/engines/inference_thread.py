@@ -33,9 +33,13 @@ class InferenceThread(Generic[Result]):
     ``abandon`` before the interpreter is taken down under the library that it runs.
     """
 
-    def __init__(self, name: str) -> None:
-        """Start the thread, which runs until ``end``; errors call what it runs ``name``."""
+    def __init__(self, name: str, after: Callable[[], object] = lambda: None) -> None:
+        """Start the thread, which runs until ``end``; errors call what it runs ``name``.
+
+        ``after`` is called after each piece of work, once whoever waited for that has it.
+        """
         self._name = name
+        self._after = after
         self._changed = threading.Condition()
         self._work: dict[Future[Result], Callable[[], Result]] = {}  # the first may be running, the others wait
         self._ended = self._abandoned = False
@@ -117,6 +121,7 @@ class InferenceThread(Generic[Result]):
                 future.set_exception(_ordinary(exc))
         else:
             future.set_result(result)
+        self._after()
 
 
 def _ordinary(exc: BaseException) -> BaseException:

@@ -143,6 +143,18 @@ def test_lone_closing_tag_in_a_stream() -> None:
     assert joined(in_pieces("They greet me.</think> Hello!", 5), Text) == "They greet me. Hello!"
 
 
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_stream_of_a_model_that_closes_what_it_did_not_open(size: int) -> None:
+    """Where an earlier answer had a lone closing tag, a stream is held back until its own, and told as the whole is."""
+    first = AnswerParser()
+    assert first.feed("They greet me.</think> Hello!") == [Reasoning("They greet me."), Text("Hello!")]
+    assert first.closed_unopened
+    events = in_pieces("They greet me.</think> Hello!", size, unopened=True)
+    assert (joined(events, Reasoning), joined(events, Text)) == ("They greet me.", "Hello!")
+    assert joined(in_pieces("<think>Hm.</think> Hello!", size, unopened=True), Text) == "Hello!"
+    assert joined(in_pieces("Hello! </thin", size, unopened=True), Text) == "Hello! </thin"
+
+
 PROSE = [
     "The answer <think>second</think> is 4.",
     "The tag </think> ends a block.",

@@ -176,6 +176,17 @@ async def test_marks_in_prose() -> None:
 
 
 @pytest.mark.usefixtures("client")
+async def test_reasoning_that_nothing_opened() -> None:
+    """A closing tag alone parts reasoning from the answer, and from then on in the agent's streams too."""
+    agent = await make()
+    pieces: list[dict[str, Any]] = [{"text": "They greet"}, {"text": " me.</think>Hello!", "finish_reason": "stop"}]
+    answer = await ask(agent, {"text": "They greet me.</think>Hello!", "finish_reason": "stop"})
+    assert (answer.thinking, answer.response) == ("They greet me.", "Hello!")
+    assert await joined(agent, pieces) == "Hello!"
+    assert await joined(await make(), pieces) == "They greet me.Hello!"
+
+
+@pytest.mark.usefixtures("client")
 async def test_a_call_that_is_told_twice() -> None:
     """A call in the text that the server also tells beside it is one call, with the server's id; others stay."""
     agent = await make()
