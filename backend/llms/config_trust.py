@@ -27,7 +27,7 @@ __all__ = ["Standing", "needs_consent", "standing_of", "trust", "withdraw"]
 
 Standing: TypeAlias = Literal["named", "trusted", "changed", "found"]
 
-# Not `use_responses` or anything new: what is not listed here needs consent.
+# Whatever is not listed here needs consent: `extra_body`, for one, can have a server call up another with the text.
 HOW_TO_ANSWER = frozenset(
     {
         "timeout",

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER = "[agent]\nbase_url = 'http://127.0.0.1:1/v1'\n"
-WHO_ANSWERS = {"backend", "model", "revision", "base_url", "api_key", "trust_remote_code", "use_responses"}
+WHO_ANSWERS = {
+    "backend",
+    "model",
+    "revision",
+    "base_url",
+    "api_key",
+    "extra_headers",
+    "extra_body",
+    "trust_remote_code",
+    "use_responses",
+}
 
 
 @pytest.fixture(autouse=True)
