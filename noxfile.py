@@ -27,11 +27,12 @@ from python_discovery import get_interpreter
 
 # nox reads this file without its folder being on the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.skipproof import locks, processors, rooms
+from tests.portability import settings
+from tests.skipproof import locks, machine, processors, rooms
 from tests.skipproof.contract import read_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv"
@@ -163,6 +164,33 @@ def sabotage(session: nox.Session) -> None:
     prove(session, "sabotage", INTEGRATION)
 
 
+@nox.session(default=False, tags=["weekly", "receipt"])
+def portability(session: nox.Session) -> None:
+    """Run the real tests as on other processors; `-- --all` in every setting, `-- --repeat 20` to find coins."""
+    furnish(session, "llm-cpu")
+    provision(session)
+    asked = settings.asked(session.posargs)
+    if asked.repeat:
+        repeats = ["python", "-m", "tests.portability.repeats", str(asked.repeat)]
+        session.run(*repeats, *rooms.pytest_arguments([INTEGRATION], asked.rest), env=TEST_ENV)
+        return
+    red = [each.session for each in asked.settings if not holds(session, each, asked.rest)]
+    if red:
+        session.error(f"Not proved: {', '.join(red)}")
+
+
+def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]) -> bool:
+    """Run the real tests in one setting, and say whether they passed, so that the next setting has its turn."""
+    also = [part for name in setting.requires for part in ("--also-requires", name)]
+    variables = setting.variables(machine.features())
+    session.log(f"{setting.session}: {' '.join(f'{name}={value}' for name, value in variables.items())}")
+    try:
+        prove(session, "llm-cpu", INTEGRATION, *also, name=setting.session, chosen=chosen, variables=variables)
+    except CommandFailed:
+        return False
+    return True
+
+
 @nox.session(tags=["merge"])
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
@@ -290,22 +318,33 @@ def only_makes_rooms(session: nox.Session) -> bool:
     return session.run("python", "--version", silent=True, log=False) is None
 
 
-def prove(session: nox.Session, environment: str, *suites: str) -> None:
-    """Run whole suites under the environment's contract, or just what was asked for, which proves nothing."""
-    variables = TEST_ENV | processors.thread_limits(parallel=session.parallel)
-    if session.posargs:
+def prove(
+    session: nox.Session,
+    environment: str,
+    *suites: str,
+    name: str | None = None,
+    chosen: Sequence[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run whole suites under the environment's contract, or just what was asked for, which proves nothing.
+
+    The receipt has the session's name unless another is given.
+    """
+    name, chosen = name or session.name, session.posargs if chosen is None else chosen
+    environ = {**TEST_ENV, **processors.thread_limits(parallel=session.parallel), **(variables or {})}
+    if chosen:
         session.warn("Running only what was asked for: no contract, no receipt, no coverage data.")
-        session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, session.posargs), env=variables)
+        session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, chosen), env=environ)
         return
     if only_makes_rooms(session):
         return
-    data = rooms.fresh_data_file(MATRIX / "coverage", session.name)
+    data = rooms.fresh_data_file(MATRIX / "coverage", name)
     measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]
-    contract = ["--environment", environment, "--session", session.name]
-    rooms.forget_receipt(MATRIX, session.name)
-    session.run("python", "-m", *measured, *suites, *contract, env=variables)
+    contract = ["--environment", environment, "--session", name]
+    rooms.forget_receipt(MATRIX, name)
+    session.run("python", "-m", *measured, *suites, *contract, env=environ)
     # A process that leaves by os._exit(0) calls itself a success.
-    trouble = rooms.unfinished(MATRIX, session.name)
+    trouble = rooms.unfinished(MATRIX, name)
     if trouble:
         session.error(trouble)
 
@@ -318,7 +357,7 @@ def expected_sessions() -> list[str]:
     browsers = ["browser"] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" or "browser" in given else []
     cuda = os.environ.get("REQUIRE_GPU") == "1" or "integration-cuda" in given
     sessions = [*units, "skip-check", *browsers, "extras", "integration-cpu", "sabotage"]
-    return [*sessions, *(["integration-cuda"] if cuda else [])]
+    return [*sessions, *(["integration-cuda"] if cuda else []), *settings.expected(given)]
 
 
 def expectations() -> list[str]:

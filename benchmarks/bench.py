@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from backend import AgentPayload, GenerationOptions
 from backend.llms import load_agent
 from backend.llms.config import AgentSettings
+from backend.llms.engines.huggingface import HuggingFaceAgent
 from backend.llms.engines.openai import OpenAIAgent
 from backend.llms.gguf_conversion import quiet_transformers
-from backend.llms.model_store import packaged_gguf, resolve_model
+from backend.llms.model_store import PACKAGED_MODEL, packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,6 +49,7 @@ def main() -> None:
     asyncio.run(agent_figures())
     asyncio.run(loop_figures())
     asyncio.run(overhead_figures())
+    asyncio.run(type_figures())
     asyncio.run(life_figures())
     asyncio.run(server_figures())
     directory = resolve_model().directory
@@ -175,6 +177,36 @@ async def overhead_figures() -> None:
     how = f"the same {tokens} greedy tokens, prompt to text, best of 5 in turns"
     report("generate alone", f"{tokens / min(theirs):.1f} tokens/s", how)
     report("the huggingface engine", f"{tokens / min(ours):.1f} tokens/s", how)
+
+
+async def type_figures() -> None:
+    """Print what decides dtype "auto": how fast each type of weights reads a prompt and decodes on this processor."""
+    kernels = torch.backends.cpu.get_cpu_capability()
+    how = f"kernels {kernels}, {torch.get_num_threads()} threads, best of 5 in turns"
+    prompts = {"short": "Count from 1 to 100.", "long": "The sky is blue. " * 180}
+    async with AsyncExitStack() as stack:
+        agents = {
+            dtype: await stack.enter_async_context(
+                await HuggingFaceAgent.create(AgentSettings(model=PACKAGED_MODEL, dtype=dtype, device="cpu"))
+            )
+            for dtype in ("float32", "bfloat16")
+        }
+        decoding: dict[str, list[float]] = {dtype: [] for dtype in agents}
+        reading: dict[tuple[str, str], list[float]] = {(name, dtype): [] for name in prompts for dtype in agents}
+        for _ in range(5):  # in turns, so that a busy moment of the machine meets both
+            for dtype, agent in agents.items():
+                payload = AgentPayload(prompts["short"], generation=GenerationOptions(max_new_tokens=64))
+                answer = await agent.invoke(payload)
+                timings = answer.metadata["timings"]
+                decoding[dtype].append((written(answer) - 1) / (timings.total - (timings.first_token or 0.0)))
+                for name, prompt in prompts.items():
+                    short = AgentPayload(prompt, generation=GenerationOptions(max_new_tokens=1))
+                    reading[name, dtype].append((await agent.invoke(short)).metadata["timings"].total)
+        sizes = {name: await agents["float32"].count_tokens(AgentPayload(prompt)) for name, prompt in prompts.items()}
+    for dtype, speeds in decoding.items():
+        report(f"decode in {dtype}", f"{max(speeds):.1f} tokens/s", how)
+    for (name, dtype), times in reading.items():
+        report(f"read {sizes[name]} tokens in {dtype}", f"{min(times):.3f} s", how)
 
 
 async def life_figures() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 
+from tests.integration import processors
+
 # Read by huggingface_hub and transformers when they are first imported, so set before any plugin can import them.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
@@ -21,6 +23,11 @@ pytest_plugins = [
     "tests.integration.server_engines",
     "tests.integration.engines",
 ]
+
+
+def pytest_skipproof_facts() -> dict[str, str]:
+    """Tell what torch makes of this machine."""
+    return processors.facts()
 
 
 def pytest_collection_finish() -> None:

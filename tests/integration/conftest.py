@@ -12,9 +12,10 @@ import pytest
 from backend import AgentPayload, GenerationOptions
 from backend.llms import load_agent
 from backend.llms.model_store import PACKAGED_MODEL, resolve_model
+from tests.integration import processors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from backend.llms.model_store import ResolvedModel
@@ -30,12 +31,28 @@ def chosen_model() -> str:
     return CHOSEN_MODEL
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _type_of_the_weights() -> Iterator[None]:
+    """Run all tests in the type that LLM_BACKEND_TEST_DTYPE names, by default in the one that the processor chooses."""
+    with pytest.MonkeyPatch.context() as patch:
+        processors.pretend_processor(os.environ.get(processors.VARIABLE), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of whoever runs the tests out of them."""
     for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "LLM_BACKEND_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have processes that a test starts load their models in the type under test, by a configuration that is named."""
+    path = tmp_path / "type.toml"
+    path.write_text(f"[agent]\ndtype = {processors.dtype_under_test()!r}\n", encoding="utf-8")
+    monkeypatch.setenv("LLM_BACKEND_CONFIG", str(path))
 
 
 @pytest.fixture(scope="session")

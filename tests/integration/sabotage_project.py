@@ -22,8 +22,12 @@ FILES = (
     "tests/__init__.py",
     "tests/conftest.py",
 )
-FOLDERS = ("backend", "tests/environments", "tests/skipproof")
-SUITE = ("tests/integration/__init__.py", "tests/integration/conftest.py")
+FOLDERS = ("backend", "tests/environments", "tests/portability", "tests/skipproof")
+SUITE = (
+    "tests/integration/__init__.py",
+    "tests/integration/conftest.py",
+    "tests/integration/processors.py",
+)
 REAL = "tests/integration/test_small_real.py"
 TEST = '''"""The only real tests of the copy."""
 

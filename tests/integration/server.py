@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.processors import dtype_under_test
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
@@ -42,11 +44,9 @@ class ModelServer:
 @pytest.fixture(scope="session")
 def model_server(model_directory: Path) -> Iterator[ModelServer]:
     """``transformers serve`` with the packaged model, in a thread: it shares the import of torch with the tests."""
-    from backend.llms.engines.huggingface_loading import choose_dtype
-
     serve: Any = import_module("transformers.cli.serve").Serve
     # By default it takes the type of the file, bfloat16, which most processors emulate, and round otherwise.
-    dtype = choose_dtype("auto", "cpu", "none")
+    dtype = dtype_under_test()
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
 
         def start_server(self: Any) -> None:

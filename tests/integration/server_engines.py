@@ -9,6 +9,7 @@ import pytest
 
 from backend.llms.agent_loader import ENGINES
 from backend.llms.config import AgentSettings
+from tests.integration import questions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[..., Awaitable[ServerAgent]]
 
-QUESTION = "What is the capital of France?"
+QUESTION = questions.QUESTION
 KEY = "sk-secret-0123456789"
 TOOL = {"type": "function", "function": {"name": "roll", "parameters": {"type": "object", "properties": {}}}}
 CARDS = {

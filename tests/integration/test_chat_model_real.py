@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from backend import AgentPayload, MemoryEntry, ToolCall
 from backend.errors import EventLoopError, PayloadError, StructuredOutputError
 from backend.llms import as_chat_model, wrap_chat_model
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.server import delta
 from tests.integration.server_engines import TOOL, call_of
-from tests.integration.test_langgraph_real import FACT, get_population, population_question
+from tests.integration.test_langgraph_real import get_population, population_question
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 
-COUNTRY = {"country": "France"}
+COUNTRY = {"country": "Japan"}
 AS_OBJECT = "Give that answer as JSON."
 ROLLS = '<tool_call>{"name": "roll", "arguments": {"sides": 6}}</tool_call>'
 
@@ -63,7 +64,7 @@ def chain_on(model: BaseChatModel) -> Runnable[Any, str]:
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
 
-    prompt = ChatPromptTemplate([("human", "What is the capital of {country}?")])
+    prompt = ChatPromptTemplate([("human", "What is the capital city of {country}?")])
     return prompt | model.bind(max_tokens=12) | StrOutputParser()
 
 
@@ -86,9 +87,9 @@ class TestLocalModel:
 
     async def test_usage(self, agent: Agent) -> None:
         """What an answer cost, why it ended, or which model gave it, is lost."""
-        message = await as_chat_model(agent).ainvoke("What is the capital of France?", max_tokens=3)
+        message = await as_chat_model(agent).ainvoke(QUESTION, max_tokens=3)
         usage: Any = message.usage_metadata
-        assert (message.content, usage["output_tokens"]) == ("The capital of", 3)
+        assert (message.content, usage["output_tokens"]) == ("The capital city", 3)
         assert usage["total_tokens"] == usage["input_tokens"] + 3
         assert message.response_metadata["finish_reason"] == "length"
         assert message.response_metadata["engine"] == "huggingface"
@@ -97,7 +98,7 @@ class TestLocalModel:
         """What a stream amounts to is another message than the answer in one piece: text, usage or reason is lost."""
         model, question = (
             as_chat_model(agent).bind_tools([get_population], max_tokens=5),
-            "What is the capital of France?",
+            QUESTION,
         )
         answer = await model.ainvoke(question)
         assert answer.usage_metadata
@@ -105,7 +106,7 @@ class TestLocalModel:
 
     async def test_objects(self, agent: Agent) -> None:
         """An answer is no object of the schema, or a stream does not show it growing."""
-        question, model = "The capital of France is Paris.", as_chat_model(agent)
+        question, model = FACT, as_chat_model(agent)
         country = await model.with_structured_output(Country, max_tokens=40).ainvoke(question)
         assert isinstance(country, Country)
         grown: list[Any] = [part async for part in model.with_structured_output(CountryDict).astream(question)]

@@ -8,6 +8,7 @@ import pytest
 
 from backend.llms.model_store import resolve_model
 from backend.llms.safety import model_memory_requirements
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import loaded_models
 
@@ -40,8 +41,8 @@ async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: s
     assert 1 <= usage.completion_tokens <= 8
     assert usage.total_tokens <= await chosen.get_context_window()
     assert answer.metadata["model"] == chosen_model
-    beside = await agent.invoke(ask("What is the capital of France?"))
-    assert beside.response == "The capital of France is Paris."
+    beside = await agent.invoke(ask(QUESTION))
+    assert beside.response == FACT
 
 
 @pytest.mark.untraced("weighs the model, and asks it nothing")

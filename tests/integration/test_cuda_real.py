@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+from tests.integration.questions import FACT, QUESTION
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
@@ -19,9 +21,9 @@ Ask: TypeAlias = "Callable[..., Any]"
 async def test_gpu_is_chosen_and_answers(load: Load, ask: Ask) -> None:
     """With a GPU free, the model runs on the CPU all the same, or answers wrongly on the GPU."""
     async with await load() as agent:
-        answer = await agent.invoke(ask("What is the capital of France?"))
+        answer = await agent.invoke(ask(QUESTION))
     assert answer.metadata["device"] == "cuda:0"
-    assert answer.response == "The capital of France is Paris."
+    assert answer.response == FACT
 
 
 async def test_gpu_memory_comes_back(load: Load, ask: Ask, model_copy: Path) -> None:
@@ -30,7 +32,7 @@ async def test_gpu_memory_comes_back(load: Load, ask: Ask, model_copy: Path) -> 
 
     before = torch.cuda.memory_reserved()
     async with await load(model_copy) as agent:
-        await agent.invoke(ask("What is the capital of France?", max_new_tokens=2))
+        await agent.invoke(ask(QUESTION, max_new_tokens=2))
         held = torch.cuda.memory_allocated()
     assert held > (model_copy / "model.safetensors").stat().st_size / 2
     assert torch.cuda.memory_reserved() <= before
@@ -40,7 +42,7 @@ async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
     """A model that is told to run on the CPU runs on the GPU."""
     (tmp_path / "config.toml").write_text("[agent]\ndevice = 'cpu'\n")
     async with await load(use_config=True) as agent:
-        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=2))
+        answer = await agent.invoke(ask(QUESTION, max_new_tokens=2))
     assert answer.metadata["device"] == "cpu"
 
 
@@ -54,9 +56,9 @@ async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, qu
     before = torch.cuda.memory_allocated()
     (tmp_path / "config.toml").write_text(f"[agent]\ndevice = 'cuda'\nquantization = '{quantization}'\n")
     async with await load(use_config=True) as agent:
-        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=7))
+        answer = await agent.invoke(ask(QUESTION, max_new_tokens=7))
         held = torch.cuda.memory_allocated() - before
-    assert answer.response.startswith("The capital of France is Paris")
+    assert answer.response.startswith(FACT.removesuffix("."))
     assert answer.metadata["quantization"] == quantization
     assert held < 0.8 * 2 * 134_515_008, "two bytes of each weight are what it has in bfloat16"
 

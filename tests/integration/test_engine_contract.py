@@ -22,6 +22,7 @@ from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEven
 from backend.llms.protocol import Agent
 from backend.llms.tool_rounds import run_with_tools
 from tests.integration.engines import heard_generations
+from tests.integration.questions import CAPITALS, FACT, fact_of, question_of
 from tests.integration.server_engines import QUESTION, TOOL, joined
 from tests.integration.usage import used
 from tests.integration.weights import count_passes, until
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tests.integration.engines import Case, Open
     from tests.integration.server import ModelServer
 
-FACT = "The capital of France is Paris."
 STORY = "Tell me a story."
 Ask: TypeAlias = "Callable[..., AgentPayload]"
 Template: TypeAlias = "Callable[[str], None]"
@@ -42,8 +42,14 @@ SAID = (
 )
 # A model this small reasons and calls tools only where it has something to copy.
 THINKING = SAID + "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
-CALL = 'Call: <tool_call>{"name":"sky","arguments":{"at":"Rome"}}</tool_call><|im_end|>\n'
-JSON = SAID + 'JSON: {"name": "Rome"}<|im_end|>\n' * 3 + "JSON:"
+CALL = 'Call: <tool_call>{"name":"sky","arguments":{"city":"Rome"}}</tool_call><|im_end|>\n'
+KNOWN = (
+    "{% set known = messages[0].content %}"
+    + SAID
+    + "{{ known }}<|im_end|>\n" * 5
+    + "{{ known.partition(' mango')[0] }}"
+)
+JSON = SAID + 'JSON: {"name":"Rome"}<|im_end|>\n' * 5 + "JSON:"
 RESULT = "{% set told = 'It is ' ~ messages[-1].content ~ '<|im_end|>\n' %}{{ told }}{{ told }}{{ told }}It is"
 CALLING = SAID + "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tools %}" + CALL * 3 + "Call:{% endif %}"
 
@@ -82,7 +88,7 @@ async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
     assert await one.supports_streaming()
     pieces = [piece async for piece in one.stream(ask(QUESTION, max_new_tokens=4))]
     assert len(pieces) > 1
-    assert "".join(pieces) == "The capital of France"
+    assert "".join(pieces) == "The capital city of"
 
 
 async def test_plain_text(one: Agent) -> None:
@@ -103,21 +109,22 @@ async def test_memory(one: Agent, ask: Ask) -> None:
 
 async def test_system_context(one: Agent, ask: Ask) -> None:
     """The system prompt is not part of what the model reads."""
-    answer = await one.invoke(ask("Hello!", max_new_tokens=6, system_context="You are a cat. You only say meow."))
+    answer = await one.invoke(ask("Hello!", max_new_tokens=6, system_context="You are a cat. Say meow."))
     assert answer.response == "Hello! I'm a cat"
 
 
-async def test_user_profile(one: Agent, ask: Ask) -> None:
+async def test_user_profile(one: Agent, templated: Template, ask: Ask) -> None:
     """What is known of the user is not part of what the model reads."""
+    templated(KNOWN)
     known = {"system_context": "You are helpful.", "user_profile": {"favourite fruit": "mango"}}
-    answer = await one.invoke(ask("Which fruit do I like?", max_new_tokens=16, **known))
-    assert "mango" in answer.response
+    answer = await one.invoke(ask("Which fruit do I like?", max_new_tokens=4, **known))
+    assert answer.response == "mango"
 
 
 @pytest.mark.requires("llm", "model")
 async def test_what_nobody_told(agent: Agent, ask: Ask) -> None:
-    """The three tests above could pass without what they tell the model, which is the same behind every engine."""
-    for question, told in (("What is the dragon called?", "F"), ("Hello!", "cat"), ("Which fruit do I like?", "mango")):
+    """Two of the tests above could pass without what they tell the model, which is the same behind every engine."""
+    for question, told in (("What is the dragon called?", "Fa"), ("Hello!", "cat")):
         assert told not in (await agent.invoke(ask(question, max_new_tokens=16))).response
 
 
@@ -163,12 +170,10 @@ async def test_stream_closed_early(one: Agent, ask: Ask) -> None:
 
 async def test_concurrent_answers(one: Agent, ask: Ask) -> None:
     """Answers that are asked for at the same time reach the wrong caller, or disturb each other."""
-    capitals = {"France": "Paris", "Japan": "Tokyo"}
-    asked = [ask(f"What is the capital of {country}?", max_new_tokens=6) for country in capitals]
+    countries = list(CAPITALS)[:2]
+    asked = [ask(question_of(country), max_new_tokens=12) for country in countries]
     answers = await asyncio.gather(*map(one.invoke, asked))
-    assert [answer.response for answer in answers] == [
-        f"The capital of {each} is {capitals[each]}" for each in capitals
-    ]
+    assert [answer.response for answer in answers] == [fact_of(country) for country in countries]
 
 
 async def test_limit(case: Case, open_agent: Open) -> None:
@@ -201,7 +206,7 @@ async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
 
 async def test_stop(case: Case, one: Agent, ask: Ask) -> None:
     """A stop text does not end the answer, or one that the API has no place for is left out without a word."""
-    expected = "refused" if "stop" in case.refused else "The capital"
+    expected = "refused" if "stop" in case.refused else "The capital city"
     assert await _answer(one, ask(QUESTION, max_new_tokens=4, stop=(" of",))) == expected
     assert await _answer(one, ask(QUESTION, max_new_tokens=1)) == "The"
 
@@ -235,8 +240,8 @@ async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
     templated(CALLING)
     asked: list[str] = []
 
-    def sky(at: str) -> str:
-        asked.append(at)
+    def sky(city: str) -> str:
+        asked.append(city)
         return "blue"
 
     answer = await run_with_tools(one, ask("Which colour has the sky?", max_new_tokens=30), [sky])
@@ -252,7 +257,7 @@ async def test_streamed_tools(case: Case, one: Agent, templated: Template, ask: 
     *parts, _, end = [event async for event in one.stream_events(payload)]
     calls = [part.call for part in parts if isinstance(part, ToolCallEvent)]
     named_by_server = [(call.name, call.arguments, call.id is not None) for call in calls]
-    assert named_by_server == [("sky", {"at": "Rome"}, case.asks_server)]
+    assert named_by_server == [("sky", {"city": "Rome"}, case.asks_server)]
     assert end == End("tool_calls")
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from backend.errors import EngineBusyError
 from backend.llms.safety import model_memory_requirements
+from tests.integration.processors import pretend_processor
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes, loaded_models, own_weights, until
 
@@ -30,7 +32,6 @@ pytestmark = pytest.mark.requires("llm", "model")
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
 DTYPES = ("float32", "bfloat16", "float16")
-CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Germany": "Berlin", "England": "London", "Egypt": "Cairo"}
 
 
 def configure(folder: Path, **settings: Any) -> None:
@@ -61,7 +62,7 @@ async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Pa
     configure(tmp_path, max_queued=2)
     async with await load(use_config=True) as busy:
         gate = Gate(agent)
-        running = asyncio.create_task(busy.invoke(ask("What is the capital of France?")))
+        running = asyncio.create_task(busy.invoke(ask(QUESTION)))
         await until(gate.entered.is_set)
         queued = [asyncio.create_task(busy.invoke(ask("Hello!", max_new_tokens=1))) for _ in range(2)]
         await until(lambda: len(busy._running) == 3)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -83,7 +84,7 @@ async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Pa
             await asyncio.wait([waiting])
         assert len(busy._running) == 2, "the closed stream waits no more"  # type: ignore[attr-defined]  # noqa: SLF001
         gate.open()
-        assert (await running).response == "The capital of France is Paris."
+        assert (await running).response == FACT
         await queued[1]
 
 
@@ -152,23 +153,21 @@ async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path:
     """The weights have another type than was chosen, agents of two types share them, or the model answers wrongly."""
     configure(tmp_path, dtype=dtype, device="cpu")
     async with await load(use_config=True) as other:
-        answer = await other.invoke(ask("What is the capital of France?"))
+        answer = await other.invoke(ask(QUESTION))
         assert answer.metadata["dtype"] == dtype
         assert str(other._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
         shared = other._loaded is agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
     assert shared is (agent._loaded.key.dtype == dtype)  # type: ignore[attr-defined]  # noqa: SLF001
-    assert answer.response == "The capital of France is Paris."
+    assert answer.response == FACT
 
 
-@pytest.mark.parametrize(("has_it", "dtype"), [(True, "bfloat16"), (False, "float32")])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.untraced("loads the model, and asks it nothing")
 async def test_type_follows_the_hardware(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_it: bool, dtype: str
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     """With nothing chosen, weights are in bfloat16 where that has to be emulated, or take twice the memory."""
-    import torch
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+    pretend_processor(dtype, monkeypatch)
     configure(tmp_path, device="cpu")
     async with await load(use_config=True) as loaded:
         assert str(loaded._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001

@@ -13,11 +13,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import psutil
 import pytest
 
 from backend.errors import ConfigError, EngineBusyError
 from backend.llms.model_store import resolve_model
+from tests.integration import questions
+from tests.integration.memory import growth, resident
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.small_gguf import write_small_gguf
 from tests.integration.test_engine_life_real import Gate, configure
 from tests.integration.weights import destroy_weights, loaded_models, until
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
+# As a text to be continued; the first token of each leads by more than a nat in float32 (margins.py).
 CAPITALS = {
     "France": "Paris",
     "Japan": "Tokyo",
@@ -44,10 +47,10 @@ CAPITALS = {
     "Portugal": "Lisbon",
     "Austria": "Vienna",
     "Hungary": "Budapest",
-    "Norway": "Oslo",
+    "England": "London",
     "Sweden": "Stockholm",
-    "Ireland": "Dublin",
-    "Cuba": "Havana",
+    "Chile": "Santiago",
+    "Korea": "Seoul",
     "Kenya": "Nairobi",
 }
 MEGABYTE = 10**6
@@ -72,8 +75,8 @@ async def in_the_fork(agent):
     await agent.aclose()
 
 async def load():
-    agent = await load_agent("huggingface", validate=False, use_config=False)
-    answer = await agent.invoke(AgentPayload("What is the capital of France?"))
+    agent = await load_agent("huggingface", validate=False)
+    answer = await agent.invoke(AgentPayload("What is the capital city of Japan?"))
     print(answer.response, "bitsandbytes" in sys.modules, flush=True)
     return agent
 
@@ -92,11 +95,6 @@ threading.Thread(target=lambda: asyncio.run(generate(agent)), daemon=True).start
 started.wait()
 print("leaving", flush=True)
 """
-
-
-def resident() -> int:
-    """Resident memory of this process, in bytes."""
-    return psutil.Process(os.getpid()).memory_info().rss
 
 
 def inference_threads() -> int:
@@ -142,11 +140,11 @@ async def test_64_requests_at_once(load: Load, ask: Ask, model_copy: Path, tmp_p
 
 async def test_two_event_loops(agent: Agent, load: Load, ask: Ask) -> None:
     """A model that is used from the loops of two threads mixes their answers, or wakes the wrong loop."""
-    countries = list(CAPITALS)[:2]
+    countries = list(questions.CAPITALS)[:2]
     answers: dict[str, str] = {}
 
     async def talk(country: str) -> None:
-        question = ask(f"What is the capital of {country}?")
+        question = ask(questions.question_of(country))
         async with await load() as own:
             whole, other = await asyncio.gather(own.invoke(question), agent.invoke(question))
             pieces = [piece async for piece in own.stream(question)]
@@ -157,10 +155,11 @@ async def test_two_event_loops(agent: Agent, load: Load, ask: Ask) -> None:
     for thread in threads:
         thread.start()
     await until(lambda: not any(thread.is_alive() for thread in threads))
-    assert answers == {country: f"The capital of {country} is {CAPITALS[country]}." for country in countries}
+    assert answers == {country: questions.fact_of(country) for country in countries}
 
 
 @pytest.mark.untraced("another process generates")
+@pytest.mark.usefixtures("other_processes")
 def test_fork_and_exit_while_generating(tmp_path: Path) -> None:
     """A fork of a process with a model hangs, or an interpreter that exits while one generates hangs or complains."""
     script = tmp_path / "short_life.py"
@@ -171,7 +170,7 @@ def test_fork_and_exit_while_generating(tmp_path: Path) -> None:
     )
     assert process.stderr == ""
     assert process.stdout.splitlines() == [
-        "The capital of France is Paris. False",
+        f"{FACT} False",
         *["EngineError True"] * 3,
         "fork ended with 0",
         "leaving",
@@ -204,27 +203,26 @@ async def test_200_lives(load: Load, ask: Ask, tmp_path: Path) -> None:
 
     models = loaded_models()
     gc.freeze()  # each life ends with a collection, which need not walk all that was there before
-    for _ in range(20):
-        await live()
-    gc.collect()
-    memory, threads = resident(), inference_threads()
-    for _ in range(180):
-        await live()
-    gc.collect()
+    threads, memory = [], []
+    for _ in range(10):
+        for _ in range(20):
+            await live()
+        threads.append(inference_threads())
+        memory.append(resident())
     assert loaded_models() == models
-    assert inference_threads() == threads
-    assert resident() - memory < 30 * MEGABYTE
+    assert threads == [threads[0]] * 10
+    assert growth(memory[1:]) < 4 * MEGABYTE, "20 lives more leave a fifth of their weights at most"
 
 
 @pytest.mark.untraced("its directory holds other weights by the time that their digest is taken")
 async def test_directory_swapped_while_loaded(load: Load, ask: Ask, model_copy: Path) -> None:
     """A model whose directory is replaced changes under its agent, or the next agent gets the old one's weights."""
-    question = ask("What is the capital of France?")
+    question = ask(QUESTION)
     async with await load(model_copy) as old:
         swap_for_broken(model_copy)
         async with await load(model_copy) as new:
-            assert (await old.invoke(question)).response == "The capital of France is Paris."
-            assert "Paris" not in (await new.invoke(question)).response
+            assert (await old.invoke(question)).response == FACT
+            assert "Tokyo" not in (await new.invoke(question)).response
 
 
 @pytest.mark.untraced("the model is refused before it can be asked")

@@ -19,6 +19,7 @@ from backend.errors import (
     PayloadError,
 )
 from backend.llms.directory_store import file_digest
+from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import (
     count_forward_passes,
@@ -97,7 +98,7 @@ async def test_loop_closed_under_a_stream(agent: Agent, ask: Ask) -> None:
 
     with count_forward_passes(agent) as passes:
         left = await asyncio.to_thread(leave)
-        answer = await agent.invoke(ask("What is the capital of France?", max_new_tokens=1))
+        answer = await agent.invoke(ask(QUESTION, max_new_tokens=1))
     assert passes.count < 100
     assert answer.response == "The"
     del left  # held until now: to be forgotten would stop it, too
@@ -279,9 +280,9 @@ async def test_failure_while_answering(load: Load, ask: Ask) -> None:
             await _drain(failing.stream(ask("Hello!")))
         hook.remove()
         failures.append(expected)
-    recovered = await failing.invoke(ask("What is the capital of France?"))
+    recovered = await failing.invoke(ask(QUESTION))
     await failing.aclose()
-    assert "Paris" in recovered.response
+    assert "Tokyo" in recovered.response
 
 
 async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, model_directory: Path) -> None:

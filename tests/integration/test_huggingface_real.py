@@ -12,6 +12,7 @@ import pytest
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
 from backend.errors import PayloadError
 from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
 
@@ -99,8 +100,8 @@ async def test_models_own_way_of_generating(load: Load, ask: Ask, model_copy: Pa
     own = {**json.loads(path.read_text()), "do_sample": True, "temperature": 9.0, "top_k": 500, "num_beams": 2}
     path.write_text(json.dumps(own))
     async with await load(model_copy) as agent:
-        answer = await agent.invoke(ask("What is the capital of France?"))
-    assert answer.response == "The capital of France is Paris."
+        answer = await agent.invoke(ask(QUESTION))
+    assert answer.response == FACT
 
 
 async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
@@ -232,16 +233,16 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     template.write_text(template.read_text() + "{% if enable_thinking %}{{ reasoning_effort }}{% endif %}<think>")
     async with await load(model_copy) as thinker:
         none = ReasoningEffort(effort="none")
-        quiet = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=4, reasoning_effort=none))
+        quiet = await thinker.invoke(ask(QUESTION, max_new_tokens=4, reasoning_effort=none))
         effort = ReasoningEffort(effort="high")
-        loud = await thinker.invoke(ask("What is the capital of France?", max_new_tokens=1, reasoning_effort=effort))
+        loud = await thinker.invoke(ask(QUESTION, max_new_tokens=1, reasoning_effort=effort))
         forced = await thinker.invoke(
             ask("Yes?", max_new_tokens=4, reasoning_effort=effort, output_schema={"const": 1})
         )
-        streamed = [piece async for piece in thinker.stream(ask("What is the capital of France?", max_new_tokens=4))]
+        streamed = [piece async for piece in thinker.stream(ask(QUESTION, max_new_tokens=4))]
         (tmp_path / "config.toml").write_text("[agent.reasoning_effort]\neffort = 'high'\n")
         async with await load(model_copy, use_config=True) as configured:
-            set_up = await configured.invoke(ask("What is the capital of France?", max_new_tokens=1))
+            set_up = await configured.invoke(ask(QUESTION, max_new_tokens=1))
     assert (quiet.response, streamed) == ("", [])
     assert set_up.metadata["usage"] == loud.metadata["usage"], "the settings' effort reaches the template too"
     assert quiet.thinking
@@ -290,7 +291,7 @@ async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> No
     template.write_text(
         "{{ messages[0].content }}\n{% for tool in tools or [] %}{{ tool.function.name }}: "
         "{{ tool.function.description }}\n{% endfor %}"
-        + f"To ask for the weather, write:\n{call}\n" * 3
+        + f"To ask for the weather, write:\n{call}\n" * 4
         + "To ask for the weather, write:\n"
     )
     async with await load(model_copy) as caller:

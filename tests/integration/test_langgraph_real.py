@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.llms import as_chat_model
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requires("llm", "model", "langchain", "langgraph")
 
-FACT = "The capital of France is Paris."
-
 
 async def get_population(city: str) -> int:
     """Get the number of people who live in a city.
@@ -25,7 +24,7 @@ async def get_population(city: str) -> int:
     Args:
         city: the city's name.
     """
-    return 709037 if city == "Oslo" else 0
+    return 8799800 if city == "London" else 0
 
 
 def population_question() -> list[BaseMessage]:
@@ -39,7 +38,7 @@ def population_question() -> list[BaseMessage]:
         AIMessage("", tool_calls=[call]),
         ToolMessage("2102650", tool_call_id="a1b2c3d4e"),
         AIMessage("2102650 people live in Paris."),
-        HumanMessage("How many people live in Oslo?"),
+        HumanMessage("How many people live in London?"),
     ]
 
 
@@ -51,7 +50,7 @@ async def test_tokens_of_a_node(agent: Agent) -> None:
         return {"messages": [await as_chat_model(agent).ainvoke(state["messages"], max_tokens=12)]}
 
     graph = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
-    question: Any = {"messages": [("human", "What is the capital of France?")]}
+    question: Any = {"messages": [("human", QUESTION)]}
     with count_forward_passes(agent) as passes:
         chunks = graph.astream(question, stream_mode="messages")
         pieces = [(str(part.text), passes.count) async for part, _ in chunks if part.text]
@@ -75,7 +74,7 @@ async def test_tools_of_a_graph(agent: Agent) -> None:
     question: Any = {"messages": population_question()}
     stream = graph.compile().astream(question, stream_mode="messages")
     pieces = [(about["langgraph_node"], str(part.text)) async for part, about in stream if part.text]
-    assert pieces[0] == ("tools", "709037")
+    assert pieces[0] == ("tools", "8799800")
     assert {node for node, _ in pieces[1:]} == {"ask"}
-    assert "".join(piece for _, piece in pieces[1:]) == "709037 people live in Oslo."
+    assert "".join(piece for _, piece in pieces[1:]) == "8799800 people live in London."
     assert len(pieces) >= 5

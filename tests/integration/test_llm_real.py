@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import subprocess
 import sys
 from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import psutil
 import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
@@ -20,6 +18,8 @@ from backend.errors import ModelNotFoundError
 from backend.llms import load_agent, validate_agent, validate_agent_report
 from backend.llms.directory_store import file_digest
 from backend.llms.protocol import Agent
+from tests.integration.memory import growth, resident
+from tests.integration.questions import CAPITALS, FACT, QUESTION, fact_of, question_of
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes, destroy_weights, loaded_models, own_weights
 
@@ -32,7 +32,8 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
-CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Germany": "Berlin", "England": "London", "Egypt": "Cairo"}
+# Memory is judged by its slope: over fewer of them, what libraries keep for a while would decide.
+CYCLES = 9
 
 
 async def test_load_agent_huggingface_real(packaged_model: ResolvedModel, ask: Ask) -> None:
@@ -40,10 +41,10 @@ async def test_load_agent_huggingface_real(packaged_model: ResolvedModel, ask: A
     import torch
 
     async with await load_agent("huggingface", use_config=False) as agent:
-        answer = await agent.invoke(ask("What is the capital of France?"))
+        answer = await agent.invoke(ask(QUESTION))
 
     assert isinstance(agent, Agent)
-    assert answer.response == "The capital of France is Paris."
+    assert answer.response == FACT
     assert answer.metadata["weights_digest"] == file_digest(packaged_model.directory / "model.safetensors")
     assert answer.metadata["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
 
@@ -53,7 +54,7 @@ async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Pat
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_directory)
-    question = "What is the capital of Germany?"
+    question = question_of("Kenya")
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
     )
@@ -61,7 +62,7 @@ async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Pat
     answer = await agent.invoke(ask(question))
 
     closing_token = 1
-    assert answer.response == "The capital of Germany is Berlin."
+    assert answer.response == fact_of("Kenya")
     assert answer.metadata["finish_reason"] == "stop"
     assert answer.metadata["usage"] == Usage(
         prompt_tokens=len(tokenizer(prompt)["input_ids"]),
@@ -158,23 +159,18 @@ async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) 
     """Many agents loading one model at once corrupt it, or hold its weights in memory more than once."""
     own_weights(model_copy)
     before = loaded_models()
-    resident = _resident()
+    before_loading = resident()
 
     agents = await asyncio.gather(*(load(model_copy) for _ in range(8)))
     answers = await asyncio.gather(
-        *(
-            agent.invoke(ask(f"What is the capital of {country}?"))
-            for agent, country in zip(agents, CAPITALS, strict=False)
-        )
+        *(agent.invoke(ask(question_of(country))) for agent, country in zip(agents, CAPITALS, strict=False))
     )
-    grown = _resident() - resident
+    grown = resident() - before_loading
     weights = agents[0]._loaded.model.get_memory_footprint()  # type: ignore[attr-defined]  # noqa: SLF001
     loaded = loaded_models() - before
     await asyncio.gather(*(agent.aclose() for agent in agents))
 
-    assert [answer.response for answer in answers] == [
-        f"The capital of {country} is {capital}." for country, capital in CAPITALS.items()
-    ]
+    assert [answer.response for answer in answers] == [fact_of(country) for country in CAPITALS]
     assert len(loaded) == 1
     assert grown < 2 * weights
     assert loaded_models() == before
@@ -194,7 +190,7 @@ async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
     with count_forward_passes(agent) as passes:
         async with aclosing(agent.stream(ask("Tell me a story.", max_new_tokens=200))) as stream:
             await anext(stream)
-        await agent.invoke(ask("What is the capital of France?", max_new_tokens=1))  # queued behind what still runs
+        await agent.invoke(ask(QUESTION, max_new_tokens=1))  # queued behind what still runs
     assert passes.count < 100, "the closed stream's 200 tokens were not all generated"
 
 
@@ -202,34 +198,27 @@ async def test_agent_memory_cleanup(load: Load, ask: Ask, model_copy: Path) -> N
     """The weights stay in memory after the last agent of a model closes, or some of them do in each cycle."""
     own_weights(model_copy)
     held, left = [], []
-    for _ in range(3):
-        gc.collect()
-        start = _resident()
+    for _ in range(CYCLES):
         first, second = await load(model_copy), await load(model_copy)
-        await first.invoke(ask("What is the capital of France?", max_new_tokens=2))
+        await first.invoke(ask(QUESTION, max_new_tokens=1))
         weights = first._loaded.model.get_memory_footprint()  # type: ignore[attr-defined]  # noqa: SLF001
         await first.aclose()
-        held.append(_resident() - start)
+        held.append(resident())
         await second.aclose()
-        left.append(_resident() - start)
+        left.append(resident())
 
-    assert min(held) > 0.8 * weights, "one agent is still open, so the weights are there"
-    assert max(left[1:]) < 0.1 * weights
-    assert sum(left[1:]) < 0.1 * weights, "nothing accumulates"
+    freed = median(during - after for during, after in zip(held, left, strict=True))
+    assert freed > 0.8 * weights, "as long as one agent is open, the weights are there, and no longer"
+    assert growth(left[1:]) < 0.1 * weights, "nothing accumulates"
 
 
 async def test_e2e_conversation_flow(agent: Agent, ask: Ask) -> None:
     """The second turn of a conversation does not use what the first one said."""
-    first = await agent.invoke(ask("What is the capital of Japan?"))
-    memory = [MemoryEntry("user", "What is the capital of Japan?"), MemoryEntry("assistant", first.response)]
+    first = await agent.invoke(ask(QUESTION))
+    memory = [MemoryEntry("user", QUESTION), MemoryEntry("assistant", first.response)]
 
     second = await agent.invoke(ask("Repeat the name of that city.", max_new_tokens=8, memory=memory))
     without_memory = await agent.invoke(ask("Repeat the name of that city.", max_new_tokens=8))
 
     assert "Tokyo" in second.response
     assert "Tokyo" not in without_memory.response
-
-
-def _resident() -> int:
-    """Resident memory of this process, in bytes."""
-    return psutil.Process(os.getpid()).memory_info().rss

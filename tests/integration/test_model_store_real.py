@@ -15,6 +15,7 @@ from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraErr
 from backend.llms import gguf_conversion, safety
 from backend.llms.model_store import packaged_gguf, resolve_model
 from backend.llms.safety import conversion_memory, model_memory_requirements
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.small_gguf import write_small_gguf
 from tests.integration.usage import used
 from tests.integration.weights import drop_weight, loaded_models
@@ -198,12 +199,12 @@ async def test_hub_cache_is_used_offline(
 
     found = resolve_model("someone/a-model", revision=commit)
     async with await load("someone/a-model") as agent:
-        answer = await agent.invoke(ask("What is the capital of France?"))
+        answer = await agent.invoke(ask(QUESTION))
     with pytest.raises(ModelNotFoundError, match=r"'someone/a-model' at revision 'v9' is not in the hub's local cache"):
         resolve_model("someone/a-model", revision="v9")
 
     assert found.directory == repository / "snapshots" / commit
-    assert answer.response == "The capital of France is Paris."
+    assert answer.response == FACT
     assert answer.metadata["model"] == "someone/a-model"
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import psutil
 import pytest
 
 from backend.errors import (
@@ -19,6 +17,9 @@ from backend.errors import (
     ModelNotFoundError,
 )
 from backend.llms.safety import model_memory_requirements
+from tests.integration.memory import resident
+from tests.integration.processors import pretend_processor
+from tests.integration.questions import FACT, QUESTION
 from tests.integration.test_engine_life_real import configure
 from tests.integration.usage import used
 from tests.integration.weights import loaded_models, own_weights
@@ -38,11 +39,6 @@ Ask: TypeAlias = "Callable[..., AgentPayload]"
 UNKNOWN = "nobody/no-such-model"  # a load that gets as far as to look for it was not refused before
 
 
-def resident() -> int:
-    """Resident memory of this process, in bytes."""
-    return psutil.Process(os.getpid()).memory_info().rss
-
-
 @pytest.mark.requires("llm", "model", "quantization")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize(("quantization", "dtype"), [("int8", "float16"), ("int4", "bfloat16")])
@@ -57,18 +53,17 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
     dtype: str,
 ) -> None:
     """A quantised model answers wrongly, is held twice or in full, stays, or its library talks to our users."""
-    import torch
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    pretend_processor("bfloat16", monkeypatch)
     configure(tmp_path, quantization=quantization, device="cpu")
     own_weights(model_copy)
     with pytest.raises(ModelNotFoundError):
         await load(UNKNOWN, use_config=True)  # imports the library, which is no part of the model
-    await (await load(model_copy)).aclose()  # what is free already is given back to the system with it
+    async with await load(model_copy, use_config=True) as once:
+        await once.invoke(ask(QUESTION, max_new_tokens=1))  # nor is what libraries take at first use, and keep
 
     models, before = loaded_models(), resident()
     first, second = await asyncio.gather(*(load(model_copy, use_config=True) for _ in range(2)))
-    question = ask("What is the capital of France?", max_new_tokens=7)
+    question = ask(QUESTION, max_new_tokens=7)
     answer = await first.invoke(question)
     pieces = [piece async for piece in second.stream(question)]
     taken, held = resident() - before, len(loaded_models() - models)
@@ -76,7 +71,7 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
     await second.aclose()
     left = resident() - before
 
-    assert answer.response.startswith("The capital of France is Paris")
+    assert answer.response.startswith(FACT.removesuffix("."))
     assert "".join(pieces) == answer.response
     assert (answer.metadata["quantization"], answer.metadata["dtype"]) == (quantization, dtype)
     assert (held, loaded_models()) == (1, models)

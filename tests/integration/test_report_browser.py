@@ -104,8 +104,9 @@ async def test_green_matrix_is_proved(show: Show) -> None:
 
 
 async def test_sessions_are_listed_with_their_facts(show: Show) -> None:
-    """The table of sessions lacks a column, shortens nothing, or rounds a coverage of 99.996 % up to 100."""
+    """Sessions lack a column or a machine, shorten nothing, or round a coverage of 99.996 % up to 100."""
     page = await show(everything())
+    assert await text(page, "#machines") == "unit-3.11, unit-3.12: processor: a processor; features: avx2"
     rows = [" ".join(row.split()) for row in await page.locator("#sessions tbody tr").all_inner_texts()]
     assert rows == [
         "unit-3.11 bare ✓ proved 4 0 0 12.50 99.99 % 0123456789 0123456789+ 3.11.7",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
 from backend.llms.config import AgentSettings
+from tests.integration.questions import QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,5 +166,5 @@ async def test_a_server_that_ignores_the_schema_is_caught(model_server: ModelSer
         with pytest.raises(
             StructuredOutputError, match=r"is not what the output schema asks for.*may ignore"
         ) as caught:
-            await client.invoke(ask("What is the capital of France?", max_new_tokens=20, output_schema=Person))
+            await client.invoke(ask(QUESTION, max_new_tokens=20, output_schema=Person))
     assert caught.value.text

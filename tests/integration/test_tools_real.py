@@ -35,7 +35,7 @@ EXAMPLE = [
 @pytest.fixture
 def question(ask: Callable[..., Any]) -> AgentPayload:
     """Something that the model knows only from the tool."""
-    payload: AgentPayload = ask("How many people live in Oslo?", max_new_tokens=40, memory=EXAMPLE)
+    payload: AgentPayload = ask("How many people live in London?", max_new_tokens=40, memory=EXAMPLE)
     return payload
 
 
@@ -50,14 +50,14 @@ async def test_a_model_answers_with_what_a_tool_told_it(agent: Agent, question: 
             city: the city's name.
         """
         asked.append(city)
-        return 709037
+        return 8799800
 
     response = await run_with_tools(agent, question, [get_population])
-    assert asked == ["Oslo"]
-    assert response.response == "709037 people live in Oslo."
+    assert asked == ["London"]
+    assert response.response == "8799800 people live in London."
     call, result = response.metadata["tool_turns"]
-    assert [(made.name, made.arguments) for made in call.tool_calls] == [("get_population", {"city": "Oslo"})]
-    assert (result.role, result.content) == ("tool", "709037")
+    assert [(made.name, made.arguments) for made in call.tool_calls] == [("get_population", {"city": "London"})]
+    assert (result.role, result.content) == ("tool", "8799800")
     assert used(response).prompt_tokens > 2 * await agent.count_tokens(question)
 
 
@@ -69,7 +69,7 @@ async def test_a_tool_that_fails_for_a_model(agent: Agent, question: AgentPayloa
         message = f"no figures for {city}"
         raise LookupError(message)
 
-    with pytest.raises(ToolCallError, match="failed with LookupError: no figures for Oslo") as caught:
+    with pytest.raises(ToolCallError, match="failed with LookupError: no figures for London") as caught:
         await run_with_tools(agent, question, [get_population], on_error="raise")
     assert isinstance(caught.value.__cause__, LookupError)
 
@@ -79,20 +79,20 @@ async def test_a_conversation_with_tools(agent: Agent, question: AgentPayload) -
 
     def get_population(city: str) -> int:
         """Get the number of people who live in a city."""
-        return {"Oslo": 709037, "Bergen": 291940}[city]
+        return {"London": 8799800, "Tokyo": 9733276}[city]
 
     conversation = Conversation(agent, "s", store=MemoryStore())
     await conversation.add(*EXAMPLE)
     turn: TurnOptions = {"tools": [get_population], "generation": question.generation}
     answer = await conversation.ask(question.user_message, **turn)
-    assert answer.response == "709037 people live in Oslo."
-    events = [event async for event in conversation.stream_events("How many people live in Bergen?", **turn)]
+    assert answer.response == "8799800 people live in London."
+    events = [event async for event in conversation.stream_events("How many people live in Tokyo?", **turn)]
     kinds = [type(event) for event in events if not isinstance(event, Text)]
     assert kinds == [ToolCallEvent, UsageEvent, UsageEvent, End]
-    cities: Any = {"enum": ["Oslo", "Bergen"]}
+    cities: Any = {"enum": ["London", "Tokyo"]}
     answer = await conversation.ask("Which of the two is in the west?", output_schema=cities)
     assert answer.parsed in cities["enum"]
     called, result, told, _, chosen = (await conversation.history())[-5:]
-    assert [call.arguments for call in called.tool_calls] == [{"city": "Bergen"}]
-    assert (result.content, told.content) == ("291940", "291940 people live in Bergen.")
+    assert [call.arguments for call in called.tool_calls] == [{"city": "Tokyo"}]
+    assert (result.content, told.content) == ("9733276", "9733276 people live in Tokyo.")
     assert (answer.response, answer.parsed) == (chosen.content, json.loads(chosen.content))

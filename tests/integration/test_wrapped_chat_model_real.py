@@ -21,6 +21,7 @@ from backend.errors import (
 )
 from backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
 from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
+from tests.integration.questions import FACT
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, joined
 from tests.integration.usage import used
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., AgentPayload]
 
-FACT = "The capital of France is Paris."
 CALL = {"type": "tool_call", "name": "roll", "args": {"sides": 6}, "id": "call-1"}
 USAGE = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
 

@@ -23,6 +23,7 @@
     terminal.py     its table; markdown.py, junit.py and page.py are its other forms, summary.py what they share
     rooms.py        where packages come from, and what a session's room holds; locks.py compiles the locks
     processors.py   how many threads a session may use
+    machine.py      which processor a run was on, and with which features
 
 Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage, the report rich),
 nothing of the project around it, and reads everything it has to know from ``[tool.skipproof]``.

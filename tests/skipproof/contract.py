@@ -27,7 +27,7 @@ What proves a capability; all that is named has to be here, of ``programs`` and 
 ``programs``       the machine has at least one of them, on its PATH
 ``paths``          something is there that matches at least one of these patterns, each below ``~`` or absolute
 ``variable``       the environment variable is set, and not empty
-``probe``          the machine answers yes to one of ``PROBES``
+``probe``          the machine answers yes to one of ``PROBES``: "cuda", or "cpu avx2" for a feature of the processor
 
 No installation into the environment gives the last four: a test that needs one may run nowhere on a machine without.
 An environment may promise such a capability with "?" behind its name: it has it where the machine has it, and on any

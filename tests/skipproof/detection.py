@@ -15,10 +15,11 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import search_path
+from . import machine, search_path
 from .drift import drift
 
 if TYPE_CHECKING:
@@ -253,4 +254,7 @@ def _has_cuda() -> bool:
     return torch is not None and bool(torch.cuda.is_available())
 
 
-PROBES: Mapping[str, Callable[[], bool]] = {"cuda": _has_cuda}
+PROBES: Mapping[str, Callable[[], bool]] = {
+    "cuda": _has_cuda,
+    **{f"cpu {name}": partial(machine.has_feature, name) for name in machine.FEATURES},
+}

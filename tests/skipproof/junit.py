@@ -41,6 +41,8 @@ def _suite(matrix: Matrix, row: SessionRow) -> ET.Element:
     properties = ET.SubElement(suite, "properties")
     for name in ("state", "python", "platform", "lock", "commit"):
         ET.SubElement(properties, "property", name=name, value=_legal(getattr(row, name) or ""))
+    for name, text in row.machine.items():
+        ET.SubElement(properties, "property", name=f"machine {_legal(name)}", value=_legal(text))
     for test in matrix.tests:
         if row.name in test.cells:
             suite.append(_case(test.id, test.cells[row.name]))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .cover import percent
-from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, missing_lines, reach, verdict
+from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, machines, missing_lines, reach, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ def render(matrix: Matrix) -> str:
         *_listed("What is wrong", matrix.problems),
         _table(_HEADING, [_session(row) for row in matrix.sessions], left=2),
         f"Covered by all together: **{coverage_line(matrix)}**{_by_environment(matrix)}",
+        *_listed("Machines", machines(matrix)),
         *_listed("Failed", failures(matrix)),
         *_unproven(matrix),
         *_files(matrix),

@@ -25,6 +25,7 @@ class SessionRow(_Model):
             cannot be read or was edited, a "missing" one is not there.
         python: version of the interpreter.
         platform: operating system and machine.
+        machine: its processor and what the project's libraries made of it, by fact.
         capabilities: what the environment had.
         ran: tests that ran; of these ``failed`` failed.
         skipped: tests that were skipped.
@@ -43,6 +44,7 @@ class SessionRow(_Model):
     state: State
     python: str | None = None
     platform: str | None = None
+    machine: dict[str, str] = Field(default_factory=dict)
     capabilities: list[str] = Field(default_factory=list)
     ran: int = 0
     skipped: int = 0

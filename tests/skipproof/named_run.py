@@ -18,6 +18,7 @@ from .detection import disagreements
 from .exits import ExitStatus
 from .gate import Needs, TestRecord, duplicates, skip_reason
 from .inventory import Inventory
+from .machine import run_facts
 from .receipts import (
     RAN,
     Receipt,
@@ -78,6 +79,7 @@ class NamedRun:
             capabilities=list(contract.promised(environment)),
             python=platform.python_version(),
             platform=platform.platform(),
+            machine=run_facts(config),
             lock=lock_digest(contract, environment),
             sources=sources_digest(contract),
             commit=checked_out(contract),
@@ -179,6 +181,8 @@ class NamedRun:
             self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
+        # What the tests imported, and what the project can tell by it, was not there when the run started.
+        self._receipt.machine = run_facts(self._config)
         self._receipt.violations = self._violations
         self._receipt.tests = {name: _result(record) for name, record in self._records.items()}
         self._receipt.exit_status = int(session.exitstatus)

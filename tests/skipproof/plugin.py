@@ -14,24 +14,49 @@ import pytest
 from .contract import Contract, ContractError, read_contract
 from .detection import BrokenInstallError, missing_parts, settled, versions
 from .gate import Needs
+from .machine import run_facts, told
 from .named_run import NamedRun
 from .receipts import ReceiptError, check_session_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from .contract import Capability
 
 _NEEDS = pytest.StashKey[Needs]()
 
 
+class Hooks:
+    """What a project can tell."""
+
+    @pytest.hookspec
+    def pytest_skipproof_facts(self) -> dict[str, str]:  # type: ignore[empty-body]
+        """Return facts by name, as texts, on what the project's libraries made of this machine.
+
+        They stand in the run's header, its receipt and the report. Called before the first test and after the last;
+        import nothing for it: what is not imported by the end of a run did not matter to it.
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let projects tell facts."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the two options."""
+    """Add the options."""
     group = parser.getgroup("skipproof", "what each environment must run and skip")
     group.addoption(
         "--environment", metavar="NAME", help="environment this run is in; from then on every unplanned skip is red"
     )
     group.addoption("--session", metavar="NAME", help="name of the run's receipt (default: the environment's)")
+    group.addoption(
+        "--also-requires",
+        action="append",
+        default=[],
+        metavar="CAPABILITY",
+        help="a capability that every test of this run requires besides its own",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,7 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
         contract = read_contract(config.rootpath)
         if environment is not None:
             contract = settled(contract, environment)
-        requirements = Requirements(contract, environment)
+        also = config.getoption("also_requires")
+        contract.check_capabilities(also, "--also-requires")
+        requirements = Requirements(contract, environment, also)
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:
             check_session_name(session or environment)
@@ -95,16 +122,20 @@ class Requirements:
     it is detected, and only for the capabilities that a test to be run asks for.
     """
 
-    def __init__(self, contract: Contract, environment: str | None) -> None:
+    def __init__(self, contract: Contract, environment: str | None, also: Sequence[str]) -> None:
         self._contract = contract
+        self._also = also
         self._environment = environment
         self._has: dict[str, bool] = {}
         if environment is not None:
             promised = contract.promised(environment)
             self._has = {name: name in promised for name in contract.capabilities}
 
-    def pytest_report_header(self) -> list[str]:
-        """Say where this run is, what it has, and in which versions."""
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        """Say where this run is, what it has, in which versions, and on which machine."""
+        return [*self._where(), f"skipproof: {told(run_facts(config))}"]
+
+    def _where(self) -> list[str]:
         python = f"skipproof: python {platform.python_version()} ({platform.platform()})"
         if self._environment is None:
             return ["skipproof: no environment named, capabilities are detected for the tests that ask", python]
@@ -140,7 +171,7 @@ class Requirements:
         return item.stash[_NEEDS]
 
     def _read_needs(self, item: pytest.Item) -> Needs:
-        asked: set[str] = set()
+        asked = set(self._also)
         for mark in item.iter_markers("requires"):
             if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
                 fact = f"{item.nodeid}: @pytest.mark.requires takes capabilities, not {mark.args} {mark.kwargs}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -100,6 +100,7 @@ class Receipt(_Model):
         capabilities: what the environment had.
         python: version of the interpreter.
         platform: operating system and machine.
+        machine: its processor, the features that matter, and what the project's libraries made of it; by fact.
         lock: digest of the environment's lock file when the run started, None when there was none.
         sources: digest of the sources when the run started.
         commit: the commit that was checked out, with "+" when files differed from it; None outside of a repository.
@@ -115,12 +116,13 @@ class Receipt(_Model):
         seal: the closing mark, a digest over all the rest; only in the receipt of a run that came to its end.
     """
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     session: str
     environment: str
     capabilities: list[str]
     python: str
     platform: str
+    machine: dict[str, str] = Field(default_factory=dict)
     lock: str | None
     sources: str
     commit: str | None = None

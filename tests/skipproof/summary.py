@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cover import percent
+from .machine import told
 
 if TYPE_CHECKING:
     from .matrix import FileCoverage, Matrix, SessionRow, Unproven
@@ -19,6 +20,15 @@ def sessions_by_environment(matrix: Matrix) -> list[tuple[str, list[SessionRow]]
     for row in sorted(matrix.sessions, key=lambda row: row.environment is None):
         groups.setdefault(row.environment or UNKNOWN, []).append(row)
     return list(groups.items())
+
+
+def machines(matrix: Matrix) -> list[str]:
+    """Return each machine that sessions ran on, with what their libraries made of it, behind the sessions' names."""
+    groups: dict[str, list[str]] = {}
+    for row in matrix.sessions:
+        if row.machine:
+            groups.setdefault(told(row.machine), []).append(row.name)
+    return [f"{', '.join(names)}: {facts}" for facts, names in groups.items()]
 
 
 def failures(matrix: Matrix) -> list[str]:

@@ -17,6 +17,7 @@ from .summary import (
     failures,
     incomplete_files,
     last_proof,
+    machines,
     reach,
     sessions_by_environment,
     verdict,
@@ -57,6 +58,7 @@ def show(matrix: Matrix, *, brief: bool = False) -> None:
 
 
 def _print_details(console: Console, matrix: Matrix) -> None:
+    _section(console, "Machines", "bold", machines(matrix))
     _section(console, "Failed", "bold red", failures(matrix))
     groups: dict[str, list[str]] = {}
     for entry in matrix.unproven:

@@ -148,12 +148,16 @@ def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
 
 
 def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
-    """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen."""
+    """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen.
+
+    A CPU without instructions for it emulates it, in half the memory of float32, and reads prompts far more slowly:
+    the README's section on configuration has the figures (``nox -s bench`` takes them).
+    """
     if wanted != "auto":
         return wanted
     if quantization == "int8":
         return "float16"  # what bitsandbytes computes int8 in
-    # Older versions of torch cannot tell what a CPU has. Emulated, bfloat16 is slower than float32.
+    # Older versions of torch cannot tell what a CPU has.
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     has_it = (
         (device == "cpu" and any(cpu.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")))

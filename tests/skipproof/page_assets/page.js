@@ -135,6 +135,7 @@ const start = () => {
   for (const id of ["filters", "tests"]) byId(id).hidden = rows.length === 0;
   showVerdict();
   showSessions();
+  showMachines();
   buildGrid();
   buildFilters();
   showCoverage();

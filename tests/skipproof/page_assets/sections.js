@@ -46,6 +46,14 @@ const showSessions = () => {
   byId("sessions").append(sessions.length > 0 ? table : make("p", { class: "muted" }, "No session left a receipt."));
 };
 
+/** Each machine once, with the sessions that ran on it and what their libraries made of it. */
+const showMachines = () => {
+  const told = (session) => Object.entries(session.machine ?? {}).map(([name, text]) => `${name}: ${text}`).join("; ");
+  const machines = Map.groupBy(sessions.filter((session) => told(session) !== ""), told);
+  const line = ([facts, group]) => make("li", {}, `${group.map((session) => session.name).join(", ")}: ${facts}`);
+  byId("machines").append(...[...machines].map(line));
+};
+
 const FOLDED_FROM = 8;
 const foldable = (summary, content) => make("details", {}, make("summary", {}, summary), content);
 

@@ -30,6 +30,7 @@ def everything() -> Matrix:
                 lock=DIGEST,
                 commit=DIGEST[:40] + "+",
                 coverage=99.996,
+                machine={"processor": "a processor", "features": "avx2"},
             ),
             session(
                 "llm",
@@ -41,7 +42,7 @@ def everything() -> Matrix:
                 problems=["is red: mend it"],
                 violations=["v1", "v2"],
             ),
-            session("unit-3.12"),
+            session("unit-3.12", machine={"processor": "a processor", "features": "avx2"}),
             session("gone", None, state="missing", problems=["no receipt of it is here: run this session"]),
         ],
         tests=[

@@ -170,7 +170,7 @@ PLANTS: dict[str, Plant] = {
     "A red run is merged": receipts(exit_status=1, tests={ID: result("failed")}),
     "A receipt is edited by hand": afterwards(edited('"passed"', '"skipped"')),
     "A receipt is cut off": afterwards(edited('"tests"', "")),
-    "A receipt of another schema version": afterwards(edited('"format": 3', '"format": 1')),
+    "A receipt of another schema version": afterwards(edited('"format": 4', '"format": 1')),
     "A receipt is copied from another session": afterwards(
         lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.skipproof import detection
+from tests.skipproof import detection, machine
 from tests.skipproof.contract import Capability
 from tests.skipproof.detection import (
     BrokenInstallError,
@@ -246,6 +246,13 @@ def test_stand_in_is_a_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a stand-in for a library that should not be here ends preflight with a traceback."""
     monkeypatch.setitem(sys.modules, "skipproof_alpha", ModuleType("skipproof_alpha"))
     assert leftover_parts(Capability("x", "x", ("skipproof_alpha",))) == ["module skipproof_alpha"]
+
+
+def test_a_processor_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what needs a feature of the processor runs where it is not, or skips where it is."""
+    monkeypatch.setattr(machine, "features", lambda: ["avx2"])
+    assert missing_parts(Capability("wide", "x", probe="cpu avx2")) == []
+    assert missing_parts(Capability("wider", "x", probe="cpu avx512f")) == ["hardware cpu avx512f"]
 
 
 def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,14 @@ def test_proved_matrix_is_short() -> None:
     ]
 
 
+def test_machines_are_named_once() -> None:
+    """Each machine stands once in the summary, with the sessions that ran on it."""
+    on = {"processor": "a <fast> one", "torch": "AVX2"}
+    rows = [PROVED.sessions[0].model_copy(update={"name": name, "machine": on}) for name in ("one", "two")]
+    text = markdown.render(PROVED.model_copy(update={"sessions": [*rows, *PROVED.sessions]}))
+    assert text.endswith("### Machines\n\n- one, two: processor: a \\<fast\\> one; torch: AVX2\n")
+
+
 def test_red_matrix_says_what_is_wrong() -> None:
     """Broken: whoever opens a red run's summary has to look into its logs."""
     test = TestRow(

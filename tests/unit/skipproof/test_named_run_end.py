@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.skipproof import machine
 from tests.skipproof.coverage_data import described
 from tests.skipproof.exits import ExitStatus
 
@@ -154,6 +155,7 @@ def test_receipt_tells_the_whole_run(project: Project) -> None:
     receipt = project.receipt("unit-3.99")
     assert (receipt.session, receipt.environment, receipt.capabilities) == ("unit-3.99", "bare", [])
     assert (receipt.python, receipt.platform) == (platform.python_version(), platform.platform())
+    assert receipt.machine == machine.facts()
     assert receipt.lock == hashlib.sha256(b"# nothing\n").hexdigest()
     assert (receipt.suites, receipt.coverage) == (["tests/unit", "tests/real"], None)
     assert (receipt.exit_status, receipt.violations) == (1, [])
@@ -166,6 +168,24 @@ def test_receipt_tells_the_whole_run(project: Project) -> None:
         f"{REAL}::test_alpha": ("skipped", REASON, ["alpha"]),
     }
     assert all(test.duration > 0 for test in receipt.tests.values())
+
+
+def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the project's libraries made of the machine, known only when they are loaded, is in header and receipt."""
+    monkeypatch.setenv("KERNELS", "unknown")
+    project.write(
+        "conftest.py",
+        """
+        import os
+
+        def pytest_skipproof_facts():
+            return {"library": "2.1", "kernels": os.environ["KERNELS"]}
+        """,
+    )
+    project.write(UNIT, "import os\n\ndef test_a():\n    os.environ['KERNELS'] = 'AVX2'\n")
+    result = project.run("--environment", "bare")
+    result.stdout.fnmatch_lines(["skipproof: processor: *; library: 2.1; kernels: unknown"])
+    assert project.receipt("bare").machine == machine.facts() | {"library": "2.1", "kernels": "AVX2"}
 
 
 def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:

@@ -46,6 +46,20 @@ def test_what_is_here_runs(project: Project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+def test_every_test_requires_what_the_run_does(project: Project) -> None:
+    """A run that requires a capability skips all tests without it, each for the derived reason, also in a named run."""
+    project.install_alpha()
+    project.install_beta()
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    result = project.run("--environment", "full", "--also-requires", "gpu", "-rs")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*needs gpu: a machine with a GPU", "*needs gpu: a machine with a GPU"])
+    assert result.ret == pytest.ExitCode.OK
+    assert [test.requires for test in project.receipt("full").tests.values()] == [["gpu"], ["alpha", "gpu"]]
+    project.run("--also-requires", "alpha").assert_outcomes(passed=2)
+
+
 def test_marks_of_class_and_module_add_up(project: Project) -> None:
     """Broken: a mark nearer to the test hides what its module or class needs."""
     project.write(
@@ -121,6 +135,7 @@ def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> 
     ("arguments", "fact"),
     [
         (["--environment", "ful"], "no environment is called 'ful' (did you mean 'full'?); there are: bare, full, big"),
+        (["--also-requires", "cud"], "--also-requires: no capability is called 'cud'; there are: alpha, beta, gpu"),
         (["--session", "s"], "--session s names the receipt of no environment: add --environment NAME"),
         (["--environment", "bare", "--session", "a/b"], "a session cannot be called 'a/b': use letters, digits"),
         (
@@ -172,7 +187,11 @@ def test_suites_have_to_be_named(project: Project) -> None:
 def test_header_without_environment(project: Project) -> None:
     """Broken: the output does not say that nothing is proved here, or which Python ran."""
     project.run().stdout.fnmatch_lines(
-        ["skipproof: no environment named, *", f"skipproof: python {platform.python_version()} (*"]
+        [
+            "skipproof: no environment named, *",
+            f"skipproof: python {platform.python_version()} (*",
+            "skipproof: processor: *",
+        ]
     )
 
 

@@ -61,7 +61,7 @@ def test_very_many_violations_are_shortened(project: Project) -> None:
         ("", "unit.json is no receipt (Invalid JSON: EOF"),
         ("{}", "unit.json is no receipt (session: Field required)"),
         ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is no receipt ("),
-        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 3"),
+        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 4"),
     ],
 )
 def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -> None:

@@ -29,6 +29,7 @@ def red_matrix(**changes: object) -> Matrix:
                 seconds=61.4,
                 coverage=66.666,
                 lock="0123456789abcdef",
+                machine={"processor": "a [fast] one", "dtype": "float32"},
             ),
             SessionRow(name="a-session-with-a-name-that-is-long", environment="full", state="red", ran=1, failed=1),
             SessionRow(name="gone", state="missing"),

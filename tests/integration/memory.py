@@ -1,0 +1,30 @@
+"""How much memory this process holds, and whether it grows."""
+
+from __future__ import annotations
+
+import gc
+import os
+from itertools import combinations
+from statistics import median
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def resident() -> int:
+    """Resident memory of this process, in bytes, without what a collection would free."""
+    gc.collect()
+    return psutil.Process(os.getpid()).memory_info().rss
+
+
+def growth(samples: Sequence[float]) -> float:
+    """By how much each sample is more than the one before: the median of the slopes of all pairs (Theil and Sen).
+
+    What a library keeps for a while, or frees late, moves single samples by tens of megabytes, and this by next to
+    nothing: more than a quarter of the samples would have to lie.
+    """
+    pairs = combinations(enumerate(samples), 2)
+    return median((later - earlier) / (after - before) for (before, earlier), (after, later) in pairs)

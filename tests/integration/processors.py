@@ -1,0 +1,54 @@
+"""The processor that the real tests run on: the type of the weights that it chooses, and what torch makes of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+# float32 or bfloat16: the tests then run as on a processor on which that is what dtype "auto" is.
+VARIABLE = "LLM_BACKEND_TEST_DTYPE"
+
+
+def pretend_processor(dtype: str | None, patch: pytest.MonkeyPatch) -> None:
+    """Have dtype "auto" be ``dtype`` on the CPU, whether the processor computes in it or emulates it; None: as it is.
+
+    Raises:
+        ValueError: it is not a type that "auto" can be.
+    """
+    if dtype is None:
+        return
+    if dtype not in {"float32", "bfloat16"}:
+        message = f"{VARIABLE} is {dtype!r}: set it to float32 or bfloat16, or leave it unset"
+        raise ValueError(message)
+    import torch
+
+    # Older versions of torch do not have it.
+    really: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    said = {**really, **dict.fromkeys(("avx512_bf16", "amx_bf16", "bf16"), dtype == "bfloat16")}
+    patch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
+
+
+def dtype_under_test() -> str:
+    """The type that the weights of most tests have: that of dtype "auto" on the CPU."""
+    from backend.llms.engines.huggingface_loading import choose_dtype
+
+    return choose_dtype("auto", "cpu", "none")
+
+
+def facts() -> dict[str, str]:
+    """What a receipt says of torch on this machine: its kernels, its threads, and the type of most tests' weights.
+
+    Nothing is imported for it: without torch, or before it is needed, there is nothing to tell.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or "transformers" not in sys.modules:
+        return {}
+    return {
+        "torch": f"{torch.__version__}, kernels {torch.backends.cpu.get_cpu_capability()}",
+        "threads": str(torch.get_num_threads()),
+        "dtype": os.environ.get(VARIABLE) or dtype_under_test(),
+    }

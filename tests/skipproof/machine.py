@@ -1,0 +1,80 @@
+"""Which machine a run was on: its processor, and those of the processor's features that change how numbers come out.
+
+Only the standard library is used, and nothing is imported for it. What a project's own libraries made of the machine,
+such as their kernels and threads, it tells by the hook ``pytest_skipproof_facts``.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .processors import available
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
+
+__all__ = ["FEATURES", "facts", "features", "has_feature", "run_facts", "told"]
+
+# As Linux names them, on x86-64 and on ARM. Which of them a library uses decides in which order and width it adds up.
+FEATURES = (
+    *("avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_fp16", "avx512_bf16"),
+    *("amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"),
+)
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def facts() -> dict[str, str]:
+    """Return what a receipt keeps of the machine, each fact as a text."""
+    found = {"processor": _processor(), "features": " ".join(features()), "processors": str(available())}
+    return {name: text for name, text in found.items() if text}
+
+
+def run_facts(config: pytest.Config) -> dict[str, str]:
+    """Return what a receipt keeps of the machine, with what the project tells of it by now."""
+    by_project: list[dict[str, str]] = config.hook.pytest_skipproof_facts()
+    return facts() | {name: text for each in reversed(by_project) for name, text in each.items()}
+
+
+def told(found: Mapping[str, str]) -> str:
+    """Return facts as one line to read."""
+    return "; ".join(f"{name}: {text}" for name, text in found.items())
+
+
+def features(cpuinfo: Path = _CPUINFO) -> list[str]:
+    """Return the features of this processor, in the order of FEATURES; none where nothing but Linux could tell."""
+    flags = {*_value(cpuinfo, "flags").split(), *_value(cpuinfo, "Features").split()}
+    return [name for name in FEATURES if name in flags]
+
+
+def has_feature(name: str) -> bool:
+    """Say whether this processor has a feature."""
+    return name in features()
+
+
+@cache
+def _processor(cpuinfo: Path = _CPUINFO) -> str:
+    return _value(cpuinfo, "model name") or _brand() or platform.processor() or platform.machine()
+
+
+def _brand(command: tuple[str, ...] = ("sysctl", "-n", "machdep.cpu.brand_string")) -> str:
+    """Return what macOS calls the processor; nothing where there is no such command, or no such name."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _value(cpuinfo: Path, key: str) -> str:
+    """Return what Linux says of the first processor under a key; nothing where it says nothing."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == key), "")
