@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 import socket
 import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from backend.cli.printing import print_json, print_table, write
-from backend.errors import BackendError, BrokenExtraError, ExtraError
+from backend.errors import BackendError, BrokenExtraError, EngineBusyError, EngineError, ExtraError
 from backend.llms.agent_loader import ENGINES, argument_levels, choose_engine, settings_levels
 from backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library
-from backend.llms.config import AgentSettings, build_settings
+from backend.llms.config import AgentSettings, SettingsLevel, build_settings
 from backend.llms.model_cache import list_cached
+from backend.llms.model_cards import unlisted
 from backend.llms.model_store import PACKAGED_MODEL, cache_directory, packaged_gguf
+from backend.llms.openai_server import Server
 from backend.llms.safety import get_available_memory, get_available_vram, model_memory_requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from backend.cli.chatting import Where
-    from backend.llms.config import EngineName, SettingsLevel
+    from backend.llms.config import EngineName
     from backend.llms.config_trust import Standing
     from backend.llms.model_cache import CachedModel
+    from backend.llms.server_agent import ServerAgent
 
 __all__ = ["show_config", "show_health"]
 
@@ -39,7 +43,7 @@ _STANDINGS: dict[Standing, str] = {
 }
 State = Literal["ok", "missing", "broken", "note"]
 _GIB = 2**30
-_CONNECT_SECONDS = 3
+_SECONDS = 3.0  # for a server to answer what takes it no work
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,8 @@ def _settings(where: Where) -> Iterator[Finding]:
     try:
         file = where.read_config()
         engine: EngineName = choose_engine([], file)
-        settings = build_settings(settings_levels(engine, [], file))
+        levels = settings_levels(engine, [], file)
+        settings = build_settings(levels)
     except BackendError as exc:
         yield _trouble("settings", "broken", exc)
         return
@@ -159,18 +164,46 @@ def _settings(where: Where) -> Iterator[Finding]:
     yield Finding("settings", "ok", read)
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
     if engine != "huggingface" and settings.base_url:
-        yield _server(settings.base_url)
+        hurried = SettingsLevel("doctor", {"timeout": _SECONDS, "connect_timeout": _SECONDS, "max_retries": 0})
+        yield _server(engine, build_settings([hurried, *levels]))
 
 
-def _server(address: str) -> Finding:
+def _server(engine: EngineName, settings: AgentSettings) -> Finding:
+    """What an agent would meet there: the server is asked for its models, with the key."""
+    place = Server.from_settings(settings).place
+    needed = ENGINES[engine]
+    try:
+        module = import_library(needed.module, needed.extra, f"The {engine} engine")
+        agent_class = getattr(module, needed.class_name)
+        cards = asyncio.run(_cards_of(agent_class, settings))
+    except ExtraError:  # which is a finding of its own
+        return _reached(place, settings)
+    except EngineError as exc:
+        # Who lists no models, or is busy, may answer all the same.
+        return _trouble("server", "note" if type(exc) in {EngineError, EngineBusyError} else "broken", exc)
+    except BackendError as exc:
+        return _trouble("server", "broken", exc)
+    missing = unlisted(cards, settings.model, place) if settings.model else ""
+    if missing:
+        return Finding("server", "note", missing.rstrip(". "), "set model to one of these, or check that it answers")
+    key = "takes the key" if settings.api_key else "asks for no key"
+    return Finding("server", "ok", f"{place} is reached, {key}, and lists {len(cards)} models")
+
+
+async def _cards_of(agent_class: type[ServerAgent], settings: AgentSettings) -> list[Mapping[str, Any]]:
+    async with await agent_class.create(settings) as agent:
+        return await agent.model_cards()
+
+
+def _reached(place: str, settings: AgentSettings) -> Finding:
     """Whether somebody listens there; nothing is sent."""
-    parts = urlsplit(address)
+    parts = urlsplit(str(settings.base_url))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((str(parts.hostname), port), timeout=_CONNECT_SECONDS).close()
+        socket.create_connection((str(parts.hostname), port), timeout=_SECONDS).close()
     except OSError as exc:
-        return Finding("server", "broken", f"{address} cannot be reached: {exc}", "start it, or mend base_url")
-    return Finding("server", "ok", f"{address} is reached")
+        return Finding("server", "broken", f"{place} cannot be reached: {exc}", "start it, or mend base_url")
+    return Finding("server", "ok", f"{place} is reached")
 
 
 def _trouble(what: str, state: State, exc: BackendError) -> Finding:

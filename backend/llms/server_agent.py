@@ -144,6 +144,15 @@ class ServerAgent(Agent):
             self._window = await self._find_window()
         return self._window
 
+    async def model_cards(self) -> list[Mapping[str, Any]]:
+        """What the server says of each model that it lists, as it says it.
+
+        Raises:
+            EngineError: the server refused the key, or did not answer sensibly.
+        """
+        self._check_open()
+        return await self._list_cards()
+
     async def count_tokens(self, payload: AgentPayload | str) -> int:
         """How many tokens the prompt of ``payload`` has: as the server counts it, or else at most.
 

@@ -81,7 +81,7 @@ def _http_client(server: Server) -> WatchedClient:
         )
         raise MissingExtraError(message, name="socksio") from exc
     except (ValueError, httpx2.InvalidURL):
-        message = f"The way to {server.place} leads through {proxy}, which is no proxy. Mend HTTP_PROXY or its like."
+        message = f"The way to {server.place} leads through {proxy}, which is no proxy. Change HTTP_PROXY or its like."
         raise ConfigError(message) from None  # whose words may hold the password
 
 

@@ -16,6 +16,7 @@ from backend.cli import inspection
 from backend.cli.chatting import Where
 from backend.errors import ConfigError, UntrustedConfigError
 from backend.llms import agent_loader, availability
+from backend.llms.agent_loader import ENGINES
 from backend.llms.availability import LIBRARIES
 from backend.llms.config_file import trust_config_file
 from backend.llms.model_cache import CachedModel
@@ -29,7 +30,7 @@ KEY = "0123456789abcdef-safetensors-1"
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine with every library, 8 GiB, no GPU, and no model."""
+    """A machine with every library, 8 GiB, no GPU, and no model; its engine cannot ask a server."""
     library = ModuleType("a_library")
     library.__dict__["__version__"] = "1.5"
     monkeypatch.setitem(sys.modules, "a_library", library)
@@ -39,6 +40,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library", "torch"})
     for part in ("gguf", "accelerate", "llguidance", "pynvml"):
         monkeypatch.setitem(sys.modules, part, library)
+    monkeypatch.setitem(ENGINES, "openai", ENGINES["openai"]._replace(module="no_such_engine"))
     monkeypatch.setattr(inspection, "get_available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 0)
     monkeypatch.setattr(inspection, "packaged_gguf", lambda: None)
