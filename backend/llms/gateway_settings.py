@@ -28,8 +28,6 @@ _SECRET_NAME = re.compile(r"key|token|secret|pass|auth|sig", re.IGNORECASE)
 
 
 def _as_headers(value: object) -> object:
-    if value is None:
-        return None
     texts = {name: _text(text) for name, text in value.items()} if isinstance(value, dict) else {}
     lower = [str(name).lower() for name in texts]
     if not texts or len(set(lower)) < len(lower) or not all(map(_is_header, texts, texts.values())):
@@ -49,8 +47,6 @@ def _text(value: object) -> object:
 
 def _as_body(value: object) -> object:
     held = value.get_secret_value() if isinstance(value, Secret) else value
-    if held is None:
-        return None
     if not isinstance(held, dict) or not _OURS.isdisjoint(held):
         raise ValueError
     try:

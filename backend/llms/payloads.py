@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, get_args, get_origin
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -138,8 +138,8 @@ class AgentPayload(Generic[Parsed]):
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     output_schema: type[Parsed] | Mapping[str, Any] | None = None
 
-    if not TYPE_CHECKING:
-        __class_getitem__ = classmethod(GenericAlias)  # typing's own writes into what it made, which is frozen
+    # Typing's own writes into what it made, which is frozen.
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("user_message", "system_context", "thinking_blob"):
@@ -265,8 +265,7 @@ class AgentResponse(Generic[Parsed]):
     metadata: ResponseMetadata = field(default_factory=ResponseMetadata)
     extras: Mapping[str, Any] = field(default_factory=dict)
 
-    if not TYPE_CHECKING:
-        __class_getitem__ = classmethod(GenericAlias)  # as AgentPayload's
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]  # as AgentPayload's
 
 
 @dataclass(frozen=True, slots=True)

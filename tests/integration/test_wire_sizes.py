@@ -26,11 +26,6 @@ LOADED = {"id": "m", "loaded_context_length": 512, "max_context_length": 9999}
 ASKED = AgentPayload(QUESTION, system_context="Be brief.", memory=MEMORY, tools_available=[TOOL])
 
 
-def paths(scripted: ScriptedServer) -> list[str]:
-    """What the server was asked beside answers."""
-    return [request.target.split()[1] for request in scripted.beside]
-
-
 @pytest.mark.parametrize(
     ("pages", "tokens"),
     [

@@ -238,6 +238,9 @@ class TestChatModels:
         cut = {"response_metadata": {"stop_reason": "max_tokens"}}
         wrapped = wrap_chat_model(Scripted(message("ok", **cut)).model)
         assert (await wrapped.invoke(AgentPayload("Hi."))).metadata["finish_reason"] == "length"
+        status = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+        wrapped = wrap_chat_model(Scripted(message("ok", response_metadata=status)).model)
+        assert (await wrapped.invoke(AgentPayload("Hi."))).metadata["finish_reason"] == "length"
 
     async def test_chat_openai(self, scripted: ScriptedServer) -> None:
         """What ChatOpenAI says of a stream's end is lost, or an option does not go over the wire."""

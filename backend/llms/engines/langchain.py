@@ -34,6 +34,9 @@ __all__ = ["LangChainAgent", "read_message"]
 _END_KEYS = ("finish_reason", "stop_reason", "done_reason")
 
 
+_NOTHING = Piece()
+
+
 class _Message(AIMessage):
     """An answer, and what the server said of it."""
 
@@ -76,6 +79,7 @@ class _Chat(ChatOpenAI):
         async with aclosing(self._ask(messages, {**kwargs, "stop": stop, "stream": True})) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=_Chunk(content=piece.text, piece=piece))
+        yield ChatGenerationChunk(message=_Chunk(content="", piece=_NOTHING))  # or LangChain fails where nothing came
 
     async def _ask(self, messages: list[BaseMessage], options: dict[str, Any]) -> AsyncGenerator[Piece, None]:
         payload = self._get_request_payload(messages, **options)
@@ -122,7 +126,8 @@ class LangChainAgent(ServerAgent):
                     message = await anext(messages, None)
                 if message is None:
                     return
-                yield self._read(message)
+                if (piece := self._read(message)) is not _NOTHING:
+                    yield piece
 
     async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
         model, options = self._model(request), self._options(request)

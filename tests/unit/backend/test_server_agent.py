@@ -392,6 +392,22 @@ async def test_closed(client: Client) -> None:
             await use()
 
 
+async def test_tokens_are_those_that_the_server_counts(client: Client) -> None:
+    """A count is asked for beside the API, once for a prompt; what is no count leaves the estimate."""
+    agent = await make()
+    client.pages = {"http://here/tokenize": ["no object"]}
+    estimate = await agent.count_tokens("Hi.")
+    client.pages = {"http://here/v1/messages/count_tokens": {"input_tokens": 7}}
+    assert await agent.count_tokens("Hi.") == estimate, "what it did not know it is not asked again"
+    other = await make()
+    assert [await other.count_tokens("Hi.") for _ in range(2)] == [7, 7]
+    assert client.looked_up.count("http://here/v1/messages/count_tokens") == 2
+    own = await Told.create(AgentSettings(model="m", base_url="https://x.openai.azure.com/v1"))
+    before = len(client.looked_up)
+    assert await own.count_tokens("Hi.") == estimate
+    assert len(client.looked_up) == before, "OpenAI and Azure have nothing to ask there"
+
+
 @pytest.mark.usefixtures("client")
 async def test_tokens_are_those_that_the_server_counted() -> None:
     """The next turn's length is not taken from what the server counted, or a closed agent goes on counting."""
