@@ -285,8 +285,8 @@ def _headers(exc: BaseException) -> Mapping[str, str]:
 
 
 @contextmanager
-def engine_errors(server: Server, *, unreadable: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn the library's errors into ours; ``unreadable`` are those with which it meets malformed answers.
+def engine_errors(server: Server) -> Iterator[None]:
+    """Turn the library's errors into ours.
 
     The library's error stays as the cause, except where its text, or that of one before it, holds a secret.
 
@@ -300,8 +300,6 @@ def engine_errors(server: Server, *, unreadable: tuple[type[Exception], ...] = (
     except Exception as exc:
         names = map(qualified_name, type(exc).__mro__)
         mapper = next((_MAPPERS[name] for name in names if name in _MAPPERS), None)
-        if mapper is None and isinstance(exc, unreadable):
-            mapper = _malformed
         if mapper is None:
             raise
         text = f"{''.join(traceback.format_exception(exc))} {_body(exc)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -139,7 +139,7 @@ class AgentPayload(Generic[Parsed]):
     output_schema: type[Parsed] | Mapping[str, Any] | None = None
 
     # Typing's own writes into what it made, which is frozen.
-    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
     def __post_init__(self) -> None:
         for name in ("user_message", "system_context", "thinking_blob"):
@@ -265,7 +265,7 @@ class AgentResponse(Generic[Parsed]):
     metadata: ResponseMetadata = field(default_factory=ResponseMetadata)
     extras: Mapping[str, Any] = field(default_factory=dict)
 
-    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[assignment]  # as AgentPayload's
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)  # as AgentPayload's
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ class ServerAgent(Agent):
     """
 
     engine: ClassVar[str]
-    _unreadable: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, settings: AgentSettings, server: Server) -> None:
         self._settings = settings
@@ -231,7 +230,7 @@ class ServerAgent(Agent):
         )
 
     def _errors(self) -> AbstractContextManager[None]:
-        return engine_errors(self._server, unreadable=self._unreadable)
+        return engine_errors(self._server)
 
     def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
         responses = self._settings.use_responses

@@ -34,9 +34,6 @@ __all__ = ["LangChainAgent", "read_message"]
 _END_KEYS = ("finish_reason", "stop_reason", "done_reason")
 
 
-_NOTHING = Piece()
-
-
 class _Message(AIMessage):
     """An answer, and what the server said of it."""
 
@@ -79,7 +76,7 @@ class _Chat(ChatOpenAI):
         async with aclosing(self._ask(messages, {**kwargs, "stop": stop, "stream": True})) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=_Chunk(content=piece.text, piece=piece))
-        yield ChatGenerationChunk(message=_Chunk(content="", piece=_NOTHING))  # or LangChain fails where nothing came
+        yield ChatGenerationChunk(message=_Chunk(content=""))  # or LangChain fails where nothing came
 
     async def _ask(self, messages: list[BaseMessage], options: dict[str, Any]) -> AsyncGenerator[Piece, None]:
         payload = self._get_request_payload(messages, **options)
@@ -99,7 +96,6 @@ class LangChainAgent(ServerAgent):
     """
 
     engine: ClassVar[str] = "langchain"
-    _unreadable: ClassVar[tuple[type[Exception], ...]] = (ValueError,)  # LangChain's, for a stream without any part
 
     def _connect(self) -> openai.AsyncOpenAI:
         # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
@@ -126,7 +122,7 @@ class LangChainAgent(ServerAgent):
                     message = await anext(messages, None)
                 if message is None:
                     return
-                if (piece := self._read(message)) is not _NOTHING:
+                if piece := self._read(message):
                     yield piece
 
     async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
@@ -143,9 +139,12 @@ class LangChainAgent(ServerAgent):
     def _converted(self, messages: list[dict[str, Any]]) -> list[BaseMessage]:
         return convert_to_messages(messages)
 
-    def _read(self, message: AIMessage) -> Piece:
+    def _read(self, message: AIMessage) -> Piece | None:
+        """What the server said; None for a part of a stream that LangChain adds of its own."""
         piece: Piece | None = getattr(message, "piece", None)
-        return piece or read_message(message)  # which came out of a cache of LangChain's
+        if piece or isinstance(message, AIMessageChunk):
+            return piece
+        return read_message(message)  # which came out of a cache of LangChain's
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         """What answers ``request``."""
