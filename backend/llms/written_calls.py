@@ -4,7 +4,7 @@ Hermes and Qwen write ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>
 ``<|tool_call|>[{"name": ..., "arguments": {...}}]`` (https://www.ibm.com/granite/docs/models/granite); Mistral
 ``[TOOL_CALLS][{"name": ..., "arguments": {...}, "id": ...}]``, later ``[TOOL_CALLS]name[ARGS]{...}``
 (https://docs.mistral.ai/capabilities/function_calling); Llama 3 ``<|python_tag|>{"name": ..., "parameters": {...}}``,
-or that object and nothing else
+or that object and nothing else, with or without a fence of ```json
 (https://github.com/meta-llama/llama-models/blob/main/models/llama3_1/prompt_format.md).
 """
 
@@ -25,6 +25,7 @@ __all__ = ["may_be_bare_calls", "read_bare_calls", "read_calls", "read_request"]
 
 _DECODER = json.JSONDecoder()
 _BETWEEN = " \t\r\n;,"
+_FENCE = re.compile(r"\s*(?:```(?:j?|js|jso|json)\s*(?=[\[{]|\Z))?")
 _NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*([\w-]+)\s*)?(?:\[ARGS\])?\s*(\{.*)", re.DOTALL)
 _FIRST_KEYS = ('"name"', '"arguments"', '"parameters"', '"type"', '"function"', '"id"')
 
@@ -50,13 +51,15 @@ def read_request(name: str, content: str) -> list[ToolCall] | None:
 
 def read_bare_calls(content: str, tools: Collection[object]) -> list[ToolCall] | None:
     """The calls that an answer consists of, without any mark; None unless each names one of ``tools``."""
-    calls = read_calls(content)
+    calls = read_calls(_FENCE.sub("", content).removesuffix("```"))
     return calls if calls and all(call.name in tools for call in calls) else None
 
 
 def may_be_bare_calls(beginning: str) -> bool:
     """Whether an answer that begins so may turn out to be calls without any mark."""
-    rest = beginning.lstrip().removeprefix("[").lstrip()
+    if "```".startswith(beginning.strip()):
+        return True
+    rest = _FENCE.sub("", beginning).removeprefix("[").lstrip()
     if rest[:1] not in ("", "{"):
         return False
     key = rest[1:].lstrip()

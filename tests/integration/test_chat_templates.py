@@ -217,6 +217,8 @@ def test_tools_that_a_template_only_names() -> None:
     assert '"city"' in prompt_of(tokenizer, AgentPayload("Hi", tools_available=[TOOL]))
     bare = {"type": "function", "function": {"name": "roll", "description": "Rolls.", "parameters": {}}}
     assert "<tools>" not in prompt_of(tokenizer, AgentPayload("Hi", tools_available=[bare]))
+    flat = {"name": "roll", "description": "Rolls."}
+    assert "Rolls." in prompt_of(small_tokenizer(CHATML), AgentPayload("Hi", tools_available=[flat]))
 
 
 def test_template_is_exchanged() -> None:

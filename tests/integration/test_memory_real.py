@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import statistics
-import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
 import pytest
@@ -30,6 +28,8 @@ async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
     The prompts grow by some 200 tokens a turn. The slope of the resident memory over the turns was 9 to 11 MB a turn
     without giving it back, and -1 to 3 MB with that.
     """
+    from backend.llms.engines.huggingface_model import _return_memory
+
     process = psutil.Process()
 
     def resident() -> float:
@@ -37,7 +37,7 @@ async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
         return process.memory_info().rss / 1e6
 
     await agent.invoke(ask("Hello!", max_new_tokens=1))
-    _trim()  # what earlier tests freed would hide what this one takes
+    _return_memory()  # what earlier tests freed would hide what this one takes
     samples = []
     for turn in range(ROUNDS):
         await agent.invoke(
@@ -47,9 +47,3 @@ async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
         samples.append(resident())
     slope = statistics.linear_regression(range(1, ROUNDS), samples[1:]).slope
     assert slope < 6, samples
-
-
-def _trim() -> None:
-    libc: Any = ctypes.CDLL(None)
-    if sys.platform == "linux" and hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)

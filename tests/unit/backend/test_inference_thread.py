@@ -49,22 +49,21 @@ def held(thread: InferenceThread[str]) -> Iterator[Held]:
 
 def test_what_follows_each_piece_of_work() -> None:
     """What is to be done after each piece of work is done once its result is there, also where it failed."""
-    done: list[bool] = []
-    futures: list[Future[str]] = []
-    thread: InferenceThread[str] = InferenceThread("m", lambda: done.append(futures[-1].done()))
+    done: list[str] = []
+    thread: InferenceThread[str] = InferenceThread("m", lambda: done.append("after"))
 
     def fail() -> str:
         raise EngineError
 
-    for work in (lambda: "made", fail):
-        go = threading.Event()
-        futures.append(thread.submit(lambda work=work, go=go: go.wait(30) and work(), 0))  # type: ignore[misc]
-        go.set()
-        assert futures[-1].exception(30) is None or work is fail
-        while len(done) < len(futures):
-            threading.Event().wait(0.001)
+    held = Held()
+    futures = [thread.submit(held, 9), thread.submit(fail, 9)]
+    for future in futures:
+        future.add_done_callback(lambda _: done.append("done"))
+    held.go.set()
+    with pytest.raises(EngineError):
+        futures[1].result(30)
     thread.end()
-    assert done == [True, True]
+    assert done == ["done", "after"] * 2
 
 
 def test_first_come_first_served(thread: InferenceThread[str], held: Held) -> None:

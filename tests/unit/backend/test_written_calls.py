@@ -41,6 +41,7 @@ FORMATS = {
         '\n{"name": "add", "parameters": {"a": 1}}; {"type": "function", "name": "add", "parameters": {"a": 2}}',
         (ONE, TWO),
     ),
+    "llama-fenced": ('```json\n{"name": "add", "parameters": {"a": 1}}\n```', (ONE,)),
     "llama-tagged": ('<|python_tag|>{"name": "add", "parameters": {"a": 1}}', (ONE,)),
     "openai": ('{"type": "function", "function": {"name": "add", "arguments": "{\\"a\\": 1}"}}', (ONE,)),
     "list": ('[{"name": "add", "arguments": {"a": 1}}]', (ONE,)),
@@ -84,5 +85,5 @@ def test_json_that_is_an_answer(text: str) -> None:
 
 def test_other_json_is_passed_on_at_once() -> None:
     """Where tools are offered, JSON that cannot become a call is not held back."""
-    assert [may_be_bare_calls(text) for text in ("", "[", "{", '{"na', '[ {"name": "x')] == [True] * 5
-    assert [may_be_bare_calls(text) for text in ("x", "[1", '{"city', "{n")] == [False] * 4
+    assert [may_be_bare_calls(text) for text in ("", "[", "{", '{"na', '[ {"name": "x', "``", "```js")] == [True] * 7
+    assert [may_be_bare_calls(text) for text in ("x", "[1", '{"city', "{n", "```py", "```\nx", "`a`")] == [False] * 7
