@@ -21,6 +21,7 @@ _CODES = re.compile(r"contextlengthexceeded|exceedcontextsize|contextwindowexcee
 _OVERFLOW = re.compile(
     r"context.?(length|window|size|limit)|context the overflows|too many (input |prompt )?tokens"
     r"|(prompt|input|request|conversation)\b.{0,30} too long|model token limit"
+    r"|exceed(s|ed)? (the configured limit|n_ctx)|length of all messages"
     r"|longer than the (maximum )?model|maximum (prompt|model|sequence|input) length|prompt exceeds|exceeded max"
     r"|number of (input )?tokens allowed|`inputs` (tokens \+|must have)|input length (should|exceeds)"
     r"|reduce the length of the (messages|input|prompt)",
@@ -34,7 +35,7 @@ _WINDOW = (
     rf"{_N}(?: tokens)? max(?:imum)?\b",
     rf"maximum (?:prompt|model|sequence|input|context|number)\b\D{{0,40}}{_N}",
     rf"must (?:be <=|have less than) {_N}",
-    rf"(?:token limit|limit is|the limit of|range of input length should be \[\d+,)\D{{0,5}}{_N}",
+    rf"(?:token limit|limit is|limit of|range of input length should be \[\d+,)\D{{0,5}}{_N}",
 )
 _PROMPT = (
     rf"{_N} (?:tokens )?(?:in|from|of) (?:the |your )?(?:input messages|messages|prompt|text input)",
@@ -44,7 +45,7 @@ _PROMPT = (
     rf"prompt is too long: {_N}",
     rf"(?:passed|first) {_N} (?:input )?tokens",
     rf"(?:resulted in|contains?|has)(?: at least)? {_N}(?: \w+)? tokens",
-    rf"(?:current length is|requested:) {_N}",
+    rf"(?:current length is|requested:|requested tokens \(|prefill) {{0,1}}{_N}",
     rf"context limit: {_N} \+",
     rf"(?:n_keep|given): {_N}",
 )

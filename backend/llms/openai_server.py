@@ -47,6 +47,11 @@ _NO_MODEL_WORDS = re.compile(
     re.IGNORECASE,
 )
 
+# Google and LiteLLM (without a database) refuse a key as a bad request.
+_NO_KEY_WORDS = re.compile(
+    r"(api|auth)[ _-]?key\b.{0,20}(not valid|invalid)|(invalid|incorrect) api[ _-]?key|no connected db", re.IGNORECASE
+)
+
 
 def _timeout(exc: BaseException, server: Server) -> BackendError:
     if any(type(cause).__name__ == "ConnectTimeout" for cause in _causes(exc)):
@@ -187,12 +192,14 @@ def _told(exc: BaseException, server: Server) -> BackendError:
             return overflow.error(server.model, words)
     if status in _NO_MODEL and (_NO_MODEL_WORDS.search(words) or not codes.isdisjoint(_NO_MODEL_CODES)):
         return _no_model(words, server)
+    if status == _BAD and _NO_KEY_WORDS.search(words):
+        return _authentication(exc, server)
     if status == _FORBIDDEN and server.proxy and not isinstance(_body(exc), dict):  # a server would say it in JSON
         return _proxy_refused(words, server)
     return _STATUSES.get(status or 0, _failed)(exc, server)
 
 
-_UNPAID, _FORBIDDEN = 402, 403
+_BAD, _UNPAID, _FORBIDDEN = 400, 402, 403
 _STATUSES: dict[int, Callable[[BaseException, Server], BackendError]] = {
     400: _refused,
     401: _authentication,

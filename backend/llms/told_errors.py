@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ToldError", "codes_of", "error_in", "error_in_event", "facts_of", "status_of", "words_of"]
 
-# Why an answer ended that is none: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek.
-_FAILED_ENDS = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+# Why an answer ended that is none: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek; Google.
+_FAILED_ENDS = re.compile(
+    r"(error|abort|network_error|insufficient_system_resource|.*malformed_function_call)", re.IGNORECASE
+)
 _ANSWERS = frozenset({"choices", "output", "data", "object", "delta", "response", "item"})
 _WORDS = ("message", "detail", "error_description", "error", "errors", "msg", "status_msg", "error_message", "title")
 _CODES = ("code", "type", "status", "error_code", "status_code", "__type", "error_type")
@@ -103,11 +105,13 @@ def _errors_in(body: dict[str, Any], *, whole: bool) -> Iterator[object]:
     yield _told(body.get("error"), body)
     for choice in _mappings(body.get("choices")):
         yield _told(choice.get("error"), choice)
-        reason = str(choice.get("finish_reason")).lower()
-        if reason in _FAILED_ENDS:
-            native = choice.get("native_finish_reason")
-            why = f"{reason} ({native})" if native and native != reason else reason
-            yield {"message": f"the answer ended with {why}", "code": reason}
+        # OpenRouter may call the end of a failed answer an ordinary one, and say only here what the provider called it.
+        ends = [str(choice.get(key) or "") for key in ("native_finish_reason", "finish_reason")]
+        if any(map(_FAILED_ENDS.fullmatch, ends)):
+            yield {
+                "message": f"the answer ended with {' and '.join(dict.fromkeys(filter(None, ends)))}",
+                "code": "error",
+            }
     response = body.get("response")
     for answer in (body, response if isinstance(response, dict) else {}):  # of the Responses API
         if answer.get("status") == "failed" and ("output" in answer or answer.get("object") == "response"):

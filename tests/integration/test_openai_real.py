@@ -23,3 +23,12 @@ def test_every_error_of_the_library_is_known() -> None:
     known = {name for name in ERROR_NAMES if name.startswith("openai.")}
     assert errors - known == {"openai.OpenAIError", *(f"openai.{name}" for name in MISUSE)}
     assert known - errors == set()
+
+
+def test_every_error_of_its_http_library_is_known() -> None:
+    """No error of the library below it reaches callers as it is."""
+    import httpx2
+
+    errors = [kind for kind in vars(httpx2).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert httpx2.ProxyError in errors
+    assert [kind for kind in errors if ERROR_NAMES.isdisjoint(map(qualified_name, kind.__mro__))] == []

@@ -188,6 +188,16 @@ GEMINI = {"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}
     [
         ([GEMINI], 400, (EngineRefusalError, "request: no")),
         ([GEMINI], 200, (EngineRefusalError, "request: no")),
+        (
+            [{"error": {"code": 400, "message": "API key not valid."}}],
+            400,
+            (EngineAuthenticationError, "the key: API key"),
+        ),
+        (
+            {"error": {"message": "No connected db.", "code": "400"}},
+            400,
+            (EngineAuthenticationError, "the key: No conn"),
+        ),
         ({"detail": [{"loc": ["body", "n"], "msg": "too small"}]}, 422, (EngineRefusalError, "request: too small")),
         ({"title": "Gone", "status": 410}, 410, (EngineError, "failed: Gone")),
         ({"detail": "Method Not Allowed"}, 405, (EngineError, "nothing at the address")),

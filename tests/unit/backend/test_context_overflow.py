@@ -153,6 +153,24 @@ SAID: list[tuple[str, tuple[int | None, int | None, int | None] | None]] = [
         ),
         None,
     ),
+    (
+        (
+            "AzureException BadRequestError - Input tokens exceed the configured limit of 272000 tokens. "
+            "Your messages resulted in 509178 tokens. Please reduce the length of the messages."
+        ),
+        (509178, None, 272000),
+    ),
+    ("Requested tokens (2285) exceed context window of 2048", (2285, None, 2048)),
+    ("Illegal param: prefill 744 tokens exceed n_ctx_per_seq, try increasing total context size", (744, None, None)),
+    ("The total length of all messages is too long.", (None, None, None)),
+    ("Context size has been exceeded.", (None, None, None)),
+    (
+        (
+            'litellm.BadRequestError: AnthropicException - b\'{"type":"error","error":{"message":"input length and '
+            "`max_tokens` exceed context limit: 179413 + 32768 > 200000, decrease input length\"}}'"
+        ),
+        (179413, 32768, 200000),
+    ),
     ("a bad idea", None),
     (
         (

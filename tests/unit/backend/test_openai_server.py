@@ -25,6 +25,7 @@ from backend.errors import (
 )
 from backend.llms.config import AgentSettings
 from backend.llms.openai_server import Server, engine_errors
+from backend.llms.told_errors import ToldError
 
 SERVER = Server("http://here/v1?key=hidden", "sk-secret", AgentSettings(connect_timeout=3, read_timeout=4), "m")
 
@@ -203,3 +204,40 @@ def test_broken_text() -> None:
     assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is no character.")
     assert isinstance(translated(sent), PayloadError)
     assert isinstance(translated(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "?")), EngineResponseError)
+
+
+def test_errors_in_groups() -> None:
+    """An error among several, as a loop's task group raises them, is told by the first that led to it."""
+    cause = foreign("httpx2.TransportError")
+    cause.__cause__ = ExceptionGroup("unhandled errors in a TaskGroup", [OverflowError("port must be 0-65535")])
+    assert "failed: port must be 0-65535. Check" in str(translated(cause))
+    ours = translated(ExceptionGroup("unhandled errors", [OSError("no route")]))
+    assert isinstance(ours, EngineConnectionError)
+    assert "failed: no route. Check" in str(ours)
+
+
+def test_what_a_server_told_without_a_status() -> None:
+    """An error inside a stream is the one that its code stands for, by number or by text."""
+    for body, kind in (
+        ({"message": "no", "code": "429"}, EngineBusyError),
+        ({"message": "no", "type": "authentication_error"}, EngineAuthenticationError),
+        ({"message": "no", "code": 500}, EngineError),
+        ("no memory", EngineError),
+    ):
+        ours = translated(ToldError(body))
+        assert type(ours) is kind
+        assert isinstance(ours, BackendError)
+        assert ours.retryable is (body != "no memory" and kind is not EngineAuthenticationError)
+
+
+def test_secrets_in_causes_and_addresses() -> None:
+    """A secret in an error that led to another, or in a query that a server repeats, does not show."""
+    late = foreign("openai.APIConnectionError", "Connection error.")
+    late.__cause__ = ValueError("Illegal header value b'Bearer sk-secret'")
+    told = foreign("openai.NotFoundError", body={"message": "no /v1/chat?key=hidden here"})
+    for error in (late, told):
+        ours = translated(error)
+        shown = "".join(traceback.format_exception(ours))
+        assert "sk-secret" not in shown
+        assert "hidden" not in shown
+        assert "***" in shown

@@ -56,6 +56,8 @@ def test_asked_wait(headers: dict[str, str], expected: float | None) -> None:
         ({"x-ratelimit-reset-tokens": "2m59.56s"}, 179.56),
         ({"x-ratelimit-reset-tokens": "0s"}, 0),
         ({"x-ratelimit-reset": "-3"}, 0),
+        ({"x-rate-limit-reset-tokens": "55", "x-ratelimit-remaining-requests": "9"}, 55),
+        ({"x-ratelimit-remaining-tokens": "-1", "x-ratelimit-reset-tokens": "0"}, 0),
         ({"ratelimit-reset": "30"}, 30),
         ({"ratelimit": "limit=10, remaining=0, reset=31"}, 31),
         ({"ratelimit": '"default";r=0;t=30'}, 30),

@@ -26,8 +26,17 @@ ANSWER = {"choices": [{"message": {"content": "error"}, "finish_reason": "stop"}
         ({"choices": [{"finish_reason": "error"}]}, {"message": "the answer ended with error", "code": "error"}),
         (
             {"choices": [{"finish_reason": "abort", "native_finish_reason": "OOM"}]},
-            {"message": "the answer ended with abort (OOM)", "code": "abort"},
+            {"message": "the answer ended with OOM and abort", "code": "error"},
         ),
+        (
+            {"choices": [{"finish_reason": "stop", "native_finish_reason": "network_error"}]},
+            {"message": "the answer ended with network_error and stop", "code": "error"},
+        ),
+        (
+            {"choices": [{"finish_reason": "function_call_filter: MALFORMED_FUNCTION_CALL"}]},
+            {"message": "the answer ended with function_call_filter: MALFORMED_FUNCTION_CALL", "code": "error"},
+        ),
+        ({"choices": [{"finish_reason": "stop", "native_finish_reason": "end_turn"}]}, None),
         ({"object": "response", "status": "failed", "error": TOLD}, TOLD),
         ({"type": "response.failed", "response": {"object": "response", "status": "failed", "error": TOLD}}, TOLD),
         (
