@@ -55,7 +55,12 @@ class Room:
 
     def _run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         self.place.mkdir(exist_ok=True)
-        shared = {"HF_HUB_OFFLINE": "1", "LLM_BACKEND_CACHE": str(self.place.parent / "cache")}
+        shared = {
+            "HF_HUB_OFFLINE": "1",
+            "LLM_BACKEND_CACHE": str(self.place.parent / "cache"),
+            # uv's files are the same ones in every room, and rooms of one path compile them once.
+            "PYTHONPYCACHEPREFIX": str(self.place.parent / "compiled"),
+        }
         environ = own_environment() | shared | variables
         return subprocess.run(command, cwd=self.place, env=environ, capture_output=True, text=True, check=False)
 
