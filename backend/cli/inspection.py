@@ -74,6 +74,8 @@ def show_config(where: Where, *, as_json: bool) -> None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {each}" for name, each in value.items())
     return "" if value is None else str(value)  # a key is a SecretStr, which prints as stars
 
 

@@ -185,7 +185,7 @@ class Conversation:
             while await self._go_on(turn, response):
                 response = await self.agent.invoke(await self._request(turn))
             await self._record(turn, response)
-            about: ResponseMetadata = {**response.metadata, **turn.rounds.about, "conversation": self.fitting}
+            about: ResponseMetadata = {**turn.rounds.told_in(response.metadata), "conversation": self.fitting}
         return replace(response, metadata=about)
 
     def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:

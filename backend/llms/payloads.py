@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import GenericAlias
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, cast, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -208,8 +208,17 @@ class Timings:
     total: float
 
 
-class ResponseMetadata(TypedDict, total=False):
-    """What is known of an answer beside the answer itself; what an engine does not know it leaves out.
+class _Always(TypedDict):
+    engine: str
+    model: str
+    finish_reason: str
+    session_id: str | None
+    usage: Usage | None
+    timings: Timings
+
+
+class ResponseMetadata(_Always, total=False):
+    """What is known of an answer beside the answer itself. From ``device`` on, an engine leaves out what it has not.
 
     Attributes:
         engine: who answered.
@@ -227,12 +236,6 @@ class ResponseMetadata(TypedDict, total=False):
         conversation: a Fitting, in a Conversation.
     """
 
-    engine: str
-    model: str
-    finish_reason: str
-    session_id: str | None
-    usage: Usage | None
-    timings: Timings
     device: str
     dtype: str
     quantization: Literal["none", "int8", "int4"]
@@ -262,7 +265,7 @@ class AgentResponse(Generic[Parsed]):
     code: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     parsed: Parsed = None  # type: ignore[assignment]  # where nothing else was asked for, it is Any
-    metadata: ResponseMetadata = field(default_factory=ResponseMetadata)
+    metadata: ResponseMetadata = field(default_factory=lambda: cast("ResponseMetadata", {}))  # of a response by hand
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)  # as AgentPayload's

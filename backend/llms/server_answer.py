@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from backend.llms.openai_format import Piece
-    from backend.llms.payloads import AgentPayload, Event, ResponseMetadata, ToolCall, Usage
+    from backend.llms.payloads import AgentPayload, Event, ToolCall, Usage
 
 __all__ = ["ServerAnswer"]
 
@@ -36,7 +36,7 @@ class ServerAnswer:
     response: AgentResponse
 
     def __init__(self, payload: AgentPayload, *, stream: bool, engine: str, model: str, unopened: bool = False) -> None:
-        self._about: ResponseMetadata = {"engine": engine, "model": model, "session_id": payload.session_id}
+        self._engine, self._model, self._session = engine, model, payload.session_id
         self.stream = stream
         self._output = output_format(payload.output_schema)
         self._offered = frozenset(map(tool_name, payload.tools_available))
@@ -104,7 +104,14 @@ class ServerAnswer:
             code=found.code,
             tool_calls=calls,
             parsed=parsed,
-            metadata={**self._about, "finish_reason": reason, "usage": self._usage, "timings": timings},
+            metadata={
+                "engine": self._engine,
+                "model": self._model,
+                "finish_reason": reason,
+                "session_id": self._session,
+                "usage": self._usage,
+                "timings": timings,
+            },
             extras=merged(self._extras),
         )
         yield from map(ToolCallEvent, calls)

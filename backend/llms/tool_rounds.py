@@ -68,7 +68,7 @@ async def run_with_tools(
     while await rounds.go_on(response):
         request = replace(request, user_message="", memory=[*payload.memory, *asked, *rounds.turns])
         response = await agent.invoke(request)
-    return replace(response, metadata={**response.metadata, **rounds.about})
+    return replace(response, metadata=rounds.told_in(response.metadata))
 
 
 def remembered(response: AgentResponse, calls: Sequence[ToolCall] = ()) -> MemoryEntry:
@@ -104,10 +104,9 @@ class ToolRounds:
         self.definitions = [tool.definition for tool in self._known.values()]
         self.turns: list[MemoryEntry] = []
 
-    @property
-    def about(self) -> ResponseMetadata:
-        """For the metadata of the last answer."""
-        return {"usage": _total(self._usages), "tool_turns": tuple(self.turns)}
+    def told_in(self, metadata: ResponseMetadata) -> ResponseMetadata:
+        """The metadata of the last answer, with the usage of all and the turns before it."""
+        return {**metadata, "usage": _total(self._usages), "tool_turns": tuple(self.turns)}
 
     async def go_on(self, response: AgentResponse) -> bool:
         """Run the calls of an answer, all at once, and add them to ``turns``; False when there are none to run."""

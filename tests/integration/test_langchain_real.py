@@ -74,3 +74,29 @@ def test_every_error_of_the_library_is_known() -> None:
     ]
     unknown = {kind.__name__ for kind in errors if ERROR_NAMES.isdisjoint(map(qualified_name, kind.__mro__))}
     assert unknown == {"OpenAIRefusalError"}  # raised where a caller asks for structured output, which we do not
+
+
+async def test_an_answer_out_of_a_cache(connect: Connect, scripted: ScriptedServer) -> None:
+    """An answer that LangChain keeps in a cache of the caller's is that answer, though the server did not give it."""
+    from langchain_core.caches import BaseCache
+    from langchain_core.globals import set_llm_cache
+    from langchain_core.messages import AIMessage
+    from langchain_core.outputs import ChatGeneration
+
+    class Kept(BaseCache):
+        def lookup(self, *_: Any) -> Any:
+            return [ChatGeneration(message=AIMessage("from the cache", response_metadata={"finish_reason": "stop"}))]
+
+        def update(self, *_: Any) -> None:
+            """Keep nothing else."""
+
+        def clear(self, **_: Any) -> None:
+            """Forget nothing."""
+
+    agent = await connect(scripted.url)
+    set_llm_cache(Kept())
+    try:
+        assert (await agent.invoke(QUESTION)).response == "from the cache"
+    finally:
+        set_llm_cache(None)
+    assert scripted.received == []

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from pydantic import BaseModel
 
-    from backend.llms.payloads import Event, Usage
+    from backend.llms.payloads import Event, ResponseMetadata, Usage
     from backend.llms.protocol import Agent
 
 __all__ = ["AgentChatModel"]
@@ -166,7 +166,8 @@ class AgentChatModel(BaseChatModel):
         try:
             response = await self.agent.invoke(_payload(messages, stop, kwargs))
         except StructuredOutputError as exc:  # whoever asked for an object reads the message, and finds the same fault
-            response = AgentResponse(response=exc.text, metadata={"finish_reason": exc.finish_reason})
+            about = cast("ResponseMetadata", {"finish_reason": exc.finish_reason})
+            response = AgentResponse(response=exc.text, metadata=about)
         return ChatResult(generations=[ChatGeneration(message=self._message(response))])
 
     async def _astream(

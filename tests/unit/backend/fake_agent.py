@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from unittest.mock import AsyncMock
 
 from backend.llms.payloads import AgentPayload, AgentResponse
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backend.llms.config import AgentSettings
+    from backend.llms.payloads import ResponseMetadata
+
+
+def about(**known: Any) -> ResponseMetadata:
+    """What is known of an answer that no engine made: less than an engine knows."""
+    return cast("ResponseMetadata", known)
 
 
 class FakeAgent:

@@ -25,6 +25,7 @@ from backend.llms.config import ENGINE_NAMES
 from backend.llms.directory_store import DirectoryStore
 from backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
 from backend.llms.protocol import Agent, as_payload
+from tests.unit.backend.fake_agent import about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -62,7 +63,7 @@ class Talker(Agent):
     async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
         """Give the answer at once."""
         self.payloads.append(as_payload(payload))
-        return AgentResponse(response=ANSWER, metadata={"usage": Usage(prompt_tokens=1, completion_tokens=2)})
+        return AgentResponse(response=ANSWER, metadata=about(usage=Usage(prompt_tokens=1, completion_tokens=2)))
 
     async def get_context_window(self) -> int:
         """Room for everything."""

@@ -93,6 +93,17 @@ def test_each_setting_says_where_it_comes_from(
     assert found["backend"] == {"value": "openai", "from": "argument backend"}
 
 
+def test_what_gateways_are_told_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of headers only the names are shown, and of fields nothing."""
+    monkeypatch.setenv("LLM_BACKEND_CONFIG", "config.toml")
+    configured('[agent.openai]\nextra_headers = {X-Key = "very-secret"}\nextra_body = {token = "very-secret"}\n')
+    found = settings(capsys, "openai", model="m")
+    assert found["extra_headers"]["value"] == "X-Key: **********"
+    assert found["extra_body"]["value"] == "**********"
+
+
 def test_the_file_says_whose_word_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Both commands say which file is read, if any, and whether it was named, is trusted, or needs no trust."""
 

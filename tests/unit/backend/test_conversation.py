@@ -37,7 +37,7 @@ async def test_each_turn_knows_those_before() -> None:
     assert sent.generation.max_new_tokens == 3
     assert agent.payloads[0].metadata == {"for": "me"}
     fitting = Fitting(sent=0, summarised=0, left_out=0)
-    assert first.metadata == {"model": "m", "usage": None, "tool_turns": (), "conversation": fitting}
+    assert dict(first.metadata) == {"model": "m", "usage": None, "tool_turns": (), "conversation": fitting}
     assert conversation.fitting == Fitting(sent=1, summarised=0, left_out=0)
     times = [entry.timestamp for entry in await conversation.history()]
     assert all(earlier and later and earlier <= later for earlier, later in pairwise(times))

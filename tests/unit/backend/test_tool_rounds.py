@@ -11,7 +11,7 @@ from backend.errors import PayloadError, ToolCallError, ToolDefinitionError, Too
 from backend.llms import run_with_tools
 from backend.llms.payloads import AgentPayload, AgentResponse, MemoryEntry, ToolCall, Usage
 from backend.llms.protocol import as_payload
-from tests.unit.backend.fake_agent import FakeAgent
+from tests.unit.backend.fake_agent import FakeAgent, about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,13 +47,13 @@ def calls(*wanted: tuple[str, Mapping[str, Any]], text: str = "", ids: str | Non
     """A response that asks for tools."""
     made = tuple(ToolCall(name=name, arguments=arguments, id=ids) for name, arguments in wanted)
     usage = Usage(prompt_tokens=10, completion_tokens=1)
-    return AgentResponse(response=text, tool_calls=made, metadata={"usage": usage})
+    return AgentResponse(response=text, tool_calls=made, metadata=about(usage=usage))
 
 
 def answer(text: str, engine: str = "e") -> AgentResponse:
     """A response that answers."""
     usage = Usage(prompt_tokens=20, completion_tokens=2)
-    return AgentResponse(response=text, metadata={"usage": usage, "engine": engine})
+    return AgentResponse(response=text, metadata=about(usage=usage, engine=engine))
 
 
 async def told(agent: ScriptedAgent, **options: Any) -> list[str]:
@@ -111,7 +111,7 @@ async def test_a_server_s_ids_are_kept() -> None:
 async def test_what_the_server_said_goes_back() -> None:
     """What a server wants back with a turn and with each call is told it in the next round."""
     made = ToolCall(name="add", arguments={"a": 2, "b": 3}, id="c", extras={"signature": "s\ud800"})
-    asked = AgentResponse(response="", tool_calls=(made,), extras={"reasoning_content": "Add."}, metadata={})
+    asked = AgentResponse(response="", tool_calls=(made,), extras={"reasoning_content": "Add."}, metadata=about())
     agent = ScriptedAgent(asked, answer("5"))
     await run_with_tools(agent, QUESTION, [add])
     turn = agent.payloads[1].memory[-2]
@@ -139,7 +139,7 @@ async def test_a_second_round_knows_the_first() -> None:
 
 async def test_unknown_usage_is_not_added_up() -> None:
     """The usage leaves a round out, and looks whole."""
-    agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), AgentResponse(response="5", metadata={"usage": None}))
+    agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), AgentResponse(response="5", metadata=about(usage=None)))
     assert (await run_with_tools(agent, QUESTION, [add])).metadata["usage"] is None
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from backend import AgentPayload, AgentResponse, Usage
 from backend.llms import MemoryStore, run_with_tools
 from backend.llms.conversation import Conversation
-from tests.unit.backend.fake_agent import FakeAgent
+from tests.unit.backend.fake_agent import FakeAgent, about
 from tests.unit.backend.word_agent import WordAgent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class City(BaseModel):
     name: str
 
 
-PARIS = AgentResponse(response="", parsed=City(name="Paris"), metadata={"usage": None})
+PARIS = AgentResponse(response="", parsed=City(name="Paris"), metadata=about(usage=None))
 
 
 async def test_an_answer_is_of_the_class_that_was_asked_for() -> None:
@@ -75,4 +75,4 @@ def test_generic_classes_work_when_the_program_runs() -> None:
     """A payload and a response can be made by their generic names, and copied."""
     payload = AgentPayload[City]("?", output_schema=City)
     assert copy.copy(payload) == payload == AgentPayload("?", output_schema=City)
-    assert AgentResponse[City](response="", parsed=City(name="Paris"), metadata={"usage": None}) == PARIS
+    assert AgentResponse[City](response="", parsed=City(name="Paris"), metadata=about(usage=None)) == PARIS

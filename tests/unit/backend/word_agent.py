@@ -10,7 +10,7 @@ from backend.llms import Conversation, MemoryStore
 from backend.llms.payloads import End, Text, ToolCallEvent
 from backend.llms.prompting import build_messages
 from backend.llms.protocol import as_payload
-from tests.unit.backend.fake_agent import FakeAgent
+from tests.unit.backend.fake_agent import FakeAgent, about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -70,7 +70,7 @@ def words(payload: AgentPayload) -> int:
 
 def answer(text: str, *calls: ToolCall) -> AgentResponse:
     """An answer."""
-    return AgentResponse(response=text, tool_calls=calls, metadata={"model": "m"})
+    return AgentResponse(response=text, tool_calls=calls, metadata=about(model="m"))
 
 
 def talk(agent: WordAgent, **options: Any) -> Conversation:
