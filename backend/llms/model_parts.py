@@ -54,7 +54,7 @@ def other_form(directory: Path) -> str | None:
         )
     ggufs = [path.name for path in gguf_files(directory)]
     if ggufs:
-        return f"holds {len(ggufs)} GGUF files: {shown(', '.join(ggufs))}. Give the path of one of them."
+        return f"holds its weights as GGUF: {shown(', '.join(ggufs))}. Give the path of one such file."
     return None
 
 

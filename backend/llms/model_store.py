@@ -207,7 +207,12 @@ def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progr
     directory = hub_snapshot(name, revision)
     if directory is None:
         _ensure_loadable(name, revision, weight_bytes)
-        directory = _hub_directory(name, revision, progress)
+        try:
+            directory = _hub_directory(name, revision, progress)
+        except ModelNotFoundError:
+            directory = _local_snapshot(name, revision)
+            if directory is None or not other_form(directory):
+                raise
     if missing_part(directory):
         at = f" at revision {revision!r}" if revision else ""
         fact = other_form(directory) or f"has no config.json or no safetensors weights. {_WAYS_OUT}"
@@ -240,12 +245,17 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
 
 def hub_snapshot(name: str, revision: str | None = None) -> Path | None:
     """The snapshot's directory in the hub's local cache; None where it is not there, or not whole."""
+    found = _local_snapshot(name, revision)
+    return None if found is None or missing_part(found) else found
+
+
+def _local_snapshot(name: str, revision: str | None) -> Path | None:
+    """The snapshot's directory in the hub's local cache, with whatever is there of it."""
     hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
     try:
-        found = Path(hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True))
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True))
     except Exception:  # noqa: BLE001  (its own says that it is not there; the download itself says what is wrong)
         return None
-    return None if missing_part(found) else found
 
 
 def _hub_directory(name: str, revision: str | None, progress: Progress) -> Path:

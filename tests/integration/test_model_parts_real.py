@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.errors import ModelFormatError
+from backend.llms.model_cache import uncompared_cached, verify_cached
 from backend.llms.model_store import resolve_model
 from tests.integration.small_gguf import write_small_gguf
 
@@ -95,3 +96,26 @@ def test_gguf_in_a_directory(cache: Path, tmp_path: Path) -> None:
     resolved = resolve_model(str(folder))
     assert (resolved.source, kept(cache)) == ("gguf", [resolved.directory.name])
     assert resolve_model(str(folder / "model.gguf")).directory == resolved.directory
+
+
+def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub cache that holds files in place of links, as on Windows, is read by its library and found sound."""
+    import torch
+    from huggingface_hub import constants
+    from safetensors.torch import save_file
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--a-model"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "blobs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (snapshot / "config.json").write_text("{}")
+    save_file({"w": torch.zeros(3)}, snapshot / "model.safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert verify_cached("someone/a-model") == []
+    assert uncompared_cached("someone/a-model") == ["config.json", "model.safetensors"]
+    weights = snapshot / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert verify_cached("someone/a-model") == ["model.safetensors is damaged, or not all here"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.errors import ModelFormatError
+from backend.errors import ModelFormatError, ModelNotFoundError
 from backend.llms import model_store
 from backend.llms.model_store import resolve_model
 
@@ -43,7 +43,9 @@ def test_many_gguf_files(tmp_path: Path) -> None:
     """Where a directory holds several GGUF files, none is chosen by chance."""
     for name in ("b", "a"):
         (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ModelFormatError, match=r"holds 2 GGUF files: a.gguf, b.gguf\. Give the path of one of them\."):
+    with pytest.raises(
+        ModelFormatError, match=r"holds its weights as GGUF: a.gguf, b.gguf\. Give the path of one such"
+    ):
         resolve_model(str(tmp_path))
 
 
@@ -70,8 +72,27 @@ def test_text_about_git_lfs_is_no_pointer(tmp_path: Path) -> None:
 def test_adapter_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub entry that holds an adapter is called one."""
     (tmp_path / "adapter_config.json").write_text("{}")
-    monkeypatch.setattr(model_store, "hub_snapshot", lambda *_: None)
+    monkeypatch.setattr(model_store, "_local_snapshot", lambda *_: None)
     monkeypatch.setattr(model_store, "_ensure_loadable", lambda *_: None)
     monkeypatch.setattr(model_store, "_hub_directory", lambda *_: tmp_path)
     with pytest.raises(ModelFormatError, match=r"The hub's model 'some/adapter' at revision 'v1' is an adapter"):
         resolve_model("some/adapter", revision="v1")
+
+
+def test_other_form_in_the_hub_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network, what the hub's cache has of a model is called what it is, and what it has not is not found."""
+
+    def refuse(*_: object) -> Path:
+        message = "The hub did not give it."
+        raise ModelNotFoundError(message)
+
+    monkeypatch.setattr(model_store, "_local_snapshot", lambda name, _: tmp_path if name == "some/model" else None)
+    monkeypatch.setattr(model_store, "_ensure_loadable", lambda *_: None)
+    monkeypatch.setattr(model_store, "_hub_directory", refuse)
+    with pytest.raises(ModelNotFoundError):
+        resolve_model("some/model")
+    (tmp_path / "model-q4.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelFormatError, match=r"'some/model' holds its weights as GGUF: model-q4.gguf"):
+        resolve_model("some/model")
+    with pytest.raises(ModelNotFoundError):
+        resolve_model("other/model")
