@@ -87,6 +87,74 @@ def test_everything_is_said_in_its_order(family: Family) -> None:
     assert "Tells the weather." in prompt
 
 
+GPT_OSS_CALL = "<|start|>assistant to=functions.get_weather<|channel|>commentary json<|message|>"
+PARALLEL = (
+    MemoryEntry("user", "Oslo and Rome?"),
+    MemoryEntry("assistant", "", tool_calls=[weather("Oslo", "call-1"), weather("Rome", "call-2")]),
+    result("mild", "call-2"),
+    result("cold", "call-1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "said"),
+    [
+        (
+            "mistral",
+            AgentPayload("And now?", memory=CALLED),
+            (
+                '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Oslo"}, "id": "call00000"}]</s>'
+                '[TOOL_RESULTS] {"content": "wet", "call_id": "call00000"}[/TOOL_RESULTS] It rains.</s>'
+            ),
+        ),
+        (
+            "gpt-oss",
+            AgentPayload("", memory=PARALLEL),
+            (
+                GPT_OSS_CALL + '{"city": "Oslo"}<|call|>'
+                '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>"cold"<|end|>'
+                + GPT_OSS_CALL
+                + '{"city": "Rome"}<|call|>'
+                '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>"mild"<|end|>'
+            ),
+        ),
+        (
+            "gemma",
+            AgentPayload("Hi", system_context="Be brief.", user_profile={"name": "Ada"}),
+            "<bos><start_of_turn>user\nBe brief.\n\nWhat is known of the user:\n- name: Ada\n\nHi<end_of_turn>\n",
+        ),
+        (
+            "gemma",
+            AgentPayload("Hi", memory=[MemoryEntry("system", "Be brief."), MemoryEntry("assistant", "Hello")]),
+            "<bos><start_of_turn>user\nBe brief.<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n",
+        ),
+        (
+            "phi",
+            AgentPayload("", memory=PARALLEL),
+            "<|user|>\n<tool_response>\ncold\n</tool_response><|end|>\n<|user|>\n<tool_response>\nmild\n</tool_response>",
+        ),
+        (
+            "qwen",
+            AgentPayload("", memory=PARALLEL),
+            "<tool_response>\ncold\n</tool_response>\n<tool_response>\nmild\n</tool_response>",
+        ),
+        (
+            "deepseek",
+            AgentPayload("Hi", system_context="Be brief.", memory=[MemoryEntry("system", "Be kind.")]),
+            "<\uff5cbegin\u2581of\u2581sentence\uff5c>Be brief.\n\nBe kind.<\uff5cUser\uff5c>Hi",
+        ),
+        (
+            "gpt-oss",
+            AgentPayload("Hi", memory=[*CALLED[:1], CALLED[3], MemoryEntry("system", "Speak Norse.")]),
+            "<|start|>user<|message|>Speak Norse.\n\nHi<|end|>",
+        ),
+    ],
+)
+def test_the_nearest_way_is_taken(name: str, payload: AgentPayload, said: str) -> None:
+    """A template is told a conversation as it is, but for what it cannot say."""
+    assert said in prompt_of(small_tokenizer(FAMILIES[name]), payload)
+
+
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_prompts_without_marks_are_the_templates_own(family: Family, kind: str) -> None:

@@ -8,7 +8,7 @@ template says everything; whether it does shows with stand-ins, words that occur
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from backend.llms.prompting import write_calls, write_tools
@@ -71,8 +71,11 @@ def arrangements(
 def arrange(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], how: Arrangement
 ) -> tuple[list[Message], list[dict[str, Any]] | None]:
-    """The messages, and the tools if they are given apart from these."""
-    told = list(messages)
+    """The messages, and the tools if they are given apart from these.
+
+    Results stand in the order of their calls: few templates say which call a result answers.
+    """
+    told = _results_in_order(messages)
     if how.ids:
         told = _shortly_named(told)
     if how.calls == 1:
@@ -147,6 +150,13 @@ def _numbered(messages: Sequence[Message]) -> list[tuple[Message, list[int]]]:
                 del open_calls[number]
         numbered.append((message, numbers))
     return numbered
+
+
+def _results_in_order(messages: Sequence[Message]) -> list[Message]:
+    told: list[Message] = []
+    for is_result, run in groupby(_numbered(messages), key=lambda pair: pair[0]["role"] == "tool"):
+        told += [message for message, _ in (sorted(run, key=lambda pair: pair[1]) if is_result else run)]
+    return told
 
 
 def _shortly_named(messages: Sequence[Message]) -> list[Message]:
