@@ -150,8 +150,8 @@ def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
 def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
     """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen.
 
-    A CPU without instructions for it emulates it, in half the memory of float32, and reads prompts far more slowly:
-    the README's section on configuration has the figures (``nox -s bench`` takes them).
+    A CPU without instructions for it emulates it: decoding is a quarter faster than in float32, and reading a prompt
+    takes three to four times as long (the README has the figures, which ``nox -s bench`` takes).
     """
     if wanted != "auto":
         return wanted
