@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.portability import repeats
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COIN = """
 import os
@@ -64,6 +62,13 @@ def test_a_round_that_ran_nothing_is_a_failure(capsys: pytest.CaptureFixture[str
     """A misspelt path ends no round well, and pytest's own word on it is shown."""
     assert repeats.failures("float32", ["no_such_file.py"]) == ["pytest ended with 4"]
     assert "file or directory not found: no_such_file.py" in capsys.readouterr().out
+
+
+def test_the_module_is_a_command() -> None:
+    """``python -m`` runs it, and ends with its status; no round finds no coin."""
+    command = [sys.executable, "-m", "tests.portability.repeats", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    assert done.stdout == "0 rounds, 0 tests failed in some\n"
 
 
 def test_busy_processes_are_there_and_end() -> None:
