@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -15,6 +14,7 @@ import typer
 from backend.cli import chatting, inspection, model_commands, trusting
 from backend.cli.printing import say_error
 from backend.errors import BackendError
+from backend.llms.availability import own_version
 
 __all__ = ["app", "run"]
 
@@ -67,7 +67,7 @@ def run() -> None:
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  (called by typer with the option's value)
     if wanted:
-        typer.echo(f"llm-backend {version('llm-backend')}")
+        typer.echo(f"llm-backend {own_version()}")
         raise typer.Exit
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from backend.cli.printing import print_json, print_table, write
 from backend.errors import BackendError, BrokenExtraError, EngineBusyError, EngineError, ExtraError
 from backend.llms.agent_loader import ENGINES, argument_levels, choose_engine, settings_levels
-from backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library
+from backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library, own_version
 from backend.llms.config import AgentSettings, SettingsLevel, build_settings
 from backend.llms.model_cache import list_cached
 from backend.llms.model_cards import unlisted
@@ -96,7 +96,7 @@ def show_health(where: Where, *, as_json: bool) -> bool:
 
 
 def _libraries() -> Iterator[Finding]:
-    yield Finding("llm-backend", "ok", f"{version('llm-backend')}, Python {platform.python_version()}, {sys.platform}")
+    yield Finding("llm-backend", "ok", f"{own_version()}, Python {platform.python_version()}, {sys.platform}")
     for name, engine in ENGINES.items():
         yield _library(f"engine {name}", f"The {name} engine", engine.extra, *LIBRARIES[engine.extra])
     yield _library("GGUF files", "Reading GGUF files", "llm", *GGUF_LIBRARIES)

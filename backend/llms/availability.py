@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ __all__ = [
     "install_advice",
     "is_installed",
     "missing_library",
+    "own_version",
     "require_extra",
 ]
 
@@ -39,6 +41,14 @@ GGUF_LIBRARIES = ("gguf", "accelerate")
 def is_installed(module: str) -> bool:
     """Whether the top-level ``module`` is there; it is not imported, so it may still be broken."""
     return find_spec(module) is not None
+
+
+def own_version() -> str:
+    """This package's version, or that there is none: a checkout runs without being installed, too."""
+    try:
+        return version("llm-backend")
+    except PackageNotFoundError:
+        return "(a checkout that is not installed)"
 
 
 def missing_library(extra: str) -> str | None:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def resident() -> int:
-    """Resident memory of this process, in bytes, without what a collection would free."""
+    """Memory of this process, in bytes, without what a collection would free: resident, and tensors on a GPU."""
+    import torch
+
     gc.collect()
-    return psutil.Process(os.getpid()).memory_info().rss
+    return psutil.Process(os.getpid()).memory_info().rss + int(torch.cuda.memory_allocated())
 
 
 def growth(samples: Sequence[float]) -> float:

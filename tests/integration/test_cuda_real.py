@@ -27,15 +27,23 @@ async def test_gpu_is_chosen_and_answers(load: Load, ask: Ask) -> None:
 
 
 async def test_gpu_memory_comes_back(load: Load, ask: Ask, model_copy: Path) -> None:
-    """The weights stay in the GPU's memory after the last agent of a model closes."""
+    """The weights leave the GPU's memory when the last agent of a model closes.
+
+    The first cycle leaves cuBLAS the workspace of its thread, 32 MiB on an H200; the next thread takes that over.
+    """
     import torch
 
+    weights = (model_copy / "model.safetensors").stat().st_size
     before = torch.cuda.memory_reserved()
-    async with await load(model_copy) as agent:
-        await agent.invoke(ask(QUESTION, max_new_tokens=2))
-        held = torch.cuda.memory_allocated()
-    assert held > (model_copy / "model.safetensors").stat().st_size / 2
-    assert torch.cuda.memory_reserved() <= before
+    held, left = [], []
+    for _ in range(3):
+        async with await load(model_copy) as agent:
+            await agent.invoke(ask(QUESTION, max_new_tokens=2))
+            held.append(torch.cuda.memory_reserved() - before)
+        left.append(torch.cuda.memory_reserved() - before)
+    assert min(held) > weights / 2, "the packaged model's other agent has weights of its own"
+    assert left[0] < weights / 4
+    assert left[1:] == [left[0]] * 2
 
 
 async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:

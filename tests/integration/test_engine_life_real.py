@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import psutil
 import pytest
 
 from backend.errors import EngineBusyError
 from backend.llms.safety import model_memory_requirements
+from tests.integration.memory import resident
 from tests.integration.processors import pretend_processor
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
@@ -189,11 +188,10 @@ async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask:
     own_weights(model_copy)
     question = ask("The sky is blue. " * 180, max_new_tokens=2)
     await agent.invoke(question)  # what torch takes once for the whole process is no model's
-    process = psutil.Process(os.getpid())
-    before = process.memory_info().rss
+    before = resident()
     async with await load(model_copy) as loaded:
         answer = await loaded.invoke(question)
-        taken = process.memory_info().rss - before
+        taken = resident() - before
     estimate = model_memory_requirements(
         model_copy, used(answer).total_tokens, answer.metadata["dtype"], answer.metadata["quantization"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +104,14 @@ def test_a_broken_library_of_an_extra_is_found(libraries: Path, monkeypatch: pyt
 def test_a_library_that_imports_is_returned() -> None:
     """The caller gets no module, or another one."""
     assert import_library("json", "extra", "This test") is sys.modules["json"]
+
+
+def test_a_checkout_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package is not installed, as for ``python -m backend`` in a fresh clone, it has a version to show."""
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    assert availability.own_version()[0].isdigit()
+    monkeypatch.setattr(availability, "version", missing)
+    assert availability.own_version() == "(a checkout that is not installed)"
