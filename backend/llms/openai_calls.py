@@ -38,17 +38,17 @@ def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read_calls(
-    parts: Iterable[Mapping[str, Any]], offered: Iterable[str] = (), *, whole: bool = False
+    parts: Iterable[Mapping[str, Any]], offered: Iterable[str] = (), *, whole: bool = False, cut: bool = False
 ) -> tuple[ToolCall, ...]:
     """Read tool calls that came ``whole``, or in parts that say by ``index`` to which call they belong.
 
     Some servers leave the index out or give all calls the same, and some give each part another id: so a name together
     with another id, or without an index, begins a call. It does not where the call's arguments are still open and the
     name is the call's own, as some repeat the name in each part. ``offered`` are the names that a call may have, which
-    tell a name that is repeated from one that comes in pieces.
+    tell a name that is repeated from one that comes in pieces. ``cut`` says that the answer ended by its limit.
 
     Raises:
-        EngineResponseError: a call has no name, or its arguments are no JSON object.
+        EngineResponseError: a call has no name, or its arguments are no JSON object, or were to come yet.
     """
     names = frozenset(offered)
     calls: list[list[Mapping[str, Any]]] = []
@@ -60,7 +60,10 @@ def read_calls(
             call = open_calls[index] = []
             calls.append(call)
         call.append(part)
-    return tuple(_read_call(call, names) for call in calls)
+    read = tuple(_read_call(call, names) for call in calls)
+    if cut and calls and not "".join(_said(part, "arguments") for part in calls[-1]).strip():
+        raise _unreadable(read[-1].name)
+    return read
 
 
 def _begins(part: Mapping[str, Any], call: Sequence[Mapping[str, Any]]) -> bool:
@@ -119,11 +122,14 @@ def read_arguments(name: str, said: Sequence[str]) -> dict[str, Any]:
         parsed = again if before in ({}, again) else None
     if parsed is not None:
         return parsed
-    message = (
+    raise _unreadable(name)
+
+
+def _unreadable(name: str) -> EngineResponseError:
+    return EngineResponseError(
         f"The model called tool {name!r} with arguments that are no JSON object. "
         "Ask again, raise max_new_tokens if the answer was cut, or simplify the tool."
     )
-    raise EngineResponseError(message)
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

@@ -124,7 +124,8 @@ class ServerAnswer:
         Raises:
             EngineResponseError: a call cannot be read.
         """
-        beside = () if self.stopped else read_calls(self._calls, self._offered, whole=not self.stream)
+        how = {"whole": not self.stream, "cut": self._finish_reason == "length"}
+        beside = () if self.stopped else read_calls(self._calls, self._offered, **how)
         twice = [(call.name, call.arguments) for call in beside]
         in_text: list[ToolCall] = []
         for call in self._parser.result().tool_calls:

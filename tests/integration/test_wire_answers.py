@@ -45,6 +45,14 @@ async def test_no_arguments(told: ServerAgent, scripted: ScriptedServer, argumen
     assert answer.tool_calls == (ToolCall(name="roll", arguments={}, id="c"),)
 
 
+async def test_a_call_that_was_cut(told: ServerAgent, scripted: ScriptedServer) -> None:
+    """A call that was cut before its arguments came is no call without arguments."""
+    call = {"index": 0, "id": "c", "function": {"name": "roll", "arguments": ""}}
+    scripted.stream(delta(tool_calls=[call]), delta(None, "length"))
+    with pytest.raises(EngineResponseError, match="raise max_new_tokens if the answer was cut"):
+        await joined(told, ROLL)
+
+
 async def test_arguments_as_an_object(told: ServerAgent, scripted: ScriptedServer) -> None:
     """Arguments that are an object, and not the text of one, are those arguments."""
     call = {"id": "c", "type": "function", "function": {"name": "roll", "arguments": {"sides": 6}}}

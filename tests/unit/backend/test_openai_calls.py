@@ -134,6 +134,15 @@ def test_arguments_that_are_not_whole(said: list[str]) -> None:
         read_calls([part(0, piece, "roll" if number == 0 else None) for number, piece in enumerate(said)])
 
 
+def test_a_call_that_was_cut_before_its_arguments() -> None:
+    """A call whose arguments were to come when the answer was cut is not one without arguments; those before it are."""
+    first, last = part(0, "", "roll", "a"), part(1, "", "sing", "b")
+    with pytest.raises(EngineResponseError, match=r"called tool 'sing' .* raise max_new_tokens"):
+        read_calls([first, last], cut=True)
+    assert len(read_calls([first, part(1, "{}", "sing", "b")], cut=True)) == 2
+    assert read_calls([], cut=True) == ()
+
+
 def test_extras_of_a_call() -> None:
     """What a server says of a call beside the format is kept, whole or in parts."""
     google = {"extra_content": {"google": {"thought_signature": "s"}}}
