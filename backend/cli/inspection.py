@@ -7,6 +7,7 @@ import platform
 import shutil
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,7 +178,8 @@ def _server(engine: EngineName, settings: AgentSettings) -> Finding:
     try:
         module = import_library(needed.module, needed.extra, f"The {engine} engine")
         agent_class = getattr(module, needed.class_name)
-        cards = asyncio.run(_cards_of(agent_class, settings))
+        with ThreadPoolExecutor(1) as thread:  # where no event loop runs, as one may do here
+            cards = thread.submit(asyncio.run, _cards_of(agent_class, settings)).result()
     except ExtraError:  # which is a finding of its own
         return _reached(place, settings)
     except EngineError as exc:

@@ -8,7 +8,15 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from backend.errors import AgentClosedError, BackendError, ConfigError, EngineConnectionError, EngineResponseError
+from backend.errors import (
+    AgentClosedError,
+    BackendError,
+    ConfigError,
+    EngineAuthenticationError,
+    EngineConnectionError,
+    EngineResponseError,
+    EngineTimeoutError,
+)
 from backend.llms.gateway_settings import body_digest, body_of
 from backend.llms.model_cards import card_window, find_window, only_model, unlisted
 from backend.llms.openai_calls import name_calls
@@ -303,7 +311,8 @@ class ServerAgent(Agent):
         except BackendError as exc:  # not every server has such a list
             failure = exc
         told = card_window(cards, self.model)
-        if told is None and not self._server.is_openais:
+        silent = isinstance(failure, EngineTimeoutError | EngineConnectionError | EngineAuthenticationError)
+        if told is None and not silent and not self._server.is_openais:
             told = await find_window(self._look_up, self._base.removesuffix("/v1"), self.model)
         windows = [window for window in (configured, told) if window is not None]
         if windows:

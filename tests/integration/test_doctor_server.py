@@ -4,36 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.cli import inspection
 from backend.cli.chatting import Where
+from tests.integration.server import ScriptedServer
 from tests.integration.server_engines import CARDS, KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.integration.server import ScriptedServer
-
-    Look = Callable[[str], Awaitable[tuple[dict[str, Any], str]]]
+    Look = Callable[[str], tuple[dict[str, Any], str]]
 
 pytestmark = pytest.mark.requires("openai")
 
 
+@contextmanager
+def running(server: ScriptedServer) -> Iterator[None]:
+    """Let ``server`` run in a thread: doctor is no coroutine."""
+    started, stopped = threading.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+            server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+            started.set()
+            await stopped.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    started.wait()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join()
+        loop.close()
+
+
 @pytest.fixture
-def look(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Look:
+def server() -> Iterator[ScriptedServer]:
+    """A server that answers as the test says."""
+    server = ScriptedServer()
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def look(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Look:
     """What doctor finds of the scripted server, where this model is set, and all that it printed."""
-    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OPENAI_API_URL", scripted.url)
+    for other in ("_libraries", "_machine", "_models"):  # are not asked for here, and take seconds to import
+        monkeypatch.setattr(inspection, other, tuple)
+    monkeypatch.setenv("OPENAI_API_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
-    async def look(model: str) -> tuple[dict[str, Any], str]:
+    def look(model: str) -> tuple[dict[str, Any], str]:
         monkeypatch.setenv("AF_LLM_MODEL", model)
-        await asyncio.to_thread(inspection.show_health, Where(None, None, None, use_config=False), as_json=True)
+        inspection.show_health(Where(None, None, None, use_config=False), as_json=True)
         printed = capsys.readouterr().out
         [found] = [finding for finding in json.loads(printed) if finding["what"] == "server"]
         return found, printed
@@ -56,29 +87,29 @@ SEVERAL = {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}
         (429, {"error": {"message": "slow"}}, ("note", "limits requests: slow", "Wait and try again")),
     ],
 )
-async def test_server_is_asked_with_the_key(
-    scripted: ScriptedServer, look: Look, status: int, body: Any, expected: tuple[str, str, str]
+def test_server_is_asked_with_the_key(
+    server: ScriptedServer, look: Look, status: int, body: Any, expected: tuple[str, str, str]
 ) -> None:
     """A server that refuses the key, or does not list the model, is not called ok."""
-    scripted.answer(body, status)
-    found, printed = await look("m")
+    server.answer(body, status)
+    found, printed = look("m")
     state, fact, todo = expected
     assert found["state"] == state
     assert fact in found["fact"]
     assert found["todo"].startswith(todo)
     assert KEY not in printed
-    [request] = scripted.received
+    [request] = server.received
     assert request.target == "GET /v1/models HTTP/1.1"
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
 
-async def test_server_without_a_key(scripted: ScriptedServer, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_a_key(server: ScriptedServer, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no key is set, the server is said to ask for none; where no model is and several are there, none loads."""
     monkeypatch.delenv("OPENAI_API_KEY")
-    scripted.answer(CARDS)
-    scripted.answer(CARDS)
-    found, _ = await look("")
-    assert found["fact"] == f"{scripted.url} is reached, asks for no key, and lists 1 models"
-    scripted.answer(SEVERAL)
-    found, _ = await look("")
+    server.answer(CARDS)
+    server.answer(CARDS)
+    found, _ = look("")
+    assert found["fact"] == f"{server.url} is reached, asks for no key, and lists 1 models"
+    server.answer(SEVERAL)
+    found, _ = look("")
     assert (found["state"], "offers 2" in found["fact"]) == ("broken", True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import traceback
 from contextlib import asynccontextmanager
@@ -38,9 +37,9 @@ ELSEWHERE = "http://api.elsewhere.invalid/v1"
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the proxies and certificates of whoever runs the tests out of them."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(("OPENAI_", "SSL_CERT_")):
-            monkeypatch.delenv(name)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
