@@ -67,7 +67,7 @@ def show_config(where: Where, *, as_json: bool) -> None:
     levels = settings_levels(choose_engine(arguments, file), arguments, file)
     settings = build_settings(levels)
     rows = [["config.toml", str(file.path) if file else "", _STANDINGS[file.standing] if file else "none is read"]]
-    rows += [[name, _shown(getattr(settings, name)), _source(name, levels)] for name in AgentSettings.model_fields]
+    rows += [[str(name), _shown(value), _source(str(name), levels)] for name, value in settings.__repr_args__()]
     if as_json:
         print_json({name: {"value": value, "from": source} for name, value, source in rows})
     else:
@@ -187,7 +187,8 @@ def _server(engine: EngineName, settings: AgentSettings) -> Finding:
         return _trouble("server", "note" if type(exc) in {EngineError, EngineBusyError} else "broken", exc)
     except BackendError as exc:
         return _trouble("server", "broken", exc)
-    missing = unlisted(cards, settings.model, place) if settings.model else ""
+    secrets = Server.from_settings(settings).secrets
+    missing = unlisted(cards, settings.model, place, secrets) if settings.model else ""
     if missing:
         return Finding("server", "note", missing.rstrip(". "), "set model to one of these, or check that it answers")
     key = "takes the key" if settings.api_key else "asks for no key"

@@ -19,7 +19,8 @@ from backend.llms.gateway_settings import BODY, HEADERS, Body, Headers, names_au
 from backend.llms.payloads import GenerationOptions, ReasoningEffort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     from pydantic_core import ErrorDetails
 
@@ -33,6 +34,7 @@ __all__ = [
     "build_settings",
     "close_match",
     "unknown_engine",
+    "without_query",
 ]
 
 EngineName = Literal["openai", "huggingface", "langchain"]
@@ -46,6 +48,11 @@ def close_match(name: str, known: Iterable[str]) -> str:
     """A sentence that names the known name most like ``name``, with a space before it; empty if none is alike."""
     matches = get_close_matches(name.lower(), list(known), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def without_query(address: str) -> str:
+    """``address`` with stars for what may hold a key: its query, or what stands behind a ``#``."""
+    return re.sub(r"([?#]).*", r"\1***", address, count=1, flags=re.DOTALL)
 
 
 def unknown_engine(name: object, source: str) -> UnknownEngineError:
@@ -63,7 +70,7 @@ class SettingsLevel:
     source: str  # as errors name it: "config.toml [agent]", "argument model"
     values: Mapping[str, object] = field(repr=False)  # they may hold a server's key
     # Those whose value errors must not show, as it may be a secret.
-    hidden: frozenset[str] = frozenset({"api_key", "extra_headers", "extra_body"})
+    hidden: frozenset[str] = frozenset({"api_key", "base_url", "extra_headers", "extra_body"})
 
 
 def _one_of(choices: object) -> str:
@@ -194,6 +201,18 @@ class AgentSettings(BaseModel):
         message = f"{type(self).__name__} cannot change, so {name} cannot be set. Make new settings."
         raise AttributeError(message)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, without_query(value) if name == "base_url" and value else value
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002  (nothing in it can change)
+        """A copy with other values, which are checked, and kept secret, as in the first place.
+
+        Raises:
+            ConfigError: as ``AgentSettings`` does.
+        """
+        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | dict(update or {}))
+
     def chosen_quantization(self) -> Quantization:
         """The quantization that these settings choose, by whichever name."""
         return next(iter(_quantizations(self).values()), "none")
@@ -271,8 +290,8 @@ def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
     if path[-1] not in known:
         return f"{where}there is no key {key!r}.{close_match(path[-1], known)} The keys are: {', '.join(known)}."
     allowed, value = f"{known[path[-1]]}{error.get('ctx', {}).get('error', '')}", error["input"]
-    # An address may hold a password before its @, and a whole table anything.
-    if path[0] in level.hidden or isinstance(value, (dict, list)) or "@" in str(value):
+    # A text may be an address with a password before its @, and a whole table anything.
+    if path[0] in level.hidden or isinstance(value, (dict, list)) or (isinstance(value, str) and "@" in value):
         return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
     guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) else ""
     return f"{where}{key} is {shown(repr(value))} (type {type(value).__name__}).{guess} Give {allowed}."

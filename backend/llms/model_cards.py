@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import ConfigError, printable
+from backend.llms.secret_masking import mask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -39,8 +40,8 @@ _OLLAMA_WINDOW = 4096
 _OLLAMA_SETTING = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
-def only_model(cards: Iterable[Card], server: str) -> str:
-    """The name of the one model that the server has.
+def only_model(cards: Iterable[Card], server: str, secrets: Sequence[str] = ()) -> str:
+    """The name of the one model that the server has; an error shows none of ``secrets``, should the server echo them.
 
     Raises:
         ConfigError: it has none, or several, so that one has to be chosen.
@@ -53,17 +54,17 @@ def only_model(cards: Iterable[Card], server: str) -> str:
         raise ConfigError(message)
     message = (
         f"No model is set, and the server at {server} offers {len(names)}. "
-        f"Set model (AF_LLM_MODEL) to one of: {_listed(names)}."
+        f"Set model (AF_LLM_MODEL) to one of: {_listed(names, secrets)}."
     )
     raise ConfigError(message)
 
 
-def unlisted(cards: Iterable[Card], model: str, server: str) -> str:
+def unlisted(cards: Iterable[Card], model: str, server: str, secrets: Sequence[str] = ()) -> str:
     """A sentence that says so where the server lists models, but not ``model``, with a space after it; else empty."""
     cards = list(cards)
     if not _names(cards) or any(_is_called(card, model) for card in cards):
         return ""
-    return f"The server at {server} does not list {model!r}; it lists: {_listed(_names(cards))}. "
+    return f"The server at {server} does not list {model!r}; it lists: {_listed(_names(cards), secrets)}. "
 
 
 def card_window(cards: Iterable[Card], model: str) -> int | None:
@@ -121,5 +122,5 @@ def _names(cards: Iterable[Card]) -> list[str]:
     return sorted({str(card["id"]) for card in cards if card.get("id")})
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names[:_MOST_NAMES])) + (", ..." if len(names) > _MOST_NAMES else "")
+def _listed(names: Sequence[str], secrets: Sequence[str]) -> str:
+    return mask(", ".join(map(printable, names[:_MOST_NAMES])), secrets) + (", ..." if len(names) > _MOST_NAMES else "")

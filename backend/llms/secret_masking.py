@@ -14,14 +14,19 @@ __all__ = ["mask"]
 
 _STARS = "***"
 _MOST_BACKSLASHES = 8  # before one character: a text that was escaped three times
-_SHORTEST_CODE = 8  # characters of base64 that are no chance
+_SHORTEST_CODE = 8  # characters of base64 or hex that are no chance
+_PERCENT = "%(?:25)*"  # escaped any number of times
+_END = f"(?:;|{_PERCENT}3b)"  # of an entity of HTML, which may be escaped in either way
+_AND = f"(?:&|{_PERCENT}26)(?:amp{_END})*"
+_NUMBER = f"{_AND}(?:#|{_PERCENT}23)"
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
     """``text`` with stars for each of ``secrets``.
 
-    Found are a secret as it is, and with any of its characters escaped as Python's repr, JSON, an address or HTML
-    escape them, once or more; and in base64, also behind a name as in HTTP's basic authentication.
+    Found are a secret as it is, and with any of its characters escaped as Python's repr, JSON, JavaScript, an address,
+    HTML or quoted-printable escape them, once or more; in hex; and in base64, also behind a name as in HTTP's basic
+    authentication.
     """
     forms = [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
     return re.sub("|".join(forms), _STARS, text) if forms else text
@@ -31,6 +36,8 @@ def _forms(secret: str) -> Iterator[str]:
     yield "".join(map(_escapes, re.findall(r"\\+|[^\\]", secret)))
     # Three characters become four: where a secret begins in them depends on the length of what is before it.
     raw = secret.encode("utf-8", "surrogatepass")
+    if len(raw.hex()) >= _SHORTEST_CODE:
+        yield f"(?i:{raw.hex()})"
     for before in range(3):
         first, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
         for encode in (b64encode, urlsafe_b64encode):
@@ -42,22 +49,24 @@ def _forms(secret: str) -> Iterator[str]:
 def _escapes(char: str) -> str:
     """A pattern for ``char`` in every way to write it; also for a run of backslashes, as escapes make it longer."""
     if char.startswith("\\"):
-        return r"(?:\\|(?i:%5c|&#0*92;|&#x0*5c;))++"
-    percents = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
-    code = ord(char)
+        return rf"(?:\\|(?i:{_PERCENT}5c|=5c|{_NUMBER}(?:0*92|x0*5c){_END}))++"
+    raw, code = char.encode("utf-8", "surrogatepass"), ord(char)
+    percents, printed = ("".join(f"{mark}{byte:02x}" for byte in raw) for mark in (_PERCENT, "="))
     backslashes = rf"\\{{1,{_MOST_BACKSLASHES}}}"
     units = "".join(f"{backslashes}u{unit:04x}" for unit in _utf16(char))
-    octets = "".join(f"{backslashes}x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    octets = "".join(f"{backslashes}x{byte:02x}" for byte in raw)
+    octals = "".join(f"{backslashes}{byte:03o}" for byte in raw)
     ways = [
         rf"\\{{0,{_MOST_BACKSLASHES}}}{re.escape(char)}",
-        f"(?i:{percents})",
-        f"(?i:{units}|{octets}|{backslashes}x{code:02x})",
-        rf"(?i:&#0*{code};|&#x0*{code:x};)",
+        f"(?i:{percents}|{printed})",
+        f"(?i:{units}|{octets}|{octals}|{backslashes}x{code:02x})",
+        rf"(?i:{backslashes}u(?:{code:08x}|\{{0*{code:x}\}}))",
+        f"(?i:{_NUMBER}(?:0*{code}|x0*{code:x}){_END})",
     ]
     if char == " ":
         ways.append(r"\+")
     if escape(char) != char:
-        ways.append(re.escape(escape(char)))
+        ways.append(f"(?i:{_AND}{escape(char)[1:-1]}{_END})")
     return f"(?:{'|'.join(ways)})"
 
 

@@ -62,8 +62,8 @@ class Server:
 
     @property
     def place(self) -> str:
-        """The address without its query, which may hold a key."""
-        return self.url.partition("?")[0]
+        """The address without its query or fragment, which may hold a key."""
+        return re.split("[?#]", self.url, maxsplit=1)[0]
 
     @property
     def proxy(self) -> Proxy | None:

@@ -78,7 +78,7 @@ class ServerAgent(Agent):
         if agent._server.model:
             return agent
         try:
-            model = only_model(await agent._list_cards(), agent._server.place)
+            model = only_model(await agent._list_cards(), agent._server.place, agent._server.secrets)
         except BaseException:
             await agent.aclose()
             raise
@@ -320,7 +320,7 @@ class ServerAgent(Agent):
         if failure:
             raise failure
         message = (
-            unlisted(cards, self.model, self._server.place)
+            unlisted(cards, self.model, self._server.place, self._server.secrets)
             or f"The server at {self._server.place} does not say how many tokens {self.model!r} reads. "
         )
         raise ConfigError(message + f"Set context_window under [agent.{self.engine}].")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall
-from backend.errors import BackendError
+from backend.errors import BackendError, ConfigError
 from backend.llms import Conversation, SQLiteStore, run_with_tools
 from tests.integration.server import delta
 from tests.integration.server_engines import KEY, QUESTION, joined
@@ -86,8 +87,11 @@ async def test_a_server_with_the_other_name_of_the_limit(connect: Connect, scrip
     assert len(scripted.received) == 4
 
 
-async def test_an_address_with_a_query(connect: Connect, scripted: ScriptedServer) -> None:
-    """An address with a query keeps its path, and every request carries the query."""
+async def test_an_address_with_a_query(
+    connect: Connect, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An address with a query keeps its path, and every request carries the query, which no log shows."""
+    caplog.set_level(logging.DEBUG)
     agent = await connect(f"{scripted.url}/deployments/m?api-version=2024-10-21&flag=")
     scripted.complete("ok")
     await agent.invoke(AgentPayload(QUESTION))
@@ -97,7 +101,19 @@ async def test_an_address_with_a_query(connect: Connect, scripted: ScriptedServe
         "POST /v1/deployments/m/chat/completions?api-version=2024-10-21&flag= HTTP/1.1",
         "GET /v1/deployments/m/models?api-version=2024-10-21&flag= HTTP/1.1",
     ]
-    assert "api-version" not in repr(agent)
+    assert "/deployments/m/chat/completions" in caplog.text
+    assert "2024-10-21" not in f"{agent!r}{vars(agent)!r}{caplog.text}"
+
+
+async def test_keys_among_the_models(connect: Connect, scripted: ScriptedServer) -> None:
+    """A key that a server has among the names of its models does not show in the errors that list them."""
+    scripted.answer({"object": "list", "data": [{"id": "a"}, {"id": "sk-hidden"}]})
+    with pytest.raises(ConfigError, match=r"to one of: a, \*\*\*\.$"):
+        await connect(scripted.url, None, api_key="sk-hidden")
+    agent = await connect(scripted.url, api_key="sk-hidden")
+    scripted.answer({"object": "list", "data": [{"id": "a"}, {"id": "sk-hidden"}]})
+    with pytest.raises(ConfigError, match=r"it lists: a, \*\*\*\."):
+        await agent.get_context_window()
 
 
 SIGNED = {"google": {"thought_signature": "s1"}}

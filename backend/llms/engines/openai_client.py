@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 import openai
@@ -50,7 +50,6 @@ def connect(server: Server) -> openai.AsyncOpenAI:
     headers: dict[str, Any] = {**dict.fromkeys(_ABOUT_US, left_out), **sent(server.settings.extra_headers)}
     client = StreamingClient(
         base_url=server.place,
-        default_query=dict(parse_qsl(urlsplit(server.url).query, keep_blank_values=True)),
         api_key=server.key,
         admin_api_key="",
         organization="",
@@ -73,6 +72,7 @@ def _http_client(server: Server) -> WatchedClient:
             trust_env=False,  # what it would read there is given here
             verify=trusted,
             proxy=proxy.url if proxy else None,
+            query=urlencode(parse_qsl(urlsplit(server.url).query, keep_blank_values=True)),
         )
     except ImportError as exc:
         message = (

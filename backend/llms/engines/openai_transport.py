@@ -35,7 +35,15 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
 
     An answer with status 200 that is an error becomes one with the status that fits, so that the library treats it like
     any other; in a stream it is raised as ToldError.
+
+    Args:
+        query: goes with every request. It may hold a key, so it is no part of the address, which httpx logs.
+        options: httpx's own.
     """
+
+    def __init__(self, *, query: str = "", **options: Any) -> None:  # noqa: ANN401  (handed on)
+        super().__init__(**options)
+        self._query = query.encode()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ANN401  (handed on)
         """Send ``request``.
@@ -46,6 +54,8 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
         """
         progress = _Progress()
         request.extensions["trace"] = progress.note
+        if self._query:
+            request.extensions["target"] = request.url.raw_path + b"?" + self._query
         timeouts = request.extensions.get("timeout")
         if not stream and request.method == "POST" and isinstance(timeouts, dict):
             # A whole answer comes when all of it is there; the limit on the whole request bounds the wait.

@@ -18,6 +18,7 @@ from backend.errors import ConfigError, UntrustedConfigError
 from backend.llms import agent_loader, availability
 from backend.llms.agent_loader import ENGINES
 from backend.llms.availability import LIBRARIES
+from backend.llms.config import AgentSettings
 from backend.llms.config_file import trust_config_file
 from backend.llms.model_cache import CachedModel
 from backend.llms.safety import ModelMemory
@@ -83,12 +84,15 @@ def test_each_setting_says_where_it_comes_from(
     """Nobody can find out which of the levels decides, or a key is shown."""
     configured("[agent]\ntemperature = 0.5\n[agent.openai]\nmax_new_tokens = 9\n")
     monkeypatch.setenv("OPENAI_API_KEY", "very-secret")
+    monkeypatch.setenv("OPENAI_API_URL", "http://host/v1?api_key=very-secret")
     found = settings(capsys, "openai", model="m")
     here = Path.cwd() / "config.toml"
     assert found["model"] == {"value": "m", "from": "argument model"}
     assert found["max_new_tokens"] == {"value": "9", "from": f"{here} [agent.openai]"}
     assert found["temperature"] == {"value": "0.5", "from": f"{here} [agent]"}
     assert found["api_key"] == {"value": "**********", "from": "environment variable OPENAI_API_KEY"}
+    assert found["base_url"] == {"value": "http://host/v1?***", "from": "environment variable OPENAI_API_URL"}
+    assert list(found) == ["config.toml", *AgentSettings.model_fields]
     assert found["device"] == {"value": "auto", "from": "default"}
     assert found["backend"] == {"value": "openai", "from": "argument backend"}
 

@@ -61,12 +61,6 @@ def _refusal(**values: object) -> ConfigError:
         ("keep_alive", 1e9, "1000000000.0 (type float)", "a number of seconds, from 0 to a year"),
         ("use_responses", 1, "1 (type int)", "true or false"),
         (
-            "base_url",
-            "localhost:8000",
-            "'localhost:8000' (type str)",
-            "an address that starts with http:// or https:// and holds no user name or password",
-        ),
-        (
             "reasoning_effort",
             "high",
             "'high' (type str)",
@@ -160,6 +154,11 @@ def test_all_faults_are_told_at_once() -> None:
         ("api_key", [SECRET]),
         ("api_key", {"key": SECRET}),
         ("base_url", f"http://user:{SECRET}@host/v1"),
+        ("base_url", f"http://user:{SECRET}%40host/v1"),
+        ("base_url", f"htp://host/v1?api_key={SECRET}"),
+        ("base_url", f"http://host:99999/v1?api_key={SECRET}"),
+        ("base_url", SECRET),
+        ("device", f"http://user:{SECRET}@host/v1"),
         ("model", {"api_key": SECRET}),
         ("model", [SECRET]),
     ],
@@ -209,6 +208,25 @@ def test_keys_are_secret_in_repr() -> None:
     settings = build_settings([level])
     assert settings.api_key == SecretStr(SECRET)
     assert SECRET not in f"{level!r}{settings!r}{settings}"
+
+
+@pytest.mark.parametrize("end", ["?api_key=", "#", "?a=1&api_key=", "?#"])
+def test_what_an_address_ends_with_is_not_shown(end: str) -> None:
+    """A key in an address's query is sent to its server, and shown to nobody."""
+    settings = AgentSettings(base_url=f"http://host/v1{end}{SECRET}")
+    assert SECRET in str(settings.base_url)
+    assert f"base_url='http://host/v1{end[0]}***'" in repr(settings)
+    assert SECRET not in f"{settings!r}{settings}"
+
+
+def test_a_changed_copy_is_as_strict() -> None:
+    """A copy with another key hides that, too, and one with a wrong value is refused."""
+    copy = AgentSettings(model="m", api_key="sk-1").model_copy(update={"api_key": SECRET})
+    assert copy == AgentSettings(model="m", api_key=SECRET)
+    assert copy.model_copy() == copy
+    assert SECRET not in repr(copy)
+    with pytest.raises(ConfigError, match="top_p is 2"):
+        copy.model_copy(update={"top_p": 2})
 
 
 def test_making_settings_directly_is_as_strict() -> None:

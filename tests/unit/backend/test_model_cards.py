@@ -19,6 +19,8 @@ def test_only_model() -> None:
         only_model([], "here")
     with pytest.raises(ConfigError, match=r"offers 30\. Set model \(AF_LLM_MODEL\) to one of: m00, .*m19, \.\.\.\.$"):
         only_model([{"id": f"m{number:02}"} for number in range(30)], "here")
+    with pytest.raises(ConfigError, match=r"to one of: a-\*\*\*, b\.$"):
+        only_model([{"id": "a-sk-1"}, {"id": "b"}], "here", ["sk-1"])
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ def test_a_model_that_is_not_listed() -> None:
     """The message for a name that the server does not list says so, and only for such a name."""
     cards: list[dict[str, Any]] = [{"id": "b"}, {"id": "a", "aliases": ["c"]}]
     assert unlisted(cards, "m", "here") == "The server at here does not list 'm'; it lists: a, b. "
+    assert unlisted(cards, "m", "here", ["b"]).endswith("it lists: a, ***. ")
     assert unlisted(cards, "c", "here") == unlisted([], "m", "here") == unlisted([{}], "m", "here") == ""
 
 

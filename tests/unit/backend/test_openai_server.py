@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_no_server() -> None:
 def test_secrets_stay_out_of_repr() -> None:
     """A server's key, or one in its address, shows."""
     assert repr(SERVER) == "Server('http://here/v1')"
+    assert replace(SERVER, url="http://here/v1#key").place == "http://here/v1"
 
 
 @pytest.mark.parametrize(

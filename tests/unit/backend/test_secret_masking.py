@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import quopri
 import re
 from urllib.parse import quote, quote_plus
 
@@ -38,12 +39,26 @@ def basic(name: str) -> str:
         html.escape(KEY),
         "".join(f"&#{ord(char)};" for char in KEY),
         KEY.encode("unicode_escape").decode(),
+        quote(quote(quote(KEY))),
+        html.escape(html.escape(html.escape(KEY))),
+        html.escape("".join(f"&#x{ord(char):X};" for char in KEY)),
+        quote(html.escape(KEY), safe=""),
+        quopri.encodestring(KEY.encode(), quotetabs=True).decode(),
+        KEY.encode().hex(),
+        KEY.encode().hex().upper(),
     ],
 )
 def test_secret_in_every_form(written: str) -> None:
     """A secret is found however a library or a server wrote it."""
     masked = mask(f"before {written} behind", [KEY])
     assert re.fullmatch(r"before b?[\\'\"]*\*\*\*[\\'\"]* behind", masked)
+
+
+@pytest.mark.parametrize("form", ["\\u{{{:x}}}", "\\u{{{:06X}}}", "\\U{:08x}", "\\{:03o}", "\\\\{:03o}"])
+def test_secret_in_code(form: str) -> None:
+    """A secret is found as JavaScript, Python and shells write its characters by number."""
+    key = "sk-a/b+c=d"
+    assert mask(f"before {''.join(form.format(ord(char)) for char in key)} behind", [key]) == "before *** behind"
 
 
 @pytest.mark.parametrize("name", ["", "a", "ab", "abc"])
