@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,9 @@ from backend.cli import chatting, inspection, model_commands, trusting
 from backend.cli.printing import say_error
 from backend.errors import BackendError
 from backend.llms.availability import own_version
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 __all__ = ["app", "run"]
 
@@ -45,6 +48,8 @@ Place = Annotated[Path | None, typer.Argument(help="The file, or its folder; def
 
 def run() -> None:
     """Run the command that the arguments name, and end the process with its exit status."""
+    if sys.stdout.errors == "strict":  # an answer may hold what the terminal's encoding does not
+        cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     # What takes long is told in a line on standard error, as warnings are.
     logging.getLogger("backend.llms.model_store").setLevel(logging.INFO)
     cast("logging.Handler", logging.lastResort).setLevel(logging.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from contextlib import aclosing, suppress
@@ -181,10 +182,19 @@ def _standard_input(patience: float | None) -> str:
         raise PayloadError(message) from exc
 
 
+def _read(file: int) -> bytes:
+    """What comes next. Whoever shares the pipe may have set it not to wait, as Node.js does."""
+    while True:
+        try:
+            return os.read(file, 2**16)
+        except BlockingIOError:
+            select.select([file], [], [])
+
+
 def _pass_on(file: int, pieces: SimpleQueue[bytes | OSError]) -> None:
     """Read a file to its end, which an empty piece stands for; not by Python's buffer, whose lock outlives a thread."""
     try:
-        while piece := os.read(file, 2**16):
+        while piece := _read(file):
             pieces.put(piece)
         pieces.put(b"")
     except OSError as exc:

@@ -35,8 +35,20 @@ def say_error(exc: Exception) -> None:
 
 
 def print_json(value: object) -> None:
-    """Write one line of JSON."""
-    sys.stdout.write(json.dumps(value, default=_as_plain, ensure_ascii=False) + "\n")
+    """Write one line of JSON, with escapes for what would steer a terminal or is no character of the encoding."""
+    text = json.dumps(value, default=_as_plain, ensure_ascii=False)
+    text = "".join(char if _can_be_written(char) else json.dumps(char)[1:-1] for char in text)
+    sys.stdout.write(text + "\n")
+
+
+def _can_be_written(char: str) -> bool:
+    if char.isascii():
+        return char != "\x7f"
+    try:
+        char.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return unicodedata.category(char) != "Cc"
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -294,7 +294,14 @@ def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
     if path[0] in level.hidden or isinstance(value, (dict, list)) or (isinstance(value, str) and "@" in value):
         return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
     guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) else ""
-    return f"{where}{key} is {shown(repr(value))} (type {type(value).__name__}).{guess} Give {allowed}."
+    return f"{where}{key} is {_written(value)} (type {type(value).__name__}).{guess} Give {allowed}."
+
+
+def _written(value: object) -> str:
+    try:
+        return shown(repr(value))
+    except ValueError:  # Python writes no whole number of many thousand digits
+        return "a number that is too long to show"
 
 
 def _allowed(path: Sequence[str]) -> dict[str, str]:

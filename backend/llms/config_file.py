@@ -16,7 +16,6 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
-import tomllib
 import warnings
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, cast
 
 from backend.errors import ConfigError, ConfigFileError, UntrustedConfigError, printable
 from backend.llms.config import ENGINE_NAMES, SERVER_ENGINES, AgentSettings, SettingsLevel, build_settings, close_match
+from backend.llms.config_toml import FILE_VARIABLE, parse, read_content
 from backend.llms.config_trust import needs_consent, standing_of, trust, withdraw
 from backend.llms.config_variables import expand
 
@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 FILE_NAME = "config.toml"
-FILE_VARIABLE = "LLM_BACKEND_CONFIG"
 _ROOT = "agent"
 _LEGACY_ROOT = "midori_ai_agent_base"
 # How like "agent" the name of a section is that is taken for a misspelt one: "agnet" is, "parent" and "urgent" are not.
@@ -97,8 +96,10 @@ class ConfigFile:
             ConfigError: a variable is not set.
         """
         if engine is None:
-            return _expanded(SettingsLevel(f"{self.path} [{self.root}]", self.common))
-        return _expanded(SettingsLevel(f"{self.path} [{self.root}.{engine}]", self.engines.get(engine, {})))
+            return _expanded(SettingsLevel(f"{printable(str(self.path))} [{self.root}]", self.common))
+        return _expanded(
+            SettingsLevel(f"{printable(str(self.path))} [{self.root}.{engine}]", self.engines.get(engine, {}))
+        )
 
     def levels(self, engine: EngineName) -> list[SettingsLevel]:
         """What it says to ``engine``, the highest first. A path to a model starts from the file's folder.
@@ -177,11 +178,11 @@ def read_config_file(path: str | os.PathLike[str] | None = None) -> ConfigFile |
     """
     named = _named(path)
     if named is not None:
-        return _sections(named, _content(named), "named")
+        return _sections(named, read_content(named), "named")
     found = _search()
     if found is None:
         return None
-    content = _content(found)
+    content = read_content(found)
     file = _sections(found, content, standing_of(found, content))
     if file.standing != "trusted" and (consents := file.consents()):
         raise _untrusted(file, consents)
@@ -198,7 +199,7 @@ def trust_config_file(where: Path | None = None) -> ConfigFile:
         ConfigError: there is no such file, it is wrong, or the consent cannot be kept.
     """
     path = _place(where)
-    content = _content(path)
+    content = read_content(path)
     file = _sections(path, content, "trusted")
     trust(path, content)
     return file
@@ -231,7 +232,7 @@ def _named(path: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _search(start: Path | None = None) -> Path | None:
-    first = (start or Path.cwd()).resolve()
+    first = (start or _working_directory()).resolve()
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  (Path's own raises where there is none)
     for folder in (first, *first.parents):
         if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  (as above)
@@ -239,6 +240,17 @@ def _search(start: Path | None = None) -> Path | None:
         if folder == home or os.path.lexists(folder / ".git"):
             break
     return None
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as exc:
+        message = (
+            f"The working directory cannot be found ({exc.strerror}), so no {FILE_NAME} can be looked for in it."
+            " Change to another, or leave the file out (--no-config, use_config=False)."
+        )
+        raise ConfigFileError(message) from exc
 
 
 def _place(where: Path | None) -> Path:
@@ -254,26 +266,28 @@ def _place(where: Path | None) -> Path:
 
 def _untrusted(file: ConfigFile, consents: Sequence[str]) -> UntrustedConfigError:
     changed = " It has changed since you trusted it." if file.standing == "changed" else ""
+    place = str(file.path)  # a folder's name, from whoever made it, must not write lines into a command to copy
+    command = f"llm-backend config trust{f' {shlex.quote(place)}' if place.isprintable() else ', in its folder'}"
     return UntrustedConfigError(
-        f"{file.path} was found, not named by you, and says who answers, or uses your variables:"
+        f"{printable(place)} was found, not named by you, and says who answers, or uses your variables:"
         f" {'; '.join(consents)}.{changed} Read it, and if you trust it:"
-        f" llm-backend config trust {shlex.quote(str(file.path))}. Or name it yourself (--config, {FILE_VARIABLE},"
+        f" {command}. Or name it yourself (--config, {FILE_VARIABLE},"
         " config_file=...), or leave it out (--no-config, use_config=False)."
     )
 
 
 def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
-    document = _parse(path, content)
+    document = parse(path, content)
     root = _choose_root(path, document)
     tables = document.get(root, {})
-    where = f"{path} [{root}]"
+    where = f"{printable(str(path))} [{root}]"
     if not isinstance(tables, dict):
         message = f"{where}: {root} is a {type(tables).__name__}. Make it a table that starts with the line [{root}]."
         raise ConfigError(message)
     common, engines = {}, {}
     for name, value in tables.items():
         if name in ENGINE_NAMES:
-            engines[cast("EngineName", name)] = _engine_table(f"{path} [{root}.{name}]", value, root)
+            engines[cast("EngineName", name)] = _engine_table(f"{printable(str(path))} [{root}.{name}]", value, root)
         elif isinstance(value, dict) and name not in AgentSettings.model_fields:
             message = (
                 f"{where}: there is no section [{root}.{printable(name)}].{close_match(name, ENGINE_NAMES)}"
@@ -285,46 +299,18 @@ def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
     return ConfigFile(path, standing, root, common, engines)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        message = (
-            f"{path} cannot be read: {exc.strerror}. Repair its permissions, or name another file in {FILE_VARIABLE}."
-        )
-        raise ConfigFileError(message) from exc
-
-
-def _parse(path: Path, content: bytes) -> dict[str, object]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        column = exc.start - exc.object.rfind(b"\n", 0, exc.start)
-        message = f"{path} is not UTF-8 (at line {line}, column {column}). Save it as UTF-8."
-        raise ConfigFileError(message) from exc
-    try:
-        return tomllib.loads(text)
-    except ValueError as exc:
-        lines = text.splitlines() or [""]
-        end = f"at line {len(lines)}, column {len(lines[-1]) + 1}, the end of the document"
-        fact = str(exc).replace("at end of document", end)
-        message = f"{path} is not valid TOML: {fact}. Correct that line."
-        raise ConfigFileError(message) from exc
-
-
 def _choose_root(path: Path, document: Mapping[str, object]) -> str:
     _refuse_misspelt(path, document)
     if _LEGACY_ROOT not in document:
         return _ROOT
     if _ROOT in document:
         message = (
-            f"{path} has both [{_ROOT}] and [{_LEGACY_ROOT}], its old name."
+            f"{printable(str(path))} has both [{_ROOT}] and [{_LEGACY_ROOT}], its old name."
             f" Move all settings to [{_ROOT}] and remove [{_LEGACY_ROOT}]."
         )
         raise ConfigError(message)
     warnings.warn(
-        f"{path}: [{_LEGACY_ROOT}] is the old name of [{_ROOT}]."
+        f"{printable(str(path))}: [{_LEGACY_ROOT}] is the old name of [{_ROOT}]."
         f" Rename [{_LEGACY_ROOT}] to [{_ROOT}], and [{_LEGACY_ROOT}.<backend>] to [{_ROOT}.<backend>].",
         DeprecationWarning,
         stacklevel=_levels_to_caller(),
@@ -339,8 +325,8 @@ def _refuse_misspelt(path: Path, document: Mapping[str, object]) -> None:
         alike = get_close_matches(name.lower(), roots, n=1, cutoff=_ALIKE)
         if alike and name not in roots and isinstance(table, dict) and ours & table.keys():
             message = (
-                f"{path}: there is no section [{printable(name)}]. Did you mean [{alike[0]}]? If it is another"
-                f" program's, keep ours in a file of its own, and name that in {FILE_VARIABLE}."
+                f"{printable(str(path))}: there is no section [{printable(name)}]. Did you mean [{alike[0]}]?"
+                f" If it is another program's, keep ours in a file of its own, and name that in {FILE_VARIABLE}."
             )
             raise ConfigError(message)
 

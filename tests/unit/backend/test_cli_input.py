@@ -86,6 +86,22 @@ def test_a_file_goes_with_the_message(ask: Ask, tmp_path: Path) -> None:
         assert ask(stdin, "Summarise:") == "Summarise:\n\n" + "word " * 50_000
 
 
+def test_a_pipe_that_does_not_wait_is_waited_for(ask: Ask) -> None:
+    """A pipe that another program set not to wait, as Node.js does, is read when something comes."""
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+
+    def write() -> None:
+        os.write(into, b"late")
+        os.close(into)
+
+    writing = threading.Timer(0.2, write)
+    writing.start()
+    with os.fdopen(out) as stdin:
+        assert ask(stdin, "Summarise:") == "Summarise:\n\nlate"
+    writing.join()
+
+
 def test_a_terminal_is_not_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is typed with the command does not wait for more to be typed."""
     with piped(b"typed later") as stdin:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from backend.cli import printing
+import pytest
+
+from backend.cli import main, printing
 from backend.llms.payloads import Usage
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +27,33 @@ def test_json_of_what_is_no_record(capsys: pytest.CaptureFixture[str]) -> None:
     """Metadata that JSON does not know ends the command with a traceback."""
     printing.print_json({"path": Path("a"), "kind": Usage})
     assert json.loads(capsys.readouterr().out) == {"path": "a", "kind": str(Usage)}
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("utf-8", "\u00e9"), ("ascii", "\\u00e9")])
+def test_json_on_any_terminal(encoding: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON steers no terminal, and holds what the terminal's encoding does not, or is no character, as escapes."""
+    out = TextIOWrapper(BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    text = "\u00e9\x9b2J\x7f\x1b\udcff\n"
+    printing.print_json({"a": text})
+    out.flush()
+    line = out.buffer.getvalue().decode(encoding)
+    assert line == f'{{"a": "{written}\\u009b2J\\u007f\\u001b\\udcff\\n"}}\n'
+    assert json.loads(line) == {"a": text}
+
+
+def test_an_encoding_without_some_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A letter that the terminal's encoding does not have is shown by its number, and ends nothing."""
+    out = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["llm-backend", "config", "untrust", str(tmp_path / "h\u00e9")])
+    monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path))
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1")
+    for _ in range(2):
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert not caught.value.code
+    assert out.buffer.getvalue().count(b"h\\xe9 was not trusted.\n") == 2
 
 
 def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,11 @@ def test_an_address_that_cannot_be_is_refused(host: str) -> None:
     assert AgentSettings(base_url="http://[::1]:65535/v1").base_url
 
 
+def test_a_number_without_end_is_refused() -> None:
+    """A number that Python does not write out is told all the same."""
+    assert "top_p is a number that is too long to show (type int)." in str(_refusal(top_p=1 << 20_000))
+
+
 def test_hidden_values_are_not_shown() -> None:
     """A value that came from the environment, and may be a secret, is shown."""
     level = SettingsLevel("file.toml [agent]", {"device": SECRET}, frozenset({"device"}))

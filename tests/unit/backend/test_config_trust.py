@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.errors import ConfigError, ConfigFileError, UntrustedConfigError
+from backend.llms import config_file, config_toml
 from backend.llms.config import AgentSettings
 from backend.llms.config_file import (
     find_config_file,
@@ -126,6 +127,23 @@ def test_plain_characters_are_no_variable() -> None:
     assert standing() == "found"
 
 
+@pytest.mark.parametrize(
+    "text", [SERVER, "[agent]\nx = 1\n", "[agnet]\nmodel = 'm'\n", "=", "agent = 1", "\xff" * 2**20]
+)
+def test_a_folder_s_name_writes_no_lines(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a folder that was found forges no line of an error, and no command that is to be copied."""
+    folder = tmp_path / "a\n\x1b[2Jrun: evil"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write(text)
+    with pytest.raises(ConfigError) as caught:
+        get_agent_config()
+    told = str(caught.value)
+    assert told.isprintable()
+    assert "a \\x1b[2Jrun: evil/config.toml" in told
+    assert ("llm-backend config trust, in its folder. Or" in told) == (text == SERVER)
+
+
 @pytest.mark.filterwarnings("ignore:.*old name:DeprecationWarning")
 def test_old_names_need_consent() -> None:
     """The sections of the original system are held to the same rule."""
@@ -238,14 +256,14 @@ def test_what_was_digested_is_what_is_parsed(monkeypatch: pytest.MonkeyPatch) ->
     """A file that is replaced while it is read is either the trusted one, whole, or is refused."""
     path = write(SERVER)
     trust_config_file()
-    read = Path.read_bytes
+    read = config_toml.read_content
 
     def read_and_replace(file: Path) -> bytes:
         content = read(file)
         path.write_text("[agent]\nbase_url = 'http://attacker'\n")
         return content
 
-    monkeypatch.setattr(Path, "read_bytes", read_and_replace)
+    monkeypatch.setattr(config_file, "read_content", read_and_replace)
     file = read_config_file()
     assert file is not None
     assert file.common == {"base_url": "http://127.0.0.1:1/v1"}
