@@ -64,6 +64,8 @@ def needs_consent(settings: Mapping[str, object]) -> list[str]:
 def standing_of(path: Path, content: bytes) -> Standing:
     """Whether the user trusts this content at this path, trusted another one there, or none."""
     record = _record(path)
+    if _came_along(path, record):
+        return "found"
     try:
         with record.open("rb") as file:
             about, kept = os.fstat(file.fileno()), file.read()
@@ -81,6 +83,12 @@ def trust(path: Path, content: bytes) -> None:
         ConfigError: it cannot be kept.
     """
     record = _record(path)
+    if _came_along(path, record):
+        message = (
+            f"Consent would be kept in {str(record.parent)!r}, in the repository that {str(path)!r} came with, which "
+            "may bring consent along, too. Name a folder elsewhere in LLM_BACKEND_DATA, or name the file itself."
+        )
+        raise ConfigError(message)
     try:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=record.parent)  # for its owner only
@@ -113,6 +121,13 @@ def withdraw(path: Path) -> bool:
 
 def _record(path: Path) -> Path:
     return data_folder() / "trusted" / hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def _came_along(path: Path, record: Path) -> bool:
+    """Whether the record is in the file's own repository: where the home folder is one, or LLM_BACKEND_DATA in it."""
+    tops = (folder for folder in path.parents if os.path.lexists(folder / ".git"))
+    top = next(tops, None)
+    return top is not None and record.resolve().is_relative_to(top)
 
 
 def _consent(path: Path, content: bytes) -> bytes:

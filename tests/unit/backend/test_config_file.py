@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import os
 import re
 from pathlib import Path
 
@@ -129,46 +128,6 @@ def test_a_file_that_is_not_utf8_is_an_error_with_its_place(tmp_path: Path) -> N
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == f"{path} is not UTF-8 (at line 2, column 13). Save it as UTF-8."
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("x = " + "[" * 50_000, "its tables and lists stand more than 50 deep in each other"),
-        (f"agent.{'a.' * 500}a = 1", "its tables and lists stand more than 50 deep in each other"),
-        (f"[other]\na = {'[' * 60}{']' * 60}", "its tables and lists stand more than 50 deep in each other"),
-        (f"[agent]\ntop_k = 0x{'f' * 5000}", "it holds a whole number of more than 63 bits"),
-        ("a = [{b = [9223372036854775808]}]", "it holds a whole number of more than 63 bits"),
-    ],
-)
-def test_what_no_configuration_holds(text: str, fault: str) -> None:
-    """A file that is made to break whoever reads it is told by its fault."""
-    error, message = _refusal(text)
-    assert isinstance(error, ConfigFileError)
-    assert message == (
-        f"config.toml is no configuration: {fault}. Correct that, or name another file in LLM_BACKEND_CONFIG."
-    )
-
-
-def test_a_deep_and_a_large_value_are_taken() -> None:
-    """What a program may well keep beside our sections does no harm."""
-    _write(f"[other]\na = {'[' * 30}9223372036854775807{']' * 30}\n")
-    assert get_agent_config() is not None
-
-
-def test_a_file_without_end_is_refused() -> None:
-    """A link to a file whose content never ends, or never comes, does not keep the command for ever."""
-    path = _write("#" * 2**20)
-    assert get_agent_config() is not None
-    path.write_text("#" * (2**20 + 1))
-    with pytest.raises(ConfigFileError, match=r"config\.toml is longer than 1048576 bytes, so it is no configuration"):
-        get_agent_config()
-    path.unlink()
-    os.mkfifo(path)
-    writer = os.open(path, os.O_RDWR)
-    with pytest.raises(ConfigFileError, match=r"config\.toml holds nothing yet, so it is no configuration"):
-        config_toml.read_content(path)
-    os.close(writer)
 
 
 def test_a_working_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

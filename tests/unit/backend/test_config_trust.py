@@ -127,23 +127,6 @@ def test_plain_characters_are_no_variable() -> None:
     assert standing() == "found"
 
 
-@pytest.mark.parametrize(
-    "text", [SERVER, "[agent]\nx = 1\n", "[agnet]\nmodel = 'm'\n", "=", "agent = 1", "\xff" * 2**20]
-)
-def test_a_folder_s_name_writes_no_lines(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of a folder that was found forges no line of an error, and no command that is to be copied."""
-    folder = tmp_path / "a\n\x1b[2Jrun: evil"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    write(text)
-    with pytest.raises(ConfigError) as caught:
-        get_agent_config()
-    told = str(caught.value)
-    assert told.isprintable()
-    assert "a \\x1b[2Jrun: evil/config.toml" in told
-    assert ("llm-backend config trust, in its folder. Or" in told) == (text == SERVER)
-
-
 @pytest.mark.filterwarnings("ignore:.*old name:DeprecationWarning")
 def test_old_names_need_consent() -> None:
     """The sections of the original system are held to the same rule."""
@@ -285,6 +268,22 @@ def test_consent_of_another_user_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
     trust_config_file()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert refusal()
+
+
+@pytest.mark.parametrize("place", ["data", ".", "sub/../data"])
+def test_consent_that_a_repository_brings_is_none(place: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records in the repository that the file came with are not the user's, and none can be kept there."""
+    write(SERVER)
+    monkeypatch.setenv("LLM_BACKEND_DATA", place)
+    trust_config_file()
+    assert standing() == "trusted"
+    (Path.cwd() / ".git").mkdir()
+    assert refusal()
+    with pytest.raises(ConfigError, match=r"in the repository that .* Name a folder elsewhere in LLM_BACKEND_DATA"):
+        trust_config_file()
+    monkeypatch.setenv("LLM_BACKEND_DATA", str(data))
+    trust_config_file()
+    assert standing() == "trusted"
 
 
 def test_consent_to_another_file_is_none(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
