@@ -156,7 +156,8 @@ async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path:
         assert answer.metadata["dtype"] == dtype
         assert str(other._loaded.model.dtype) == f"torch.{dtype}"  # type: ignore[attr-defined]  # noqa: SLF001
         shared = other._loaded is agent._loaded  # type: ignore[attr-defined]  # noqa: SLF001
-    assert shared is (agent._loaded.key.dtype == dtype)  # type: ignore[attr-defined]  # noqa: SLF001
+    chosen = agent._loaded.key  # type: ignore[attr-defined]  # noqa: SLF001
+    assert shared is ((chosen.device, chosen.dtype) == ("cpu", dtype))
     assert answer.response == FACT
 
 
