@@ -53,7 +53,7 @@ _ENDS: dict[_Block, tuple[str, ...]] = {
 }
 # What begins a block of calls, and what ends it before the text does; whose they are stands in written_calls.py.
 _CALLS = {
-    "<tool_call>": ("</tool_call>",),
+    "<tool_call>": ("</tool_call>", "<tool_call>"),
     "<|tool_call|>": ("<|/tool_call|>", "<|tool_call|>"),
     "[TOOL_CALLS]": ("[TOOL_CALLS]",),
     "<|python_tag|>": (),
@@ -66,6 +66,7 @@ MARKS = frozenset(
     | {_OPENING, *_CALLS, "<|constrain|>", "[ARGS]", "[CALL_ID]"}
 )
 _JSON_BEGINNING = re.compile(r'\s*([{\["\d-]|true|false|null)')
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)
 _QUOTED = re.compile(r"""[`'"(\u201c\u2018]\Z| \Z""")  # what stands before a mark in prose, and after it
 _UNQUOTED = re.compile(r"""[`'")\u201d\u2019]|[ .,;:!?]""")
 
@@ -158,7 +159,7 @@ class AnswerParser:
             if self._unopened and not (last or self._apart or self._reasoned or _CLOSING in self._pending):
                 return False
         in_text, marks = self._block is _Block.TEXT, self._marks()
-        before, mark, after = _partition_first(self._pending, marks)
+        before, mark, after = self._partition(marks, last=last)
         if not mark:
             if self._block not in _WHOLE:
                 certain = len(before) - _partial_tag_length(before, marks)
@@ -179,7 +180,8 @@ class AnswerParser:
         return self._block is _Block.TEXT and not self._text.shown and not self._in_json()
 
     def _in_json(self) -> bool:
-        return self._structured and bool(self._text.shown or _JSON_BEGINNING.match(self._pending))
+        beginning = "".join(self._text.shown[:5]) or self._pending  # five pieces hold "false", which is the longest
+        return self._structured and _JSON_BEGINNING.match(beginning) is not None
 
     def _begin(self, events: list[Event], *, last: bool) -> bool | None:
         """Go into the block that the answer begins with: True if there is one, None if there is none."""
@@ -212,6 +214,22 @@ class AnswerParser:
         lone = () if self._apart or (self._reasoned and self._text.shown) else (_OPENING, _CLOSING)
         return (*lone, *(_CALLS if self._tools else ()))
 
+    def _partition(self, marks: tuple[str, ...], *, last: bool) -> tuple[str, str, str]:
+        """What stands before the next mark, that mark, and what follows; a call's arguments may hold marks."""
+        first = before, mark, after = _partition_first(self._pending, marks)
+        if self._block not in (_Block.CALL, _Block.REQUEST) or not _opens_text(before) or self._read(before):
+            return first
+        while mark:
+            more, found, after = _partition_first(after, marks)
+            before, mark = before + mark + more, found
+            if mark and self._read(before):
+                return before, mark, after
+        return first if last and not self._read(before) else (before, "", "")
+
+    def _read(self, content: str) -> list[ToolCall] | None:
+        """The calls in the content of the block that is being read, if that is whole."""
+        return read_calls(content) if self._block is _Block.CALL else read_request(self._opening, content)
+
     def _part(self, before: str, mark: str, after: str) -> list[Event]:
         """What a mark of reasoning means that stands in the text: prose, or the end of what nothing opened."""
         reasoned, self._reasoned = self._reasoned, True
@@ -227,9 +245,9 @@ class AnswerParser:
         if self._block in _REASONING:
             return self._reason(content)
         if self._block is _Block.CALL:
-            return self._call(read_calls(content), self._opening + content + closing)
+            return self._call(self._read(content), self._opening + content + closing)
         if self._block is _Block.REQUEST:
-            return self._call(read_request(self._opening, content), content)
+            return self._call(self._read(content), content)
         if self._block is _Block.HEADER:
             # One that never ends is text like any other; between two messages there is none, and nothing opened it.
             return [] if closing or not self._opening else self._show(self._opening + content)
@@ -328,6 +346,11 @@ def _partition_first(text: str, marks: tuple[str, ...]) -> tuple[str, str, str]:
         return text, "", ""
     place, mark = min(found)
     return text[:place], mark, text[place + len(mark) :]
+
+
+def _opens_text(json_text: str) -> bool:
+    """Whether a beginning of JSON ends within a text of it."""
+    return any(not text[1] for text in _JSON_TEXT.finditer(json_text))
 
 
 def _partial_tag_length(text: str, marks: tuple[str, ...]) -> int:

@@ -288,6 +288,15 @@ def test_first_code_block_is_found(response: str, code: str | None) -> None:
     assert split_answer(response).code == code
 
 
+@pytest.mark.parametrize(("text", "calls"), [('No. [TOOL_CALLS]add{"a": 1}', 1), ('{"a": "[TOOL_CALLS]add{}"}', 0)])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_prose_where_json_was_asked_for(text: str, calls: int, size: int) -> None:
+    """Only in JSON are marks a part of it, whether the text comes in pieces or whole."""
+    events = in_pieces(text, size, structured=True)
+    assert sum(isinstance(event, ToolCallEvent) for event in events) == calls
+    assert joined(events, Text) == ("No." if calls else text)
+
+
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_stop_text_ends_the_text(size: int) -> None:
     """A stop text that arrives in pieces is passed on, or what comes after it."""

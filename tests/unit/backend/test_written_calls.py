@@ -59,6 +59,35 @@ def test_formats_of_families(text: str, calls: tuple[ToolCall, ...], size: int) 
     assert (parser.result().tool_calls, parser.result().response) == (calls, "")
 
 
+BROKEN = '<tool_call>{"name": "add", "arguments": {"a": "x'
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "response"),
+    [
+        ('<tool_call>{"name": "add", "arguments": {"a": "</tool_call>"}}</tool_call>', 1, ""),
+        ('<tool_call>{"name": "add", "arguments": {"a": "\\"</tool_call> \\\\"}}</tool_call> Done.', 1, "Done."),
+        ('<tool_call>{"name": "add", "arguments": {"a": "<tool_call>"}}</tool_call>', 1, ""),
+        ('<tool_call>{"name": "add"}\n<tool_call>{"name": "add"}</tool_call>', 2, ""),
+        ('[TOOL_CALLS]add{"a": "[TOOL_CALLS]"}[TOOL_CALLS]add{}', 2, ""),
+        ('[TOOL_CALLS][{"name": "add", "arguments": {"a": "[TOOL_CALLS]"}}]', 1, ""),
+        ('<|tool_call|>[{"name": "add", "arguments": {"a": "<|tool_call|>"}}]', 1, ""),
+        ('<|channel|>commentary to=functions.add<|message|>{"a": "<|end|>"}<|call|>', 1, ""),
+        (BROKEN + '}}</tool_call> So <tool_call>{"name": "add"}</tool_call>', 1, BROKEN + "}}</tool_call> So"),
+        (BROKEN + "</tool_call>", 0, BROKEN + "</tool_call>"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_marks_within_arguments(text: str, calls: int, response: str, size: int) -> None:
+    """A call ends where it is whole: marks in its arguments are text, and one that is broken hides no other."""
+    parser = AnswerParser(tools=TOOLS)
+    for start in range(0, len(text), size):
+        parser.feed(text[start : start + size])
+    parser.finish()
+    assert [call.name for call in parser.result().tool_calls] == ["add"] * calls
+    assert parser.result().response == response
+
+
 @pytest.mark.parametrize("arguments", ['""', "null", "{}", '"{}"'])
 def test_call_without_arguments(arguments: str) -> None:
     """A call whose arguments are empty in any of the ways that models have for it has none."""
