@@ -5,6 +5,7 @@ Apart from the store, because this needs torch and transformers, which it import
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -84,12 +85,35 @@ def refuse_lacking_weights(place: str, model: Any, info: Mapping[str, Any]) -> N
         raise ModelFormatError(message)
 
 
+def _refuse_ignored_weights(source: Path, model: Any) -> None:  # noqa: ANN401
+    """Refuse a model of which transformers took only a part, which it does without a word.
+
+    Left out of account is what it computes by itself (``rope_*``), and layers behind the last, which only guess ahead.
+
+    Raises:
+        ModelFormatError: the file holds more weights than the model.
+    """
+    layers = model.config.get_text_config().num_hidden_layers
+    held = 0
+    for tensor in import_module("gguf").GGUFReader(source).tensors:
+        layer = re.match(r"blk\.(\d+)\.", tensor.name)
+        if not (tensor.name.startswith("rope_") or (layer and int(layer[1]) >= layers)):
+            held += int(tensor.n_elements)
+    taken = sum({weight.data_ptr(): weight.numel() for weight in model.state_dict().values()}.values())
+    if held > taken:
+        message = (
+            f"The file {str(source)!r} holds {held:,} weights, but transformers takes only {taken:,} of them into "
+            f"{type(model).__name__}, which would answer wrongly. Use its safetensors, or a server that reads GGUF."
+        )
+        raise ModelFormatError(message)
+
+
 def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
     """Write the model and the tokenizer of the GGUF file ``source`` into the directory ``target``, in bfloat16.
 
     Raises:
         MissingExtraError: torch, transformers, gguf or accelerate is not installed.
-        ModelFormatError: the file is truncated, lacks weights, or is no model that transformers knows.
+        ModelFormatError: the file is truncated, lacks weights, or is no model that transformers knows whole.
         InsufficientMemoryError: the conversion needs more memory than is free; nothing has been written.
         OSError: the target cannot be written.
 
@@ -121,6 +145,7 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
             )
             raise ModelFormatError(message) from exc
         refuse_lacking_weights(f"GGUF file {str(source)!r}", model, info)
+        _refuse_ignored_weights(source, model)
         progress("writing", 0, None)
         try:
             model.save_pretrained(target)

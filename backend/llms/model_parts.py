@@ -88,10 +88,14 @@ def refuse_gguf_part(file: Path, fields: Mapping[str, Any], tensors: int) -> Non
     def said(key: str) -> Any:  # noqa: ANN401  (a header holds numbers and texts)
         return fields[key].contents() if key in fields else None
 
-    kind, parts = said("general.type") or "model", said("split.count") or 1
+    def number(key: str) -> int:
+        value = said(key)
+        return value if isinstance(value, int) else 0
+
+    kind, parts = said("general.type") or "model", number("split.count")
     if parts > 1:
         fact = (
-            f"is part {(said('split.no') or 0) + 1} of {parts} of a model. "
+            f"is part {number('split.no') + 1} of {parts} of a model. "
             "Join the parts with llama.cpp's 'llama-gguf-split --merge', and give the whole file."
         )
     elif kind == "adapter":

@@ -155,6 +155,7 @@ def _installed_gguf() -> Path:
 
 def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> ResolvedModel:
     try:
+        seen = _state(path)
         with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
         digest = file_digest(path)
@@ -173,12 +174,21 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
         size = path.stat().st_size / 1e6
         _log.info("converting %r (%.0f MB) to safetensors, once", path.name, size)
         convert_gguf(path, target, progress)
+        if not path.exists() or _state(path) != seen:
+            message = f"The file {str(path)!r} was changed while it was being converted. Ask again."
+            raise ModelFormatError(message)
 
     try:
         digests = DirectoryStore(cache).provide(key, convert)
     except OSError as exc:
         raise _unwritable(name, "converted", cache, exc, "LLM_BACKEND_CACHE") from exc
     return ResolvedModel(name=name, source=source, directory=cache / key, weights_digest=digests["model.safetensors"])
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes with a file that is written or replaced."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _unwritable(name: str, deed: str, cache: object, exc: OSError, variable: str) -> ConfigError:

@@ -10,11 +10,17 @@ if TYPE_CHECKING:
 
 
 def write_small_gguf(
-    path: Path, kind: str = "llama", *, without: tuple[str, ...] = (), header: Mapping[str, Any] | None = None
+    path: Path,
+    kind: str = "llama",
+    *,
+    without: tuple[str, ...] = (),
+    header: Mapping[str, Any] | None = None,
+    besides: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Write a model of one layer with random weights as GGUF, and return its weights.
 
-    ``without`` are the beginnings of the names of weights that it lacks; ``header`` is what else its header says.
+    ``without`` are the beginnings of the names of weights that it lacks; ``header`` is what else its header says;
+    ``besides`` are names of weights that no such model has.
     """
     import gguf
     import numpy as np
@@ -57,6 +63,7 @@ def write_small_gguf(
     }
     weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     weights = {name: weight for name, weight in weights.items() if not name.startswith(without or ("-",))}
+    weights |= {name: np.ones(width, np.float32) for name in besides}
     for key, value in (header or {}).items():
         (writer.add_string if isinstance(value, str) else writer.add_uint16)(key, value)
     for name, weight in weights.items():

@@ -76,6 +76,46 @@ def test_gguf_that_is_no_whole_model(cache: Path, tmp_path: Path, options: dict[
     assert kept(cache) == []
 
 
+@pytest.mark.parametrize("name", ["blk.0.attn_q.bias", "blk.0.attn_q.scale", "token_types.weight"])
+def test_gguf_of_which_a_part_would_be_ignored(cache: Path, tmp_path: Path, name: str) -> None:
+    """A GGUF file with weights that its architecture does not take here is refused, and no half of it is kept."""
+    held = sum(weight.size for weight in write_small_gguf(tmp_path / "more.gguf", besides=(name,)).values())
+    with pytest.raises(ModelFormatError, match=rf"holds {held:,} weights, .* only {held - 32:,} of them into LlamaFor"):
+        resolve_model(str(tmp_path / "more.gguf"))
+    assert kept(cache) == []
+
+
+def test_gguf_with_what_no_answer_needs(cache: Path, tmp_path: Path) -> None:
+    """Tables that are computed anyway, and layers that only guess ahead, do not keep a GGUF file from being read."""
+    write_small_gguf(tmp_path / "more.gguf", besides=("rope_freqs.weight", "blk.1.attn_norm.weight"))
+    resolved = resolve_model(str(tmp_path / "more.gguf"))
+    assert kept(cache) == [resolved.directory.name]
+
+
+def test_gguf_whose_header_says_nonsense(tmp_path: Path) -> None:
+    """A number of parts that is no number gives no error of Python's."""
+    write_small_gguf(tmp_path / "odd.gguf", header={"split.count": "three"})
+    assert resolve_model(str(tmp_path / "odd.gguf")).source == "gguf"
+
+
+def test_gguf_that_is_replaced_while_it_is_converted(cache: Path, tmp_path: Path) -> None:
+    """What comes of another file is never kept under the digest of the first."""
+    write_small_gguf(tmp_path / "a.gguf")
+    write_small_gguf(tmp_path / "b.gguf", header={"general.name": "b"})
+    whole = (tmp_path / "a.gguf").read_bytes()
+
+    def replace(*_: object) -> None:
+        if (tmp_path / "b.gguf").exists():
+            (tmp_path / "b.gguf").replace(tmp_path / "a.gguf")
+
+    with pytest.raises(ModelFormatError, match=r"a.gguf' was changed while it was being converted\. Ask again"):
+        resolve_model(str(tmp_path / "a.gguf"), progress=replace)
+    assert kept(cache) == []
+    (tmp_path / "a.gguf").write_bytes(whole)
+    resolved = resolve_model(str(tmp_path / "a.gguf"))
+    assert kept(cache) == [resolved.directory.name]
+
+
 def test_gguf_of_another_version(tmp_path: Path) -> None:
     """A GGUF file in a version that is not read is not called truncated."""
     write_small_gguf(tmp_path / "old.gguf")
