@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from backend.llms.prompting import write_calls, write_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Arrangement", "arrange", "arrangements", "stand_ins"]
 
@@ -117,10 +117,8 @@ def stand_ins(
             return dict(definition)
         label = f"the tool {function.get('name')!r}"
         said = {key: word(function[key], label) for key in ("name", "description") if key in function}
-        parameters = function.get("parameters")
-        if isinstance(parameters, dict) and isinstance(parameters.get("properties"), dict):
-            properties = {str(word(name, label)): schema for name, schema in parameters["properties"].items()}
-            said["parameters"] = {**parameters, "properties": properties}
+        if "parameters" in function:
+            said["parameters"] = _worded(function["parameters"], lambda text: word(text, label))
         return {**definition, "function": {**function, **said}}
 
     told = [{**message, "content": word(message["content"], _SAID_BY[message["role"]])} for message in messages]
@@ -128,6 +126,20 @@ def stand_ins(
         if "tool_calls" in message:
             message["tool_calls"] = [call(made) for made in message["tool_calls"]]
     return told, [tool(definition) for definition in tools], words
+
+
+def _worded(parameters: object, word: Callable[[str], object]) -> object:
+    """The schema of a tool's arguments with a word for each name and each description."""
+    if not isinstance(parameters, dict) or not isinstance(parameters.get("properties"), dict):
+        return parameters
+    names, properties = {name: word(name) for name in parameters["properties"]}, {}
+    for name, schema in parameters["properties"].items():
+        described = isinstance(schema, dict) and isinstance(schema.get("description"), str)
+        properties[names[name]] = {**schema, "description": word(schema["description"])} if described else schema
+    worded = {**parameters, "properties": properties}
+    if isinstance(parameters.get("required"), list):
+        worded["required"] = [names.get(name, name) for name in parameters["required"]]
+    return worded
 
 
 def _numbered(messages: Sequence[Message]) -> list[tuple[Message, list[int]]]:

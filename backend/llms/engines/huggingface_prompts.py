@@ -36,6 +36,9 @@ Message: TypeAlias = "dict[str, Any]"
 # Sixteen of the 32 characters that Unicode reserves for a program's own use (https://www.unicode.org/faq/private_use).
 _SEAM = "".join(chr(0xFDD0 + secrets.randbelow(32)) for _ in range(16))
 _ESCAPED_SEAM = json.dumps(_SEAM)[1:-1]
+# Words of a message that are meant for the template, which obeys some of them and takes them out of the text:
+# https://huggingface.co/HuggingFaceTB/SmolLM3-3B
+_SWITCHES = re.compile(r"(?<!\S)/(?:think|no_think|system_override)(?!\S)")
 _PROBE = {
     "type": "function",
     "function": {
@@ -87,7 +90,7 @@ class PromptMaker:
             text, stops = plain_prompt(write_tools(write_calls(messages), tools))
             return Prompt(ids=template.encoded(text, add_special_tokens=True), stops=stops)
         text, given = template.told(messages, tools, "none" if json_only else effort, model)
-        thinking = text.rstrip().endswith("<think>")
+        thinking = template.knows_thinking and text.rstrip().endswith("<think>")
         if thinking and json_only:
             text, thinking = f"{text.rstrip()}\n\n</think>\n\n", False
         ids = template.encoded(text, add_special_tokens=False)
@@ -101,18 +104,26 @@ class _Template:
         self.source = tokenizer.chat_template
         self._tokenizer = tokenizer
         text = str(self.source)
+        self.knows_thinking = "<think>" in text
         added = tokenizer.added_tokens_decoder.values()
-        marks = {token.content for token in added if token.special or token.content in text}
+        marks = {token.content for token in added if token.special or _is_mark(token.content, text)}
         marks |= {mark for mark in MARKS if mark in text}
+        self._normalizer = tokenizer.backend_tokenizer.normalizer
+        if self._normalizer:
+            marks |= set(map(self._normalizer.normalize_str, marks))
         # A mark of one character, such as a line break that is a token of its own, cannot be broken, nor misused.
         marks = {mark for mark in marks if len(mark.strip()) > 1}
-        self._marks = re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))) or r"(?!)")
+        pattern = "|".join(map(re.escape, sorted(marks, key=len, reverse=True))) or r"(?!)"
+        self._marks = re.compile(pattern.replace("\u2581", "[ \u2581]"))  # the sign by which many write a space
 
     def seamed(self, said: Any) -> Any:  # noqa: ANN401  (any part of a message)
         """The same with a seam in each mark that a text in it holds."""
         if isinstance(said, str):
             while (broken := self._marks.sub(self._broken, said)) != said:  # one mark may stand within another
                 said = broken
+            # Letters may become a mark only when they are normalized: in full width, say, or in capitals.
+            if self._normalizer and self._marks.search(self._normalizer.normalize_str(said)):
+                return _SEAM.join(said)
             return said
         if isinstance(said, Mapping):
             return {self.seamed(key): self.seamed(value) for key, value in said.items()}
@@ -229,10 +240,17 @@ class _Template:
         return f"{mark[0][:place]}{_SEAM}{mark[0][place:]}"
 
 
+def _is_mark(token: str, template: str) -> bool:
+    """Whether a token that was added to a vocabulary is a mark, and no word; a template may put one together."""
+    return token in template or token in MARKS or (token[:2] in ("<|", "<\uff5c") and token.endswith(">"))
+
+
 def _is_said(content: str, text: str) -> bool:
-    """Whether ``text`` says ``content``, as it is or within JSON; white space may differ."""
+    """Whether ``text`` says ``content``, as it is or within JSON; white space may differ, and switches may go."""
     if content.strip() in text:
         return True
+    if (rest := _SWITCHES.sub("", content)) != content:
+        return _is_said(rest, text)
     forms = (
         content,
         json.dumps(content, ensure_ascii=False)[1:-1],
