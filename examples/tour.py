@@ -62,4 +62,6 @@ async def tour(engine: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:  # noqa: PLR2004  (itself and the engine)
+        sys.exit("Which engine? python examples/tour.py huggingface, openai or langchain")
     print(json.dumps(asyncio.run(tour(sys.argv[1]))))  # noqa: T201  (what a script is for)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # Python itself may bring it into an environment, and uv leaves it there.
 _INSTALLERS = {"pip"}
+# uv pip sync leaves these in an environment that python -m venv made, as it leaves pip.
+_KEPT_BY_UV = {"setuptools", "wheel", "uv"}
 _RUNS = (".py", ".pyd", ".so", ".pth")
 _HASHES = {"sha256", "sha384", "sha512"}
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -140,9 +142,10 @@ def differences(lock: str, packages: Sequence[Package], root: Path) -> list[tupl
             fact = f"{name} {' and '.join(versions)} is installed, and the lock pins {name}{specifier}"
             found.append((fact, f" --reinstall-package {name}"))
     foreign = [package for name, packages in here.items() if name not in _INSTALLERS for package in packages]
-    return found + [
-        (f"{one.name} {one.version}".rstrip() + " is installed, and the lock does not pin it", "") for one in foreign
-    ]
+    for one in foreign:
+        fact = f"{one.name} {one.version}".rstrip() + " is installed, and the lock does not pin it"
+        found.append((fact, f", and uv pip uninstall {one.name}" if one.name in _KEPT_BY_UV else ""))
+    return found
 
 
 def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:

@@ -48,6 +48,13 @@ def test_environment_without_a_lock_is_refused(full: Project) -> None:
     assert line == "locks/full.txt is not there, so nothing says what full has to be: compile it, or correct 'locks'"
 
 
+@pytest.mark.parametrize("name", ["setuptools", "wheel", "uv"])
+def test_what_uv_leaves_is_uninstalled_by_name(full: Project, name: str) -> None:
+    """The way out of a package that ``uv pip sync`` leaves in place names the command that removes it."""
+    full.install(name, "65.5.0", {f"{name}.py": ""})
+    assert facts(full) == [f"{name} 65.5.0 is installed, and the lock does not pin it, and uv pip uninstall {name}"]
+
+
 def test_every_difference_is_named_with_both_versions(full: Project) -> None:
     """Broken: a package that was upgraded, added or removed by hand goes unseen, or the message lacks its version."""
     full.write("locks/full.txt", "skipproof-alpha==1.4\nskipproof-gamma==3\n")
