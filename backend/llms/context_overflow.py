@@ -1,7 +1,7 @@
 """Reads out of a server's words that prompt and answer do not fit into its model's context window, and the figures.
 
 The words are those of OpenAI and Azure, vLLM, SGLang, TGI, llama.cpp, LM Studio, Ollama, Mistral, Anthropic, Google,
-xAI, Moonshot, Cerebras, Fireworks and OpenRouter.
+xAI, Moonshot, Cerebras, Fireworks, Poolside and OpenRouter.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["Overflow", "read_overflow"]
 
 _CODES = re.compile(r"contextlengthexceeded|exceedcontextsize|contextwindowexceeded|contextoverflow")
+# What is said of an option that has such a name, and of too many tokens in a span of time (Bedrock).
+_OTHERS = re.compile(
+    r"(unknown|unrecognized|unexpected|unsupported) (request )?(parameter|argument|field|keyword|option)"
+    r"|extra inputs? .{0,10}not permitted|please wait|throttl|rate.?limit|tokens.per.(sec|min|hour|day)",
+    re.IGNORECASE,
+)
 _OVERFLOW = re.compile(
     r"context.?(length|window|size|limit)|context the overflows|too many (input |prompt )?tokens"
-    r"|(prompt|input|request|conversation)\b.{0,30} too long|model token limit"
+    r"|(prompt|input|request|conversation)\b.{0,30}(?<!took)(?<!taking)(?<!takes)(?<!running) too long"
+    r"|model token limit"
     r"|exceed(s|ed)? (the configured limit|n_ctx)|length of all messages"
-    r"|longer than the (maximum )?model|maximum (prompt|model|sequence|input) length|prompt exceeds|exceeded max"
+    r"|longer than the (maximum )?model|maximum (allowed )?(prompt|model|sequence|input) length|prompt exceeds"
+    r"|exceeded max(imum)? (context|prompt|model|sequence|input|tokens?|length)"
     r"|number of (input )?tokens allowed|`inputs` (tokens \+|must have)|input length (should|exceeds)"
     r"|reduce the length of the (messages|input|prompt)",
     re.IGNORECASE,
@@ -33,7 +41,7 @@ _WINDOW = (
     rf"context (?:length|window|size|limit)(?! by)[^\d+]{{0,40}}{_N}(?![\d,]* \+)",
     rf"> {_N}",
     rf"{_N}(?: tokens)? max(?:imum)?\b",
-    rf"maximum (?:prompt|model|sequence|input|context|number)\b\D{{0,40}}{_N}",
+    rf"maximum (?:allowed )?(?:prompt|model|sequence|input|context|number)\b\D{{0,40}}{_N}",
     rf"must (?:be <=|have less than) {_N}",
     rf"(?:token limit|limit is|limit of|range of input length should be \[\d+,)\D{{0,5}}{_N}",
 )
@@ -41,6 +49,7 @@ _PROMPT = (
     rf"{_N} (?:tokens )?(?:in|from|of) (?:the |your )?(?:input messages|messages|prompt|text input)",
     rf"(?:request|prompt|input) \((?:length )?{_N}",
     rf"(?:input )?token count \(?(?:of )?{_N}",
+    rf"input length {_N} exceeds",
     rf"{_N} `inputs`",
     rf"prompt is too long: {_N}",
     rf"(?:passed|first) {_N} (?:input )?tokens",
@@ -100,7 +109,8 @@ def read_overflow(
         prompt: the prompt's tokens, where the error has them as a figure of its own.
         window: the window's.
     """
-    if not (_OVERFLOW.search(words) or any(map(_CODES.search, codes))):
+    told = _OVERFLOW.search(words) and not _OTHERS.search(words)
+    if not (told or any(map(_CODES.search, codes))):
         return None
     window = window if window is not None else _first(_WINDOW, words)
     answer, total = _first(_ANSWER, words), _first(_TOTAL, words)

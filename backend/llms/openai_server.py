@@ -27,7 +27,7 @@ from backend.errors import (
 )
 from backend.llms.context_overflow import read_overflow
 from backend.llms.secret_masking import mask
-from backend.llms.server_address import Server
+from backend.llms.server_address import Server, words_in
 from backend.llms.time_limits import asked_wait
 from backend.llms.told_errors import codes_of, facts_of, status_of
 
@@ -43,13 +43,19 @@ _NO_MODEL_CODES = ("modelnotfound", "deploymentnotfound", "invalidmodel")
 # LiteLLM, Mistral, OpenRouter, DeepSeek, Ollama, vLLM, Together, Zhipu.
 _NO_MODEL_WORDS = re.compile(
     r"invalid model\b|(no such|unknown|unable to access) model\b"
-    r"|\bmodel\b[^.;]{0,100}(not found|(does not|doesn't|not) exist)|is not a valid model",
+    r"|\bmodel\b(?:(?!\b(?:called|file|function|tool)\b)[^.;]){0,100}(not found|(does not|doesn't|not) exist)"
+    r"|is not a valid model",
     re.IGNORECASE,
 )
 
 # Google and LiteLLM (without a database) refuse a key as a bad request.
 _NO_KEY_WORDS = re.compile(
-    r"(api|auth)[ _-]?key\b.{0,20}(not valid|invalid)|(invalid|incorrect) api[ _-]?key|no connected db", re.IGNORECASE
+    r"(api|auth)[ _-]?key\b(?:(?! in ).){0,20}(not valid|invalid)|(invalid|incorrect) api[ _-]?key|no connected db",
+    re.IGNORECASE,
+)
+# What is forbidden with any key: OpenAI; OpenRouter; Cloudflare.
+_FORBIDDEN_TO_ALL = re.compile(
+    r"\b(country|region|territory|flagged|moderation)\b|you have been blocked|content.policy", re.IGNORECASE
 )
 
 
@@ -67,7 +73,7 @@ def _timeout(exc: BaseException, server: Server) -> BackendError:
 
 def _connection(exc: BaseException, server: Server) -> BackendError:
     words = server.words(exc)
-    if "CERTIFICATE_VERIFY_FAILED" in words:  # the library keeps no more than the words of that error
+    if "CERTIFICATE_VERIFY_FAILED" in words_in(exc):  # the library keeps no more than the words of that error
         return EngineConnectionError(
             f"The certificate of the server at {server.way} cannot be trusted: {words}. "
             "Check that base_url names the server as its certificate does; "
@@ -105,19 +111,18 @@ def _authentication(exc: BaseException, server: Server) -> BackendError:
     )
 
 
-def _no_model(words: str, server: Server) -> BackendError:
+def _no_model(exc: BaseException, server: Server) -> BackendError:
     return ModelNotFoundError(
-        f"The server at {server.place} has no model {server.model!r}: {words}. "
+        f"The server at {server.place} has no model {server.model!r}: {server.words(exc)}. "
         "Set model (AF_LLM_MODEL) to one that it offers under /models."
     )
 
 
 def _not_found(exc: BaseException, server: Server) -> BackendError:
-    words = server.words(exc)
-    if server.model and server.model in words:
-        return _no_model(words, server)
+    if server.model and re.search(rf"(?<!\w){re.escape(server.model)}(?!\w)", words_in(exc)):
+        return _no_model(exc, server)
     return EngineError(
-        f"The server at {server.way} has nothing at the address that was asked: {words}. "
+        f"The server at {server.way} has nothing at the address that was asked: {server.words(exc)}. "
         "Check base_url (OPENAI_API_URL): it usually ends in /v1."
     )
 
@@ -132,7 +137,7 @@ def _refused(exc: BaseException, server: Server) -> BackendError:
 def _limited(exc: BaseException, server: Server) -> BackendError:
     wait = asked_wait(_headers(exc), limited=True)
     unpaid = _status(exc) == _UNPAID or "insufficientquota" in _codes(exc)  # OpenAI's word for no money
-    advice = "Wait" if wait is None else f"Wait {wait:.0f} s"
+    advice = f"Wait {wait:.0f} s" if wait else "Wait"
     advice = "Pay for more" if unpaid else f"{advice} and try again"
     return EngineBusyError(
         f"The server at {server.place} limits requests: {server.words(exc)}. {advice}, or raise the limit there.",
@@ -143,6 +148,7 @@ def _limited(exc: BaseException, server: Server) -> BackendError:
 
 def _failed(exc: BaseException, server: Server) -> BackendError:
     place = mask(printable(_headers(exc).get("location", "")).partition("?")[0], server.secrets)
+    place = re.sub(r"(?<=//)[^/]*@", "", place)  # a name and a password
     if place:
         return EngineError(
             f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "
@@ -184,16 +190,18 @@ def _no_address(exc: BaseException, server: Server) -> BackendError:
 
 def _told(exc: BaseException, server: Server) -> BackendError:
     """What a server said itself, by its status or its code; first what no status tells."""
-    status, codes, words = _status(exc), _codes(exc), server.words(exc)
+    status, codes, words = _status(exc), _codes(exc), words_in(exc)
     if status in _OVERFLOWS:
         facts = (facts_of(_body(exc), name) for name in ("n_prompt_tokens", "n_ctx"))  # llama.cpp's
         overflow = read_overflow(words, codes, *facts)
         if overflow:
-            return overflow.error(server.model, words)
+            return overflow.error(server.model, server.words(exc))
     if status in _NO_MODEL and (_NO_MODEL_WORDS.search(words) or not codes.isdisjoint(_NO_MODEL_CODES)):
-        return _no_model(words, server)
+        return _no_model(exc, server)
     if status == _BAD and _NO_KEY_WORDS.search(words):
         return _authentication(exc, server)
+    if status == _FORBIDDEN and _FORBIDDEN_TO_ALL.search(words):
+        return _refused(exc, server)
     if status == _FORBIDDEN and server.proxy and not isinstance(_body(exc), dict):  # a server would say it in JSON
         return _proxy_refused(words, server)
     return _STATUSES.get(status or 0, _failed)(exc, server)
@@ -258,6 +266,7 @@ _MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
     "builtins.RecursionError": _malformed,
     "builtins.UnicodeDecodeError": _malformed,
     "builtins.UnicodeEncodeError": _unsendable,
+    "builtins.ValueError": _malformed,  # a number of more digits than Python reads
     "builtins.ExceptionGroup": _connection,
     "langchain_openai.StreamChunkTimeoutError": _timeout,
 }

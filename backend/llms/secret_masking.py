@@ -19,6 +19,11 @@ _PERCENT = "%(?:25)*"  # escaped any number of times
 _END = f"(?:;|{_PERCENT}3b)"  # of an entity of HTML, which may be escaped in either way
 _AND = f"(?:&|{_PERCENT}26)(?:amp{_END})*"
 _NUMBER = f"{_AND}(?:#|{_PERCENT}23)"
+_SHORTEST_PART = 8  # characters of a secret that are no chance inside of a longer word or number
+# Where words begin and end, also behind an escape.
+_BEFORE = r"(?:(?<![^\W_])|(?<=\\[abfnrtv])|(?<=[%=][0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2})"
+_BEFORE += r"|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
+_AFTER = r"(?![^\W_])"
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
@@ -26,14 +31,15 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
     Found are a secret as it is, and with any of its characters escaped as Python's repr, JSON, JavaScript, an address,
     HTML or quoted-printable escape them, once or more; in hex; and in base64, also behind a name as in HTTP's basic
-    authentication.
+    authentication. A secret so short that it stands in many words by chance is found where it is a word by itself.
     """
     forms = [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
     return re.sub("|".join(forms), _STARS, text) if forms else text
 
 
 def _forms(secret: str) -> Iterator[str]:
-    yield "".join(map(_escapes, re.findall(r"\\+|[^\\]", secret)))
+    whole = "".join(map(_escapes, re.findall(r"\\+|[^\\]", secret)))
+    yield whole if len(secret) >= _SHORTEST_PART else f"{_BEFORE}{whole}{_AFTER}"
     # Three characters become four: where a secret begins in them depends on the length of what is before it.
     raw = secret.encode("utf-8", "surrogatepass")
     if len(raw.hex()) >= _SHORTEST_CODE:

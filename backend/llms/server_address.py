@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from backend.llms.config import AgentSettings
     from backend.llms.proxies import Proxy
 
-__all__ = ["Server", "root_of"]
+__all__ = ["Server", "root_of", "words_in"]
 
 _OPENAIS = (".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _OPENAI_URL = "https://api.openai.com/v1"
 # Servers of one's own need no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
-_SECRET_NAME = re.compile(r"key|token|secret|sig|pass|code", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"key|token|secret|sig|pass|pwd|code|auth|cred", re.IGNORECASE)
 _MOST_WORDS = 10_000  # characters of what others say that are looked at
 
 
@@ -108,9 +108,14 @@ class Server:
 
     def words(self, exc: BaseException) -> str:
         """What the server says about its error, shortened, and without secrets should it echo them."""
-        said = getattr(exc, "body", None)
-        words = words_of(said) if said else str(root_of(exc))
-        return shown(mask(words[:_MOST_WORDS], self.secrets).rstrip(". \n"))
+        return shown(mask(words_in(exc), self.secrets).rstrip(". \n"))
+
+
+def words_in(exc: BaseException) -> str:
+    """What a server says about its error: to find out what it means, and not to be shown, as secrets may be in it."""
+    said = getattr(exc, "body", None)
+    root = root_of(exc)
+    return (words_of(said) if said else str(root) or type(root).__name__)[:_MOST_WORDS]
 
 
 def root_of(exc: BaseException) -> BaseException:

@@ -281,6 +281,7 @@ class ServerAgent(Agent):
                             begun, self._refused = True, self._refused | refused
                             yield piece
                 except Exception as exc:
+                    self._check_open()  # closing it breaks off what it was doing
                     named = refused_by(exc, request.ours)
                     if begun or not named:
                         raise
@@ -357,16 +358,19 @@ class ServerAgent(Agent):
         Raises:
             UnknownPathError: the server has nothing of the kind there.
         """
-        client, options = self._client, {"max_retries": 0}
+        client, options, status = self._client, {"max_retries": 0}, None
         try:
             with self._errors():
                 async with TimeLimit(self._settings.connect_timeout, self._server.place).waiting():
-                    if body is None:
-                        answer = await client.get(url, cast_to=object, options=options)
-                    else:
-                        answer = await client.post(url, cast_to=object, body=body, options=options)
+                    try:
+                        if body is None:
+                            answer = await client.get(url, cast_to=object, options=options)
+                        else:
+                            answer = await client.post(url, cast_to=object, body=body, options=options)
+                    except Exception as exc:
+                        status = getattr(exc, "status_code", None)  # our errors may have no cause, to hide a secret
+                        raise
         except BackendError as exc:
-            status = getattr(exc.__cause__, "status_code", None)
             if status is None or (status in _NOT_NOW):
                 return None
             raise UnknownPathError from exc

@@ -85,7 +85,7 @@ def _until(text: str) -> float | None:
     for read in (parsedate_to_datetime, datetime.fromisoformat):  # HTTP's own, and Anthropic's
         try:
             date = read(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time()
     return None

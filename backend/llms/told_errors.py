@@ -92,7 +92,7 @@ def error_in_event(event: bytes) -> object:
     for name, is_error in ((b"data", named), (b"error", True)):  # older llama.cpp has a field "error"
         if name in fields:
             return _said(b"\n".join(fields[name]), is_error=is_error)
-    return _said(event, is_error=False)
+    return error_in(_read(event.decode(errors="replace").strip()))
 
 
 def _said(text: bytes, *, is_error: bool) -> object:
@@ -124,6 +124,9 @@ def _errors_in(body: dict[str, Any], *, whole: bool) -> Iterator[object]:
     if body.get("error_code"):  # FastChat
         yield body
     answers = any(body.get(key) for key in _ANSWERS)
+    number = body.get("error")
+    if type(number) is int and number and not answers:
+        yield {**body, "code": number}
     words = any(isinstance(body.get(key), str | list) for key in ("message", "detail", "msg", "errors"))
     if words and not answers and (whole or status_of(body)):  # a part may be no more than a sign of life
         yield body

@@ -171,6 +171,16 @@ SAID: list[tuple[str, tuple[int | None, int | None, int | None] | None]] = [
         ),
         (179413, 32768, 200000),
     ),
+    (
+        "Input length 131393 exceeds the maximum allowed input length of 131040 tokens.",
+        (131393, None, 131040),
+    ),
+    ("prompt exceeded maximum tokens", (None, None, None)),
+    ("Unknown parameter: context_length", None),
+    ("context_window: Extra inputs are not permitted", None),
+    ("Too many tokens, please wait before trying again.", None),
+    ("The request took too long to process", None),
+    ("Exceeded maximum number of retries", None),
     ("a bad idea", None),
     (
         (

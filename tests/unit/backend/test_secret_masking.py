@@ -76,3 +76,20 @@ def test_what_is_no_secret_stays() -> None:
     assert mask("a text", []) == "a text"
     assert mask("key and key-2", ["key", "key-2"]) == "*** and ***"
     assert mask("a", ["\\"]) == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sk-1", "***"),
+        ("Bearer sk-1.", "Bearer ***."),
+        ('"sk-1"', '"***"'),
+        (r"a\nsk-1", r"a\n***"),
+        ("a%20sk-1 a=20sk-1 a%2520sk-1", "a%20*** a=20*** a%2520***"),
+        (r"\x20sk-1 \u0020sk-1", r"\x20*** \u0020***"),
+        ("task-1 sk-12 sk-1_", "task-1 sk-12 ***_"),
+    ],
+)
+def test_short_secrets(text: str, shown: str) -> None:
+    """A secret that is short is masked where it is a word, however that is begun, and no longer word is."""
+    assert mask(text, ["sk-1"]) == shown

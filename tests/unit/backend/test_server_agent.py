@@ -31,10 +31,7 @@ TOOL = {"type": "function", "function": {"name": "roll"}}
 class UnknownError(EngineError):
     """What the server says where it has nothing."""
 
-    def __init__(self) -> None:
-        super().__init__("nothing there")
-        self.__cause__ = RefusalError("")
-        self.__cause__.status_code = 404
+    status_code = 404
 
 
 @dataclass

@@ -53,6 +53,8 @@ ANSWER = {"choices": [{"message": {"content": "error"}, "finish_reason": "stop"}
         ({"error_code": 50001, "text": "no"}, {"error_code": 50001, "text": "no"}),
         ({"detail": "Not Found"}, {"detail": "Not Found"}),
         ({"choices": [], "message": "no"}, {"choices": [], "message": "no"}),
+        ({"error": 500}, {"error": 500, "code": 500}),
+        ({"error": 0}, None),
         (ANSWER, None),
         ({**ANSWER, "error": {"code": 0, "message": ""}}, None),
         ({**ANSWER, "error": ""}, None),
