@@ -86,7 +86,7 @@ def _read_call(parts: Sequence[Mapping[str, Any]], offered: AbstractSet[str]) ->
     return ToolCall(
         name=name,
         arguments=read_arguments(name, [_said(part, "arguments") for part in parts]),
-        id=next((part["id"] for part in parts if part.get("id")), None),
+        id=next((str(part["id"]) for part in parts if part.get("id")), None),
         extras=merged(map(call_extras, parts)),
     )
 
@@ -135,6 +135,8 @@ def _unreadable(name: str) -> EngineResponseError:
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
         parsed = from_json(text, allow_inf_nan=False)
+        if isinstance(parsed, str):  # some models write JSON of the JSON
+            parsed = from_json(parsed, allow_inf_nan=False)
     except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None

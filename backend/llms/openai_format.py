@@ -5,12 +5,12 @@ Imports no client library, so that every engine that speaks to such a server can
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineResponseError
 from backend.llms.payloads import Usage
-from backend.llms.server_extras import turn_extras
+from backend.llms.server_extras import merged, turn_extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ __all__ = [
     "chat_options",
     "extra_body",
     "given",
+    "graver_reason",
     "read_chunk",
     "read_completion",
     "read_content",
@@ -39,7 +40,10 @@ _REASONS = {
     **dict.fromkeys(("stop", "end", "end_turn", "eos", "eos_token", "stop_sequence", "complete"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
     **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
+    **dict.fromkeys(("null", "none"), ""),  # KoboldCpp and DashScope write null as a text
 }
+# Where messages hold reasoning beside their content: DeepSeek, vLLM, Ollama, MiniMax and OpenRouter, LiteLLM.
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 # What the end of a stream is read as; no server says it in this form.
 DONE_EVENT = {"type": "llm_backend.done", "object": "chat.completion.chunk", "choices": []}
 _HOLDERS = ("thinking", "reasoning", "text", "refusal", "content", "summary", "value")  # of a part's text
@@ -73,6 +77,8 @@ class Piece:
         usage: the tokens of all that was said until now.
         extras: what the server wants back with the next request.
         done: whether the stream said that it was over ("[DONE]"), as some do without a reason.
+        choice: the number of the answer that it belongs to, as a request may have several; None where it has none.
+        whole: what a stream says of the whole answer; it counts where that did not come in parts.
     """
 
     text: str = ""
@@ -82,6 +88,8 @@ class Piece:
     usage: Usage | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
     done: bool = False
+    choice: int | None = None
+    whole: Piece | None = None
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +155,9 @@ def read_completion(answer: Mapping[str, Any]) -> Piece:
     Raises:
         EngineResponseError: it holds no message, or what the message holds is not what the format says.
     """
-    for choice in as_mappings(answer.get("choices")):
-        if isinstance(choice.get("message"), dict):
-            return _read_choice(choice, "message", answer)
+    choices = [choice for choice in as_mappings(answer.get("choices")) if isinstance(choice.get("message"), dict)]
+    if choices:
+        return _read_choices(choices, "message", answer)
     message = f"The server's answer holds no message; it has: {', '.join(sorted(given(answer))) or 'nothing'}. "
     raise EngineResponseError(message + "Look into the server's log.")
 
@@ -162,21 +170,56 @@ def read_chunk(chunk: Mapping[str, Any]) -> Piece:
     """
     if chunk.get("type") == DONE_EVENT["type"]:
         return Piece(done=True)
-    return _read_choice(next(iter(as_mappings(chunk.get("choices"))), {}), "delta", chunk)
+    choices = as_mappings(chunk.get("choices"))
+    piece = _read_choices(choices, "delta", chunk)
+    whole = [choice for choice in choices if isinstance(choice.get("message"), dict)]
+    return replace(piece, whole=_read_choices(whole, "message", chunk)) if whole else piece
 
 
-def _read_choice(choice: Mapping[str, Any], key: str, answer: Mapping[str, Any]) -> Piece:
+def _read_choices(choices: Sequence[Mapping[str, Any]], key: str, answer: Mapping[str, Any]) -> Piece:
+    """The answer with the lowest number among ``choices``, of which several may be parts of it.
+
+    GitHub Copilot tells the text of an answer in its first choice, and the calls in the second.
+    """
+    number = min((index for choice in choices if (index := _index(choice)) is not None), default=None)
+    pieces = [_read_choice(choice, key) for choice in choices if _index(choice) in (None, number)]
+    figures = [answer.get("usage"), *(choice.get("usage") for choice in choices)]  # Kimi's are in the choice
+    reason = ""
+    for piece in pieces:
+        reason = graver_reason(reason, piece.finish_reason)
+    return Piece(
+        text="".join(piece.text for piece in pieces),
+        reasoning="".join(piece.reasoning for piece in pieces),
+        calls=[call for piece in pieces for call in piece.calls],
+        finish_reason=reason,
+        usage=next(filter(None, (read_usage(told, "prompt_tokens", "completion_tokens") for told in figures)), None),
+        extras=merged(piece.extras for piece in pieces),
+        choice=number,
+    )
+
+
+def _index(choice: Mapping[str, Any]) -> int | None:
+    index = choice.get("index")
+    return index if type(index) is int else None
+
+
+def _read_choice(choice: Mapping[str, Any], key: str) -> Piece:
     said = choice.get(key)
     parts = said if isinstance(said, dict) else {}
     text, thoughts = read_content(parts.get("content"))
+    call = parts.get("function_call")  # from before there were several: FastChat; llama-cpp-python says it twice
     return Piece(
         text=text or read_text(parts, "refusal"),
-        reasoning=read_text(parts, "reasoning_content") or read_text(parts, "reasoning") or thoughts,
-        calls=as_mappings(parts.get("tool_calls")),
+        reasoning=next(filter(None, (_flat(parts.get(name)) for name in _THOUGHTS)), thoughts),
+        calls=as_mappings(parts.get("tool_calls")) or as_mappings([{"function": call}] if call else None),
         finish_reason=read_reason(choice.get("finish_reason")),
-        usage=read_usage(answer.get("usage"), "prompt_tokens", "completion_tokens"),
         extras=turn_extras(parts),
     )
+
+
+def graver_reason(first: str, later: str) -> str:
+    """Why an answer ended that says so twice: a plain end goes behind any other, as some call each part's end one."""
+    return later if later and first in ("", "stop") else first
 
 
 def read_reason(told: object) -> str:

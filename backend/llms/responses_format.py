@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import EngineError, EngineResponseError, PayloadError
@@ -9,7 +10,7 @@ from backend.llms.openai_format import DONE_EVENT, Piece, as_mappings, extra_bod
 from backend.llms.server_extras import REASONING_ITEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from backend.llms.openai_format import Request
     from backend.llms.payloads import ReasoningEffort, Usage
@@ -25,6 +26,7 @@ __all__ = [
 
 _TEXTS = {"response.output_text.delta", "response.refusal.delta"}
 _REASONING = {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
+_PARTS_DONE = {"response.output_text.done", "response.output_item.done"}
 _ENDS = {"response.completed", "response.incomplete"}
 
 
@@ -84,15 +86,7 @@ def read_response(answer: Mapping[str, Any]) -> Piece:
     if not items:
         message = "The server's answer holds no output. Look into the server's log."
         raise EngineResponseError(message)
-    return Piece(
-        text=_joined(items, "message", "content", ("text", "refusal")),
-        reasoning=_joined(items, "reasoning", "summary", ("text",))
-        or _joined(items, "reasoning", "content", ("text",)),
-        calls=_calls(items),
-        finish_reason=response_status(answer),
-        usage=_usage(answer),
-        extras=reasoning_extras(items),
-    )
+    return replace(_read_items(items), finish_reason=response_status(answer), usage=_usage(answer))
 
 
 def read_event(event: Mapping[str, Any]) -> Piece:
@@ -108,15 +102,30 @@ def read_event(event: Mapping[str, Any]) -> Piece:
         return Piece(text=said)
     if kind in _REASONING:
         return Piece(reasoning=said)
-    if kind == "response.output_item.done":
-        items = as_mappings([event.get("item")])
-        return Piece(calls=_calls(items), extras=reasoning_extras(items))
+    if kind in _PARTS_DONE:
+        part = {"type": "message", "content": str(event.get("text") or "")}
+        whole = _read_items(as_mappings([event.get("item") or part]))
+        return Piece(calls=whole.calls, extras=whole.extras, whole=whole if whole.text else None)
     response = event.get("response")
     answer = response if isinstance(response, dict) else {}
     if kind == "error":
         answer = {"status": "failed", "error": event}
     _raise_failure(answer)
-    return Piece(finish_reason=response_status(answer), usage=_usage(answer)) if kind in _ENDS else Piece()
+    if kind not in _ENDS:
+        return Piece()
+    items = as_mappings(answer.get("output"))  # which some servers leave empty, and others send alone
+    return Piece(
+        finish_reason=response_status(answer), usage=_usage(answer), whole=_read_items(items) if items else None
+    )
+
+
+def _read_items(items: Sequence[Mapping[str, Any]]) -> Piece:
+    return Piece(
+        text=_joined(items, "message", "content"),
+        reasoning=_joined(items, "reasoning", "summary") or _joined(items, "reasoning", "content"),
+        calls=_calls(items),
+        extras=reasoning_extras(items),
+    )
 
 
 def reasoning_extras(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -156,15 +165,18 @@ def _flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", **function} if isinstance(function, dict) else dict(tool)
 
 
-def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str, keys: tuple[str, ...]) -> str:
-    parts = [part for item in items if item.get("type") == kind for part in as_mappings(item.get(holder))]
-    return "".join(str(part.get(key) or "") for part in parts for key in keys)
+def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str) -> str:
+    """The texts of items, which hold parts, or as some servers have it no more than a text."""
+    held = [item.get(holder) for item in items if item.get("type") == kind]
+    texts = [{"text": said} for said in held if isinstance(said, str)]
+    parts = [part for said in held for part in as_mappings(said)]
+    return "".join(str(part.get(key) or "") for part in (*texts, *parts) for key in ("text", "refusal"))
 
 
 def _calls(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The tool calls among ``items``, in the format of chat completions."""
     return [
-        {"id": item.get("call_id"), "function": {key: item.get(key) for key in ("name", "arguments")}}
+        {"id": item.get("call_id") or item.get("id"), "function": {key: item.get(key) for key in ("name", "arguments")}}
         for item in items
         if item.get("type") == "function_call"
     ]

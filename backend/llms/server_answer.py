@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backend.errors import EngineResponseError
 from backend.llms.answer_parsing import AnswerParser, StopFilter
 from backend.llms.openai_calls import read_calls, tool_name
+from backend.llms.openai_format import Piece, graver_reason
 from backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
 from backend.llms.server_extras import merged
 from backend.llms.structured_output import output_format
@@ -15,7 +16,6 @@ from backend.llms.structured_output import output_format
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from backend.llms.openai_format import Piece
     from backend.llms.payloads import AgentPayload, Event, ToolCall, Usage
 
 __all__ = ["ServerAnswer"]
@@ -50,7 +50,9 @@ class ServerAnswer:
         self._started = time.perf_counter()
         self._first_token: float | None = None
         self._usage: Usage | None = None
-        self.begun = self._told = self._done = False
+        self._choice: int | None = None
+        self._whole: Piece | None = None
+        self.begun = self._told = self._reasoned = self._done = False
 
     @property
     def stopped(self) -> bool:
@@ -65,21 +67,36 @@ class ServerAnswer:
     @property
     def ended(self) -> bool:
         """Whether nothing of it is missing."""
-        said = bool(self._calls) or self._told
+        said = bool(self._calls) or self._told or self._whole is not None
         return self.stopped or bool(self._finish_reason) or not self.stream or (self._done and said)
 
     def feed(self, piece: Piece) -> list[Event]:
         """What is certain after ``piece``."""
         self.begun = True
+        if piece.choice is not None:
+            self._choice = piece.choice if self._choice is None else self._choice
+            if piece.choice != self._choice:
+                return []  # of another answer, which extra_body may ask for
+        self._whole = piece.whole or self._whole
         self._told, self._done = self._told or bool(piece.text), self._done or piece.done
+        self._reasoned = self._reasoned or bool(piece.reasoning)
         if self.stream and self._first_token is None and (piece.text or piece.reasoning or piece.calls):
             self._first_token = time.perf_counter() - self._started
         self._calls += piece.calls
         self._extras.append(piece.extras)
         self._usage = piece.usage or self._usage
-        self._finish_reason = self._finish_reason or piece.finish_reason
+        self._finish_reason = graver_reason(self._finish_reason, piece.finish_reason)
         reasoning, text = _sound(piece.reasoning), _sound(piece.text)
         return _not_calls([*self._parser.reason(reasoning), *self._parser.feed(self._stops.feed(text))])
+
+    def _missing(self, whole: Piece) -> Piece:
+        """What ``whole`` says that did not come in parts."""
+        return Piece(
+            text="" if self._told else whole.text,
+            reasoning="" if self._reasoned else whole.reasoning,
+            calls=[] if self._calls else whole.calls,
+            extras={} if any(self._extras) else whole.extras,
+        )
 
     def finish(self) -> Iterator[Event]:
         """What was held back, the tool calls, and the figures.
@@ -88,6 +105,8 @@ class ServerAnswer:
             EngineResponseError: a tool call cannot be read.
             StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
         """
+        if self._whole and not self.stopped:
+            yield from self.feed(self._missing(self._whole))
         yield from _not_calls(self._parser.feed(self._stops.finish()))
         yield from _not_calls(self._parser.finish())
         found, calls = self._parser.result(), self._all_calls()

@@ -40,6 +40,8 @@ class _EventDecoder(SSEDecoder):
         async for event in super().aiter_bytes(iterator):
             if event.data.strip() in _NOTHING or event.event in _SIGNS_OF_LIFE:
                 continue
-            if event.data.startswith(_END):
+            if event.data.strip().startswith(_END):
                 yield ServerSentEvent(data=json.dumps(DONE_EVENT))
-            yield event
+                yield ServerSentEvent(data=_END)  # by which alone, without spaces, the library knows it
+            else:
+                yield event

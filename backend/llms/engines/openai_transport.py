@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -27,7 +28,7 @@ _BUSY = (429, 503, 529)
 _GATEWAY_TIMEOUTS = (504, 524)  # said by one who waited in vain for a server that has begun
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds; the library's own
 _BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # of whichever lines, also by turns
 
 
 class WatchedClient(openai.DefaultAsyncHttpxClient):
@@ -158,13 +159,15 @@ class _Events(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest, seen = b"", 0  # what is no whole event yet, and how much of it holds no end of one
+        rest, seen, begun = b"", 0, False  # what is no whole event yet, and how much of it holds no end of one
         async for data in self._response.aiter_bytes():
             rest += data
+            if not begun and len(rest) >= len(BOM_UTF8):
+                rest, begun = rest.removeprefix(BOM_UTF8), True  # which is none of the first field's name
             while end := _EVENT_END.search(rest, seen):
                 event, rest, seen = rest[: end.end()], rest[end.end() :], 0
                 self._look(event)
-                yield event
+                yield b"\n".join(event.splitlines()) + b"\n\n"  # the library knows ends of one kind only
             seen = max(0, len(rest) - 3)
         self._look(rest)
         yield rest
