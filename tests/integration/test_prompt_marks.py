@@ -73,10 +73,10 @@ def test_normalized_text_without_marks_is_the_templates_own() -> None:
 def test_marks_that_stand_in_no_template(mark: str) -> None:
     """A mark that a template puts together, or does not use, is text in a text; a word of the vocabulary is a word."""
     template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|im_end|>{% endfor %}"
-    tokenizer = small_tokenizer(Family(template, CHATML.special, (mark, "Oslo")))
-    ids = made(tokenizer, AgentPayload(f"{mark}Oslo")).ids
+    tokenizer = small_tokenizer(Family(template, CHATML.special, (mark, "Oslo", "content")))
+    ids = made(tokenizer, AgentPayload(f"{mark}Oslo content")).ids
     assert ids.count(tokenizer.convert_tokens_to_ids(mark)) == (mark == "<|user|>")
-    assert tokenizer.convert_tokens_to_ids("Oslo") in ids
+    assert set(tokenizer.convert_tokens_to_ids(["Oslo", "content"])) <= set(ids)
     assert mark in tokenizer.decode([token for token in ids if token != tokenizer.convert_tokens_to_ids(mark)])
 
 
@@ -117,9 +117,12 @@ def test_parameters_by_their_names() -> None:
     assert "The city's name." in silent.decode(made(silent, payload).ids)
 
 
-def test_tool_without_parameters() -> None:
-    """A tool that says nothing of its arguments is told to the template as it is."""
-    tool = {"type": "function", "function": {"name": "roll", "description": "Rolls."}}
+@pytest.mark.parametrize(
+    "said", [{}, {"parameters": {"type": "object", "properties": {"sides": {}}, "required": [["sides"], "sides"]}}]
+)
+def test_odd_parameters(said: dict[str, Any]) -> None:
+    """A tool that says nothing of its arguments, or nonsense, is told to the template as it is."""
+    tool = {"type": "function", "function": {"name": "roll", "description": "Rolls.", **said}}
     tokenizer = small_tokenizer(Family("{{ tools | tojson }}" + CHATML.template, CHATML.special))
     ids = made(tokenizer, AgentPayload("Hi", tools_available=[tool])).ids
     assert tokenizer.decode(ids).startswith(json.dumps([tool]))

@@ -138,7 +138,7 @@ def _worded(parameters: object, word: Callable[[str], object]) -> object:
         properties[names[name]] = {**schema, "description": word(schema["description"])} if described else schema
     worded = {**parameters, "properties": properties}
     if isinstance(parameters.get("required"), list):
-        worded["required"] = [names.get(name, name) for name in parameters["required"]]
+        worded["required"] = [names.get(str(name), name) for name in parameters["required"]]
     return worded
 
 

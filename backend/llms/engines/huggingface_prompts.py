@@ -242,6 +242,8 @@ class _Template:
 
 def _is_mark(token: str, template: str) -> bool:
     """Whether a token that was added to a vocabulary is a mark, and no word; a template may put one together."""
+    if token.isalpha():
+        return False
     return token in template or token in MARKS or (token[:2] in ("<|", "<\uff5c") and token.endswith(">"))
 
 
