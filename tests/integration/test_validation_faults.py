@@ -54,13 +54,14 @@ async def test_verdict_on_an_answer(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "reason"), [(0.2, "it answered 0 of 4 questions of 12 tokens in 0.2 s."), (30, "sent nothing for 1 s.")]
+    ("seconds", "reason"),
+    [(0.2, "it answered 0 of 4 questions of 12 tokens in 0.2 s."), (30, "did not finish its answer within 1 s.")],
 )
 async def test_silent_server_is_too_slow(
     connect: Connect, scripted: ScriptedServer, seconds: float, reason: str
 ) -> None:
     """A server that accepts and never answers is waited for, or is not told apart from one that is not there."""
-    agent = await connect(scripted.url, read_timeout=1, max_retries=0)
+    agent = await connect(scripted.url, timeout=1, max_retries=0)
     scripted.keep_silent()
     report = await validate_agent_report(agent, timeout=seconds)
     assert (report.verdict, report.questions) == ("too slow", 0)
