@@ -141,6 +141,7 @@ def test_gguf_in_a_directory(cache: Path, tmp_path: Path) -> None:
 def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub cache that holds files in place of links, as on Windows, is read by its library and found sound."""
     import torch
+    from huggingface_hub import constants
     from huggingface_hub.utils import _cache_manager
     from safetensors.torch import save_file
 
@@ -153,7 +154,8 @@ def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.Mo
     (repository / "refs" / "main").write_text(commit)
     (snapshot / "config.json").write_text("{}")
     save_file({"w": torch.zeros(3)}, snapshot / "model.safetensors")
-    monkeypatch.setattr(_cache_manager, "HF_HUB_CACHE", str(tmp_path / "hub"))  # taken from constants at its import
+    for reader in (constants, _cache_manager):  # the second took it from the first when it was imported
+        monkeypatch.setattr(reader, "HF_HUB_CACHE", str(tmp_path / "hub"))
     assert verify_cached("someone/a-model") == []
     assert uncompared_cached("someone/a-model") == ["config.json", "model.safetensors"]
     weights = snapshot / "model.safetensors"
