@@ -22,6 +22,7 @@ from backend.errors import (
 from backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
 from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
 from tests.integration.questions import FACT
+from tests.integration.scripted_chat_model import Scripted, message
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, joined
 from tests.integration.usage import used
@@ -29,8 +30,6 @@ from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from langchain_core.language_models import BaseChatModel
 
     from backend.llms.protocol import Agent
     from tests.integration.server import ScriptedServer
@@ -78,38 +77,6 @@ class TestLocalModel:
 def roll(sides: int) -> int:
     """Roll a die."""
     return sides
-
-
-class Scripted:
-    """A chat model of LangChain's own for tests, with what it was asked; no model answers."""
-
-    def __init__(self, *answers: Any, fault: Exception | None = None, **fields: Any) -> None:
-        from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-        from langsmith.utils import tracing_is_enabled
-
-        class Recording(GenericFakeChatModel):
-            def _generate(_, messages: Any, stop: Any = None, run_manager: Any = None, **options: Any) -> Any:  # noqa: N805
-                self.received.append(messages)
-                self.options.append(options | ({"stop": stop} if stop else {}))
-                self.traced.append(tracing_is_enabled())
-                if fault:
-                    raise fault
-                return super()._generate(messages, stop, run_manager)
-
-            def bind_tools(self, tools: Any, **_: Any) -> Any:
-                return self.bind(tools=tools)
-
-        self.received: list[list[Any]] = []
-        self.options: list[dict[str, Any]] = []
-        self.traced: list[object] = []
-        self.model: BaseChatModel = Recording(messages=iter(answers), **fields)
-
-
-def message(content: str = "", **fields: Any) -> Any:
-    """An answer of a chat model's."""
-    from langchain_core.messages import AIMessage
-
-    return AIMessage(content, **fields)
 
 
 @pytest.mark.requires("langchain")

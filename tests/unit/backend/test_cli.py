@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,59 +23,16 @@ from backend.llms.agent_loader import ENGINES, Engine
 from backend.llms.availability import LIBRARIES
 from backend.llms.config import ENGINE_NAMES
 from backend.llms.directory_store import DirectoryStore
-from backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
-from backend.llms.protocol import Agent, as_payload
-from tests.unit.backend.fake_agent import about
+from backend.llms.payloads import AgentPayload, End, Text
+from tests.unit.backend import talker
+from tests.unit.backend.talker import ANSWER, Talker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from backend.llms.config import AgentSettings
     from backend.llms.payloads import Event
 
     Command = Callable[..., int]
-
-ANSWER = "The capital of France is Paris."
-
-
-class Talker(Agent):
-    """An agent that gives the same answer to every message."""
-
-    created: Talker
-
-    def __init__(self) -> None:
-        self.payloads: list[AgentPayload] = []
-        self.closed = False
-
-    @classmethod
-    async def create(cls, _: AgentSettings) -> Self:
-        """Make an agent and remember it."""
-        Talker.created = agent = cls()
-        return agent
-
-    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
-        """Give the answer in two pieces."""
-        self.payloads.append(as_payload(payload))
-        yield Text(ANSWER[:10])
-        yield Text(ANSWER[10:])
-        yield End("stop")
-
-    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
-        """Give the answer at once."""
-        self.payloads.append(as_payload(payload))
-        return AgentResponse(response=ANSWER, metadata=about(usage=Usage(prompt_tokens=1, completion_tokens=2)))
-
-    async def get_context_window(self) -> int:
-        """Room for everything."""
-        return 1000
-
-    async def count_tokens(self, payload: AgentPayload | str) -> int:
-        """Count characters."""
-        return len(as_payload(payload).user_message)
-
-    async def aclose(self) -> None:
-        """Remember that it was closed."""
-        self.closed = True
 
 
 class Input(io.TextIOWrapper):
@@ -321,7 +278,7 @@ def test_failed_validation(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A broken agent ends with 0."""
-    monkeypatch.setattr(sys.modules[__name__], "ANSWER", "banana")
+    monkeypatch.setattr(talker, "ANSWER", "banana")
     assert command("validate") == 1
     assert capsys.readouterr().out.startswith("nonsense: it answered none of 4 simple questions")
 

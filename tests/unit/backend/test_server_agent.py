@@ -4,109 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import pytest
 
-from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
+from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError, EngineResponseError
 from backend.llms.config import AgentSettings
-from backend.llms.openai_format import Piece
 from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from backend.llms.protocol import Agent
-from backend.llms.server_agent import ServerAgent
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from backend.llms.openai_format import Request
-    from backend.llms.openai_server import Server
-
+from tests.unit.backend.told_agent import Client, RefusalError, Told, ask, joined, make
 
 TOOL = {"type": "function", "function": {"name": "roll"}}
-
-
-class UnknownError(EngineError):
-    """What the server says where it has nothing."""
-
-    status_code = 404
-
-
-@dataclass
-class Client:
-    """Stands in for the library's client: lists cards, and is closed."""
-
-    cards: object = field(default_factory=list)
-    closed: int = 0
-    asked: int = 0
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    pages: dict[str, object] = field(default_factory=dict)
-    looked_up: list[str] = field(default_factory=list)
-
-    @property
-    def models(self) -> Client:
-        """Where the cards are."""
-        return self
-
-    async def list(self) -> object:
-        """The cards."""
-        self.asked += 1
-        return SimpleNamespace(model_dump=lambda **_: {"data": self.cards})
-
-    async def get(self, url: str, **_: object) -> object:
-        """Nothing but cards."""
-        self.looked_up.append(url)
-        raise UnknownError
-
-    async def post(self, url: str, **_: object) -> object:
-        """Nothing there, or what it is told to say."""
-        self.looked_up.append(url)
-        if url not in self.pages:
-            raise UnknownError
-        return self.pages[url]
-
-    async def close(self) -> None:
-        """Close."""
-        self.closed += 1
-        self.left.set()
-
-
-class Told(ServerAgent):
-    """An engine whose server says what the test wants."""
-
-    engine: ClassVar[str] = "told"
-    client: ClassVar[Client]
-
-    def __init__(self, settings: AgentSettings, server: Server) -> None:
-        super().__init__(settings, server)
-        self.requests: list[Request] = []
-        self.said: list[Any] = []
-
-    def _connect(self) -> Client:
-        return self.client
-
-    async def list_models(self) -> None:
-        """Ask the client of this loop."""
-        await self._client.list()
-
-    async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        self.requests.append(request)
-        for said in self.said.pop(0):
-            if isinstance(said, Exception):
-                raise said
-            yield Piece(**said)
-
-
-class RefusalError(Exception):
-    """What a server says that does not take an option."""
-
-    status_code = 400
-
-    def __init__(self, param: str = "temperature") -> None:
-        super().__init__(param)
-        self.param = param
 
 
 @pytest.fixture
@@ -115,23 +24,6 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     client = Client()
     monkeypatch.setattr(Told, "client", client, raising=False)
     return client
-
-
-async def make(model: str | None = "m", **settings: Any) -> Told:
-    """An agent that needs no network."""
-    return await Told.create(AgentSettings(model=model, base_url="http://here/v1", **settings))
-
-
-async def ask(agent: Told, *said: Any, **payload: Any) -> AgentResponse:
-    """One answer, of what the server says to each try."""
-    agent.said += [[each] for each in said]
-    return await agent.invoke(AgentPayload("Hi.", **payload))
-
-
-async def joined(agent: Told, *said: Any, **payload: Any) -> str:
-    """One streamed answer."""
-    agent.said += said
-    return "".join([piece async for piece in agent.stream(AgentPayload("Hi.", **payload))])
 
 
 async def test_it_is_an_agent(client: Client) -> None:
