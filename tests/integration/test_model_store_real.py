@@ -7,6 +7,7 @@ import shutil
 import sys
 from contextlib import nullcontext
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -243,6 +244,19 @@ async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
     with pytest.raises(
         ModelFormatError, match=r"cannot be loaded .*no-such-kind.*\). Fetch it anew, or choose another model"
     ):
+        await load(model_copy)
+
+
+@pytest.mark.untraced("the model is refused before it can be asked")
+async def test_model_that_fails_without_docstrings(
+    load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under ``python -OO``, where transformers fails for want of the docstrings that it reads, the way out is told."""
+    config = model_copy / "config.json"
+    config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
+    flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "optimize": 2}))
+    with pytest.raises(ModelFormatError, match=r"Run Python without -OO \(PYTHONOPTIMIZE=2\): .* Fetch it anew"):
         await load(model_copy)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".py"})
 # A model that has memory for a shorter context than this, in tokens, is of no use.
 LEAST_CONTEXT = 1024
+_NO_DOCSTRINGS = "Run Python without -OO (PYTHONOPTIMIZE=2): transformers reads docstrings, which that removes. "
 
 
 def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
@@ -206,7 +208,9 @@ def _load_errors(resolved: ResolvedModel, key: ModelKey) -> Iterator[None]:
     except Exception as exc:
         message = (
             f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
-            f"({_reason(exc)}). Fetch it anew, or choose another model"
+            f"({_reason(exc)}). "
+            + (_NO_DOCSTRINGS if sys.flags.optimize > 1 else "")
+            + "Fetch it anew, or choose another model"
             + (", or set quantization to 'none'" if key.quantization != "none" else "")
             + (", or set trust_remote_code to true if you trust its code." if "custom code" in str(exc) else ".")
         )
