@@ -57,7 +57,9 @@ async def test_a_conversation_is_typed_too() -> None:
 async def test_without_a_class_anything_may_be_parsed() -> None:
     """Without a schema, or with one as JSON, nobody is told a type that does not hold."""
     agent = FakeAgent({})
-    assert_type((await agent.invoke(AgentPayload("?"))).parsed, Any)
+    answer = await agent.invoke(AgentPayload("?"))
+    assert_type(answer.parsed, Any)
+    assert answer.parsed is None
     assert_type(AgentPayload("?", output_schema={"type": "object"}), AgentPayload[Any])
 
 
