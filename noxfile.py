@@ -229,18 +229,6 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["by-hand"])
-def workflows(session: nox.Session) -> None:
-    """Run the jobs of CI on this machine with act; `-- ci.yml --job menu` chooses a workflow and its jobs."""
-    furnish(session, "tools")
-    found = {version: get_interpreter(version) for version in PYTHONS}
-    pythons = [f"--python={version}={python.executable}" for version, python in found.items() if python]
-    without = [] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" else ["--without=browser"]
-    rehearsal = ["python", "-m", "tests.workflows.rehearsal", *pythons, *without, *session.posargs]
-    # Time to end its jobs and to take away their rooms, gigabytes large.
-    session.run(*rehearsal, interrupt_timeout=60.0, terminate_timeout=60.0)
-
-
-@nox.session(default=False, tags=["by-hand"])
 def lock(session: nox.Session) -> None:
     """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
     environment = rooms.lock_environment(rooms.Machine())

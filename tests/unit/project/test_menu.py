@@ -28,7 +28,6 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "report",
         "bench",
         "lock",
-        "workflows",
     }
     assert session_names() == promised | {"unit-3.11", "unit-3.12", "unit-3.13", "unit-3.14"}
 
@@ -47,7 +46,6 @@ def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
         "portability",
         "bench",
         "lock",
-        "workflows",
     }
 
 

@@ -1,1 +1,0 @@
-"""Tests of what runs the workflows on this machine."""
