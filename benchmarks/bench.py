@@ -18,29 +18,28 @@ from typing import TYPE_CHECKING, Any
 import openai
 import psutil
 import torch
+from llm_backend import AgentPayload, GenerationOptions
+from llm_backend.llms import load_agent
+from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
+from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
+from llm_backend.llms.models.gguf_conversion import quiet_transformers
+from llm_backend.llms.models.store import PACKAGED_MODEL, packaged_gguf, resolve_model
+from llm_backend.llms.settings.agent_settings import AgentSettings
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-from backend import AgentPayload, GenerationOptions
-from backend.llms import load_agent
-from backend.llms.config import AgentSettings
-from backend.llms.engines.huggingface import HuggingFaceAgent
-from backend.llms.engines.openai import OpenAIAgent
-from backend.llms.gguf_conversion import quiet_transformers
-from backend.llms.model_store import PACKAGED_MODEL, packaged_gguf, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from backend import AgentResponse
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentResponse
+    from llm_backend.llms.agent import Agent
 
 MEGABYTE = 1e6
 
 
 def main() -> None:
     """Print one line for each figure."""
-    bare, ours = (best_of_20(statement) for statement in ("pass", "import backend"))
-    report("import backend, over a bare interpreter", f"{(ours - bare) * 1e3:.0f} ms", "best of 20 processes each")
+    bare, ours = (best_of_20(statement) for statement in ("pass", "import llm_backend"))
+    report("import llm_backend, over a bare interpreter", f"{(ours - bare) * 1e3:.0f} ms", "best of 20 processes each")
     gguf = packaged_gguf()
     if gguf is None:
         sys.exit("The packaged model is not installed. Run this by: nox -s bench")

@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
-from backend.llms import load_agent, run_with_tools
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
+from llm_backend.llms import load_agent, run_with_tools
 
 
 @dataclass

@@ -8,18 +8,18 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend import AgentPayload, GenerationOptions
+from llm_backend.llms import load_agent
+from llm_backend.llms.models.store import PACKAGED_MODEL, resolve_model
 
-from backend import AgentPayload, GenerationOptions
-from backend.llms import load_agent
-from backend.llms.model_store import PACKAGED_MODEL, resolve_model
 from tests.integration import processors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from backend.llms.model_store import ResolvedModel
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.models.store import ResolvedModel
 
 
 CHOSEN_MODEL = os.environ.get("AF_LLM_MODEL") or PACKAGED_MODEL

@@ -8,18 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend.errors import EngineRefusalError, ModelNotFoundError
+from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.models.store import PACKAGED_MODEL
+from llm_backend.llms.settings.agent_settings import AgentSettings
 
-from backend.errors import EngineRefusalError, ModelNotFoundError
-from backend.llms.agent_loader import ENGINES
-from backend.llms.config import AgentSettings
-from backend.llms.model_store import PACKAGED_MODEL
 from tests.skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from backend.llms.config import EngineName
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.settings.agent_settings import EngineName
+
     from tests.integration.server import ModelServer
 
     Open = Callable[..., Awaitable[Agent]]
@@ -141,7 +142,7 @@ def sampling(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def heard_generations() -> Iterator[Callable[[], list[int]]]:
     """Hear how many tokens the model generated, in sum; nothing before it stops generating."""
-    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+    from llm_backend.llms.engines.huggingface.model import GENERATE_EVENT
 
     listener = Listener([GENERATE_EVENT])
     listener.listen()

@@ -21,10 +21,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload, GenerationOptions
-from backend.llms.config import AgentSettings
-from backend.llms.model_store import PACKAGED_MODEL, resolve_model
+from llm_backend import AgentPayload, GenerationOptions
+from llm_backend.llms.models.store import PACKAGED_MODEL, resolve_model
+from llm_backend.llms.settings.agent_settings import AgentSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +75,7 @@ def watched() -> Iterator[list[Lead]]:
 
 async def measure(payloads: Sequence[AgentPayload]) -> list[list[Lead]]:
     """The tokens of the packaged model's answers, each answer's narrowest first; in float32 on the CPU."""
-    from backend.llms.engines.huggingface import HuggingFaceAgent
+    from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
 
     settings = AgentSettings(model=PACKAGED_MODEL, dtype="float32", device="cpu")
     measured = []

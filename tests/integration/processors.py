@@ -34,7 +34,7 @@ def pretend_processor(dtype: str | None, patch: pytest.MonkeyPatch) -> None:
 
 def dtype_under_test() -> str:
     """The type that the weights of most tests have: that of dtype "auto" on the CPU."""
-    from backend.llms.engines.huggingface_loading import choose_dtype
+    from llm_backend.llms.engines.huggingface.loading import choose_dtype
 
     return choose_dtype("auto", "cpu", "none")
 

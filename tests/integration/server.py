@@ -80,7 +80,7 @@ def leave_traces(model: Any, directory: Path) -> None:
 
     It only looks on. Each token takes one pass through the model, also the first: the server reads a prompt at once.
     """
-    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+    from llm_backend.llms.engines.huggingface.model import GENERATE_EVENT
 
     generate, passes = model.generate, [0]
 

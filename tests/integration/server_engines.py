@@ -6,17 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.settings.agent_settings import AgentSettings
 
-from backend.llms.agent_loader import ENGINES
-from backend.llms.config import AgentSettings
 from tests.integration import questions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
 
     Connect = Callable[..., Awaitable[ServerAgent]]

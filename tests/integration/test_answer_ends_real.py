@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -26,10 +26,9 @@ Ask: TypeAlias = "Callable[..., AgentPayload]"
 def test_marks_that_end_an_answer(model_directory: Path) -> None:
     """A token that ends the answer of one model, and a message of another's, is no text; nor is a stop text's token."""
     import torch
+    from llm_backend import GenerationOptions
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
     from tokenizers import Tokenizer
-
-    from backend import GenerationOptions
-    from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
 
     tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
     tokenizer.add_special_tokens(["<|end|>", "<|stop|>"])

@@ -7,9 +7,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload, ToolCall
-from backend.errors import (
+from llm_backend import AgentPayload, ToolCall
+from llm_backend.errors import (
     ContextWindowError,
     EngineAuthenticationError,
     EngineBusyError,
@@ -21,13 +20,15 @@ from backend.errors import (
     ModelNotFoundError,
     PayloadError,
 )
-from backend.llms.payloads import ToolCallEvent, UsageEvent
+from llm_backend.llms.payloads import ToolCallEvent, UsageEvent
+
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import KEY, QUESTION, call_of, joined, message_of
 
 if TYPE_CHECKING:
-    from backend.errors import BackendError
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.errors import BackendError
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from llm_backend import AgentPayload, MemoryEntry, ToolCall
+from llm_backend.errors import PayloadError
 
-from backend import AgentPayload, MemoryEntry, ToolCall
-from backend.errors import PayloadError
 from tests.integration.chat_templates import CHATML, FAMILIES, GEMMA, GPT_OSS, Family, small_tokenizer
 
 pytestmark = pytest.mark.requires("llm")
@@ -69,7 +69,7 @@ def prompt_of(tokenizer: Any, payload: AgentPayload) -> str:
 
 def made(tokenizer: Any, payload: AgentPayload) -> Any:
     """The prompt of a payload."""
-    from backend.llms.engines.huggingface_prompts import PromptMaker
+    from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     return PromptMaker(tokenizer).make(payload, None, "m")
 
@@ -291,7 +291,7 @@ def test_tools_that_a_template_only_names() -> None:
 
 def test_template_is_exchanged() -> None:
     """A tokenizer that is given another template is asked by that one."""
-    from backend.llms.engines.huggingface_prompts import PromptMaker
+    from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     tokenizer = small_tokenizer(CHATML)
     maker, payload = PromptMaker(tokenizer), AgentPayload("Hi")
@@ -324,7 +324,7 @@ def test_odd_formats_of_calls(template: str, reads: bool) -> None:  # noqa: FBT0
 
 def test_reasoning_effort_reaches_the_template() -> None:
     """The template is told how hard the model is to think."""
-    from backend.llms.engines.huggingface_prompts import PromptMaker
+    from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     tokenizer = small_tokenizer(GPT_OSS)
     prompt = PromptMaker(tokenizer).make(AgentPayload("Hi"), "high", "m")

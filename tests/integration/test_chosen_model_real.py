@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend.llms.models.memory import model_memory_requirements
+from llm_backend.llms.models.store import resolve_model
 
-from backend.llms.model_store import resolve_model
-from backend.llms.safety import model_memory_requirements
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import loaded_models
@@ -15,7 +15,7 @@ from tests.integration.weights import loaded_models
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 

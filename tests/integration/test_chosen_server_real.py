@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from llm_backend.llms import validate_agent_report
+from llm_backend.llms.settings.agent_settings import AgentSettings
 
-from backend.llms import validate_agent_report
-from backend.llms.config import AgentSettings
 from tests.integration.server_engines import QUESTION, joined
 from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from backend import AgentPayload
-    from backend.llms.engines.openai import OpenAIAgent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
 ADDRESS, KEY, MODEL = (os.environ.get(f"LLM_BACKEND_TEST_SERVER{part}") or None for part in ("", "_KEY", "_MODEL"))
 pytestmark = [
@@ -35,7 +35,7 @@ pytestmark = [
 @pytest.fixture
 async def remote() -> AsyncIterator[OpenAIAgent]:
     """An agent for the server."""
-    from backend.llms.engines.openai import OpenAIAgent
+    from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
     async with await OpenAIAgent.create(AgentSettings(base_url=ADDRESS, api_key=KEY, model=MODEL)) as agent:
         yield agent

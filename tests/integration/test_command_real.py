@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.usefixtures("other_processes"),
 ]
 
-COMMAND = [sys.executable, "-m", "backend"]
+COMMAND = [sys.executable, "-m", "llm_backend"]
 # A terminal that is not ours: what is written to `end` is typed, what the command prints is read from it.
 SHOW_CURSOR = "\x1b[?25h"
 WAIT = 120  # seconds after which a lost command fails the test

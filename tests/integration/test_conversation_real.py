@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
+from llm_backend.errors import ContextWindowError
+from llm_backend.llms import Conversation, MemoryStore, SQLiteStore
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
-from backend.errors import ContextWindowError
-from backend.llms import Conversation, MemoryStore, SQLiteStore
 from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+
     from tests.integration.server import ModelServer
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -108,8 +109,8 @@ async def test_summary_by_the_model_itself(narrow: Agent) -> None:
 
 OTHER_PROCESS = """
 import asyncio, sys
-from backend import GenerationOptions
-from backend.llms import Conversation, SQLiteStore, load_agent
+from llm_backend import GenerationOptions
+from llm_backend.llms import Conversation, SQLiteStore, load_agent
 from tests.integration.usage import used
 
 async def main(path):
@@ -168,8 +169,8 @@ def test_example_of_the_readme(
 @pytest.mark.requires("openai")
 async def test_server_without_a_tokenizer_here(model_server: ModelServer) -> None:
     """A conversation with a server grows over the window, as its length is taken for less than the server counts."""
-    from backend.llms.config import AgentSettings
-    from backend.llms.engines.openai import OpenAIAgent
+    from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
+    from llm_backend.llms.settings.agent_settings import AgentSettings
 
     settings = AgentSettings(base_url=model_server.url, model=model_server.model, context_window=400)
     async with await OpenAIAgent.create(settings) as agent:

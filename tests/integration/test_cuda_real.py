@@ -75,7 +75,6 @@ async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, qu
 async def test_free_memory_of_the_gpu_is_measured() -> None:
     """The free memory of the GPU is reported as none, or as more than it has."""
     import torch
-
-    from backend.llms.safety import get_available_vram
+    from llm_backend.llms.models.memory import get_available_vram
 
     assert 0 < get_available_vram() <= torch.cuda.get_device_properties(0).total_memory

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend.errors import EngineBusyError
+from llm_backend.llms.models.memory import model_memory_requirements
 
-from backend.errors import EngineBusyError
-from backend.llms.safety import model_memory_requirements
 from tests.integration.memory import resident
 from tests.integration.processors import pretend_processor
 from tests.integration.questions import FACT, QUESTION
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -104,7 +104,7 @@ async def test_model_is_kept_alive(load: Load, ask: Ask, model_copy: Path, tmp_p
 @pytest.mark.untraced("loads the model, and asks it nothing")
 async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path: Path) -> None:
     """A model is freed under an agent that took it up again just when its time was over."""
-    from backend.llms.engines import huggingface_registry
+    from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     before = loaded_models()
     configure(tmp_path, keep_alive=3600)
@@ -122,8 +122,8 @@ async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path:
 @pytest.mark.untraced("loads models, and asks them nothing")
 async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: Path) -> None:
     """A model that is only kept for later stands in the way of one that is wanted now."""
-    from backend.errors import InsufficientMemoryError
-    from backend.llms.engines import huggingface_registry
+    from llm_backend.errors import InsufficientMemoryError
+    from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     before = loaded_models()
     configure(tmp_path, keep_alive=3600)
@@ -177,8 +177,7 @@ async def test_type_follows_the_hardware(
 def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a model fits on a GPU is decided by the memory of the machine, or of another GPU."""
     import torch
-
-    from backend.llms.engines import huggingface_loading
+    from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ({"cuda:1": 7}[device], 9))
     assert huggingface_loading._free("cuda:1") == 7  # noqa: SLF001
@@ -214,11 +213,10 @@ async def test_forgotten_stream_stops(agent: Agent, ask: Ask) -> None:
 def test_marks_that_are_special_tokens(model_directory: Path) -> None:
     """The marks of channels are left out of the text where they are special tokens, and reasoning becomes answer."""
     import torch
+    from llm_backend import GenerationOptions
+    from llm_backend.llms.answer_parsing import AnswerParser
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
     from tokenizers import Tokenizer
-
-    from backend import GenerationOptions
-    from backend.llms.answer_parsing import AnswerParser
-    from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
 
     tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
     tokenizer.add_special_tokens(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>"])
@@ -238,7 +236,7 @@ def test_marks_that_are_special_tokens(model_directory: Path) -> None:
 
 async def test_model_that_cannot_reason_says_so(agent: Agent, ask: Ask) -> None:
     """Reasoning that was asked for is silently left out where the model's template knows none."""
-    from backend import ReasoningEffort
+    from llm_backend import ReasoningEffort
 
     asked = await agent.invoke(ask("Hello!", max_new_tokens=1, reasoning_effort=ReasoningEffort(effort="high")))
     plain = await agent.invoke(ask("Hello!", max_new_tokens=1))

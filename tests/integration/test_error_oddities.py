@@ -9,9 +9,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload
-from backend.errors import (
+from llm_backend import AgentPayload
+from llm_backend.errors import (
     AgentClosedError,
     BackendError,
     ContextWindowError,
@@ -21,11 +20,13 @@ from backend.errors import (
     EngineRefusalError,
     ModelNotFoundError,
 )
+
 from tests.integration.server import delta
 from tests.integration.server_engines import KEY, QUESTION, joined
 
 if TYPE_CHECKING:
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

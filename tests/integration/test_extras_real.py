@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend.llms.agent_loader import ENGINES
-from backend.llms.model_store import packaged_gguf
+from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.models.store import packaged_gguf
 
 from .extra_rooms import BROUGHT, INSTALLERS, ROOT, Room, build_wheel, furnish, write_constraints
 
@@ -93,7 +92,7 @@ def test_every_extra_is_tried_alone() -> None:
 
 def test_the_package_imports_without_the_test_tools(room: Room) -> None:
     """The package needs nothing but what it asks for, and is the one of the wheel."""
-    code = "import backend.llms, importlib.util; print(backend.__file__, importlib.util.find_spec('pytest'))"
+    code = "import llm_backend.llms, importlib.util; print(llm_backend.__file__, importlib.util.find_spec('pytest'))"
     ended = room.run("-c", code)
     assert (ended.returncode, ended.stderr) == (0, "")
     where, tools = ended.stdout.split()
@@ -119,7 +118,7 @@ def test_an_engine_answers_or_names_its_extra(room: Room, variables: dict[str, s
     if f"engine {engine}" not in BROUGHT[room.extra]:
         assert ended.returncode == 1
         last = ended.stderr.splitlines()[-1]
-        assert last.startswith(f"backend.errors.MissingExtraError: The {engine} engine needs "), ended.stderr
+        assert last.startswith(f"llm_backend.errors.MissingExtraError: The {engine} engine needs "), ended.stderr
         assert f"'.[{EXTRAS[f'engine {engine}']}]'" in last
         return
     assert ended.returncode == 0, ended.stderr

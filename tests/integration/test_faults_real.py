@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend.errors import ConfigError, EngineBusyError
+from llm_backend.llms.models.store import resolve_model
 
-from backend.errors import ConfigError, EngineBusyError
-from backend.llms.model_store import resolve_model
 from tests.integration import questions
 from tests.integration.memory import growth, resident
 from tests.integration.questions import FACT, QUESTION
@@ -27,8 +27,8 @@ from tests.integration.weights import destroy_weights, loaded_models, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -57,8 +57,8 @@ MEGABYTE = 10**6
 # Loads a model, answers, is forked, and exits while it generates.
 SHORT_LIFE = """
 import asyncio, os, sys, threading, warnings
-from backend import AgentPayload, BackendError, GenerationOptions
-from backend.llms import load_agent
+from llm_backend import AgentPayload, BackendError, GenerationOptions
+from llm_backend.llms import load_agent
 
 started = threading.Event()
 

@@ -23,8 +23,8 @@ HEADER = json.dumps({"a": {"dtype": "BF16", "shape": [10**7, 10**7], "data_offse
 # 200 terabytes, as far as its header says; nobody asks for the rest of it.
 WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER
 LOAD = """
-from backend.errors import InsufficientMemoryError
-from backend.llms.model_store import resolve_model
+from llm_backend.errors import InsufficientMemoryError
+from llm_backend.llms.models.store import resolve_model
 try:
     resolve_model("some/model")
 except InsufficientMemoryError as exc:

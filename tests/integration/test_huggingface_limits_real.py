@@ -8,8 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-
-from backend.errors import (
+from llm_backend.errors import (
     AgentClosedError,
     BackendError,
     ConfigError,
@@ -18,7 +17,8 @@ from backend.errors import (
     InsufficientMemoryError,
     PayloadError,
 )
-from backend.llms.directory_store import file_digest
+from llm_backend.llms.models.directory_store import file_digest
+
 from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import (
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
     from pathlib import Path
 
-    from backend import AgentPayload
-    from backend.llms.engines.huggingface_model import ModelKey
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.engines.huggingface.model import ModelKey
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -202,8 +202,7 @@ async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str)
 async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device "cuda" and its other name "cuda:0" are taken for two, and the weights are held twice on one."""
     import torch
-
-    from backend.llms.engines import huggingface_loading
+    from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     wanted: list[str] = []
 
@@ -234,7 +233,7 @@ async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_model_that_does_not_fit(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is too large for this machine is loaded until the machine dies."""
-    from backend.llms.engines import huggingface_loading
+    from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     monkeypatch.setattr(huggingface_loading, "get_available_memory", lambda: 300_000_000)
     with pytest.raises(
@@ -287,7 +286,7 @@ async def test_failure_while_answering(load: Load, ask: Ask) -> None:
 
 async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, model_directory: Path) -> None:
     """What was really computed cannot be heard from outside, or not when it is cancelled or fails."""
-    from backend.llms.engines.huggingface_model import GENERATE_EVENT
+    from llm_backend.llms.engines.huggingface.model import GENERATE_EVENT
 
     listener = Listener([GENERATE_EVENT])
     listener.listen()

@@ -8,10 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
+from llm_backend.errors import PayloadError
+from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
-from backend.errors import PayloadError
-from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -74,8 +74,7 @@ async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[st
 def test_samples_follow_the_scores(temperature: float) -> None:
     """Tokens are not drawn as often as their scores and the temperature say."""
     import torch
-
-    from backend.llms.engines.huggingface_decoding import GenerationRequest, logits_processors
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, logits_processors
 
     scores, draws = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
     options = GenerationOptions(temperature=temperature, top_k=3, seed=0)
@@ -143,7 +142,7 @@ async def test_slow_steps_leave_the_event_loop(
     agent: Agent, load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Finding a model, or making a long prompt of a conversation, blocks the event loop."""
-    from backend.llms.model_store import resolve_model
+    from llm_backend.llms.models.store import resolve_model
 
     threads: list[bool] = []
 
@@ -155,7 +154,7 @@ async def test_slow_steps_leave_the_event_loop(
         return run
 
     tokenizer = agent._loaded.tokenizer  # type: ignore[attr-defined]  # noqa: SLF001
-    monkeypatch.setattr("backend.llms.engines.huggingface_loading.resolve_model", noting(resolve_model))
+    monkeypatch.setattr("llm_backend.llms.engines.huggingface.loading.resolve_model", noting(resolve_model))
     monkeypatch.setattr(tokenizer, "apply_chat_template", noting(tokenizer.apply_chat_template))
     async with await load() as another:
         await another.invoke(ask("Hello!", max_new_tokens=1))
@@ -176,9 +175,8 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
 def test_bytes_that_are_no_text() -> None:
     """An answer fails where a model with tokens for single bytes, as Llama 2 and Gemma have, writes broken UTF-8."""
     import torch
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
     from tokenizers import Tokenizer, decoders, models
-
-    from backend.llms.engines.huggingface_decoding import GenerationRequest, Watch
 
     vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)} | {"é": 256}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend import AgentPayload
+from llm_backend.llms.engines.server.client_errors import ERROR_NAMES, qualified_name
 
-from backend import AgentPayload
-from backend.llms.openai_server import ERROR_NAMES, qualified_name
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, joined
 

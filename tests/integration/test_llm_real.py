@@ -12,12 +12,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
+from llm_backend.errors import ModelNotFoundError
+from llm_backend.llms import load_agent, validate_agent, validate_agent_report
+from llm_backend.llms.agent import Agent
+from llm_backend.llms.models.directory_store import file_digest
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
-from backend.errors import ModelNotFoundError
-from backend.llms import load_agent, validate_agent, validate_agent_report
-from backend.llms.directory_store import file_digest
-from backend.llms.protocol import Agent
 from tests.integration.memory import growth, resident
 from tests.integration.questions import CAPITALS, FACT, QUESTION, fact_of, question_of
 from tests.integration.usage import used
@@ -26,7 +26,7 @@ from tests.integration.weights import count_forward_passes, destroy_weights, loa
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from backend.llms.model_store import ResolvedModel
+    from llm_backend.llms.models.store import ResolvedModel
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -96,8 +96,8 @@ async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: L
 @pytest.mark.untraced("which engine is chosen shows before it is asked anything")
 async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With no backend named, the wrong engine is chosen: with torch alone, with a server's address, with neither."""
-    from backend.llms.engines.huggingface import HuggingFaceAgent
-    from backend.llms.engines.openai import OpenAIAgent
+    from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
+    from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
     async with await load_agent(validate=False) as local:
         assert isinstance(local, HuggingFaceAgent)
@@ -107,7 +107,9 @@ async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert isinstance(remote, OpenAIAgent)
 
     monkeypatch.delenv("OPENAI_API_URL")
-    neither = python_without_torch(tmp_path, "import asyncio, backend.llms; asyncio.run(backend.llms.load_agent())")
+    neither = python_without_torch(
+        tmp_path, "import asyncio, llm_backend.llms; asyncio.run(llm_backend.llms.load_agent())"
+    )
     assert neither.returncode == 1
     assert "MissingExtraError" in neither.stderr
     assert "OPENAI_API_URL" in neither.stderr

@@ -13,8 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -28,7 +28,7 @@ async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
     The prompts grow by some 200 tokens a turn. The slope of the resident memory over the turns was 9 to 11 MB a turn
     without giving it back, and -1 to 3 MB with that.
     """
-    from backend.llms.engines.huggingface_model import _return_memory
+    from llm_backend.llms.engines.huggingface.model import _return_memory
 
     process = psutil.Process()
 

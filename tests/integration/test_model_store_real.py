@@ -11,11 +11,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from llm_backend.errors import (
+    ConfigError,
+    InsufficientMemoryError,
+    MissingExtraError,
+    ModelFormatError,
+    ModelNotFoundError,
+)
+from llm_backend.llms.models import gguf_conversion
+from llm_backend.llms.models import memory as safety
+from llm_backend.llms.models.memory import conversion_memory, model_memory_requirements
+from llm_backend.llms.models.store import packaged_gguf, resolve_model
 
-from backend.errors import ConfigError, InsufficientMemoryError, MissingExtraError, ModelFormatError, ModelNotFoundError
-from backend.llms import gguf_conversion, safety
-from backend.llms.model_store import packaged_gguf, resolve_model
-from backend.llms.safety import conversion_memory, model_memory_requirements
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.small_gguf import write_small_gguf
 from tests.integration.usage import used

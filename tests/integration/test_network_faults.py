@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload
-from backend.errors import (
+from llm_backend import AgentPayload
+from llm_backend.errors import (
     EngineAuthenticationError,
     EngineBusyError,
     EngineConnectionError,
@@ -32,13 +31,15 @@ from backend.errors import (
     EngineTimeoutError,
     ModelNotFoundError,
 )
+
 from tests.integration.server import ScriptedServer, chunk, delta
 from tests.integration.server_engines import CARDS, KEY, QUESTION, joined, message_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server_engines import Connect
 
 PAYLOAD = AgentPayload(QUESTION)

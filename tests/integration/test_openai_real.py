@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from backend.llms.openai_server import ERROR_NAMES, qualified_name
+from llm_backend.llms.engines.server.client_errors import ERROR_NAMES, qualified_name
 
 pytestmark = pytest.mark.requires("openai")
 

@@ -16,9 +16,9 @@ from tests.integration.questions import FACT, QUESTION
 # Asks in both types, in a process of its own: torch chooses its kernels once.
 ASK = """
 import asyncio, json, sys
-from backend import AgentPayload, GenerationOptions
-from backend.llms.config import AgentSettings
-from backend.llms.engines.huggingface import HuggingFaceAgent
+from llm_backend import AgentPayload, GenerationOptions
+from llm_backend.llms.settings.agent_settings import AgentSettings
+from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
 import torch
 
 async def ask(dtype):

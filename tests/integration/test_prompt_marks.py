@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from llm_backend import AgentPayload
+from llm_backend.errors import PayloadError
 
-from backend import AgentPayload
-from backend.errors import PayloadError
 from tests.integration.chat_templates import CHATML, DEEPSEEK, Family, small_tokenizer
 
 pytestmark = pytest.mark.requires("llm")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.requires("llm")
 
 def made(tokenizer: Any, payload: AgentPayload) -> Any:
     """The prompt of a payload."""
-    from backend.llms.engines.huggingface_prompts import PromptMaker
+    from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     return PromptMaker(tokenizer).make(payload, None, "m")
 

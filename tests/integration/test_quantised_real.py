@@ -7,8 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-
-from backend.errors import (
+from llm_backend.errors import (
     BackendError,
     BrokenExtraError,
     ConfigError,
@@ -16,7 +15,8 @@ from backend.errors import (
     ModelFormatError,
     ModelNotFoundError,
 )
-from backend.llms.safety import model_memory_requirements
+from llm_backend.llms.models.memory import model_memory_requirements
+
 from tests.integration.memory import resident
 from tests.integration.processors import pretend_processor
 from tests.integration.questions import FACT, QUESTION
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from backend import AgentPayload
-    from backend.llms.engines.huggingface_model import ModelKey
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.engines.huggingface.model import ModelKey
 
 pytestmark = pytest.mark.requires("llm", "model")
 
@@ -167,7 +167,7 @@ async def test_auto_is_what_can_be_quantised(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, ...]
 ) -> None:
     """With nothing chosen, a quantised model goes to a device or a type that it cannot have, or is another's."""
-    from backend.llms.engines import huggingface_loading
+    from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     keys: list[ModelKey] = []
 

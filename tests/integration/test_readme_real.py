@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model")
 

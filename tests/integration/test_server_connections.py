@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload
-from backend.errors import (
+from llm_backend import AgentPayload
+from llm_backend.errors import (
     ConfigError,
     EngineAuthenticationError,
     EngineBusyError,
@@ -21,6 +20,7 @@ from backend.errors import (
     EngineTimeoutError,
     MissingExtraError,
 )
+
 from tests.integration.server_engines import CARDS, KEY, QUESTION, joined, message_of
 
 if TYPE_CHECKING:

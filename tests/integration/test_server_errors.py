@@ -7,9 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import AgentPayload
-from backend.errors import (
+from llm_backend import AgentPayload
+from llm_backend.errors import (
     BackendError,
     ContextWindowError,
     EngineAuthenticationError,
@@ -19,13 +18,15 @@ from backend.errors import (
     EngineResponseError,
     ModelNotFoundError,
 )
+
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import KEY, QUESTION, joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

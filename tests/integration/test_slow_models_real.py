@@ -15,8 +15,8 @@ from tests.integration.usage import used
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from backend import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend import AgentPayload
+    from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.slow
 

@@ -8,17 +8,18 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from llm_backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
+from llm_backend.llms.settings.agent_settings import AgentSettings
 from pydantic import BaseModel, Field
 
-from backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
-from backend.llms.config import AgentSettings
 from tests.integration.questions import QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+
     from tests.integration.server import ModelServer
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -143,9 +144,8 @@ async def test_a_missing_library_is_named(
 def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
     """The grammar and the answer go apart, and generation goes on without it; or a large number is no schema."""
     import torch
+    from llm_backend.llms.engines.huggingface.constrained_decoding import constrain
     from transformers import AutoTokenizer
-
-    from backend.llms.engines.constrained_decoding import constrain
 
     tokenizer = AutoTokenizer.from_pretrained(model_directory)
     size = len(tokenizer)
@@ -160,7 +160,7 @@ def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
 @pytest.mark.requires("openai")
 async def test_a_server_that_ignores_the_schema_is_caught(model_server: ModelServer, ask: Callable[..., Any]) -> None:
     """An answer of a server that does not know response_format passes for one that fits."""
-    from backend.llms.engines.openai import OpenAIAgent
+    from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
     async with await OpenAIAgent.create(AgentSettings(base_url=model_server.url, model=model_server.model)) as client:
         with pytest.raises(

@@ -6,18 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend.errors import ToolCallError
+from llm_backend.llms import Conversation, MemoryStore, run_with_tools
+from llm_backend.llms.payloads import End, MemoryEntry, Text, ToolCall, ToolCallEvent, UsageEvent
 
-from backend.errors import ToolCallError
-from backend.llms import Conversation, MemoryStore, run_with_tools
-from backend.llms.payloads import End, MemoryEntry, Text, ToolCall, ToolCallEvent, UsageEvent
 from tests.integration.usage import used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.llms.conversation import TurnOptions
-    from backend.llms.payloads import AgentPayload
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.conversations.conversation import TurnOptions
+    from llm_backend.llms.payloads import AgentPayload
 
 pytestmark = pytest.mark.requires("llm", "model")
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend.errors import ConfigError, UntrustedConfigError
-from backend.llms import load_agent
-from backend.llms.config_file import trust_config_file
+from llm_backend.errors import ConfigError, UntrustedConfigError
+from llm_backend.llms import load_agent
+from llm_backend.llms.settings.config_file import trust_config_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+
     from tests.integration.server import ScriptedServer
 
 KEY = "sk-of-the-user"
@@ -50,7 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as the user does."""
-    command = [sys.executable, "-m", "backend", *arguments]
+    command = [sys.executable, "-m", "llm_backend", *arguments]
     return subprocess.run(command, input="", capture_output=True, text=True, check=False)
 
 

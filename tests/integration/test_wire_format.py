@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
+from llm_backend.errors import AgentClosedError, ConfigError, EngineAuthenticationError, EngineError, PayloadError
+from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 
-from backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
-from backend.errors import AgentClosedError, ConfigError, EngineAuthenticationError, EngineError, PayloadError
-from backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from tests.integration.server import delta
 from tests.integration.server_engines import CARDS, KEY, QUESTION, TOOL, call_of, joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend import AgentPayload, MemoryEntry, ToolCall
+from llm_backend.errors import ConfigError
+from llm_backend.llms import Conversation, MemoryStore
 
-from backend import AgentPayload, MemoryEntry, ToolCall
-from backend.errors import ConfigError
-from backend.llms import Conversation, MemoryStore
 from tests.integration.server_engines import KEY, QUESTION, TOOL
 
 if TYPE_CHECKING:
-    from backend.llms.server_agent import ServerAgent
+    from llm_backend.llms.engines.server.server_agent import ServerAgent
+
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

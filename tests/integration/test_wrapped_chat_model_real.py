@@ -6,10 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
-
-from backend import AgentPayload, GenerationOptions, MemoryEntry
-from backend.errors import (
+from llm_backend import AgentPayload, GenerationOptions, MemoryEntry
+from llm_backend.errors import (
     AgentClosedError,
     ConfigError,
     EngineAuthenticationError,
@@ -19,8 +17,10 @@ from backend.errors import (
     PayloadError,
     StructuredOutputError,
 )
-from backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
-from backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
+from llm_backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
+from llm_backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
+from pydantic import BaseModel
+
 from tests.integration.questions import FACT
 from tests.integration.scripted_chat_model import Scripted, message
 from tests.integration.server import delta
@@ -31,7 +31,8 @@ from tests.integration.weights import count_forward_passes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+
     from tests.integration.server import ScriptedServer
 
     Ask = Callable[..., AgentPayload]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backend import AgentResponse, Usage
+    from llm_backend import AgentResponse, Usage
 
 __all__ = ["used"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -32,7 +32,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def give_up_while_loading(load: Coroutine[Any, Any, Any]) -> None:
     """Start to load an agent, and cancel that while the weights are being read."""
-    from backend.llms.engines import huggingface_registry
+    from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     task = asyncio.create_task(load)
     await until(huggingface_registry._LOCK.locked)  # noqa: SLF001
@@ -74,7 +74,7 @@ def drop_weight(model: Path, name: str) -> None:
 
 def loaded_models() -> frozenset[int]:
     """The identities of the models in memory."""
-    from backend.llms.engines import huggingface_registry
+    from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     return frozenset(id(entry.loaded.model) for entry in huggingface_registry._models.values())  # noqa: SLF001
 

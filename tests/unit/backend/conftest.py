@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llm_backend.llms import agent_loader
+from llm_backend.llms.agent_loader import ENGINES, Engine
+from llm_backend.llms.availability import LIBRARIES
+from llm_backend.llms.settings.agent_settings import ENGINE_NAMES
 
-from backend.llms import agent_loader
-from backend.llms.agent_loader import ENGINES, Engine
-from backend.llms.availability import LIBRARIES
-from backend.llms.config import ENGINE_NAMES
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from unittest.mock import AsyncMock
 
-from backend.llms.payloads import AgentPayload, AgentResponse
-from backend.llms.protocol import Agent, as_payload
+from llm_backend.llms.agent import Agent, as_payload
+from llm_backend.llms.payloads import AgentPayload, AgentResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.llms.config import AgentSettings
-    from backend.llms.payloads import ResponseMetadata
+    from llm_backend.llms.payloads import ResponseMetadata
+    from llm_backend.llms.settings.agent_settings import AgentSettings
 
 
 def about(**known: Any) -> ResponseMetadata:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
-from backend.llms.protocol import Agent, as_payload
+from llm_backend.llms.agent import Agent, as_payload
+from llm_backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
+
 from tests.unit.backend.fake_agent import about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.llms.config import AgentSettings
-    from backend.llms.payloads import Event
+    from llm_backend.llms.payloads import Event
+    from llm_backend.llms.settings.agent_settings import AgentSettings
 
 ANSWER = "The capital of France is Paris."
 

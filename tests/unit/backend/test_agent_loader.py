@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend.errors import (
+from llm_backend.errors import (
     AgentValidationError,
     BrokenExtraError,
     ConfigError,
@@ -17,16 +16,17 @@ from backend.errors import (
     MissingExtraError,
     UnknownEngineError,
 )
-from backend.llms import agent_loader
-from backend.llms.agent_loader import ENGINES, Engine, load_agent
-from backend.llms.availability import LIBRARIES
-from backend.llms.config import ENGINE_NAMES, AgentSettings
-from backend.llms.payloads import AgentResponse
-from backend.llms.validation import PROBES
+from llm_backend.llms import agent_loader
+from llm_backend.llms.agent_loader import ENGINES, Engine, load_agent
+from llm_backend.llms.availability import LIBRARIES
+from llm_backend.llms.payloads import AgentResponse
+from llm_backend.llms.settings.agent_settings import ENGINE_NAMES, AgentSettings
+from llm_backend.llms.validation import PROBES
+
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
-    from backend.llms.payloads import AgentPayload
+    from llm_backend.llms.payloads import AgentPayload
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 

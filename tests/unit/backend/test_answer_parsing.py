@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from backend import ToolCall
-from backend.llms.answer_parsing import AnswerParser, StopFilter
-from backend.llms.payloads import Reasoning, Text, ToolCallEvent
+from llm_backend import ToolCall
+from llm_backend.llms.answer_parsing import AnswerParser, StopFilter
+from llm_backend.llms.payloads import Reasoning, Text, ToolCallEvent
 
 if TYPE_CHECKING:
-    from backend.llms.answer_parsing import ParsedAnswer
-    from backend.llms.payloads import Event
+    from llm_backend.llms.answer_parsing import ParsedAnswer
+    from llm_backend.llms.payloads import Event
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "get_weather")]
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "text": "x, (y)"}}\n</tool_call>'

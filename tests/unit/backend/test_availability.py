@@ -7,10 +7,9 @@ from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING
 
 import pytest
-
-from backend.errors import BrokenExtraError, MissingExtraError
-from backend.llms import availability
-from backend.llms.availability import LIBRARIES, import_library, is_installed, missing_library, require_extra
+from llm_backend.errors import BrokenExtraError, MissingExtraError
+from llm_backend.llms import availability
+from llm_backend.llms.availability import LIBRARIES, import_library, is_installed, missing_library, require_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +106,7 @@ def test_a_library_that_imports_is_returned() -> None:
 
 
 def test_a_checkout_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed, as for ``python -m backend`` in a fresh clone, it has a version to show."""
+    """Where the package is not installed, as with PYTHONPATH in a fresh clone, it has a version to show."""
 
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)

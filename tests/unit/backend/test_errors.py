@@ -6,9 +6,8 @@ import pickle
 import re
 
 import pytest
-
-from backend import BackendError, errors
-from backend.errors import (
+from llm_backend import BackendError, errors
+from llm_backend.errors import (
     ContextWindowError,
     EngineBusyError,
     InsufficientMemoryError,

@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-
-from backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
-from backend.errors import LONGEST_VALUE, PayloadError
+from llm_backend import AgentPayload, AgentResponse, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
+from llm_backend.errors import LONGEST_VALUE, PayloadError
 
 
 @pytest.mark.parametrize(

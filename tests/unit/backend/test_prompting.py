@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backend import AgentPayload, MemoryEntry, ToolCall
-from backend.llms.prompting import build_messages, build_text_messages, plain_prompt
+from llm_backend import AgentPayload, MemoryEntry, ToolCall
+from llm_backend.llms.prompting import build_messages, build_text_messages, plain_prompt
 
 CALL = ToolCall(name="add", arguments={"a": 1}, id="call-1")
 TOOL = {"type": "function", "function": {"name": "add"}}

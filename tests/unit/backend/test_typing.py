@@ -6,17 +6,17 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_type
 
+from llm_backend import AgentPayload, AgentResponse, Usage
+from llm_backend.llms import MemoryStore, run_with_tools
+from llm_backend.llms.conversations.conversation import Conversation
 from pydantic import BaseModel
 
-from backend import AgentPayload, AgentResponse, Usage
-from backend.llms import MemoryStore, run_with_tools
-from backend.llms.conversation import Conversation
 from tests.unit.backend.fake_agent import FakeAgent, about
 from tests.unit.backend.word_agent import WordAgent
 
 if TYPE_CHECKING:
-    from backend.llms.payloads import Timings
-    from backend.llms.protocol import Agent
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.payloads import Timings
 
 
 class City(BaseModel):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
-from backend.errors import (
+from llm_backend.errors import (
     BackendError,
     EngineAuthenticationError,
     EngineConnectionError,
@@ -15,8 +14,9 @@ from backend.errors import (
     EngineTimeoutError,
     PayloadError,
 )
-from backend.llms.payloads import AgentPayload, AgentResponse
-from backend.llms.validation import PROBES, validate_agent, validate_agent_report
+from llm_backend.llms.payloads import AgentPayload, AgentResponse
+from llm_backend.llms.validation import PROBES, validate_agent, validate_agent_report
+
 from tests.unit.backend.fake_agent import FakeAgent
 
 

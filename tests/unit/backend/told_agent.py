@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backend import AgentPayload, AgentResponse
-from backend.errors import EngineError
-from backend.llms.config import AgentSettings
-from backend.llms.openai_format import Piece
-from backend.llms.server_agent import ServerAgent
+from llm_backend import AgentPayload, AgentResponse
+from llm_backend.errors import EngineError
+from llm_backend.llms.engines.server.chat_format import Piece
+from llm_backend.llms.engines.server.server_agent import ServerAgent
+from llm_backend.llms.settings.agent_settings import AgentSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.llms.openai_format import Request
-    from backend.llms.openai_server import Server
+    from llm_backend.llms.engines.server.chat_format import Request
+    from llm_backend.llms.engines.server.client_errors import Server
 
 
 class UnknownError(EngineError):

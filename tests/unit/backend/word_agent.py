@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from backend import AgentPayload, AgentResponse, ToolCall
-from backend.llms import Conversation, MemoryStore
-from backend.llms.payloads import End, Text, ToolCallEvent
-from backend.llms.prompting import build_messages
-from backend.llms.protocol import as_payload
+from llm_backend import AgentPayload, AgentResponse, ToolCall
+from llm_backend.llms import Conversation, MemoryStore
+from llm_backend.llms.agent import as_payload
+from llm_backend.llms.payloads import End, Text, ToolCallEvent
+from llm_backend.llms.prompting import build_messages
+
 from tests.unit.backend.fake_agent import FakeAgent, about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.llms.payloads import Event
+    from llm_backend.llms.payloads import Event
 
 TOOL = {"type": "function", "function": {"name": "roll", "parameters": {"type": "object", "properties": {}}}}
 CALL = ToolCall(name="roll", arguments={}, id="c1")

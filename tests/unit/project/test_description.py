@@ -8,9 +8,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import llm_backend
 import pytest
-
-import backend
 
 from .sessions import ROOT
 
@@ -55,6 +54,6 @@ def test_every_link_of_the_readme_leads_somewhere(hook: dict[str, Any]) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     paths = [link["path"].partition("#")[0] for link in hook["RELATIVE"].finditer(text)]
     assert paths
-    places = (ROOT, Path(backend.__file__).parents[1])  # the package may be an installed one
+    places = (ROOT, Path(llm_backend.__file__).parents[1])  # the package may be an installed one
     assert [path for path in paths if not any((place / path).exists() for place in places)] == []
     assert hook["RELATIVE"].findall(described(hook, ROOT)) == []

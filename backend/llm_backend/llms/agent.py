@@ -1,0 +1,103 @@
+"""What an agent is: the one interface that every engine implements, and what they all do alike."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+from llm_backend.llms.payloads import AgentPayload, Text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from llm_backend.llms.payloads import AgentResponse, Event, Parsed
+
+__all__ = ["Agent", "as_payload", "is_cancelled", "only_text"]
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Answers payloads until it is closed; usable as ``async with``.
+
+    A payload may also be a plain text, which stands for ``AgentPayload(text)``. Every method but ``aclose`` raises
+    AgentClosedError once the agent is closed.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What decides its answers, ``engine`` and ``model`` among it: agents of one identity answer alike."""
+        ...
+
+    async def invoke(self, payload: AgentPayload[Parsed] | str) -> AgentResponse[Parsed]:
+        """Answer ``payload``; the tools in ``payload.tools_available`` may be called."""
+        ...
+
+    async def invoke_with_tools(
+        self, payload: AgentPayload[Parsed] | str, tools: Sequence[Mapping[str, Any]]
+    ) -> AgentResponse[Parsed]:
+        """Answer ``payload`` with ``tools`` (OpenAI's function format) in place of ``payload.tools_available``."""
+        return await self.invoke(replace(as_payload(payload), tools_available=tools))
+
+    def stream(self, payload: AgentPayload | str) -> AsyncGenerator[str, None]:
+        """Yield the answer's text piece by piece; joined, the pieces are ``invoke``'s ``response``.
+
+        Closing the generator early (``aclose``, or leaving ``contextlib.aclosing``) stops the work behind it. Tool
+        calls have no text and are left out.
+        """
+        return only_text(self.stream_events(payload))
+
+    def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
+        """Yield all that comes of ``payload`` in order: reasoning, text and tool calls, then usage, then the end.
+
+        Closing the generator early stops the work behind it, as with ``stream``.
+        """
+        ...
+
+    async def get_context_window(self) -> int:
+        """How many tokens prompt and answer may have together."""
+        ...
+
+    async def count_tokens(self, payload: AgentPayload | str) -> int:
+        """How many tokens the prompt of ``payload`` has: counted with the model's tokenizer, or what it has at most."""
+        ...
+
+    async def supports_streaming(self) -> bool:
+        """Whether ``stream`` yields pieces while the answer is still being made."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the agent holds; closing twice is fine."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the agent."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the agent."""
+        await self.aclose()
+
+
+def as_payload(payload: AgentPayload[Parsed] | str) -> AgentPayload[Parsed]:
+    """``payload`` itself, or the one that a plain text stands for.
+
+    Raises:
+        PayloadError: it is empty, or neither a payload nor a text.
+    """
+    return payload if isinstance(payload, AgentPayload) else AgentPayload(payload)
+
+
+def is_cancelled() -> bool:
+    """Whether it is the running task that is cancelled, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def only_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
+    """The text among ``events``, which are closed with this generator."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Text):
+                yield event.text

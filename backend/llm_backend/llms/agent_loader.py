@@ -1,0 +1,210 @@
+"""Load an agent: choose the engine, read its settings, check what is installed, build."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from llm_backend.errors import AgentValidationError, ConfigError, MissingExtraError
+from llm_backend.llms.agent_loading import AgentLoading
+from llm_backend.llms.availability import import_library, install_advice, is_installed, require_extra
+from llm_backend.llms.engines.server.time_limits import require_asyncio
+from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings
+from llm_backend.llms.settings.config_file import read_config_file
+from llm_backend.llms.settings.environment import environment_levels, server_is_set
+from llm_backend.llms.validation import NONSENSE, validate_agent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from llm_backend.llms.agent import Agent
+    from llm_backend.llms.settings.agent_settings import EngineName
+    from llm_backend.llms.settings.config_file import ConfigFile
+
+    class _EngineClass(Protocol):
+        async def create(self, settings: AgentSettings) -> Agent: ...
+
+
+__all__ = ["ENGINES", "argument_levels", "choose_engine", "load_agent", "read_config", "settings_levels"]
+
+_log = logging.getLogger(__name__)
+
+
+class Engine(NamedTuple):
+    """Where an engine lives."""
+
+    module: str
+    class_name: str  # of its agents
+    extra: str  # of this package, which installs its libraries
+
+
+ENGINES: dict[EngineName, Engine] = {
+    "openai": Engine("llm_backend.llms.engines.server.openai_agent", "OpenAIAgent", "openai"),
+    "huggingface": Engine("llm_backend.llms.engines.huggingface.huggingface_agent", "HuggingFaceAgent", "llm"),
+    "langchain": Engine("llm_backend.llms.engines.langchain.langchain_agent", "LangChainAgent", "langchain"),
+}
+
+
+def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
+    backend: str | None = None,
+    model: str | None = None,
+    validate: bool = True,  # noqa: FBT001, FBT002  (the published signature)
+    use_config: bool = True,  # noqa: FBT001, FBT002  (the published signature)
+    *,
+    config_file: str | os.PathLike[str] | None = None,
+    settings: AgentSettings | Mapping[str, Any] | None = None,
+) -> AgentLoading:
+    """Load an agent: ``await`` it and close the agent with ``aclose``, or use it in ``async with``.
+
+    Args:
+        backend: "openai", "huggingface" or "langchain". None: what ``settings`` or the configuration file says; else
+            openai when a server's address is set, else huggingface when torch is installed.
+        model: a model's name or path, over what is configured.
+        validate: ask the model a few questions first, and refuse one that answers none of them.
+        use_config: read the configuration file; the environment is read in any case.
+        config_file: this configuration file, and no other.
+        settings: what ``AgentSettings`` knows, over the configuration file and the environment.
+
+    Returns:
+        The agent, once it is awaited or entered.
+
+    Raises:
+        UnknownEngineError: there is no such backend.
+        UntrustedConfigError: a configuration file that was only found needs consent.
+        ConfigError: a setting is wrong, or the file cannot be read.
+        MissingExtraError: the engine's libraries are not installed, or no engine can be chosen.
+        BrokenExtraError: they are installed, but do not import.
+        ModelError: the model is not found, or is no whole model.
+        InsufficientMemoryError: the model does not fit.
+        AgentValidationError: the model answers, but not sensibly.
+        EngineError: the server failed.
+        EventLoopError: no event loop of asyncio runs here.
+        NotAwaitedError: what this returns was used without ``await``.
+    """
+    return AgentLoading(_load_agent(backend, model, settings, config_file, validate=validate, use_config=use_config))
+
+
+async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
+    backend: str | None,
+    model: str | None,
+    settings: AgentSettings | Mapping[str, Any] | None,
+    config_file: str | os.PathLike[str] | None,
+    *,
+    validate: bool,
+    use_config: bool,
+) -> Agent:
+    require_asyncio()
+    arguments = argument_levels(backend, model, settings)
+    file = read_config(config_file, use_config=use_config)
+    engine = choose_engine(arguments, file)
+    chosen = build_settings(settings_levels(engine, arguments, file))
+    agent_class = await asyncio.to_thread(_import_engine, engine)
+    agent = await agent_class.create(chosen)
+    if validate:
+        await _validate_or_close(agent, engine, chosen)
+    _log.info("loaded the %s engine", engine)
+    return agent
+
+
+def argument_levels(
+    backend: str | None = None, model: str | None = None, settings: AgentSettings | Mapping[str, Any] | None = None
+) -> list[SettingsLevel]:
+    """What a caller says in code, the highest first; checked, before anything is read.
+
+    Raises:
+        UnknownEngineError: there is no such backend.
+        ConfigError: a setting is wrong, or ``settings`` is neither a mapping nor AgentSettings.
+    """
+    if isinstance(settings, AgentSettings):
+        settings = {name: getattr(settings, name) for name in settings.model_fields_set}
+    if not isinstance(settings, (Mapping, NoneType)) or not all(isinstance(name, str) for name in settings or ()):
+        message = (
+            f"argument settings is a {type(settings).__name__}, or has keys that are no texts."
+            " Give AgentSettings, or a mapping such as {'temperature': 0.5}."
+        )
+        raise ConfigError(message)
+    named = {"backend": backend, "model": model}
+    levels = [SettingsLevel(f"argument {name}", {name: value}) for name, value in named.items() if value is not None]
+    levels.append(SettingsLevel("argument settings", dict(settings or {})))
+    build_settings(levels)
+    return levels
+
+
+def read_config(config_file: str | os.PathLike[str] | None, *, use_config: bool) -> ConfigFile | None:
+    """The configuration file that was named, or else found; None where there is none, or it is not to be read.
+
+    Raises:
+        ConfigError: a file is named that is not to be read, or as ``read_config_file``.
+    """
+    if use_config:
+        return read_config_file(config_file)
+    if config_file is not None:
+        message = f"config_file names {os.fspath(config_file)!r}, and use_config is False. Leave out one of them."
+        raise ConfigError(message)
+    return None
+
+
+def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> EngineName:
+    """Name the engine that ``load_agent`` takes.
+
+    Raises:
+        UnknownEngineError: the one that was chosen does not exist.
+        MissingExtraError: none was chosen, and none can be.
+        ConfigError: the file's common section is wrong.
+    """
+    levels = [arguments, [file.level()] if file else []]
+    if chosen := next((engine for level in levels if (engine := build_settings(level).backend)), None):
+        return chosen
+    told = any("base_url" in level.values for level in arguments) or (file and file.says("base_url", "openai"))
+    if told or server_is_set():
+        return "openai"
+    if is_installed("torch"):
+        return "huggingface"
+    message = (
+        "No backend was chosen, and none can be: no server's address is set, and torch is not installed."
+        " Set OPENAI_API_URL (or base_url in config.toml) to an OpenAI-compatible server,"
+        f" or install a local engine with: {install_advice('llm')}."
+    )
+    raise MissingExtraError(message, name="torch")
+
+
+def settings_levels(
+    engine: EngineName, arguments: Sequence[SettingsLevel], file: ConfigFile | None
+) -> list[SettingsLevel]:
+    """Everything that says something about an agent of ``engine``, the highest first.
+
+    Raises:
+        ConfigError: a variable that the file names is not set.
+    """
+    configured = file.levels(engine) if file else []
+    detected = SettingsLevel("what is there", {"backend": engine})
+    return [*arguments, *configured, *environment_levels(engine), detected]
+
+
+def _import_engine(name: EngineName) -> _EngineClass:
+    """Import the engine's libraries and module; takes seconds for torch, so it runs in a worker thread."""
+    engine, needed_by = ENGINES[name], f"The {name} engine"
+    require_extra(engine.extra, needed_by)
+    module = import_library(engine.module, engine.extra, needed_by)
+    return cast("_EngineClass", getattr(module, engine.class_name))
+
+
+async def _validate_or_close(agent: Agent, engine: EngineName, settings: AgentSettings) -> None:
+    sound = False
+    try:
+        sound = await validate_agent(agent)
+    finally:
+        if not sound:  # cancelled or failed, too: nobody else has the agent yet, so nobody else would close it
+            await agent.aclose()
+    if not sound:
+        model = "default model" if settings.model is None else f"model {settings.model!r}"
+        message = (
+            f"The {model} on the {engine} engine {NONSENSE}"
+            " If it is sound (not every model knows English), load it with validate=False."
+        )
+        raise AgentValidationError(message)

@@ -1,0 +1,1 @@
+"""What runs models in this process, with transformers."""

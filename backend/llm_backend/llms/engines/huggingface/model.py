@@ -1,0 +1,279 @@
+"""One model in memory: its weights, its tokenizer, and the one thread that runs it.
+
+Generation happens on one persistent thread for each model, because ``generate`` keeps state on the model that it is
+called on (https://github.com/huggingface/transformers/issues/48286).
+
+Each generation, also one that was cancelled or failed, ends with one audit event (PEP 578) for whoever listens with
+``sys.addaudithook``: ``llm_backend.generate`` with the model's directory as str, the tokens generated as int, and the
+seconds that it took as float. It carries nothing that a user wrote, and costs nothing when nobody listens.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import gc
+import os
+import sys
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, StoppingCriteriaList
+
+from llm_backend.errors import EngineError, ModelFormatError
+from llm_backend.llms.engines.huggingface.decoding import RawAnswer, Watch, logits_processors
+from llm_backend.llms.engines.huggingface.inference_thread import InferenceThread
+from llm_backend.llms.engines.huggingface.prompts import PromptMaker
+from llm_backend.llms.models.gguf_conversion import loading, refuse_lacking_weights
+from llm_backend.llms.payloads import Timings, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest
+    from llm_backend.llms.settings.agent_settings import Quantization
+
+__all__ = ["GENERATE_EVENT", "GenerationCancelledError", "LoadedModel", "ModelKey"]
+
+# A prompt is read in pieces of this many tokens, so that an abandoned request stops between two of them. In pieces of
+# 512, 256, 128, reading 1,531 tokens took 2.6, 2.3, 2.6 s (4.6, 4.4, 4.9 s of CPU; median of 7 rounds), and a request
+# that was cancelled after 0.3 s stopped 0.17, 0.17, 0.10 s later (of 6), or 1.5, 0.5, 0.3 s at a load average of 5:
+# SmolLM2-135M in bfloat16, two cores.
+PREFILL_CHUNK = 256
+GENERATE_EVENT = "llm_backend.generate"
+# How long the interpreter's exit waits for a model's thread: one step, or one piece of a prompt, takes far less.
+EXIT_PATIENCE = 10.0
+# glibc's malloc.h; see mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+class GenerationCancelledError(Exception):
+    """Nobody waits for this answer any more. Never leaves the engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKey:
+    """What makes two agents share one set of weights.
+
+    Attributes:
+        directory: where the model lies; that of a hub's model is one for each revision.
+        files: what tells the files there now from others that take their place.
+        device: "cpu", "mps" or "cuda:N".
+        dtype: what the weights are in memory: a name that torch knows.
+        quantization: "none", "int8" or "int4".
+        trust_remote_code: whether code that comes with the model may run.
+    """
+
+    directory: Path
+    files: tuple[tuple[str, int, int], ...]
+    device: str
+    dtype: str
+    quantization: Quantization = "none"
+    trust_remote_code: bool = False
+
+
+class LoadedModel:
+    """A model and its tokenizer in memory, and the thread that generates with them.
+
+    ``cache_tokens`` is how many tokens of context there was memory for when it was loaded; ``stop_texts`` are those at
+    which the model's files say that an answer ends.
+    """
+
+    def __init__(self, key: ModelKey, cache_tokens: int) -> None:
+        self.key = key
+        self.cache_tokens = cache_tokens
+        self.tokenizer = _load_tokenizer(key)
+        self.prompts = PromptMaker(self.tokenizer)
+        self.model = _load_weights(key)
+        self.stop_texts = _take_stop_texts(self.model)
+        self.device = str(self.model.device)
+        self.process = os.getpid()
+        self._current: GenerationRequest | None = None
+        self._stopping = False
+        self._thread: InferenceThread[RawAnswer] = InferenceThread(key.directory.name, _return_memory)
+        self.model.register_forward_pre_hook(self._stop_if_cancelled)
+
+    def refuse_fork(self) -> None:
+        """Refuse to be used in a fork of the process that loaded it: none of that one's threads are there.
+
+        Raises:
+            EngineError: this is such a fork.
+        """
+        if self.process != os.getpid():
+            message = (
+                f"The model in {str(self.key.directory)!r} was loaded by process {self.process}, and this is a fork "
+                "of it, where no model can run. Start processes with the method 'spawn', or fork before loading."
+            )
+            raise EngineError(message)
+
+    def submit(self, request: GenerationRequest, max_queued: int) -> Future[RawAnswer]:
+        """Queue a request; its text arrives through ``request.on_text``, and its end raises the audit event.
+
+        Raises:
+            EngineBusyError: ``max_queued`` requests are waiting already.
+        """
+        return self._thread.submit(lambda: self._run(request), max_queued)
+
+    def stop(self) -> None:
+        """Give up what runs and what waits, at the interpreter's exit."""
+        self._stopping = True
+        self._thread.abandon(EXIT_PATIENCE)
+
+    def free(self) -> None:
+        """Let go of everything; what is still running ends first."""
+        self._thread.end()
+        self.model = self.tokenizer = None
+        del self.prompts
+        gc.collect()
+        torch.cuda.empty_cache()
+        _return_memory()
+
+    def _stop_if_cancelled(self, *_: object) -> None:
+        if self._stopping or (self._current is not None and self._current.cancelled.is_set()):
+            raise GenerationCancelledError
+
+    def _run(self, request: GenerationRequest) -> RawAnswer:
+        started = time.perf_counter()
+        self._current = request
+        watch = Watch(request, self.tokenizer.backend_tokenizer, started, self.end_tokens())
+        try:
+            self._generate(request, watch)
+        finally:
+            self._current = None
+            sys.audit(GENERATE_EVENT, str(self.key.directory), watch.tokens, time.perf_counter() - started)
+        request.on_text(watch.stop_filter.finish())
+        ended_early = watch.stop_filter.stopped or watch.last_token in self.end_tokens()
+        return RawAnswer(
+            usage=Usage(prompt_tokens=len(request.prompt_ids), completion_tokens=watch.tokens),
+            finish_reason="stop" if ended_early else "length",
+            timings=Timings(
+                queued=started - request.submitted,
+                first_token=watch.first_token_after,
+                total=time.perf_counter() - started,
+            ),
+        )
+
+    def _generate(self, request: GenerationRequest, watch: Watch) -> None:
+        config = copy.deepcopy(self.model.generation_config)
+        config.update(
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            max_length=None,
+            num_beams=1,
+            max_new_tokens=request.options.max_new_tokens,
+            prefill_chunk_size=PREFILL_CHUNK,
+            use_cache=True,
+            eos_token_id=sorted(self.end_tokens()) or None,
+        )
+        if config.pad_token_id is None:
+            config.pad_token_id = min(self.end_tokens(), default=0)
+        prompt = torch.tensor([request.prompt_ids], device=self.model.device)
+        with torch.inference_mode():
+            self.model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                generation_config=config,
+                logits_processor=logits_processors(request, self.model.device),
+                stopping_criteria=StoppingCriteriaList([watch]),
+            )
+
+    def end_tokens(self) -> set[int]:
+        """The tokens that end an answer: those that the model's files name, and the tokenizer's own."""
+        ends = self.model.generation_config.eos_token_id
+        return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
+
+
+def _take_stop_texts(model: Any) -> tuple[str, ...]:  # noqa: ANN401  (transformers is not typed)
+    """The texts at which the model's files say that an answer ends; ``generate`` itself would want a tokenizer."""
+    stops, model.generation_config.stop_strings = model.generation_config.stop_strings or (), None
+    return (stops,) if isinstance(stops, str) else tuple(stops)
+
+
+def _load_tokenizer(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not typed)
+    tokenizer = AutoTokenizer.from_pretrained(
+        key.directory, local_files_only=True, trust_remote_code=key.trust_remote_code
+    )
+    if not tokenizer.is_fast:
+        message = (
+            f"The model in {str(key.directory)!r} has no tokenizer.json. Convert its tokenizer to the fast format."
+        )
+        raise ModelFormatError(message)
+    # A prompt is never cut silently; and encoding that changes no state is safe on any thread.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def _load_weights(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not typed)
+    with loading(), _freeing_at_once() if key.quantization != "none" else nullcontext():
+        model, info = AutoModelForCausalLM.from_pretrained(
+            key.directory,
+            dtype=getattr(torch, key.dtype),
+            local_files_only=True,
+            trust_remote_code=key.trust_remote_code,
+            output_loading_info=True,
+            **_quantised(key),
+        )
+        refuse_lacking_weights(repr(str(key.directory)), model, info)
+        if key.quantization == "none":
+            return model.to(key.device).eval()
+        return _settled(model.eval())
+
+
+def _quantised(key: ModelKey) -> dict[str, Any]:
+    """What makes a load a quantised one; weights that bitsandbytes packed cannot be moved, so they load in place."""
+    bits: dict[Quantization, dict[str, Any]] = {
+        "none": {},
+        "int8": {"load_in_8bit": True},
+        "int4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": key.dtype},
+    }
+    chosen = bits[key.quantization]
+    return {"quantization_config": BitsAndBytesConfig(**chosen), "device_map": {"": key.device}} if chosen else {}
+
+
+def _settled(model: Any) -> Any:  # noqa: ANN401  (transformers is not typed)
+    """A quantised model that holds nothing but itself.
+
+    What was not packed may still be a view of the whole file, mapped into memory; and in 4 bits the first step packs
+    the weights anew, as the CPU wants them.
+    """
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            weight.data = weight.data.clone()
+    with torch.inference_mode():
+        model(torch.zeros((1, 1), dtype=torch.long, device=model.device))
+    return model
+
+
+@contextmanager
+def _freeing_at_once() -> Iterator[None]:
+    """Have glibc return each large block when it is freed; without that, a heap full of holes stays.
+
+    Quantised in 4 bits, SmolLM2-135M took 115 MB of its own, and 520 to 600 MB at the peak of its load; with this, 160.
+    What was set cannot be unset: afterwards it is what glibc itself would have raised it to by then.
+    """
+    _tell_malloc("mallopt", _M_MMAP_THRESHOLD, 2**20)
+    try:
+        yield
+    finally:
+        _tell_malloc("mallopt", _M_MMAP_THRESHOLD, 2**25)
+        _tell_malloc("mallopt", _M_TRIM_THRESHOLD, 2**26)
+        _tell_malloc("malloc_trim", 0)
+
+
+def _return_memory() -> None:
+    """Have glibc return what an answer took and nobody uses: it keeps the heap of the longest prompt for ever."""
+    _tell_malloc("malloc_trim", 0)
+
+
+def _tell_malloc(function: str, *arguments: int) -> None:
+    """Call what only glibc has: elsewhere there is no C library to load, or no such function in it."""
+    with suppress(AttributeError, OSError, TypeError):
+        getattr(ctypes.CDLL(None), function)(*arguments)

@@ -1,0 +1,1 @@
+"""What lies between LangChain's chat models and our agents."""

@@ -1,0 +1,1 @@
+"""What asks an OpenAI-compatible server."""

@@ -1,0 +1,98 @@
+"""What a server takes of the options in which servers differ, as its refusals have taught it.
+
+The first request says everything as most servers want it. What a server refuses, and what nobody insists on in this
+very form, is said otherwise in the next request, and in all later ones.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llm_backend.llms.server_extras import REASONING_ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from llm_backend.llms.payloads import GenerationOptions
+
+__all__ = ["can_be_given_up", "limit_name", "refused_by", "taken_messages", "taken_options"]
+
+# How many stop texts OpenAI takes, and many others: https://platform.openai.com/docs/api-reference/chat/create
+_MOST_STOPS = 4
+_MANY_STOPS = "more than four stop texts"
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_REFUSALS = (400, 422)
+# What is said of an option that is not known, and not of one whose value is wrong.
+_UNKNOWN = re.compile(
+    r"unsupported|not (be )?(supported|permitted|allowed|recognized)|unknown|unrecognized|unexpected|forbidden",
+    re.IGNORECASE,
+)
+_OF_A_TURN = frozenset({"role", "content", "tool_calls", "tool_call_id"})
+_OF_A_CALL = frozenset({"id", "type", "function"})
+
+
+def limit_name(preferred: str, refused: AbstractSet[str]) -> str:
+    """What to call the limit on the answer's tokens: ``preferred``, unless the server refuses that."""
+    return next((name for name in (preferred, *_LIMITS) if name not in refused), preferred)
+
+
+def taken_options(generation: GenerationOptions, refused: AbstractSet[str]) -> GenerationOptions:
+    """``generation`` with the stop texts that the server takes; whoever reads the answer cuts it at the others."""
+    stops = generation.stop[:_MOST_STOPS] if _MANY_STOPS in refused else generation.stop
+    return replace(generation, stop=() if "stop" in refused else stops)
+
+
+def taken_messages(
+    messages: Iterable[Mapping[str, Any]], refused: AbstractSet[str], *, responses: bool
+) -> list[dict[str, Any]]:
+    """``messages`` without the extras that the server refuses, or that belong to the other API."""
+    unwanted = refused if responses else refused | {REASONING_ITEMS}
+    taken = [_without(message, unwanted - _OF_A_TURN) for message in messages]
+    for message in taken:
+        if "tool_calls" in message:
+            message["tool_calls"] = [_without(call, unwanted - _OF_A_CALL) for call in message["tool_calls"]]
+    return taken
+
+
+def can_be_given_up(
+    messages: Iterable[Mapping[str, Any]], generation: GenerationOptions, limit: str | None, refused: AbstractSet[str]
+) -> dict[str, str]:
+    """What of a request can be said otherwise or left out: as it is remembered, and by the name that a refusal says.
+
+    Those are extras, stop texts, and the name of the ``limit`` on the answer's tokens, where there is another.
+    """
+    names = {key: key for message in messages for key in _extras_in(message)}
+    if generation.stop:
+        names[_MANY_STOPS if len(generation.stop) > _MOST_STOPS else "stop"] = "stop"
+    if limit in _LIMITS and generation.max_new_tokens is not None and refused.isdisjoint(_LIMITS):
+        names[limit] = limit
+    return names
+
+
+def refused_by(exc: BaseException, names: Mapping[str, str]) -> set[str]:
+    """Those of ``names`` that the server refuses; empty where its error is about something else.
+
+    OpenAI says which in ``param``; Mistral, vLLM, TGI, Groq and Cerebras, among others, only in words.
+    """
+    if getattr(exc, "status_code", None) not in _REFUSALS:
+        return set()
+    param, body = (str(getattr(exc, attribute, None) or "") for attribute in ("param", "body"))
+    named = _named(names, param) or _named(names, body)
+    return named if _UNKNOWN.search(f"{getattr(exc, 'code', None)} {body}") else named - set(_LIMITS)
+
+
+def _named(names: Mapping[str, str], words: str) -> set[str]:
+    return {key for key, name in names.items() if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words)}
+
+
+def _without(holder: Mapping[str, Any], unwanted: AbstractSet[str]) -> dict[str, Any]:
+    return {key: value for key, value in holder.items() if key not in unwanted}
+
+
+def _extras_in(message: Mapping[str, Any]) -> Iterable[str]:
+    yield from message.keys() - _OF_A_TURN
+    for call in message.get("tool_calls", ()):
+        yield from call.keys() - _OF_A_CALL

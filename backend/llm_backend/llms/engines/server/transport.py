@@ -1,0 +1,183 @@
+"""The HTTP client under OpenAI's library: what is tried again, how long is waited, and what passes for an answer.
+
+The library tries again after every lost connection and every silence. A server that has begun to answer works on,
+though, whoever asks it again; so here only what it has surely not begun is tried again, and what it refused itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from codecs import BOM_UTF8
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+import openai
+
+from llm_backend.llms.engines.server.time_limits import asked_wait, seconds_left
+from llm_backend.llms.engines.server.told_errors import ToldError, error_in, error_in_event, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+__all__ = ["WatchedClient"]
+
+_BUSY = (429, 503, 529)
+_GATEWAY_TIMEOUTS = (504, 524)  # said by one who waited in vain for a server that has begun
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds; the library's own
+_BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # of whichever lines, also by turns
+
+
+class WatchedClient(openai.DefaultAsyncHttpxClient):
+    """Sends the library's requests, and shows it what servers say as what it is.
+
+    An answer with status 200 that is an error becomes one with the status that fits, so that the library treats it like
+    any other; in a stream it is raised as ToldError.
+
+    Args:
+        query: goes with every request. It may hold a key, so it is no part of the address, which httpx logs.
+        options: httpx's own.
+    """
+
+    def __init__(self, *, query: str = "", **options: Any) -> None:  # noqa: ANN401  (handed on)
+        super().__init__(**options)
+        self._query = query.encode()
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ANN401  (handed on)
+        """Send ``request``.
+
+        Raises:
+            ToldError: the answer is an error, and no status tells which.
+            openai.APIConnectionError: the connection failed, and to try again would not help.
+        """
+        progress = _Progress()
+        request.extensions["trace"] = progress.note
+        if self._query:
+            request.extensions["target"] = request.url.raw_path + b"?" + self._query
+        timeouts = request.extensions.get("timeout")
+        if not stream and request.method == "POST" and isinstance(timeouts, dict):
+            # A whole answer comes when all of it is there; the limit on the whole request bounds the wait.
+            request.extensions["timeout"] = {**timeouts, "read": None}
+        try:
+            response = await super().send(request, stream=stream, **options)
+        except (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream) as exc:
+            if progress.may_try_again(exc) and _pause(request) < seconds_left():
+                raise
+            timed_out = isinstance(exc, httpx2.TimeoutException)
+            raise (openai.APITimeoutError if timed_out else openai.APIConnectionError)(request=request) from exc
+        if response.is_success:
+            response = _watched(response) if stream else _as_told(response)
+        _decide_on_another_try(response)
+        return response
+
+
+class _Progress:
+    """How far a request came, as the transport below notes it."""
+
+    def __init__(self) -> None:
+        self._connected = self._sent = self._answered = False
+        self._to_proxy = False  # what is being sent is only the question whether the proxy lets the request through
+
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.started"):
+            self._connected = True
+        elif event.endswith("send_request_headers.started"):
+            self._to_proxy = info["request"].method == b"CONNECT"
+        elif event.endswith("send_request_body.complete"):
+            self._sent = not self._to_proxy
+        elif event.endswith("receive_response_headers.complete"):
+            self._answered = not self._to_proxy
+
+    def may_try_again(self, exc: Exception) -> bool:
+        """Whether the server has surely not begun, and another try may go better.
+
+        A connection that was kept from an earlier request and ends before a word of an answer was closed by the server
+        as the request came: it has not read it.
+        """
+        if isinstance(exc, httpx2.ProxyError | httpx2.LocalProtocolError | httpx2.UnsupportedProtocol):
+            return False
+        if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+            return False
+        kept = not self._connected and not isinstance(exc, httpx2.TimeoutException)
+        return not self._answered and (kept or not self._sent)
+
+
+def _pause(request: httpx2.Request) -> float:
+    """How long the library waits before it tries again, in seconds, where the server does not say."""
+    tries = int(request.headers.get("x-stainless-retry-count", "0"))
+    return float(min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE))
+
+
+def _decide_on_another_try(response: httpx2.Response) -> None:
+    """Tell the library, in a field of the answer's head, whether to try again and when.
+
+    It would wait in vain where the wait is longer than the request may take, and then report that time is up in place
+    of what the server said.
+    """
+    asked = asked_wait(response.headers, limited=response.status_code in _BUSY)
+    wait = _pause(response.request) if asked is None else asked
+    if wait > seconds_left() or response.status_code in _GATEWAY_TIMEOUTS:
+        response.headers["x-should-retry"] = "false"
+    elif asked is not None:
+        response.headers["retry-after-ms"] = f"{asked * 1000:.0f}"
+
+
+def _as_told(response: httpx2.Response) -> httpx2.Response:
+    """``response``, or the error that it is, with the status that fits."""
+    try:
+        error = error_in(json.loads(response.content))
+    except (ValueError, RecursionError):
+        return response
+    if error is None:
+        return response
+    status = status_of(error)
+    if status is None:
+        raise ToldError(error)
+    headers = [(name, value) for name, value in response.headers.items() if name not in _BODY_HEADERS]
+    return httpx2.Response(status, headers=headers, json={"error": error}, request=response.request)
+
+
+def _watched(response: httpx2.Response) -> httpx2.Response:
+    """``response`` with its events looked at before they go on."""
+    headers = [(name, value) for name, value in response.headers.items() if name not in _BODY_HEADERS]
+    return httpx2.Response(
+        response.status_code,
+        headers=headers,
+        stream=_Events(response),
+        request=response.request,
+        extensions=response.extensions,
+    )
+
+
+class _Events(httpx2.AsyncByteStream):
+    """The events of a stream, each whole, up to one that tells an error."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        rest, seen, begun = b"", 0, False  # what is no whole event yet, and how much of it holds no end of one
+        async for data in self._response.aiter_bytes():
+            rest += data
+            if not begun and len(rest) >= len(BOM_UTF8):
+                rest, begun = rest.removeprefix(BOM_UTF8), True  # which is none of the first field's name
+            while end := _EVENT_END.search(rest, seen):
+                event, rest, seen = rest[: end.end()], rest[end.end() :], 0
+                self._look(event)
+                yield b"\n".join(event.splitlines()) + b"\n\n"  # the library knows ends of one kind only
+            seen = max(0, len(rest) - 3)
+        self._look(rest)
+        yield rest
+
+    def _look(self, event: bytes) -> None:
+        error = error_in_event(event)
+        if error is not None:
+            told = ToldError(error)
+            told.response = self._response
+            raise told
+
+    async def aclose(self) -> None:
+        await self._response.aclose()

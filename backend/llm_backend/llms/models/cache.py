@@ -1,0 +1,169 @@
+"""What the caches hold: the packaged model, converted models, and the hub's own cache; looked at, checked, removed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_backend.errors import ModelError, ModelFormatError, ModelNotFoundError
+from llm_backend.llms.availability import is_installed
+from llm_backend.llms.models.directory_store import DirectoryStore, file_digest
+from llm_backend.llms.models.memory import check_safetensors
+from llm_backend.llms.models.store import PACKAGED_MODEL, cache_directory, conversion_key, hub_snapshot, packaged_gguf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["CachedModel", "find_cached", "list_cached", "remove_cached", "uncompared_cached", "verify_cached"]
+
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHA256_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """A model that is here.
+
+    Attributes:
+        name: what commands call it; a hub name, or the key of a converted model.
+        kind: who brought it.
+        size: bytes on the disk.
+        note: what else there is to know.
+        directory: the files, of the newest revision; None where they are not ready to be loaded.
+    """
+
+    name: str
+    kind: Literal["packaged", "converted", "hub"]
+    size: int
+    note: str
+    directory: Path | None
+
+
+def list_cached() -> list[CachedModel]:
+    """Every model that is here without a download."""
+    keys = DirectoryStore(cache_directory()).keys()
+    converted = {key: cache_directory() / key for key in keys}
+    found: list[CachedModel] = []
+    if (gguf := packaged_gguf()) is not None:
+        key = conversion_key(file_digest(gguf))
+        note = f"converted as {key}" if key in converted else "not converted yet"
+        found.append(CachedModel(PACKAGED_MODEL, "packaged", gguf.stat().st_size, note, converted.get(key)))
+    for key, directory in converted.items():
+        size = sum(path.stat().st_size for path in directory.iterdir())
+        found.append(CachedModel(key, "converted", size, "from a GGUF file", directory))
+    for repo in _hub_models().values():
+        newest = max(repo.revisions, key=lambda revision: revision.last_modified)
+        note = f"{len(repo.revisions)} revision(s)"
+        found.append(CachedModel(repo.repo_id, "hub", repo.size_on_disk, note, newest.snapshot_path))
+    return found
+
+
+def find_cached(name: str) -> CachedModel:
+    """The model called ``name`` in the caches; for the packaged model its conversion.
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    models = {model.name: model for model in list_cached()}
+    found = models.get(name)
+    if found and found.kind == "packaged":
+        found = models[found.directory.name] if found.directory else None
+    if found is None:
+        known = ", ".join(model.name for model in models.values() if model.directory) or "nothing"
+        message = (
+            f"The caches hold no model {name!r}; they hold {known}. Fetch it with: llm-backend models pull {name!r}"
+        )
+        raise ModelNotFoundError(message)
+    return found
+
+
+def verify_cached(name: str) -> list[str]:
+    """Read every file of a model, and say what is not as it was stored; empty when all is well.
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    model = find_cached(name)
+    if model.kind == "converted":
+        return DirectoryStore(cache_directory()).differences(model.name)
+    files = _hub_files(name)
+    damaged = [fact for path in sorted(files) if (fact := _damage(path, files[path]))]
+    return damaged if hub_snapshot(name) else [*damaged, "is not all here; 'models pull' fetches what is missing"]
+
+
+def uncompared_cached(name: str) -> list[str]:
+    """The files of a model that came without a digest, so that ``verify_cached`` can only look at their form.
+
+    The hub's cache names each file by its digest and links to it; without symbolic links, as often on Windows, it has
+    the files alone: https://huggingface.co/docs/huggingface_hub/guides/manage-cache#limitations
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+    """
+    if find_cached(name).kind == "converted":
+        return []
+    return sorted(file for path, file in _hub_files(name).items() if not _DIGEST.fullmatch(path.name))
+
+
+def remove_cached(name: str) -> None:
+    """Remove a model from the caches. An installed package stays.
+
+    Raises:
+        ModelNotFoundError: the caches hold nothing of that name.
+        ModelError: it cannot be removed.
+    """
+    model = find_cached(name)
+    try:
+        if model.kind == "converted":
+            DirectoryStore(cache_directory()).remove(model.name)
+            return
+        revisions = [revision.commit_hash for revision in _hub_models()[name].revisions]
+        hub: Any = import_module("huggingface_hub")
+        hub.scan_cache_dir().delete_revisions(*revisions).execute()
+    except OSError as exc:
+        message = f"The model {name!r} cannot be removed: {exc.strerror or exc}. Mend the permissions of its files."
+        raise ModelError(message) from exc
+
+
+def _hub_models() -> dict[str, Any]:
+    """The models in the hub's cache as its library describes them, by name."""
+    if not is_installed("huggingface_hub"):
+        return {}
+    hub: Any = import_module("huggingface_hub")
+    try:
+        repos = hub.scan_cache_dir().repos
+    except hub.errors.CacheNotFound:
+        return {}
+    models = {str(repo.repo_id): repo for repo in repos if repo.repo_type == "model" and repo.revisions}
+    return dict(sorted(models.items()))
+
+
+def _hub_files(name: str) -> dict[Path, str]:
+    """Where the files of a model in the hub's cache are, and what they are called."""
+    return {file.blob_path: file.file_name for revision in _hub_models()[name].revisions for file in revision.files}
+
+
+def _damage(path: Path, name: str) -> str | None:
+    """What is wrong with a file of the hub's cache, by its digest where it is named by that, else by its form."""
+    if _DIGEST.fullmatch(path.name):
+        return None if _blob_name(path) == path.name else f"{name} is not what the hub gave"
+    try:
+        if path.suffix == ".safetensors":
+            check_safetensors(path)
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+    except (ModelFormatError, ValueError):
+        return f"{name} is damaged, or not all here"
+    return None
+
+
+def _blob_name(blob: Path) -> str:
+    """What the hub's cache calls a file of this content: SHA-256 of large files, git's digest of the others."""
+    if len(blob.name) == _SHA256_LENGTH:
+        return file_digest(blob)
+    content = blob.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,58 @@
+"""The checks that payloads make of themselves, and what their errors say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from llm_backend.errors import PayloadError, shown
+
+__all__ = ["require", "require_choice", "require_json", "require_kind", "require_list", "require_text"]
+
+
+def require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check reads best as `require(x > 0, ...)`)
+    """Raise PayloadError with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise PayloadError(message)
+
+
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of ``choices``."""
+    require(value in choices, f"{name} is {shown(repr(value))}. Use one of: {', '.join(choices)}.")
+
+
+def require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Refuse a value that is no instance of ``kind``, which ``expected`` puts into words."""
+    require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give {expected}.")
+
+
+def require_text(name: str, value: object) -> None:
+    """Refuse what is no text, or a text that UTF-8 cannot hold."""
+    require_kind(name, value, str, "a text")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as exc:  # half of a surrogate pair, as a text that was cut or wrongly decoded has it
+        message = f"{name} holds {exc.object[exc.start]!r} at {exc.start}, which is no character. Replace it."
+        raise PayloadError(message) from exc
+
+
+def require_list(name: str, value: object, kind: type, element: str) -> None:
+    """Refuse what is no sequence of ``kind``."""
+    sound = isinstance(value, Sequence) and all(isinstance(item, kind) for item in value)
+    require(sound, f"{name} is no sequence, or holds something that is no {kind.__name__}. Give {element}.")
+
+
+def require_json(name: str, value: object) -> None:
+    """Refuse what JSON cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False, default=_as_dict).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        message = f"{name} cannot be written as JSON: {exc}. Give texts, numbers, lists and dicts only."
+        raise PayloadError(message) from exc
+
+
+def _as_dict(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    message = f"Object of type {type(value).__name__} is not JSON serializable"
+    raise TypeError(message)

@@ -1,0 +1,1 @@
+"""Typed, frozen settings of an agent, and everything that reads them."""

@@ -1,0 +1,132 @@
+"""Structured output: answers that are JSON of a given schema, and the objects that they stand for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic_core import from_json
+
+from llm_backend.errors import PayloadError, SchemaError, StructuredOutputError, shown
+from llm_backend.llms.tools.schemas import SchemaValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llm_backend.llms.payloads import AgentPayload
+
+__all__ = ["OutputFormat", "output_format", "tell_schema"]
+
+_INSTRUCTIONS = "Answer with JSON that fits this JSON schema, and with nothing else:\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFormat:
+    """What an answer has to be."""
+
+    name: str  # of the schema, as servers want one
+    schema: dict[str, Any]
+    read: Callable[[str], object]  # turns JSON into what it stands for, or raises ValueError with what is wrong with it
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The format in OpenAI's words; strict where the schema is within what OpenAI holds strictly."""
+        return {"name": self.name, "schema": self.schema, "strict": _is_closed(self.schema)}
+
+    def parse(self, text: str, finish_reason: str) -> object:
+        """Return the object that an answer stands for.
+
+        Raises:
+            StructuredOutputError: it was cut, is no JSON, or does not fit the schema.
+        """
+        if finish_reason == "length":
+            message = "The answer was cut before its JSON was whole. Raise max_new_tokens, or bound texts and lists."
+            raise StructuredOutputError(message, text=text, finish_reason=finish_reason)
+        try:
+            return self.read(text)
+        except (ValueError, RecursionError) as exc:
+            message = (
+                f"The answer is not what the output schema asks for: {shown(str(exc))}. "
+                "A server may ignore the schema: say in the prompt what you want, or choose another."
+            )
+            raise StructuredOutputError(message, text=text, finish_reason=finish_reason) from exc
+
+
+def output_format(output_schema: Any) -> OutputFormat | None:  # noqa: ANN401  (as pydantic takes it)
+    """What ``AgentPayload.output_schema`` asks for; None when it asks for nothing.
+
+    Raises:
+        SchemaError: it is no JSON schema, and no type that pydantic has one for.
+    """
+    if output_schema is None:
+        return None
+    if isinstance(output_schema, Mapping):
+        schema = dict(output_schema)
+        validator = SchemaValidator(schema, "output_schema")
+        return OutputFormat(
+            name=_name(schema),
+            schema=schema,
+            read=lambda text: validator.checked(from_json(text, allow_inf_nan=False)),
+        )
+    try:
+        adapter: TypeAdapter[object] = TypeAdapter(output_schema)
+        schema = _closed(adapter.json_schema())
+    except PydanticUserError as exc:
+        message = f"output_schema is a type without a JSON schema: {shown(str(exc))}. Use types that JSON can carry."
+        raise SchemaError(message) from exc
+    return OutputFormat(name=_name(schema), schema=schema, read=adapter.validate_json)
+
+
+def tell_schema(payload: AgentPayload) -> AgentPayload:
+    """The payload with its output schema in the system prompt, for a model that nobody else tells.
+
+    Raises:
+        PayloadError: there are tools too; where only JSON can be said, none can be called.
+        SchemaError: ``output_schema`` is no schema.
+    """
+    output = output_format(payload.output_schema)
+    if output is None:
+        return payload
+    if payload.tools_available:
+        message = "This model cannot both call tools and answer by output_schema. Ask twice: tools first."
+        raise PayloadError(message)
+    told = _INSTRUCTIONS + json.dumps(output.schema, ensure_ascii=False)
+    return replace(payload, system_context="\n\n".join(filter(None, [payload.system_context, told])))
+
+
+def _name(schema: Mapping[str, Any]) -> str:
+    """The schema's title, as far as servers take it for a name."""
+    return re.sub(r"[^a-zA-Z0-9_-]+", "_", str(schema.get("title", "")))[:64].strip("_") or "answer"
+
+
+def _closed(schema: Any) -> Any:  # noqa: ANN401  (any part of a schema)
+    """The schema without room for properties that it does not name: pydantic would only drop them."""
+    if isinstance(schema, list):
+        return list(map(_closed, schema))
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _is_closed(schema: object) -> bool:
+    """Whether all objects in it have no other properties than those named, and need all of them.
+
+    Only such a schema may be called strict: https://platform.openai.com/docs/guides/structured-outputs
+    """
+    if isinstance(schema, list):
+        return all(map(_is_closed, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    if schema.get("type") == "object":
+        named = set(schema.get("properties", ()))
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != named:
+            return False
+    return all(map(_is_closed, schema.values()))

@@ -1,0 +1,1 @@
+"""Tools: definitions, schemas, calls, and the rounds in which they are used."""

@@ -1,0 +1,142 @@
+"""Tool calls in OpenAI's chat format: what is sent of them, and how those of a server are read, whole or in parts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from llm_backend.errors import EngineResponseError
+from llm_backend.llms.payloads import ToolCall
+from llm_backend.llms.server_extras import call_extras, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+__all__ = ["name_calls", "read_arguments", "read_calls", "tool_name"]
+
+
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """What a tool is called that is defined in OpenAI's function format, nested or flat; empty if it is not."""
+    function = tool.get("function")
+    return str((function if isinstance(function, dict) else tool).get("name") or "")
+
+
+def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give an id to each call that has none, and to its result: servers want one, and not every model gives it."""
+    unnamed: list[str] = []
+    for position, message in enumerate(messages):
+        for number, call in enumerate(message.get("tool_calls", ())):
+            if call["id"] is None:
+                unnamed.append(f"call{position:03}{number:02}")  # nine letters and digits, as Mistral's server wants it
+                call["id"] = unnamed[-1]
+        if message["role"] == "tool" and message["tool_call_id"] is None and unnamed:
+            message["tool_call_id"] = unnamed.pop(0)
+    return messages
+
+
+def read_calls(
+    parts: Iterable[Mapping[str, Any]], offered: Iterable[str] = (), *, whole: bool = False, cut: bool = False
+) -> tuple[ToolCall, ...]:
+    """Read tool calls that came ``whole``, or in parts that say by ``index`` to which call they belong.
+
+    Some servers leave the index out or give all calls the same, and some give each part another id: so a name together
+    with another id, or without an index, begins a call. It does not where the call's arguments are still open and the
+    name is the call's own, as some repeat the name in each part. ``offered`` are the names that a call may have, which
+    tell a name that is repeated from one that comes in pieces. ``cut`` says that the answer ended by its limit.
+
+    Raises:
+        EngineResponseError: a call has no name, or its arguments are no JSON object, or were to come yet.
+    """
+    names = frozenset(offered)
+    calls: list[list[Mapping[str, Any]]] = []
+    open_calls: dict[str, list[Mapping[str, Any]]] = {}
+    for part in parts:
+        index = str(part.get("index"))
+        call = open_calls.get(index)
+        if call is None or whole or _begins(part, call):
+            call = open_calls[index] = []
+            calls.append(call)
+        call.append(part)
+    read = tuple(_read_call(call, names) for call in calls)
+    if cut and calls and not "".join(_said(part, "arguments") for part in calls[-1]).strip():
+        raise _unreadable(read[-1].name)
+    return read
+
+
+def _begins(part: Mapping[str, Any], call: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``part`` begins another call than the one that was said last under its index."""
+    name, id_ = _said(part, "name"), part.get("id")
+    if not name or (id_ and id_ == call[0].get("id")):
+        return False
+    if part.get("index") is not None and not id_:
+        return False
+    arguments = "".join(_said(earlier, "arguments") for earlier in call)
+    going_on = _json_object(arguments) is None if arguments else not id_
+    return name != _said(call[0], "name") or not going_on
+
+
+def _read_call(parts: Sequence[Mapping[str, Any]], offered: AbstractSet[str]) -> ToolCall:
+    name = _name_of([said for part in parts if (said := _said(part, "name"))], offered)
+    if not name:
+        message = "The answer holds a tool call without a function's name. Look into the server's log."
+        raise EngineResponseError(message)
+    return ToolCall(
+        name=name,
+        arguments=read_arguments(name, [_said(part, "arguments") for part in parts]),
+        id=next((str(part["id"]) for part in parts if part.get("id")), None),
+        extras=merged(map(call_extras, parts)),
+    )
+
+
+def _name_of(said: Sequence[str], offered: AbstractSet[str]) -> str:
+    """A call's name from its parts: OpenAI says it once, MiniMax in each part, Gemini in pieces."""
+    once = ""
+    for piece in said:
+        once = piece if piece.startswith(once) else once + piece
+    whole = "".join(said)
+    return whole if whole in offered and once not in offered else once
+
+
+def _said(part: Mapping[str, Any], key: str) -> str:
+    function = part.get("function")
+    value = function.get(key) if isinstance(function, dict) else None
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def read_arguments(name: str, said: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a call of tool ``name``, from the pieces of their JSON; empty where nothing, or null, was said.
+
+    Some servers say them whole once more at the end, after the pieces or after an empty object. They may be private,
+    so the error does not show them.
+
+    Raises:
+        EngineResponseError: they are no JSON object.
+    """
+    text = "".join(said)
+    parsed = {} if text.strip() in ("", "null") else _json_object(text)
+    if parsed is None:
+        before, again = _json_object("".join(said[:-1])), _json_object(said[-1])
+        parsed = again if before in ({}, again) else None
+    if parsed is not None:
+        return parsed
+    raise _unreadable(name)
+
+
+def _unreadable(name: str) -> EngineResponseError:
+    return EngineResponseError(
+        f"The model called tool {name!r} with arguments that are no JSON object. "
+        "Ask again, raise max_new_tokens if the answer was cut, or simplify the tool."
+    )
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        parsed = from_json(text, allow_inf_nan=False)
+        if isinstance(parsed, str):  # some models write JSON of the JSON
+            parsed = from_json(parsed, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None

@@ -1,0 +1,166 @@
+"""The queue before a model: its order, its bound, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING
+
+import pytest
+from llm_backend.errors import EngineBusyError, EngineError
+from llm_backend.llms.engines.huggingface.inference_thread import InferenceThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Held:
+    """Work that goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        """Say that it began, and wait."""
+        self.began.set()
+        self.go.wait(30)
+        return "held"
+
+
+@pytest.fixture
+def thread() -> Iterator[InferenceThread[str]]:
+    """A thread that ends with the test."""
+    thread: InferenceThread[str] = InferenceThread("m")
+    yield thread
+    thread.end()
+
+
+@pytest.fixture
+def held(thread: InferenceThread[str]) -> Iterator[Held]:
+    """Work that the thread is busy with."""
+    held = Held()
+    thread.submit(held, 0)
+    held.began.wait(30)
+    yield held
+    held.go.set()
+
+
+def test_what_follows_each_piece_of_work() -> None:
+    """What is to be done after each piece of work is done once its result is there, also where it failed."""
+    done: list[str] = []
+    thread: InferenceThread[str] = InferenceThread("m", lambda: done.append("after"))
+
+    def fail() -> str:
+        raise EngineError
+
+    held = Held()
+    futures = [thread.submit(held, 9), thread.submit(fail, 9)]
+    for future in futures:
+        future.add_done_callback(lambda _: done.append("done"))
+    held.go.set()
+    with pytest.raises(EngineError):
+        futures[1].result(30)
+    thread.end()
+    assert done == ["done", "after"] * 2
+
+
+def test_first_come_first_served(thread: InferenceThread[str], held: Held) -> None:
+    """A request overtakes one that came before it."""
+    order: list[int] = []
+
+    def note(number: int) -> str:
+        order.append(number)
+        return str(number)
+
+    futures = [thread.submit(lambda number=number: note(number), 9) for number in range(5)]  # type: ignore[misc]
+    held.go.set()
+    assert [future.result(30) for future in futures] == list("01234")
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_failure_reaches_whoever_waits(thread: InferenceThread[str]) -> None:
+    """Work that fails leaves its caller waiting, or ends the thread."""
+
+    def fail() -> str:
+        message = "broken"
+        raise EngineError(message)
+
+    with pytest.raises(EngineError, match="broken"):
+        thread.submit(fail, 0).result(30)
+    assert thread.submit(lambda: "well", 0).result(30) == "well"
+
+
+@pytest.mark.parametrize("exc", [StopIteration(), SystemExit(3), asyncio.CancelledError()], ids=repr)
+async def test_failures_that_an_event_loop_keeps_to_itself(thread: InferenceThread[str], exc: BaseException) -> None:
+    """A model's StopIteration leaves its caller waiting, or its exit or cancellation is taken for its caller's."""
+
+    def fail() -> str:
+        raise exc
+
+    with pytest.raises(RuntimeError, match=type(exc).__name__) as caught:
+        await asyncio.wait_for(asyncio.wrap_future(thread.submit(fail, 0)), 30)
+    assert caught.value.__cause__ is exc
+
+
+@pytest.mark.usefixtures("held")
+def test_queue_is_bounded(thread: InferenceThread[str]) -> None:
+    """More wait than are allowed, or one that was cancelled keeps its place."""
+    waiting = [thread.submit(str, 2) for _ in range(2)]
+    with pytest.raises(EngineBusyError, match="'m' is answering 1 request, and 2 wait; max_queued allows 2") as caught:
+        thread.submit(str, 2)
+    assert (caught.value.running, caught.value.queued) == (1, 2)
+    waiting[0].cancel()
+    assert not thread.submit(str, 2).done()
+
+
+def test_cancelled_while_it_is_taken_up(thread: InferenceThread[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is cancelled just when its turn comes stops the thread, or is worked on."""
+    taken: list[Future[str]] = []
+    real = Future.set_running_or_notify_cancel
+
+    def cancel_first(future: Future[str]) -> bool:
+        if not taken:
+            taken.append(future)
+            future.cancel()
+        return real(future)
+
+    monkeypatch.setattr(Future, "set_running_or_notify_cancel", cancel_first)
+    with pytest.raises(CancelledError):
+        thread.submit(str, 0).result(30)
+    assert thread.submit(lambda: "next", 0).result(30) == "next"
+
+
+def test_end_cancels_what_waits(thread: InferenceThread[str], held: Held) -> None:
+    """Ending leaves somebody waiting for ever, breaks off what runs, or new work is taken that nobody does."""
+    waiting = thread.submit(str, 9)
+    waiting.add_done_callback(lambda _: held.go.set())
+    thread.end()
+    assert waiting.cancelled()
+    assert thread.submit(str, 9).cancelled()
+
+
+def test_abandoned_work_tells_nobody(thread: InferenceThread[str], held: Held) -> None:
+    """At the interpreter's exit a daemon thread wakes up to an error, or the exit waits for work without an end."""
+    waiting = thread.submit(str, 9)
+    thread.abandon(0)
+    held.go.set()
+    thread.end()
+    assert not waiting.done()
+
+
+def test_abandoned_work_that_fails(thread: InferenceThread[str]) -> None:
+    """At the interpreter's exit the error of work that was broken off is raised somewhere."""
+    began, go = threading.Event(), threading.Event()
+
+    def fail() -> str:
+        began.set()
+        go.wait(30)
+        raise EngineError
+
+    failing = thread.submit(fail, 0)
+    began.wait(30)
+    thread.abandon(0)
+    go.set()
+    thread.end()
+    assert not failing.done()

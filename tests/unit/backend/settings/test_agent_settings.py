@@ -1,0 +1,376 @@
+"""Settings are strict, say where a wrong value came from, and never show a key."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from llm_backend import GenerationOptions, ReasoningEffort
+from llm_backend.errors import ConfigError, UnknownEngineError
+from llm_backend.llms.settings.agent_settings import (
+    ENGINE_NAMES,
+    AgentSettings,
+    EngineName,
+    SettingsLevel,
+    build_settings,
+    unknown_engine,
+)
+from pydantic import SecretStr, ValidationError
+
+SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in, to look for in messages)
+
+
+def _refusal(**values: object) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        build_settings([SettingsLevel("file.toml [agent]", values)])
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown", "allowed"),
+    [
+        ("backend", 5, "5 (type int)", "one of: openai, huggingface, langchain"),
+        ("model", 5, "5 (type int)", "a model's name or path, as a text"),
+        ("model", "", "'' (type str)", "a model's name or path, as a text"),
+        ("revision", True, "True (type bool)", "a branch, tag or commit, as a text"),
+        ("timeout", 0, "0 (type int)", "a number of seconds above 0"),
+        ("timeout", True, "True (type bool)", "a number of seconds above 0"),
+        ("timeout", float("inf"), "inf (type float)", "a number of seconds above 0"),
+        ("connect_timeout", 0, "0 (type int)", "a number of seconds above 0"),
+        ("read_timeout", -1, "-1 (type int)", "a number of seconds above 0"),
+        ("max_retries", -1, "-1 (type int)", "a whole number of at least 0"),
+        ("temperature", "5", "'5' (type str)", "a number of at least 0"),
+        ("temperature", -1, "-1 (type int)", "a number of at least 0"),
+        ("temperature", float("nan"), "nan (type float)", "a number of at least 0"),
+        ("max_new_tokens", 0, "0 (type int)", "a whole number of at least 1"),
+        ("max_new_tokens", True, "True (type bool)", "a whole number of at least 1"),
+        ("max_new_tokens", 8.0, "8.0 (type float)", "a whole number of at least 1"),
+        ("top_p", 0, "0 (type int)", "a number above 0 and at most 1"),
+        ("top_p", 1.5, "1.5 (type float)", "a number above 0 and at most 1"),
+        ("top_k", 0, "0 (type int)", "a whole number of at least 1"),
+        ("context_window", 0, "0 (type int)", "a whole number of tokens, at least 1"),
+        ("do_sample", 1, "1 (type int)", "true or false"),
+        ("trust_remote_code", "true", "'true' (type str)", "true or false"),
+        ("load_in_8bit", 1, "1 (type int)", "true or false"),
+        ("load_in_4bit", 1, "1 (type int)", "true or false"),
+        ("dtype", "fp8", "'fp8' (type str)", "one of: auto, float32, bfloat16, float16"),
+        ("quantization", 8, "8 (type int)", "one of: none, int8, int4"),
+        ("max_queued", -1, "-1 (type int)", "a whole number of at least 0"),
+        ("keep_alive", -1, "-1 (type int)", "a number of seconds, from 0 to a year"),
+        ("keep_alive", 1e9, "1000000000.0 (type float)", "a number of seconds, from 0 to a year"),
+        ("use_responses", 1, "1 (type int)", "true or false"),
+        (
+            "reasoning_effort",
+            "high",
+            "'high' (type str)",
+            "a table with any of the keys effort, generate_summary and summary",
+        ),
+    ],
+)
+def test_wrong_values_are_refused(key: str, value: object, shown: str, allowed: str) -> None:
+    """A wrong type or value is taken, or bent into shape, or its error does not say what to write."""
+    assert str(_refusal(**{key: value})) == f"file.toml [agent]: {key} is {shown}. Give {allowed}."
+
+
+@pytest.mark.parametrize(
+    ("device", "guess"), [("gpu", " Did you mean 'cpu'?"), ("cuda:x", " Did you mean 'cuda'?"), ("tpu0", "")]
+)
+def test_an_unknown_device_is_refused(device: str, guess: str) -> None:
+    """A device that does not exist reaches torch, or a typo gets no hint."""
+    assert str(_refusal(device=device)) == (
+        f"file.toml [agent]: device is {device!r} (type str).{guess}"
+        " Give one of: auto, cpu, cuda, mps, or cuda:N with the number of a GPU."
+    )
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:11", "mps"])
+def test_known_devices_are_accepted(device: str) -> None:
+    """A device that exists is refused."""
+    assert AgentSettings(device=device).device == device
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://host", "https://host/a@b", "http://[::1]:1"])
+def test_addresses_are_accepted(url: str) -> None:
+    """A server's address is refused."""
+    assert AgentSettings(base_url=url).base_url == url
+
+
+def test_an_unknown_key_is_refused_with_a_hint() -> None:
+    """A misspelled key is ignored, or its value (a misspelled api_key's) is shown."""
+    message = str(_refusal(api_kee=SECRET))
+    assert message.startswith("file.toml [agent]: there is no key 'api_kee'. Did you mean 'api_key'? The keys are: ")
+    assert all(name in message for name in AgentSettings.model_fields)
+    assert SECRET not in message
+
+
+def test_an_unknown_key_in_a_table_is_refused() -> None:
+    """A misspelled key inside reasoning_effort is ignored."""
+    assert str(_refusal(reasoning_effort={"efort": "low"})) == (
+        "file.toml [agent]: there is no key 'reasoning_effort.efort'. Did you mean 'effort'?"
+        " The keys are: effort, generate_summary, summary."
+    )
+
+
+def test_a_wrong_choice_in_a_table_is_refused() -> None:
+    """A misspelled reasoning effort is sent to a server."""
+    assert str(_refusal(reasoning_effort={"effort": "hihg"})) == (
+        "file.toml [agent]: reasoning_effort.effort is 'hihg' (type str). Did you mean 'high'?"
+        " Give one of: none, minimal, low, medium, high."
+    )
+
+
+def test_an_unknown_engine_has_its_own_error() -> None:
+    """An engine that does not exist is no UnknownEngineError, or a typo gets no hint."""
+    error = _refusal(backend="hugginface")
+    assert isinstance(error, UnknownEngineError)
+    assert str(error) == (
+        "file.toml [agent]: there is no engine 'hugginface'. Did you mean 'huggingface'?"
+        " Use one of: 'openai', 'huggingface', 'langchain'."
+    )
+
+
+def test_an_engine_like_no_other_gets_no_hint() -> None:
+    """The hint names an engine that has nothing to do with what was asked for."""
+    assert str(unknown_engine("zzz", "argument backend")) == (
+        "argument backend: there is no engine 'zzz'. Use one of: 'openai', 'huggingface', 'langchain'."
+    )
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """An operator has to mend a file error by error."""
+    lines = str(_refusal(top_k=0, modle="x", backend="x")).splitlines()
+    assert [line.partition(".")[0] for line in lines] == ["file"] * 3
+    assert {word for line in lines for word in ("top_k is", "'modle'", "backend is") if word in line} == {
+        "top_k is",
+        "'modle'",
+        "backend is",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("api_key", [SECRET]),
+        ("api_key", {"key": SECRET}),
+        ("base_url", f"http://user:{SECRET}@host/v1"),
+        ("base_url", f"http://user:{SECRET}%40host/v1"),
+        ("base_url", f"htp://host/v1?api_key={SECRET}"),
+        ("base_url", f"http://host:99999/v1?api_key={SECRET}"),
+        ("base_url", SECRET),
+        ("device", f"http://user:{SECRET}@host/v1"),
+        ("model", {"api_key": SECRET}),
+        ("model", [SECRET]),
+    ],
+)
+def test_a_secret_in_a_wrong_value_is_not_shown(key: str, value: object) -> None:
+    """A key or password ends up in a log through an error message, or through the error's context."""
+    error = _refusal(**{key: value})
+    assert str(error).startswith(
+        f"file.toml [agent]: {key} is wrong (its value is not shown, as it may be a secret). Give "
+    )
+    assert SECRET not in f"{error!r}{error.__cause__!r}{error.__context__!r}"
+
+
+def test_an_empty_key_is_refused() -> None:
+    """An empty key is sent to a server."""
+    assert "Give the server's key, as a text." in str(_refusal(api_key=""))
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-é", "sk\t1", "sk\x7f1", "\nsk-1\n"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
+    """A key with a line end or letters outside ASCII is told when it is read, by its setting and not by its value."""
+    told = str(_refusal(api_key=key))
+    assert "api_key is wrong (its value is not shown" in told
+    assert told.endswith("as a text of ASCII characters on one line, with no space before or after it.")
+    assert "sk" not in told.replace("ask", "")
+    assert AgentSettings(api_key="sk 1~!").api_key is not None
+
+
+@pytest.mark.parametrize("host", ["h:99999", "h:0", "h:x", "[::1", "a..b", "a" * 64])
+def test_an_address_that_cannot_be_is_refused(host: str) -> None:
+    """A port or a host that nothing can be reached at is told when it is read."""
+    assert str(_refusal(base_url=f"http://{host}/v1")).endswith("password, and whose host and port can be.")
+    assert AgentSettings(base_url="http://[::1]:65535/v1").base_url
+
+
+def test_a_number_without_end_is_refused() -> None:
+    """A number that Python does not write out is told all the same."""
+    assert "top_p is a number that is too long to show (type int)." in str(_refusal(top_p=1 << 20_000))
+
+
+def test_hidden_values_are_not_shown() -> None:
+    """A value that came from the environment, and may be a secret, is shown."""
+    level = SettingsLevel("file.toml [agent]", {"device": SECRET}, frozenset({"device"}))
+    with pytest.raises(ConfigError, match="device is wrong") as caught:
+        build_settings([level])
+    assert SECRET not in str(caught.value)
+
+
+def test_keys_are_secret_in_repr() -> None:
+    """Printing settings, or where they come from, shows the key."""
+    level = SettingsLevel("file.toml [agent]", {"api_key": SECRET})
+    settings = build_settings([level])
+    assert settings.api_key == SecretStr(SECRET)
+    assert SECRET not in f"{level!r}{settings!r}{settings}"
+
+
+@pytest.mark.parametrize("end", ["?api_key=", "#", "?a=1&api_key=", "?#"])
+def test_what_an_address_ends_with_is_not_shown(end: str) -> None:
+    """A key in an address's query is sent to its server, and shown to nobody."""
+    settings = AgentSettings(base_url=f"http://host/v1{end}{SECRET}")
+    assert SECRET in str(settings.base_url)
+    assert f"base_url='http://host/v1{end[0]}***'" in repr(settings)
+    assert SECRET not in f"{settings!r}{settings}"
+
+
+def test_a_changed_copy_is_as_strict() -> None:
+    """A copy with another key hides that, too, and one with a wrong value is refused."""
+    copy = AgentSettings(model="m", api_key="sk-1").model_copy(update={"api_key": SECRET})
+    assert copy == AgentSettings(model="m", api_key=SECRET)
+    assert copy.model_copy() == copy
+    assert SECRET not in repr(copy)
+    with pytest.raises(ConfigError, match="top_p is 2"):
+        copy.model_copy(update={"top_p": 2})
+
+
+def test_making_settings_directly_is_as_strict() -> None:
+    """Another error than ours leaves this package, or it does not say which class it is about."""
+    with pytest.raises(ConfigError) as caught:
+        AgentSettings(top_k=0)
+    assert str(caught.value) == "AgentSettings: top_k is 0 (type int). Give a whole number of at least 1."
+
+
+def test_a_nested_fault_is_told_with_its_whole_path() -> None:
+    """The key that an error names cannot be found, because its table is missing."""
+    nested: Any = {"summary": 1}
+    with pytest.raises(ConfigError, match=r"^AgentSettings: reasoning_effort\.summary is 1 "):
+        AgentSettings(reasoning_effort=nested)
+
+
+def test_settings_are_frozen() -> None:
+    """Settings can change under an agent that was made with them, or refusing that shows a key."""
+    settings: Any = AgentSettings()
+    with pytest.raises(AttributeError) as caught:
+        settings.api_key = SECRET
+    assert str(caught.value) == "AgentSettings cannot change, so api_key cannot be set. Make new settings."
+
+
+def test_pydantics_own_errors_show_no_values() -> None:
+    """Somebody who uses pydantic's own methods finds a key in the error."""
+    with pytest.raises(ValidationError) as caught:
+        AgentSettings.model_validate({"api_key": [SECRET]})
+    assert SECRET not in str(caught.value)
+
+
+def test_whole_numbers_are_accepted_for_numbers() -> None:
+    """``timeout = 5`` has to be written as ``5.0``."""
+    assert AgentSettings(timeout=5, temperature=1, top_p=1).timeout == 5.0
+
+
+def test_levels_merge_key_by_key() -> None:
+    """A higher level drops a lower one's other keys, or a lower one wins, also inside a table."""
+    settings = build_settings(
+        [
+            SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
+            SettingsLevel("middle", {"model": "b", "top_k": 2}),
+            SettingsLevel(
+                "low", {"top_k": 3, "device": "cpu", "reasoning_effort": {"effort": "high", "summary": "auto"}}
+            ),
+        ]
+    )
+    assert (settings.model, settings.top_k, settings.device) == ("a", 2, "cpu")
+    assert settings.reasoning_effort == ReasoningEffort(effort="low", summary="auto")
+
+
+def test_an_error_names_the_level_that_decided() -> None:
+    """The operator is sent to the wrong place, above all for a key inside a table."""
+    levels = [
+        SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
+        SettingsLevel("low", {"model": 5, "top_k": 0, "reasoning_effort": {"effort": "?", "summary": "?"}}),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        build_settings(levels)
+    assert [line.partition(" is ")[0] for line in str(caught.value).splitlines()] == [
+        "low: reasoning_effort.summary",
+        "low: top_k",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            {"load_in_8bit": True},
+            {"load_in_4bit": True},
+            "load_in_8bit (one) asks for int8, and load_in_4bit (two) asks for int4. Leave only one of them.",
+        ),
+        (
+            {"quantization": "none"},
+            {"load_in_8bit": True},
+            "quantization (one) asks for none, and load_in_8bit (two) asks for int8. Leave only one of them.",
+        ),
+    ],
+)
+def test_two_quantizations_are_refused_with_both_places(
+    first: dict[str, Any], second: dict[str, Any], message: str
+) -> None:
+    """Weights are asked for in two forms, and one of the two is silently dropped."""
+    with pytest.raises(ConfigError) as caught:
+        build_settings([SettingsLevel("one", first), SettingsLevel("two", second)])
+    assert str(caught.value) == message
+    with pytest.raises(ConfigError, match="Leave only one of them"):
+        AgentSettings(**first, **second)
+
+
+@pytest.mark.parametrize(
+    ("values", "quantization"),
+    [
+        ({}, "none"),
+        ({"load_in_8bit": False}, "none"),
+        ({"load_in_8bit": True}, "int8"),
+        ({"load_in_4bit": True, "quantization": "int4"}, "int4"),
+        ({"quantization": "int8"}, "int8"),
+    ],
+)
+def test_quantization_has_two_names(values: dict[str, Any], quantization: str) -> None:
+    """The older names of a quantisation do nothing any more, or stand in the way of the new one."""
+    assert AgentSettings(**values).chosen_quantization() == quantization
+
+
+def test_no_levels_are_the_defaults() -> None:
+    """The documented defaults are not what an engine gets."""
+    settings = build_settings([])
+    assert settings == AgentSettings()
+    assert (settings.timeout, settings.connect_timeout, settings.read_timeout) == (300.0, 5.0, 60.0)
+    assert (settings.max_retries, settings.device, settings.trust_remote_code) == (2, "auto", False)
+    assert settings.generation_defaults() == GenerationOptions()
+
+
+@pytest.mark.parametrize(
+    ("values", "temperature"),
+    [
+        ({}, None),
+        ({"temperature": 0.5}, 0.5),
+        ({"do_sample": False, "temperature": 0.5}, 0),
+        ({"do_sample": False}, 0),
+        ({"do_sample": True}, 1.0),
+        ({"do_sample": True, "temperature": 0.5}, 0.5),
+        ({"do_sample": True, "temperature": 0}, 0),
+    ],
+)
+def test_do_sample_becomes_a_temperature(values: dict[str, Any], temperature: float | None) -> None:
+    """Sampling that was switched off or on stays as it was."""
+    assert AgentSettings(**values).generation_defaults().temperature == temperature
+
+
+def test_generation_defaults_carry_every_option() -> None:
+    """A configured generation option never reaches the model."""
+    settings = AgentSettings(max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=3)
+    expected = GenerationOptions(max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=3)
+    assert settings.generation_defaults() == expected
+
+
+def test_every_setting_tells_what_it_allows() -> None:
+    """An error about some key says "Give None."."""
+    assert [name for name, value in AgentSettings.model_fields.items() if not value.description] == []
+    assert get_args(EngineName) == ENGINE_NAMES
