@@ -73,7 +73,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
     session.run("actionlint", "-color=false", "-shellcheck=", "-pyflakes=")
-    session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".github/workflows")
+    session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".")
 
 
 @nox.session(tags=["push"], allow_parallel=True)

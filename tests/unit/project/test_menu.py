@@ -6,7 +6,14 @@ import re
 
 from .sessions import NOXFILE, ROOT, menu, session_names
 
-DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "tests/integration/README.md")
+DOCUMENTS = (
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    ".github/dependabot.yml",
+    ".github/pull_request_template.md",
+    ".pre-commit-config.yaml",
+    "tests/integration/README.md",
+)
 
 
 def test_the_menu_offers_what_the_project_promises() -> None:

@@ -69,6 +69,13 @@ def test_the_jobs_of_ci_are_made_from_the_menu() -> None:
     assert values(text, "SESSION") == ["${{ matrix.session }}"]
 
 
+def test_ci_runs_on_each_change_wherever_it_waits() -> None:
+    """A merge queue waits for checks of its own: without them it stalls."""
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    events = re.findall(r"^  (\w+):$", text.partition("\non:\n")[2].partition("\npermissions:")[0], re.MULTILINE)
+    assert events == ["push", "pull_request", "merge_group", "workflow_call"]
+
+
 def test_a_workflow_calls_only_sessions_and_tags_that_exist(workflow: str) -> None:
     """The weekly run would end in "session not found", weeks after a session was renamed."""
     assert calls(workflow, "session") - session_names() - {'"$SESSION"'} == set()
