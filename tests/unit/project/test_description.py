@@ -1,9 +1,11 @@
-"""Tests of the description that an index shows: README.md, without links that lead nowhere there."""
+"""Tests of what an index shows: README.md, without links that lead nowhere there, and only classifiers that hold."""
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import llm_backend
 import pytest
 
-from .sessions import ROOT
+from .sessions import ROOT, session_names
 
 README = "[errors](backend/errors.py), ![grid](docs/grid.png), [uv](https://docs.astral.sh/uv/), [below](#matrix)"
 
@@ -57,3 +59,28 @@ def test_every_link_of_the_readme_leads_somewhere(hook: dict[str, Any]) -> None:
     places = (ROOT, Path(llm_backend.__file__).parents[1])  # the package may be an installed one
     assert [path for path in paths if not any((place / path).exists() for place in places)] == []
     assert hook["RELATIVE"].findall(described(hook, ROOT)) == []
+
+
+@pytest.fixture
+def project() -> dict[str, Any]:
+    """The table that describes the distribution."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return found
+
+
+def test_the_pythons_of_the_classifiers_are_those_of_the_matrix(project: dict[str, Any]) -> None:
+    """No Python is promised that no session proves, and none is proved that is not promised."""
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert named == [name.removeprefix("unit-") for name in sorted(session_names()) if name.startswith("unit-")]
+    assert project["requires-python"] == f">={named[0]}"
+
+
+def test_the_classifiers_say_that_the_package_is_typed_where_it_is(project: dict[str, Any]) -> None:
+    """Type checkers read the annotations of an installed package only where py.typed lies."""
+    assert ("Typing :: Typed" in project["classifiers"]) == (Path(llm_backend.__file__).parent / "py.typed").exists()
+
+
+def test_the_licence_is_named_once(project: dict[str, Any]) -> None:
+    """The licence stands in its own field; a classifier beside it is an error to an index."""
+    assert project["license"] == "Apache-2.0"
+    assert [each for each in project["classifiers"] if each.startswith("License ::")] == []
