@@ -27,9 +27,10 @@ from python_discovery import get_interpreter
 
 # nox reads this file without its folder being on the path.
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.portability import settings
-from tests.skipproof import locks, machine, processors, rooms
-from tests.skipproof.contract import read_contract
+from matrix import settings
+from matrix import locks, processors, rooms
+from skipproof import machine
+from skipproof.contract import read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -171,7 +172,7 @@ def portability(session: nox.Session) -> None:
     provision(session)
     asked = settings.asked(session.posargs)
     if asked.repeat:
-        repeats = ["python", "-m", "tests.portability.repeats", str(asked.repeat)]
+        repeats = ["python", "-m", "matrix.repeats", str(asked.repeat)]
         session.run(*repeats, *rooms.pytest_arguments([INTEGRATION], asked.rest), env=TEST_ENV)
         return
     red = [each.session for each in asked.settings if not holds(session, each, asked.rest)]
@@ -195,14 +196,14 @@ def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
     furnish(session, "no-llm")
-    session.run("python", "-m", "tests.skipproof.merge", *expectations(), *session.posargs)
+    session.run("python", "-m", "skipproof.merge", *expectations(), *session.posargs)
 
 
 @nox.session(tags=["merge"])
 def report(session: nox.Session) -> None:
     """Show what the sessions left, also of a red run: in the terminal, and in .matrix/report/index.html."""
     furnish(session, "no-llm")
-    session.run("python", "-m", "tests.skipproof.report", *expectations(), *session.posargs)
+    session.run("python", "-m", "skipproof.report", *expectations(), *session.posargs)
 
 
 @nox.session(default=False, tags=["weekly", "receipt"])

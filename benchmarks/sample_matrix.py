@@ -15,9 +15,9 @@ from pathlib import Path
 
 # A script's own folder is on the path, the project's root is not.
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.skipproof.matrix import Cell, FileCoverage, Matrix, Proof, SessionRow, TestRow, Unproven
-from tests.skipproof.page import render
-from tests.skipproof.receipts import Outcome, Receipt, TestResult, Trace
+from skipproof.matrix import Cell, FileCoverage, Matrix, Proof, SessionRow, TestRow, Unproven
+from skipproof.page import render
+from skipproof.receipts import Outcome, Receipt, TestResult, Trace
 
 TESTS_PER_FILE = 25
 MOSTLY = 0.8

@@ -13,7 +13,7 @@ from llm_backend.llms.agent_loader import ENGINES
 from llm_backend.llms.models.store import PACKAGED_MODEL
 from llm_backend.llms.settings.agent_settings import AgentSettings
 
-from tests.skipproof.trace import Listener
+from skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.skipproof import locks, rooms
+from matrix import locks, rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

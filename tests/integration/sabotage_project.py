@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.skipproof.contract import read_contract
+from skipproof.contract import read_contract
 
 ROOT = Path(__file__).parents[2]
 FILES = (
@@ -22,7 +22,7 @@ FILES = (
     "tests/__init__.py",
     "tests/conftest.py",
 )
-FOLDERS = ("backend", "tests/environments", "tests/portability", "tests/skipproof")
+FOLDERS = ("backend", "environments", "tests/portability", "tests/skipproof")
 SUITE = (
     "tests/integration/__init__.py",
     "tests/integration/conftest.py",

@@ -28,7 +28,7 @@ from tests.integration.weights import (
     loaded_models,
     until,
 )
-from tests.skipproof.trace import Listener
+from skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine

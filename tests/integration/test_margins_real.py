@@ -47,7 +47,7 @@ def test_narrow_leads_come_first() -> None:
 def test_narrowest_token_of_each_test_is_named() -> None:
     """As a plugin, it names the narrowest token of a test that generates, and leaves out those that do not."""
     tests = "tests/integration/test_huggingface_real.py"
-    chosen = [f"{tests}::test_greedy_is_the_default", "tests/unit/portability/test_memory.py"]
+    chosen = [f"{tests}::test_greedy_is_the_default", "tests/unit/matrix/test_memory.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.integration.margins"]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
     _, _, summary = done.stdout.partition("narrowest tokens, in nats")

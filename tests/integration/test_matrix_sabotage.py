@@ -1,6 +1,6 @@
 """Deceits planted in a copy of this project: each is caught by its real sessions, in real environments.
 
-The table is in tests/skipproof/README.md; what small projects can show is in tests/unit/skipproof/test_sabotage.py.
+The table is in packages/skipproof/README.md; what small projects can show is in packages/skipproof/tests/test_sabotage.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.skipproof.sabotage_table import STATUS, rows
+from support.sabotage_table import STATUS, rows
 
 from .sabotage_project import REAL, Copy, Ending
 
@@ -241,7 +241,7 @@ PLANTS: dict[str, Plant] = {
     "A session's receipt is edited by hand": merged(whitewashed),
     "Sources change after the sessions": merged(lambda copy: copy.edit(REAL, r"\Z", "\n# Changed.\n")),
     "A lock changes after the sessions": merged(
-        lambda copy: copy.edit("tests/environments/llm-cpu.txt", r"(?m)^torch==\S+", "torch==2.0.0")
+        lambda copy: copy.edit("environments/llm-cpu.txt", r"(?m)^torch==\S+", "torch==2.0.0")
     ),
 }
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from tests.skipproof.contract import read_contract
-from tests.skipproof.matrix import Cell, Matrix, TestRow
-from tests.skipproof.page import render
-from tests.unit.skipproof.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
+from skipproof.contract import read_contract
+from skipproof.matrix import Cell, Matrix, TestRow
+from skipproof.page import render
+from support.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
 
 from .page_measures import CELLS, HIDDEN_HEIGHT, POOR_CONTRAST, SHOWN_SESSIONS, SHOWN_TESTS
 

@@ -10,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.skipproof import locks
-from tests.skipproof.contract import read_contract
+from matrix import locks
+from skipproof.contract import read_contract
 
 from .sessions import ROOT
 

@@ -1,0 +1,138 @@
+"""The locks of the matrix: what each is compiled from, how, and whether it still follows from that.
+
+A lock ``environments/NAME.txt`` is compiled from ``NAME.in``, which names the project itself (``-e .[extras]``),
+less what ``NAME.excludes`` lists. It holds versions and hashes for every platform and Python at once, and says nothing
+of where its packages come from. Only the standard library is used: the noxfile is read before any environment exists.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "FOLDER",
+    "NAMES",
+    "Pin",
+    "asked_for",
+    "check",
+    "compile_arguments",
+    "differences",
+    "direct_arguments",
+    "lock_path",
+    "pins",
+    "refresh",
+]
+
+FOLDER = Path("environments")
+NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras", "tools", "build")
+# These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
+# so its hash, differs by source, while the version does not.
+WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}
+PIN = re.compile(
+    r"^(?P<requirement>[A-Za-z0-9].*?==[^\\\n]*?|-e .*?)[ \\]*\n(?P<hashes>(?: +--hash=.*\n)*)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One line of a lock: a requirement with its version and marker, and the hashes of its files."""
+
+    requirement: str
+    hashes: frozenset[str]
+
+
+def lock_path(name: str) -> Path:
+    """Return where the lock of an environment lies, relative to the repository."""
+    return FOLDER / f"{name}.txt"
+
+
+def compile_arguments(name: str, output: Path) -> list[str]:
+    """Return the arguments for uv that compile one lock; what ``output`` already pins stays as long as it may."""
+    excludes = FOLDER / f"{name}.excludes"
+    return [
+        *("pip", "compile", (FOLDER / f"{name}.in").as_posix(), "--output-file", str(output), "--quiet"),
+        *("--universal", "--python-version", "3.11", "--generate-hashes"),
+        *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "nox -s lock"),
+        *(("--excludes", excludes.as_posix()) if excludes.exists() else ()),
+    ]
+
+
+def direct_arguments(resolution: str, output: Path) -> list[str]:
+    """Return the arguments for uv that choose versions of all that the project asks for, by a resolution of uv's."""
+    return [
+        *("pip", "compile", "pyproject.toml", "--all-extras", "--resolution", resolution, "--upgrade"),
+        *("--output-file", str(output), "--quiet", "--no-header", "--no-annotate"),
+    ]
+
+
+def asked_for(compiled: str) -> str:
+    """Name the versions, among those that uv compiled, of what the project itself asks for."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    names = {re.split(r"[^\w.-]", each)[0] for each in asked}
+    return ", ".join(
+        pin.requirement.replace("==", " ", 1) for pin in pins(compiled) if pin.requirement.partition("==")[0] in names
+    )
+
+
+def refresh(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> None:
+    """Compile one lock anew. ``uv`` runs uv with arguments; ``extra`` are more of them, such as ``-U``."""
+    text = _compiled(name, uv, scratch, extra)
+    lock_path(name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def check(name: str, uv: Callable[[Sequence[str]], object], scratch: Path) -> list[str]:
+    """Compile one lock elsewhere, starting from the versions that it pins now, and return how the two differ."""
+    present = lock_path(name)
+    if not present.exists():
+        return [f"{present.as_posix()}: it is not there"]
+    found = differences(present.read_text(encoding="utf-8"), _compiled(name, uv, scratch))
+    return [f"{present.as_posix()}: {difference}" for difference in found]
+
+
+def differences(present: str, fresh: str) -> list[str]:
+    """Say, line by line, what a lock pins and should not, or should pin and does not; comments do not count.
+
+    A release to which files were added since still follows: fewer hashes than it has now are right, others are not.
+    """
+    old, new = ({pin.requirement: pin.hashes for pin in pins(text)} for text in (present, fresh))
+    gone = [f"pins {pin}, which does not follow from its inputs" for pin in old if pin not in new]
+    missing = [f"lacks {pin}, which follows from its inputs" for pin in new if pin not in old]
+    wrong = [
+        f"pins {pin} with hashes that are not those of its files"
+        for pin in old
+        if pin in new and not (old[pin] <= new[pin] and bool(old[pin]) == bool(new[pin]))
+    ]
+    return gone + missing + wrong
+
+
+def pins(text: str) -> list[Pin]:
+    """Read every pin of a lock, in the order of the lock."""
+    return [
+        Pin(found["requirement"].strip(), frozenset(re.findall(r"--hash=(\S+)", found["hashes"])))
+        for found in PIN.finditer(text)
+    ]
+
+
+def _compiled(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> str:
+    present, output = lock_path(name), scratch / f"{name}.txt"
+    output.unlink(missing_ok=True)
+    if present.exists():
+        # uv keeps the hashes that it finds: without any it asks the index, and what was written by hand is mended.
+        output.write_text(_drop_hashes(present.read_text(encoding="utf-8"), [r"[^\s=]+"]), encoding="utf-8")
+    uv([*compile_arguments(name, output), *extra])
+    return _drop_hashes(output.read_text(encoding="utf-8"), WITHOUT_HASHES.get(name, ()))
+
+
+def _drop_hashes(text: str, packages: Sequence[str]) -> str:
+    """Return a lock without the hashes of some packages, which are named by patterns."""
+    for package in packages:
+        text = re.sub(rf"(?m)^({package}==[^\\\n]*?) *\\\n(?: +--hash=.*\n)+", r"\1\n", text)
+    return text

@@ -1,0 +1,64 @@
+"""What the commands ``merge`` and ``report`` have in common: their options, and what both make of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from .collect import Asked, Collected, collect
+from .contract import ContractError, read_contract
+from .receipts import ReceiptError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .contract import Contract
+
+# What pytest ends with too when it is called wrongly.
+USAGE = 4
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser of which the errors end as the plugin's do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def collected(name: str, description: str, arguments: Sequence[str] | None) -> tuple[Contract, Collected]:
+    """Read the contract in the working folder, and the matrix that its receipts make.
+
+    Exits with 4, as pytest does, when the options, the table or the receipts' folder leave nothing to look at.
+    """
+    parser = _Parser(prog=f"python -m skipproof.{name}", description=description)
+    parser.add_argument(
+        "--expect",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="SESSION",
+        help="sessions that must have left a receipt; only these count (default: all that are there)",
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="CAPABILITY",
+        help="a capability that some session must have had; without it, tests that need it are unproven, and no error",
+    )
+    parser.add_argument(
+        "--last",
+        action="extend",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="receipts of earlier runs, or folders of them, that say when an unproven test was last proved",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        contract = read_contract(Path.cwd())
+        return contract, collect(contract, Asked(options.expect, options.require, options.last))
+    except (ContractError, ReceiptError) as error:
+        parser.error(str(error))

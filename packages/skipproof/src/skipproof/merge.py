@@ -1,0 +1,34 @@
+"""Merge what the sessions proved: ``python -m skipproof.merge [--expect SESSION ...]``, in the project's root.
+
+Shows the sessions, refuses receipts and coverage data that prove nothing, then writes the merged data and gates it.
+Exits with 0 when everything is proved, with 4 when called wrongly or when there is no receipt at all, else as exits.py
+says.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from . import command, cover, terminal
+from .exits import ExitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (default: the process's), and return its exit status."""
+    contract, found = command.collected(
+        "merge", "Merge what the sessions proved, and refuse what they did not.", arguments
+    )
+    matrix = found.matrix
+    terminal.show(matrix, brief=True)
+    if matrix.problems and matrix.problems != [found.gate_problem]:
+        return ExitStatus.MERGE
+    cover.write_reports(contract, found.measured, found.left_out)
+    return ExitStatus.COVERAGE if matrix.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

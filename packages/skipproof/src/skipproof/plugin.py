@@ -1,0 +1,194 @@
+"""The pytest hooks of every run: options, the requires mark, the header, and skips with the derived reason.
+
+Activate it in the top conftest.py with ``pytest_plugins = ["skipproof.plugin"]``.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .contract import Contract, ContractError, read_contract
+from .detection import BrokenInstallError, missing_parts, settled, versions
+from .gate import Needs
+from .machine import run_facts, told
+from .named_run import NamedRun
+from .receipts import ReceiptError, check_session_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from .contract import Capability
+
+_NEEDS = pytest.StashKey[Needs]()
+
+
+class Hooks:
+    """What a project can tell."""
+
+    @pytest.hookspec
+    def pytest_skipproof_facts(self) -> dict[str, str]:  # type: ignore[empty-body]
+        """Return facts by name, as texts, on what the project's libraries made of this machine.
+
+        They stand in the run's header, its receipt and the report. Called before the first test and after the last;
+        import nothing for it: what is not imported by the end of a run did not matter to it.
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let projects tell facts."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("skipproof", "what each environment must run and skip")
+    group.addoption(
+        "--environment", metavar="NAME", help="environment this run is in; from then on every unplanned skip is red"
+    )
+    group.addoption("--session", metavar="NAME", help="name of the run's receipt (default: the environment's)")
+    group.addoption(
+        "--also-requires",
+        action="append",
+        default=[],
+        metavar="CAPABILITY",
+        help="a capability that every test of this run requires besides its own",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the contract and register what this run needs; a wrong table or name is a usage error."""
+    config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
+    config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
+    environment, session = config.getoption("environment"), config.getoption("session")
+    if session is not None and environment is None:
+        message = f"--session {session} names the receipt of no environment: add --environment NAME"
+        raise pytest.UsageError(message)
+    if environment is not None and config.getoption("dist", "no") != "no":  # of pytest-xdist, where -n 2 is --dist load
+        message = (
+            f"--environment {environment} holds all tests to the contract in one process: leave -n and --dist away"
+        )
+        raise pytest.UsageError(message)
+    with _usage_errors():
+        contract = read_contract(config.rootpath)
+        if environment is not None:
+            contract = settled(contract, environment)
+        also = config.getoption("also_requires")
+        contract.check_capabilities(also, "--also-requires")
+        requirements = Requirements(contract, environment, also)
+        config.pluginmanager.register(requirements, "skipproof-requirements")
+        if environment is not None:
+            check_session_name(session or environment)
+            named = NamedRun(config, contract, environment, session or environment, requirements.needs)
+            config.pluginmanager.register(named, "skipproof-named-run")
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenInstallError, ContractError, ReceiptError) as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
+    """Return why a test need leave no trace; None where nothing is said.
+
+    Raises:
+        ContractError: no reason is given, or nothing that the test needs leaves traces.
+    """
+    mark = item.get_closest_marker("untraced")
+    if mark is None:
+        return None
+    match mark.args:
+        case (str(reason),) if reason.strip() and not mark.kwargs:
+            if traced:
+                return reason
+            fact = f"{item.nodeid}: @pytest.mark.untraced({reason!r}) excuses from nothing"
+            message = f"{fact}, because no capability that it requires has a 'trace': take the mark away"
+        case _:
+            fact = f"{item.nodeid}: @pytest.mark.untraced takes one reason, not {mark.args} {mark.kwargs}"
+            message = f"{fact}; say why the test needs no real inference"
+    raise ContractError(message)
+
+
+class Requirements:
+    """Knows what each test needs and what is here, and has a test skip that needs more.
+
+    With an environment named, what is here is what it promises (named_run.py sees to it that this is true). With none,
+    it is detected, and only for the capabilities that a test to be run asks for.
+    """
+
+    def __init__(self, contract: Contract, environment: str | None, also: Sequence[str]) -> None:
+        self._contract = contract
+        self._also = also
+        self._environment = environment
+        self._has: dict[str, bool] = {}
+        if environment is not None:
+            promised = contract.promised(environment)
+            self._has = {name: name in promised for name in contract.capabilities}
+
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        """Say where this run is, what it has, in which versions, and on which machine."""
+        return [*self._where(), f"skipproof: {told(run_facts(config))}"]
+
+    def _where(self) -> list[str]:
+        python = f"skipproof: python {platform.python_version()} ({platform.platform()})"
+        if self._environment is None:
+            return ["skipproof: no environment named, capabilities are detected for the tests that ask", python]
+        promised = self._contract.promised(self._environment)
+        lines = [
+            f"skipproof: environment {self._environment}, has {', '.join(promised) or 'no extra capability'}",
+            python,
+        ]
+        found = versions(self._contract.capabilities[name] for name in promised)
+        return [*lines, f"skipproof: {', '.join(found)}"] if found else lines
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Mark every test that needs more than is here; pytest then skips it before any fixture is set up."""
+        if self._environment is None and session.config.option.collectonly:
+            return
+        with _usage_errors():
+            for item in session.items:
+                reason = self.needs(item).expected_reason
+                if reason is not None:
+                    # Last in the list of marks, so that another skip mark shows, and can be called out.
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+    def needs(self, item: pytest.Item) -> Needs:
+        """Return what a test needs and what it has to do here.
+
+        Raises:
+            ContractError: a mark names nothing, or something that is not in the table.
+            BrokenInstallError: a capability it asks for is installed but broken.
+        """
+        if _NEEDS not in item.stash:
+            item.stash[_NEEDS] = self._read_needs(item)
+        return item.stash[_NEEDS]
+
+    def _read_needs(self, item: pytest.Item) -> Needs:
+        asked = set(self._also)
+        for mark in item.iter_markers("requires"):
+            if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
+                fact = f"{item.nodeid}: @pytest.mark.requires takes capabilities, not {mark.args} {mark.kwargs}"
+                message = f"{fact}; there are: {', '.join(self._contract.capabilities)}"
+                raise ContractError(message)
+            self._contract.check_capabilities(mark.args, item.nodeid)
+            asked.update(mark.args)
+        requires = tuple(name for name in self._contract.capabilities if name in asked)
+        missing = self._missing(requires)
+        capabilities = (self._contract.capabilities[name] for name in requires)
+        traced = tuple(capability for capability in capabilities if capability.trace is not None)
+        untraced = _untraced(item, traced)
+        reason = self._contract.reason(missing) if missing else None
+        return Needs(requires, reason, () if untraced else traced, untraced)
+
+    def _missing(self, requires: Collection[str]) -> list[str]:
+        for name in requires:
+            if name not in self._has:
+                self._has[name] = not missing_parts(self._contract.capabilities[name])
+        return [name for name in requires if not self._has[name]]

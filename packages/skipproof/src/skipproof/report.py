@@ -1,0 +1,61 @@
+"""Show what the sessions proved: ``python -m skipproof.report [--expect SESSION ...]``, in the project's root.
+
+From receipts and coverage data alone: to the terminal, as markdown to the summary of a workflow's step, and into the
+folder ``report`` of the state: ``index.html``, ``matrix.json`` and ``junit-<environment>.xml``. It shows what there is,
+however much is missing, and exits with 0 when it could, also of a matrix that is red: to judge it is what the merge is
+for. It exits with 4 when called wrongly, or when there is no receipt at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import command, junit, markdown, page, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .matrix import Matrix
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (default: the process's), and return its exit status."""
+    contract, found = command.collected("report", "Show what the sessions proved, and what they did not.", arguments)
+    folder = contract.root / contract.state / "report"
+    terminal.show(found.matrix)
+    _write_all(folder, found.matrix)
+    _summarise(markdown.render(found.matrix))
+    sys.stdout.write(f"The whole of it: {(folder / 'index.html').relative_to(contract.root).as_posix()}\n")
+    return 0
+
+
+def _write_all(folder: Path, matrix: Matrix) -> None:
+    """Replace the files of an earlier report, each in one step; documents of environments that are gone go too."""
+    files = {
+        "index.html": page.render(matrix),
+        "matrix.json": matrix.model_dump_json(indent=1) + "\n",
+        **{f"junit-{environment}.xml": document for environment, document in junit.render(matrix).items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("junit-*.xml"):
+        if path.name not in files:
+            path.unlink()
+    for name, text in files.items():
+        draft = folder / f"{name}.{os.getpid()}.draft"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        draft.replace(folder / name)
+
+
+def _summarise(text: str) -> None:
+    """Append to the summary of the workflow's step, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with Path(path).open("a", encoding="utf-8", errors="backslashreplace") as summary:
+            summary.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

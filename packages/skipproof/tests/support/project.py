@@ -1,0 +1,112 @@
+"""A small project with a contract of its own, in which the plugin is run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import textwrap
+from typing import TYPE_CHECKING
+
+from skipproof.contract import Contract, read_contract
+from skipproof.receipts import Receipt, read_receipt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+PYPROJECT = """
+[tool.skipproof]
+sources = ["tests", "pyproject.toml", "setup.py"]
+locks = "locks"
+state = ".matrix"
+
+[tool.skipproof.capabilities]
+alpha = { modules = ["skipproof_alpha"], install = "pip install alpha" }
+beta = { distributions = ["skipproof-beta"], install = "pip install beta" }
+gpu = { probe = "cuda", install = "a machine with a GPU" }
+
+[tool.skipproof.environments]
+bare = []
+full = ["alpha", "beta"]
+big = ["alpha", "beta", "gpu"]
+
+[tool.pytest.ini_options]
+addopts = ["-p", "no:cacheprovider", "--import-mode=importlib", "--tb=line"]
+testpaths = ["tests/unit", "tests/real"]
+
+[tool.coverage.run]
+branch = true
+
+[tool.coverage.report]
+fail_under = 100
+"""
+
+LOCK = "skipproof-alpha==1.5\nskipproof-beta==2.5\n"
+
+CODE = "def answer(x):\n    if x:\n        return 1\n    return 2\n"
+
+
+class Project:
+    """A project in an empty folder: a contract, locks, suites, and libraries that can be installed into it."""
+
+    def __init__(self, pytester: pytest.Pytester, site: Path) -> None:
+        self._pytester = pytester
+        self.site = site
+        self.root = pytester.path
+        self.write("pyproject.toml", PYPROJECT)
+        self.write("setup.py", "")
+        for environment, lock in (("bare", ""), ("full", LOCK), ("big", LOCK)):
+            self.write(f"locks/{environment}.txt", lock)
+        for suite in ("unit", "real"):
+            (self.root / "tests" / suite).mkdir(parents=True)
+
+    @property
+    def contract(self) -> Contract:
+        """The project's contract."""
+        return read_contract(self.root)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project, and return its path."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def install_alpha(self, code: str = "") -> None:
+        """Install the module that capability alpha looks for."""
+        self.install("skipproof-alpha", "1.5", {"skipproof_alpha.py": code})
+
+    def install_beta(self) -> None:
+        """Install the distribution that capability beta looks for."""
+        metadata = self.install("skipproof-beta", "2.5", {"beta.py": ""})
+        with (metadata / "RECORD").open("a", encoding="utf-8") as record:
+            record.write("__pycache__/beta.pyc,,\n")
+
+    def install(self, name: str, version: str, files: dict[str, str]) -> Path:
+        """Install a distribution with these files, as an installer does, and return the folder of its metadata."""
+        metadata = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n", encoding="utf-8")
+        lines = [f"{metadata.name}/RECORD,,\n"]
+        for file, text in files.items():
+            content = text.encode()
+            path = self.site / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            lines.append(f"{file},sha256={digest},{len(content)}\n")
+        (metadata / "RECORD").write_text("".join(lines), encoding="utf-8")
+        importlib.invalidate_caches()
+        return metadata
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest with the plugin, in this process."""
+        # A KeyboardInterrupt of a run in here is part of a test, and must not end the run around it.
+        options = ["-p", "skipproof.plugin", *arguments]
+        return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
+
+    def receipt(self, session: str) -> Receipt:
+        """Return a session's receipt."""
+        return read_receipt(self.root / ".matrix" / "receipts" / f"{session}.json")

@@ -1,0 +1,202 @@
+"""Deceits that no run can see of itself: the merge has to see what became of its receipt and coverage data."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skipproof import merge
+from skipproof.receipts import Trace, receipt_path, write_receipt
+
+from .sabotage_runs import ID, PASSES, SECOND, UNIT
+from .samples import PASSED, current, result, write_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from skipproof.receipts import TestResult
+
+    from .project import Project
+    from .sabotage_runs import Ending, Plant
+
+    Arcs = tuple[tuple[int, int], ...]
+
+ROOT = Path(__file__).parents[3]
+DATA = ".matrix/coverage/.coverage.unit"
+# What coverage sees of PASSES: its first line when it is imported, and its second when it is called.
+IMPORTED = ((-1, 1), (1, -1))
+ARCS = (*IMPORTED, (-1, 2), (2, -1))
+
+
+def merged(*sessions: str, options: tuple[str, ...] = ()) -> Ending:
+    """Merge sessions, in this process."""
+    said = io.StringIO()
+    expected = [part for session in sessions for part in ("--expect", session)]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            status = merge.main([*expected, *options])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return status, said.getvalue()
+
+
+def leave(
+    project: Project, session: str, environment: str = "bare", data: dict[str, Any] | None = None, **changes: Any
+) -> Path:
+    """Leave what a green run of tests/unit leaves: coverage data, and a receipt. Return the receipt's path."""
+    data_file(project, session, **({"context": environment} | (data or {})))
+    write_receipt(project.contract, current(project, session, environment, **({"tests": {ID: PASSED}} | changes)))
+    return receipt_path(project.contract, session)
+
+
+def data_file(project: Project, session: str, context: str, arcs: Arcs = ARCS, file: str = UNIT) -> None:
+    """Write a session's coverage data again."""
+    (project.root / ".matrix" / "coverage" / f".coverage.{session}").unlink(missing_ok=True)
+    write_data(project, session, context, arcs, file)
+
+
+def receipts(**changes: Any) -> Plant:
+    """Merge two receipts, of which one is not what it should be."""
+
+    def plant(project: Project) -> Ending:
+        leave(project, "unit", **changes)
+        leave(project, "other", "full")
+        return merged("unit", "other")
+
+    return plant
+
+
+def afterwards(change: Callable[[Project], object]) -> Plant:
+    """Change something after two sound runs, then merge."""
+
+    def plant(project: Project) -> Ending:
+        leave(project, "unit")
+        leave(project, "other", "full", capabilities=["alpha", "beta"])
+        change(project)
+        return merged("unit", "other")
+
+    return plant
+
+
+def edited(old: str, new: str) -> Callable[[Project], object]:
+    """Edit the receipt by hand."""
+
+    def edit(project: Project) -> None:
+        path = receipt_path(project.contract, "unit")
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return edit
+
+
+def killed(code: str, status: int) -> Plant:
+    """Have a test end the whole process, then merge what that left."""
+
+    def plant(project: Project) -> Ending:
+        leave(project, "bare")
+        project.write(UNIT, f"import os\n\ndef test_a(): {code}\n")
+        # A process of its own sees everything that is installed here, and the project's lock names nothing.
+        project.write("conftest.py", "from skipproof import search_path as s\ns.folders = s.libraries = list\n")
+        command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "--environment", "bare"]
+        ended = subprocess.run(
+            command, cwd=project.root, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+        )
+        assert ended.returncode == status
+        return merged("bare")
+
+    return plant
+
+
+def grown(project: Project) -> None:
+    """Have another session collect a test more."""
+    leave(project, "other", "full", tests={ID: PASSED, f"{UNIT}::test_b": PASSED})
+
+
+def idle(project: Project) -> None:
+    """Have a test skip everywhere, each time for the right reason."""
+    for session, environment in (("unit", "bare"), ("other", "full")):
+        leave(project, session, environment, tests={ID: PASSED, f"{UNIT}::test_b": result("skipped", "alpha")})
+
+
+def uncovered(project: Project) -> None:
+    """Have no session reach the body of the test."""
+    for session, environment in (("unit", "bare"), ("other", "full")):
+        leave(project, session, environment, {"arcs": IMPORTED})
+
+
+def modelled(model: str) -> TestResult:
+    """Return the result of a test that used a model."""
+    return PASSED.model_copy(update={"traces": [Trace(model=model, tokens=3, seconds=0.1)]})
+
+
+def mixed(project: Project) -> None:
+    """Have two sessions prove a test with different weights."""
+    leave(project, "unit", tests={ID: modelled("a" * 64)})
+    leave(project, "other", "full", tests={ID: modelled("b" * 64)})
+
+
+def foreign(project: Project) -> None:
+    """Put the data of another run, which is sound, in the place of a session's."""
+    project.write(SECOND, PASSES)
+    for session, environment in (("unit", "bare"), ("other", "full")):
+        leave(project, session, environment)
+    data_file(project, "unit", "bare", file=SECOND)
+
+
+def homeless(project: Project) -> None:
+    """Measure a file that no digest of sources covers, and that is nowhere when the data is merged."""
+    leave(project, "unit", data={"file": "lib/code.py"})
+
+
+def required(project: Project) -> Ending:
+    """Ask for the proof of what needs a GPU, where nobody had one."""
+    leave(project, "unit")
+    leave(project, "other", "full")
+    return merged("unit", "other", options=("--require", "gpu"))
+
+
+PLANTS: dict[str, Plant] = {
+    "`os._exit(0)` in a test": killed("os._exit(0)", 0),
+    "SIGKILL in the middle": killed("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+    "There is no receipt at all": lambda _project: merged(),
+    "A session never ran": lambda project: (leave(project, "unit"), merged("unit", "other"))[1],
+    "A red run is merged": receipts(exit_status=1, tests={ID: result("failed")}),
+    "A receipt is edited by hand": afterwards(edited('"passed"', '"skipped"')),
+    "A receipt is cut off": afterwards(edited('"tests"', "")),
+    "A receipt of another schema version": afterwards(edited('"format": 4', '"format": 1')),
+    "A receipt is copied from another session": afterwards(
+        lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
+    ),
+    "A receipt of yesterday's sources": afterwards(lambda project: project.write(UNIT, "def test_a(): assert 1\n")),
+    "A receipt of another lock": afterwards(lambda project: project.write("locks/bare.txt", "pytest==9\n")),
+    "An environment without a lock": afterwards(lambda project: (project.root / "locks/bare.txt").unlink()),
+    "A session collected fewer tests": afterwards(grown),
+    "A suite that one environment alone ran": receipts(suites=["tests/unit", "tests/real"]),
+    "A test that ran in no environment": afterwards(idle),
+    "A session ran without coverage": receipts(coverage=None),
+    "Coverage data is deleted": afterwards(lambda project: (project.root / DATA).unlink()),
+    "Coverage data is emptied": afterwards(lambda project: data_file(project, "unit", "bare", ())),
+    "Coverage data is overwritten": afterwards(lambda project: project.write(DATA, "data")),
+    "Coverage data of another environment": afterwards(
+        lambda project: leave(project, "unit", data={"context": "full"})
+    ),
+    "Coverage data of another run": afterwards(foreign),
+    "Coverage is lost on the way": afterwards(lambda project: data_file(project, "unit", "bare", IMPORTED)),
+    "Coverage data is written to after its run": afterwards(
+        lambda project: data_file(project, "unit", "bare", (*ARCS, (-1, 9)))
+    ),
+    "Coverage data of processes that nobody put together": receipts(gathered=None),
+    "Coverage of a file that is not here": afterwards(homeless),
+    "Two sessions used different models": afterwards(mixed),
+    "Another table of capabilities since": receipts(capabilities=["alpha"]),
+    "Hardware is required that no session had": required,
+    # Coverage.
+    "Lines that nothing covers": afterwards(uncovered),
+}

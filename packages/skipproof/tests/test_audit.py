@@ -1,0 +1,245 @@
+"""Every reason to refuse receipts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from skipproof import audit
+from skipproof.audit import Session
+from skipproof.contract import ContractError
+from skipproof.receipts import Receipt, ReceiptError, TestResult, Trace, write_receipt
+
+from support.samples import PASSED, current, receipt, result
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+A, B = "tests/unit/test_a.py::test_a", "tests/unit/test_a.py::test_b"
+R, G = "tests/real/test_r.py::test_r", "tests/real/test_g.py::test_g"
+
+UNKNOWN = "no capability is called"
+AGAIN = "run this session again"
+TABLE = "was run with another table than [tool.skipproof] is now"
+
+
+def judged(project: Project, *receipts: Receipt) -> list[str]:
+    """Return what these receipts do not prove together."""
+    return audit.refusals(project.contract, [Session(each.session, "proved", each) for each in receipts])
+
+
+def one(project: Project, each: Receipt) -> Session:
+    """Return what the audit makes of one receipt."""
+    write_receipt(project.contract, each)
+    [session] = audit.load(project.contract, [each.session])
+    return session
+
+
+def test_sound_receipts_are_accepted(project: Project) -> None:
+    """Broken: a whole and green matrix is refused."""
+    receipts = [
+        current(project, "unit"),
+        current(project, "check", suites=["tests/real"], tests={R: result("skipped", "alpha")}),
+        current(
+            project, "all", "full", suites=["tests/unit", "tests/real"], tests={A: PASSED, R: result("passed", "alpha")}
+        ),
+    ]
+    assert [(one(project, each).state, one(project, each).problems) for each in receipts] == [("proved", [])] * 3
+    assert judged(project, *receipts) == []
+
+
+def test_expected_receipts_are_loaded(project: Project) -> None:
+    """Broken: with sessions named, a receipt of another day is merged as well; with none, one that is here is not."""
+    for session in ("unit", "check", "old"):
+        write_receipt(project.contract, receipt(session))
+    assert [each.name for each in audit.load(project.contract, ["unit", "check", "unit"])] == ["unit", "check"]
+    assert [each.name for each in audit.load(project.contract, [])] == ["check", "old", "unit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("check", ""), ("old-one", ", or correct its name (did you mean 'old-ones'?)")]
+)
+def test_missing_receipt_is_refused(project: Project, name: str, hint: str) -> None:
+    """Broken: a session that never ran is not missed, or a misspelt one is looked for in vain."""
+    for session in ("unit", "old-ones"):
+        write_receipt(project.contract, current(project, session))
+    found, missed = audit.load(project.contract, ["unit", name])
+    assert (found.state, missed.state, missed.receipt) == ("proved", "missing", None)
+    assert missed.problems == [f"no receipt of it is here: run this session{hint}"]
+
+
+def test_no_receipt_at_all_is_a_usage_error(project: Project) -> None:
+    """Broken: nothing at all counts as proof."""
+    with pytest.raises(
+        ReceiptError, match=r"^\.matrix/receipts holds no receipt at all: run a session, such as pytest"
+    ):
+        audit.load(project.contract, ["unit"])
+
+
+def test_name_that_no_session_can_have_is_a_usage_error(project: Project) -> None:
+    """Broken: a path is looked for outside of the receipts' folder."""
+    write_receipt(project.contract, receipt("unit"))
+    with pytest.raises(ReceiptError, match=r"a session cannot be called '\.\./unit'"):
+        audit.load(project.contract, ["../unit"])
+
+
+def test_unreadable_receipt_is_refused(project: Project) -> None:
+    """Broken: a damaged receipt is passed over, and its session is not missed."""
+    project.write(".matrix/receipts/unit.json", "{")
+    [session] = audit.load(project.contract, [])
+    assert (session.state, session.receipt) == ("damaged", None)
+    assert session.problems[0].startswith("unit.json is no receipt (")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "problem"),
+    [
+        (
+            {"finished": None, "exit_status": None},
+            "unfinished",
+            "its run did not come to its end: run this session again",
+        ),
+        (
+            {"exit_status": 1, "tests": {A: result("failed")}},
+            "red",
+            "is red (exit status 1, 1 failed tests, 0 violations): mend what it shows, and run this session again",
+        ),
+        (
+            {"violations": ["x: y"]},
+            "red",
+            "is red (exit status 0, 0 failed tests, 1 violations): mend what it shows, and run this session again",
+        ),
+        ({"sources": "other"}, "stale", "was run with other sources than are here now: run this session again"),
+        ({"lock": "other"}, "stale", "was run with another lock than locks/bare.txt is now: run this session again"),
+        (
+            {"environment": "bear"},
+            "stale",
+            f"{TABLE} (no environment is called 'bear' (did you mean 'bare'?); there are: bare, full, big): {AGAIN}",
+        ),
+        (
+            {"tests": {A: result("skipped", "alfa")}},
+            "stale",
+            f"{TABLE} ({A}: {UNKNOWN} 'alfa' (did you mean 'alpha'?); there are: alpha, beta, gpu): {AGAIN}",
+        ),
+        (
+            {"capabilities": ["alpha", "beta"]},
+            "stale",
+            "was run when bare had alpha, beta, and the table promises nothing now: run this session again",
+        ),
+    ],
+)
+def test_receipt_that_proves_nothing_is_refused(
+    project: Project, changes: dict[str, Any], state: str, problem: str
+) -> None:
+    """Broken: a run that is unfinished, red, or of something else is taken for proof."""
+    session = one(project, current(project, "unit").model_copy(update=changes))
+    assert (session.state, session.problems) == (state, [problem])
+
+
+def test_environment_without_lock_is_refused(project: Project) -> None:
+    """Broken: an environment that follows no lock proves something that nobody can repeat."""
+    (project.root / "locks" / "bare.txt").unlink()
+    assert one(project, current(project, "unit")).problems == [
+        "its environment has no lock: compile locks/bare.txt, and run this session again"
+    ]
+
+
+def test_ids_that_differ_are_refused(project: Project) -> None:
+    """Broken: a test that one session never heard of is not missed there."""
+    more = [f"tests/unit/test_a.py::test_{number}" for number in range(6)]
+    remedy = "collect the same tests everywhere, and let marks decide what runs"
+    assert judged(
+        project,
+        current(project, "one", tests={A: PASSED, B: PASSED}),
+        current(project, "two", "full", tests={A: PASSED} | dict.fromkeys(more, PASSED)),
+    ) == [
+        f"one and two: ids in tests/unit differ, only two collected {', '.join(more[:5])} and 1 more: {remedy}",
+        f"one and two: ids in tests/unit differ, only one collected {B}: {remedy}",
+    ]
+
+
+def test_ids_of_different_suites_may_differ(project: Project) -> None:
+    """Broken: a session is refused for tests of a suite that it was never meant to run."""
+    real: dict[str, Any] = {"suites": ["tests/real"], "tests": {R: PASSED}}
+    assert (
+        judged(
+            project,
+            current(project, "one"),
+            current(project, "two", "full"),
+            current(project, "three", **real),
+            current(project, "four", "full", **real),
+        )
+        == []
+    )
+
+
+def test_suite_with_nothing_to_compare_is_refused(project: Project) -> None:
+    """Broken: one receipt alone is a matrix, and an id that vanished from it is missed by nobody."""
+    fact = "tests/unit was run in the environment bare only, so its ids have nothing to be compared with"
+    sessions = [current(project, "unit-1"), current(project, "unit-2")]
+    assert judged(project, *sessions) == [f"{fact}: run it in another environment too"]
+
+
+def test_tests_are_not_missed_where_their_session_is(project: Project) -> None:
+    """Broken: one session without a receipt is buried under all the tests that it would have run."""
+    tests = {A: PASSED, R: result("skipped", "alpha")}
+    sessions = [Session("unit", "proved", current(project, "unit", tests=tests)), Session("full", "missing")]
+    assert audit.refusals(project.contract, sessions) == []
+    dead = current(project, "full", "full", finished=None)
+    assert audit.refusals(project.contract, [sessions[0], Session("full", "unfinished", dead)]) == []
+
+
+def test_test_that_ran_nowhere_is_refused(project: Project) -> None:
+    """Broken: a test skips in every session, each time correctly, and is never proved."""
+    tests = {A: PASSED, R: result("skipped", "alpha")}
+    assert judged(project, current(project, "unit", tests=tests), current(project, "all", "full", tests=tests)) == [
+        f"1 tests ran in no session ({R}): run a session whose environment has what they need"
+    ]
+
+
+def test_different_models_are_refused(project: Project) -> None:
+    """Broken: two environments prove one test with different weights, and agree."""
+
+    def traced(*models: str) -> dict[str, TestResult]:
+        traces = [Trace(model=model * 64, tokens=1, seconds=0.1) for model in models]
+        return {A: TestResult(outcome="passed", duration=0.1, traces=traces)}
+
+    bare = current(project, "unit", tests=traced("a", "b"))
+    assert judged(project, bare, current(project, "full", "full", tests=traced("b", "a"))) == []
+    used = f"{'a' * 12}, {'b' * 12} in unit and {'c' * 12} in full"
+    remedy = "give every session the same weights, and run them again"
+    assert judged(project, bare, current(project, "full", "full", tests=traced("c"))) == [
+        f"{A} used different models ({used}): {remedy}"
+    ]
+
+
+def test_absent_hardware_excuses_only_its_own_tests(project: Project) -> None:
+    """Broken: a machine without a GPU cannot be green, or one with a GPU may leave its tests out."""
+    tests = {A: PASSED, R: result("passed", "alpha"), G: result("skipped", "gpu", "alpha")}
+    bare = current(project, "unit", tests=tests)
+    without = current(project, "all", "full", tests=tests)
+    assert judged(project, bare, without) == []
+    assert judged(project, bare, without, current(project, "gpu", "big", tests=tests)) == [
+        f"1 tests ran in no session ({G}): run a session whose environment has what they need"
+    ]
+
+
+def test_only_files_that_are_all_hardware_are_left_out(project: Project) -> None:
+    """Broken: a file is left out of the gate although some of its tests can run here."""
+    mixed = "tests/real/test_r.py::test_gpu"
+    tests = {A: PASSED, R: PASSED, mixed: result("skipped", "gpu"), G: result("skipped", "gpu", "alpha")}
+    here = current(project, "all", "full", tests=tests)
+    assert audit.unprovable_files(project.contract, [here]) == ["tests/real/test_g.py"]
+    there = current(project, "gpu", "big", tests=tests)
+    assert audit.unprovable_files(project.contract, [here, there]) == []
+
+
+def test_required_capability_that_nobody_had_is_refused(project: Project) -> None:
+    """Broken: --require changes nothing, or a misspelt one disarms it."""
+    receipts = [current(project, "all", "full")]
+    assert audit.lacking(project.contract, receipts, ["alpha", "gpu", "gpu"]) == [
+        "gpu is required, and no session had it: run one that has, on a machine with a GPU"
+    ]
+    with pytest.raises(ContractError, match=r"^--require: no capability is called 'gpo' \(did you mean 'gpu'\?\)"):
+        audit.lacking(project.contract, receipts, ["gpo"])

@@ -1,0 +1,147 @@
+"""The table in pyproject.toml, and the reasons that follow from it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from skipproof.contract import ContractError, read_contract
+
+from support.project import PYPROJECT, Project
+
+ROOT = Path(__file__).parents[3]
+DIGEST = "0123456789abcdef" * 4
+
+
+def test_table_is_read_whole(project: Project) -> None:
+    """Broken: a promise, a path or a way to install is lost on the way from the table."""
+    contract = project.contract
+    assert contract.promised("bare") == ()
+    assert contract.promised("full") == ("alpha", "beta")
+    assert contract.lock("full") == project.root / "locks" / "full.txt"
+    assert contract.capabilities["alpha"].modules == ("skipproof_alpha",)
+    assert contract.capabilities["beta"].distributions == ("skipproof-beta",)
+    assert [name for name, capability in contract.capabilities.items() if capability.depends_on_machine] == ["gpu"]
+    assert (contract.sources, contract.state) == (("tests", "pyproject.toml", "setup.py"), ".matrix")
+
+
+def test_program_and_trace_are_read(project: Project) -> None:
+    """Broken: the programs or the trace that a capability asks for are lost on the way from the table."""
+    proofs = f'programs = ["skipproof", "x"], trace = "project.inference", digest = "{DIGEST}"'
+    project.write("pyproject.toml", PYPROJECT.replace('probe = "cuda"', proofs))
+    gpu = project.contract.capabilities["gpu"]
+    assert (gpu.programs, gpu.trace, gpu.digest) == (("skipproof", "x"), "project.inference", DIGEST)
+    assert gpu.depends_on_machine
+
+
+def test_tool_that_is_no_table_is_named(tmp_path: Path) -> None:
+    """Broken: a pyproject.toml whose [tool] is a number ends in an AttributeError."""
+    (tmp_path / "pyproject.toml").write_text("tool = 3\n")
+    with pytest.raises(ContractError, match=r"has no table \[tool.skipproof\]: add one"):
+        read_contract(tmp_path)
+
+
+def test_reason_depends_only_on_the_set(project: Project) -> None:
+    """Broken: the same missing capabilities give another reason when they are asked for in another order."""
+    reasons = {project.contract.reason(names) for names in itertools.permutations(["gpu", "alpha", "beta"])}
+    assert reasons == {"needs alpha, beta, gpu: pip install alpha; pip install beta; a machine with a GPU"}
+
+
+def test_reason_names_one_installation_once(project: Project) -> None:
+    """Broken: two capabilities that one command installs print that command twice."""
+    project.write("pyproject.toml", PYPROJECT.replace("pip install beta", "pip install alpha"))
+    assert project.contract.reason(["beta", "alpha"]) == "needs alpha, beta: pip install alpha"
+
+
+def test_this_project_has_a_valid_table() -> None:
+    """Broken: this project's own table is refused, or the reason the documents quote is no longer derived."""
+    contract = read_contract(ROOT)
+    assert contract.reason(["llm"]) == "needs llm: pip install '.[llm]'"
+    assert set(contract.environments) == {"no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras"}
+    assert contract.promised("no-llm") == ()
+
+
+def test_unknown_environment_names_the_known_ones(project: Project) -> None:
+    """Broken: a mistyped environment is not refused, or the message does not help to correct it."""
+    with pytest.raises(ContractError, match=r"^no environment is called 'ful' \(did you mean 'full'\?\); .*bare, full"):
+        project.contract.promised("ful")
+
+
+def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> None:
+    """Broken: a mark with a capability that does not exist is taken for one that is missing."""
+    with pytest.raises(ContractError, match=r"^test_x: no capability is called 'zzz'; there are: alpha, beta, gpu$"):
+        project.contract.check_capabilities(["alpha", "zzz"], "test_x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        ("[tool.skipproof]", "[tool.skipproof", "is not TOML"),
+        ("tool.skipproof", "tool.other", "has no table [tool.skipproof]: add one"),
+        ('locks = "locks"', "", "[tool.skipproof] has no 'locks': add it"),
+        ('locks = "locks"', 'locks = "locks"\nlokcs = 1', "no key is called 'lokcs' (did you mean 'locks'?)"),
+        ('locks = "locks"', "locks = 3", "[tool.skipproof] locks is 3: it has to be a text"),
+        ('["tests", "pyproject.toml", "setup.py"]', '"tests"', "sources is 'tests': it has to be a list of texts"),
+        ('["tests", "pyproject.toml", "setup.py"]', '[""]', "sources is '': it has to be a text that is not empty"),
+        ('full = ["alpha", "beta"]', 'full = ["alhpa"]', "environments] full: no capability is called 'alhpa' (did"),
+        ('big = ["alpha", "beta", "gpu"]', "", "capabilities] gpu is promised by no environment"),
+        ('{ probe = "cuda", install', '{ probe = "cud", install', "no probe is called 'cud' (did you mean 'cuda'?)"),
+        ('{ probe = "cuda", install', "{ install", "capabilities] gpu has nothing to look for: add 'modules'"),
+        (', install = "a machine with a GPU"', "", "capabilities] gpu has no 'install': say how to get it"),
+        ('{ probe = "cuda",', '{ prbe = "cuda",', "capabilities] gpu: no key is called 'prbe' (did you mean 'probe'?)"),
+        (
+            '{ probe = "cuda", install = "a machine with a GPU" }',
+            '"cuda"',
+            "capabilities] gpu is 'cuda': write a table",
+        ),
+        ('modules = ["skipproof_alpha"]', "modules = [7]", "alpha modules is 7: it has to be a text"),
+        ('modules = ["skipproof_alpha"]', "modules = []", "capabilities] alpha has nothing to look for: add"),
+        ('modules = ["skipproof_alpha"]', 'modules = [".alpha"]', "alpha modules is '.alpha': write a module's name"),
+        ('probe = "cuda"', "probe = []", "gpu probe is []: it has to be a text"),
+        ('probe = "cuda"', "programs = 7", "gpu programs is 7: it has to be a list of texts"),
+        ('probe = "cuda"', 'programs = ["x", "x"]', "gpu programs names 'x' more than once: name it once"),
+        (
+            'probe = "cuda"',
+            'trace = "x"',
+            "look for: add 'modules', 'distributions', 'programs', 'paths', 'variable' or",
+        ),
+        ('probe = "cuda"', 'probe = "cuda", trace = 1', "gpu trace is 1: it has to be a text"),
+        ('probe = "cuda"', f'probe = "cuda", digest = "{DIGEST}"', "gpu has a 'digest' and no 'trace': name the audit"),
+        (
+            'probe = "cuda"',
+            f'probe = "cuda", trace = "x", digest = "{DIGEST[1:]}"',
+            f"gpu digest is '{DIGEST[1:]}': write the SHA-256 of the weights, 64 digits",
+        ),
+        ('full = ["alpha", "beta"]', 'full = ["beta", "beta"]', "full names 'beta' more than once: name it once"),
+        ('full = ["alpha", "beta"]', '"a/b" = ["alpha"]', "environments] names 'a/b', and files bear these names"),
+        ("alpha = {", '"al pha" = {', "capabilities] names 'al pha', and files bear these names: use letters"),
+        ('["tests", "pyproject.toml", "setup.py"]', "[]", "sources is []: add 'pyproject.toml', or receipts"),
+        ('["tests", "pyproject.toml", "setup.py"]', '["../x"]', "sources is '../x': write a path below the folder"),
+        ('locks = "locks"', 'locks = "/locks"', "locks is '/locks': write a path below the folder of pyproject.toml"),
+        ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the folder"),
+    ],
+)
+def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -> None:
+    """Broken: a wrong table is accepted and an expectation lost, or the error does not say what to mend."""
+    assert old in PYPROJECT
+    project.write("pyproject.toml", PYPROJECT.replace(old, new))
+    with pytest.raises(ContractError) as caught:
+        read_contract(project.root)
+    assert fact in str(caught.value)
+
+
+def test_empty_table_is_refused(project: Project) -> None:
+    """Broken: a table without any environment counts as a contract that everything keeps."""
+    head, _, tail = PYPROJECT.partition("[tool.skipproof.environments]")
+    rest = tail[tail.index("[tool.pytest") :]
+    project.write("pyproject.toml", f"{head}[tool.skipproof.environments]\n{rest}")
+    with pytest.raises(ContractError, match=r"\[tool.skipproof.environments\] is \{\}: .* at least one entry"):
+        read_contract(project.root)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    """Broken: without a pyproject.toml there is a bare FileNotFoundError, or no error at all."""
+    with pytest.raises(ContractError, match=r"pyproject.toml does not exist: run pytest from the folder"):
+        read_contract(tmp_path)

@@ -1,0 +1,303 @@
+"""There, not there, or broken: three answers that must never be mixed up."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import detection, machine
+from skipproof.contract import Capability
+from skipproof.detection import (
+    BrokenInstallError,
+    disagreements,
+    has_distribution,
+    import_module,
+    leftover_parts,
+    missing_parts,
+    versions,
+)
+from skipproof.exits import ExitStatus
+
+from support.project import PYPROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.project import Project
+
+
+def test_installed_module_is_imported(site: Path) -> None:
+    """Broken: a capability is called present without its module having been imported."""
+    (site / "skipproof_sound.py").write_text("VALUE = 3\n")
+    module = import_module("skipproof_sound")
+    assert module is sys.modules["skipproof_sound"]
+    assert module.VALUE == 3
+
+
+@pytest.mark.parametrize("name", ["skipproof_absent", "skipproof_absent.inner", "json.skipproof_absent"])
+def test_absent_module_is_absent(name: str) -> None:
+    """Broken: a module that nobody installed is reported as a broken installation."""
+    assert import_module(name) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import skipproof_needed", "ModuleNotFoundError: No module named 'skipproof_needed'"),
+        ("raise ImportError('libfoo.so.1: cannot open')", "ImportError: libfoo.so.1: cannot open"),
+        ("raise ModuleNotFoundError('nameless')", "ModuleNotFoundError: nameless"),
+        ("raise OSError('bad DLL')", "OSError: bad DLL"),
+        ("def", "SyntaxError: "),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_broken_module_is_an_error_with_its_cause(site: Path, code: str, cause: str) -> None:
+    """Broken: an installed but broken library looks absent, and its tests skip instead of failing."""
+    (site / "skipproof_broken.py").write_text(f"{code}\n")
+    with pytest.raises(BrokenInstallError) as caught:
+        import_module("skipproof_broken")
+    assert f"module skipproof_broken is installed but broken ({cause}" in str(caught.value)
+    assert str(caught.value).endswith("; install it again")
+
+
+def test_warning_while_importing_is_no_fault(site: Path) -> None:
+    """Broken: with warnings as errors, a library that warns when it is imported counts as broken."""
+    (site / "skipproof_warns.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning)\n")
+    assert import_module("skipproof_warns") is not None
+
+
+def test_empty_folder_is_no_module(site: Path) -> None:
+    """Broken: the empty folder that a removed library leaves behind passes for the library."""
+    (site / "skipproof_hollow").mkdir()
+    with pytest.raises(BrokenInstallError, match=r"skipproof_hollow is an empty folder, left behind .*; remove it"):
+        import_module("skipproof_hollow")
+
+
+def test_distribution_is_found(project: Project) -> None:
+    """Broken: an installed distribution is not found, or its byte code, which comes and goes, is missed."""
+    assert not has_distribution("skipproof-beta")
+    project.install_beta()
+    assert has_distribution("skipproof-beta")
+
+
+def test_distribution_without_its_files_is_broken(project: Project) -> None:
+    """Broken: a distribution whose files are gone counts as installed, or as never installed."""
+    project.install_beta()
+    (project.site / "beta.py").unlink()
+    with pytest.raises(BrokenInstallError, match=r"skipproof-beta is installed but broken \(.*beta\.py is missing\)"):
+        has_distribution("skipproof-beta")
+
+
+def test_missing_parts_are_all_named(project: Project) -> None:
+    """Broken: a capability of which only a part is here counts as present."""
+    whole = Capability("x", "x", ("json", "skipproof_alpha"), ("pytest", "skipproof-beta"), "cuda")
+    assert missing_parts(whole) == ["module skipproof_alpha", "distribution skipproof-beta", "hardware cuda"]
+    project.install_alpha()
+    project.install_beta()
+    assert missing_parts(whole) == ["hardware cuda"]
+
+
+def test_leftovers_are_found_without_importing(project: Project) -> None:
+    """Broken: what should not be installed is overlooked, or is imported in order to find it."""
+    unwanted = Capability("x", "x", ("skipproof_alpha", "skipproof_no.inner"), ("skipproof-beta",))
+    assert leftover_parts(unwanted) == []
+    project.install_alpha("raise RuntimeError")
+    project.install_beta()
+    assert leftover_parts(unwanted) == ["module skipproof_alpha", "distribution skipproof-beta"]
+
+
+def test_hardware_is_asked_only_where_its_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: looking for a GPU that is not promised imports torch, or a GPU that is there goes unseen."""
+    hardware = Capability("gpu", "x", probe="cuda")
+    monkeypatch.setitem(detection.PROBES, "cuda", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert leftover_parts(hardware) == []
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert leftover_parts(hardware) == ["hardware cuda"]
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_cuda_is_what_torch_says(monkeypatch: pytest.MonkeyPatch, *, available: bool) -> None:
+    """Broken: a GPU is reported that torch cannot use, or one that it can use is not."""
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: available))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert missing_parts(Capability("gpu", "x", probe="cuda")) == ([] if available else ["hardware cuda"])
+
+
+def test_cuda_is_missing_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine without torch is asked for its GPU and fails, instead of having none."""
+    monkeypatch.setattr(detection, "import_module", lambda _name: None)
+    assert missing_parts(Capability("gpu", "x", probe="cuda")) == ["hardware cuda"]
+
+
+def test_one_of_the_programs_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine with another one of the programs is said to have none, or one without any to have one."""
+    browser = Capability("browser", "x", programs=("skipproof-one", "skipproof-two"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing_parts(browser) == ["program skipproof-one or skipproof-two"]
+    (tmp_path / "skipproof-two").touch(mode=0o755)
+    assert missing_parts(browser) == []
+    assert leftover_parts(browser) == []
+
+
+def test_what_the_machine_lacks_is_not_to_be_installed_from_the_lock(project: Project) -> None:
+    """Broken: somebody without a GPU is told to install packages again."""
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "big") == [
+        "big promises gpu, but hardware cuda is missing; what it takes: a machine with a GPU"
+    ]
+
+
+def test_matching_environment_has_no_disagreement(project: Project) -> None:
+    """Broken: an environment that is exactly what it promises cannot be used."""
+    assert disagreements(project.contract, "bare") == []
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "full") == []
+
+
+def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
+    """Broken: an environment that lost a capability runs nevertheless, or its message does not say how to mend it."""
+    remedy = "make it exactly its lock again: uv pip sync locks/full.txt"
+    assert disagreements(project.contract, "full") == [
+        f"full is not its lock: skipproof-alpha is not installed, and the lock pins skipproof-alpha==1.5; {remedy}",
+        f"full is not its lock: skipproof-beta is not installed, and the lock pins skipproof-beta==2.5; {remedy}",
+        f"full promises alpha, but module skipproof_alpha is missing; {remedy}",
+        f"full promises beta, but distribution skipproof-beta is missing; {remedy}",
+    ]
+
+
+def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
+    """Broken: only the first trouble of an environment is reported."""
+    project.install_alpha("import skipproof_needed")
+    _, first, second = disagreements(project.contract, "full")
+    assert first.startswith("full promises alpha, but module skipproof_alpha is installed but broken (ModuleNotFound")
+    assert second.startswith("full promises beta, but distribution skipproof-beta is missing")
+
+
+def test_contamination_is_a_disagreement(project: Project) -> None:
+    """Broken: an environment that holds more than its lock proves that tests skip which would not skip."""
+    project.install_alpha()
+    remedy = "make it exactly its lock again: uv pip sync locks/bare.txt"
+    assert disagreements(project.contract, "bare") == [
+        f"bare is not its lock: skipproof-alpha 1.5 is installed, and the lock does not pin it; {remedy}",
+        (
+            "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
+            f"{remedy}, and remove what that leaves"
+        ),
+    ]
+
+
+def test_source_that_is_not_there_is_named(project: Project) -> None:
+    """Broken: a mistyped source lets every receipt stand for files that it does not cover."""
+    (project.root / "setup.py").unlink()
+    assert disagreements(project.contract, "bare") == [
+        "[tool.skipproof] sources names 'setup.py', which is not there: correct it, a receipt would cover nothing of it"
+    ]
+
+
+def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
+    """Broken: the sources leave the tests out, and a receipt stays good when its tests are changed."""
+    assert disagreements(project.contract, "bare", ["tests/unit", "tests", "checks"]) == [
+        "[tool.skipproof] sources covers no checks: add it, or a receipt outlives a change of its own tests"
+    ]
+
+
+def test_named_run_asks_for_its_own_suites(project: Project) -> None:
+    """Broken: whether the receipt will cover what runs is not asked before the first test."""
+    project.write("pyproject.toml", PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["pyproject.toml"]'))
+    result = project.run("--environment", "bare", "tests/real")
+    assert result.ret == ExitStatus.PREFLIGHT
+    result.stderr.fnmatch_lines(["*sources covers no tests/real: add it*"])
+
+
+def test_python_without_assertions_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: under -O assertions are not executed, and every test passes."""
+    monkeypatch.setattr(detection, "sys", SimpleNamespace(flags=SimpleNamespace(optimize=1), modules={}))
+    assert disagreements(project.contract, "bare") == [
+        "Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without"
+    ]
+
+
+@pytest.mark.parametrize("file", [None, "/elsewhere/skipproof_alpha.py"])
+def test_module_from_elsewhere_is_no_capability(
+    project: Project, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    """Broken: a stand-in that a conftest.py made, or a file in the project's root, passes for the library."""
+    project.install_alpha()
+    project.install_beta()
+    module = ModuleType("skipproof_alpha")
+    module.__file__ = file
+    where = file or "no file at all"
+    monkeypatch.setitem(sys.modules, "skipproof_alpha", module)
+    assert disagreements(project.contract, "full") == [
+        (
+            f"full promises alpha, but module skipproof_alpha comes from {where}, not from what is installed; "
+            "remove what hides it"
+        )
+    ]
+
+
+def test_stand_in_is_a_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a stand-in for a library that should not be here ends preflight with a traceback."""
+    monkeypatch.setitem(sys.modules, "skipproof_alpha", ModuleType("skipproof_alpha"))
+    assert leftover_parts(Capability("x", "x", ("skipproof_alpha",))) == ["module skipproof_alpha"]
+
+
+def test_a_processor_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what needs a feature of the processor runs where it is not, or skips where it is."""
+    monkeypatch.setattr(machine, "features", lambda: ["avx2"])
+    assert missing_parts(Capability("wide", "x", probe="cpu avx2")) == []
+    assert missing_parts(Capability("wider", "x", probe="cpu avx512f")) == ["hardware cpu avx512f"]
+
+
+def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a driver that fails ends preflight with a traceback, or counts as a machine without a GPU."""
+
+    def fails() -> bool:
+        message = "CUDA unknown"
+        raise RuntimeError(message)
+
+    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    project.install_alpha()
+    project.install_beta()
+    assert disagreements(project.contract, "big") == [
+        (
+            "big promises gpu, but what the probe cuda asks is installed but broken (RuntimeError: CUDA unknown); "
+            "install it again"
+        )
+    ]
+
+
+def test_broken_library_of_a_probe_is_named_as_it_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: where the library that a probe asks cannot be imported, the message blames the probe."""
+
+    def fails() -> bool:
+        message = "module torch is installed but broken"
+        raise BrokenInstallError(message)
+
+    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert disagreements(project.contract, "bare") == [
+        "bare does not promise gpu, but module torch is installed but broken"
+    ]
+
+
+def test_versions_come_from_module_or_metadata(project: Project) -> None:
+    """Broken: the header does not say which version of a library was proved."""
+    project.install_beta()
+    project.install_alpha("__version__ = '1.5+cpu'")
+    import_module("skipproof_alpha")
+    modules = ("skipproof_alpha", "skipproof_beta", "skipproof_beta.part", "skipproof_none")
+    named = Capability("x", "x", modules, ("skipproof-beta",))
+    assert versions([named]) == [
+        "skipproof_alpha 1.5+cpu",
+        "skipproof_beta 2.5",
+        "skipproof_beta.part 2.5",
+        "skipproof_none of unknown version",
+        "skipproof-beta 2.5",
+    ]

@@ -1,0 +1,246 @@
+"""What is installed against the lock: other versions, foreign packages, damaged and replaced files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof.drift import LockError, Package, damages, differences, drift, installed
+
+from support.project import PYPROJECT
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+SITE = Path("site")
+
+
+def facts(project: Project, environment: str = "full") -> list[str]:
+    """Return what drift says, without what is the same in each line."""
+    head, tail = (
+        f"{environment} is not its lock: ",
+        f"; make it exactly its lock again: uv pip sync locks/{environment}.txt",
+    )
+    lines = drift(project.contract, environment)
+    assert all(line.startswith(head) and tail in line for line in lines)
+    return [line.removeprefix(head).replace(tail, "") for line in lines]
+
+
+@pytest.fixture
+def full(project: Project) -> Project:
+    """A project whose environment "full" is exactly its lock."""
+    project.install_alpha()
+    project.install_beta()
+    return project
+
+
+def test_environment_that_is_its_lock_has_no_drift(full: Project) -> None:
+    """Broken: an environment that was just made from its lock cannot be used."""
+    assert drift(full.contract, "full") == []
+
+
+def test_environment_without_a_lock_is_refused(full: Project) -> None:
+    """Broken: an environment passes because there is nothing that it could differ from."""
+    (full.root / "locks" / "full.txt").unlink()
+    [line] = drift(full.contract, "full")
+    assert line == "locks/full.txt is not there, so nothing says what full has to be: compile it, or correct 'locks'"
+
+
+@pytest.mark.parametrize("name", ["setuptools", "wheel", "uv"])
+def test_what_uv_leaves_is_uninstalled_by_name(full: Project, name: str) -> None:
+    """The way out of a package that ``uv pip sync`` leaves in place names the command that removes it."""
+    full.install(name, "65.5.0", {f"{name}.py": ""})
+    assert facts(full) == [f"{name} 65.5.0 is installed, and the lock does not pin it, and uv pip uninstall {name}"]
+
+
+def test_every_difference_is_named_with_both_versions(full: Project) -> None:
+    """Broken: a package that was upgraded, added or removed by hand goes unseen, or the message lacks its version."""
+    full.write("locks/full.txt", "skipproof-alpha==1.4\nskipproof-gamma==3\n")
+    assert facts(full) == [
+        "skipproof-alpha 1.5 is installed, and the lock pins skipproof-alpha==1.4 --reinstall-package skipproof-alpha",
+        "skipproof-gamma is not installed, and the lock pins skipproof-gamma==3",
+        "skipproof-beta 2.5 is installed, and the lock does not pin it",
+    ]
+
+
+def test_package_that_is_installed_twice_is_named(full: Project) -> None:
+    """Broken: an upgrade that was broken off leaves two versions, and one of them matches."""
+    full.install("skipproof-alpha", "1.6", {})
+    [fact] = facts(full)
+    assert fact.startswith("skipproof-alpha 1.5 and 1.6 is installed, and the lock pins skipproof-alpha==1.5 --rein")
+
+
+def test_very_many_differences_are_counted(full: Project) -> None:
+    """Broken: an empty environment buries its remedy under a hundred lines."""
+    full.write("locks/full.txt", "".join(f"skipproof-x{number}==1\n" for number in range(30)))
+    lines = drift(full.contract, "full")
+    assert lines[-1] == "and 22 more; make it exactly its lock again: uv pip sync locks/full.txt"
+    assert len(lines) == 11
+
+
+@pytest.mark.parametrize(
+    ("lock", "version", "fits"),
+    [
+        ("torch==2.13.0", "2.13.0", True),
+        ("torch==2.13.0", "2.13.0+cpu", True),
+        ("torch==2.13.0", "2.13", True),
+        ("torch==2.13.0+cu130", "2.13.0+cpu", False),
+        ("torch==2.13.0", "2.13.1", False),
+        ("torch==2.13.0", "2.13.0.post1", False),
+        ("torch==2.14.0rc1", "2.14.0rc1", True),
+        ("torch==2.13.0", "unknown", False),
+        ("torch==2.12 ; python_full_version < '3'\ntorch==2.13 ; python_full_version >= '3'", "2.13", True),
+        ("torch==2.13 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n    # via x", "2.13", True),
+        ("# made by a machine\nTorch==2.13  # said so", "2.13", True),
+    ],
+)
+def test_version_is_the_pinned_one(lock: str, version: str, *, fits: bool) -> None:
+    """Broken: a version that is not the pinned one passes, or the pinned one does not."""
+    assert (differences(lock, [Package("torch", version, SITE)], SITE) == []) is fits
+
+
+def test_pin_for_another_machine_is_not_missed() -> None:
+    """Broken: a package that only other systems need is missing on this one, or passes here."""
+    lock = "pywin32==3 ; sys_platform == 'skipproof'"
+    assert differences(lock, [], SITE) == []
+    assert len(differences(lock, [Package("pywin32", "3", SITE)], SITE)) == 1
+
+
+def test_installer_is_not_foreign() -> None:
+    """Broken: an environment made by Python itself, which holds pip, can never be its lock."""
+    assert differences("", [Package("pip", "25", SITE)], SITE) == []
+
+
+def test_lock_that_is_no_text_is_named(full: Project) -> None:
+    """Broken: a lock that was overwritten with something else ends preflight with a traceback."""
+    (full.root / "locks" / "full.txt").write_bytes(b"\xff")
+    [line] = drift(full.contract, "full")
+    assert line.startswith("locks/full.txt: 'utf-8' codec can't decode byte")
+
+
+def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
+    """Broken: an installation that died while it wrote its record ends preflight with a traceback."""
+    [record] = full.site.glob("skipproof_beta*/RECORD")
+    record.write_text("beta.py,sha256=wr\n\nb")
+    assert facts(full) == [
+        (
+            "beta.py of skipproof-beta has another content (sha256 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU) "
+            "than was installed (wr) --reinstall-package skipproof-beta"
+        ),
+        "b of skipproof-beta is missing --reinstall-package skipproof-beta",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("torch", "'torch' does not pin one version; compile the lock again"),
+        ("torch>=2", "'torch>=2' does not pin one version"),
+        ("torch==2,!=2.1", "does not pin one version"),
+        ("torch @ file:///x.whl", "does not pin one version"),
+        ("-r other.txt", "'-r other.txt' is no pin ("),
+        ("torch 2", "'torch 2' is no pin ("),
+    ],
+)
+def test_line_that_is_no_pin_is_named(full: Project, line: str, fact: str) -> None:
+    """Broken: a line that pins nothing is passed over, and its package may be of any version."""
+    with pytest.raises(LockError) as caught:
+        differences(line, [], SITE)
+    assert fact in str(caught.value)
+    full.write("locks/full.txt", f"{line}\n")
+    [found] = drift(full.contract, "full")
+    assert found == f"locks/full.txt: {caught.value}"
+
+
+def test_project_has_to_be_installed_editable_from_here(full: Project) -> None:
+    """Broken: the tests run against another checkout, or a wheel, than the sources that the receipt covers."""
+    full.write("locks/full.txt", "-e .\nskipproof-alpha==1.5\nskipproof-beta==2.5\n")
+    metadata = full.install("mine", "0.1", {})
+    missing = f"nothing is installed editable from {full.root.resolve()}"
+    foreign = "mine 0.1 is installed, and the lock does not pin it"
+    assert facts(full) == [missing, foreign]
+    for origin in (
+        '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
+        '{"url": "https://x.invalid/x.whl"}',
+    ):
+        (metadata / "direct_url.json").write_text(origin)
+        assert facts(full) == [missing, foreign]
+    here = full.root.resolve().as_uri()
+    (metadata / "direct_url.json").write_text(f'{{"url": "{here}", "dir_info": {{"editable": true}}}}')
+    assert facts(full) == []
+
+
+def test_package_without_metadata_is_foreign(full: Project) -> None:
+    """Broken: what is left of a package that was half removed goes unseen."""
+    (full.site / "gone-1.0.dist-info").mkdir()
+    assert facts(full) == [
+        "gone-1.0.dist-info is installed, and the lock does not pin it",
+        "gone-1.0.dist-info has no RECORD of its files --reinstall-package gone-1.0.dist-info",
+    ]
+
+
+def test_metadata_of_setuptools_is_read(tmp_path: Path) -> None:
+    """Broken: packages that setuptools installed in its older way are not seen."""
+    (tmp_path / "old.egg-info").write_text("Name: Old_Way\nVersion: 1\n\nVersion: 2\n")
+    (tmp_path / "new.egg-info").mkdir()
+    (tmp_path / "new.egg-info" / "PKG-INFO").write_text("Name: new\nVersion: 3\n")
+    assert {(package.name, package.version) for package in installed([tmp_path])} == {("old-way", "1"), ("new", "3")}
+
+
+def test_missing_and_edited_files_are_named(full: Project) -> None:
+    """Broken: a library that lacks a submodule still imports, and its tests fail or skip for a reason of their own."""
+    metadata = full.install("skipproof-gamma", "1", {"gamma.py": "x = 1\n", "gamma_inner.py": "", "gamma_same.py": "1"})
+    full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-gamma==1\n")
+    (full.site / "gamma.py").write_text("x = 1000\n")
+    (full.site / "gamma_inner.py").unlink()
+    assert facts(full) == [
+        "gamma.py of skipproof-gamma has 9 bytes, and 6 were installed --reinstall-package skipproof-gamma",
+        "gamma_inner.py of skipproof-gamma is missing --reinstall-package skipproof-gamma",
+    ]
+    (metadata / "RECORD").unlink()
+    (full.site / "gamma.py").unlink()
+    (full.site / "gamma_same.py").unlink()
+    assert facts(full) == ["skipproof-gamma has no RECORD of its files --reinstall-package skipproof-gamma"]
+
+
+def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> None:
+    """Broken: a model file of the same size, with other weights, passes for the model that was installed."""
+    weights = full.install("skipproof-model", "1", {"model.gguf": "weights"})
+    proofs = 'distributions = ["skipproof-beta", "skipproof_model"]'
+    full.write("pyproject.toml", PYPROJECT.replace('distributions = ["skipproof-beta"]', proofs))
+    full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-model==1\n")
+    assert facts(full) == []
+    (full.site / "model.gguf").write_text("WEIGHTS")
+    [fact] = facts(full)
+    assert fact.startswith("model.gguf of skipproof-model has another content (sha256 ")
+    assert fact.endswith(" --reinstall-package skipproof-model")
+    for unknown in ("", "sum=0"):
+        (weights / "RECORD").write_text(f"model.gguf,{unknown},7\n")
+        assert facts(full) == ["model.gguf of skipproof-model has no recorded hash --reinstall-package skipproof-model"]
+
+
+def test_content_is_read_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Broken: every run reads gigabytes of libraries from the disk."""
+    (tmp_path / "a.py").write_text("x")
+    package = Package("a", "1", tmp_path, [("a.py", "sha256=wrong", "1")])
+    assert damages(package, content=False) == []
+    assert len(damages(package, content=True)) == 1
+
+
+def test_what_no_package_brought_is_named(full: Project) -> None:
+    """Broken: a module, a start-up file or a whole library that was copied into the environment goes unseen."""
+    full.install("skipproof-gamma", "1", {"gamma/__init__.py": "", "gamma/data.txt": ""})
+    full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-gamma==1\n")
+    harmless = ["_virtualenv.py", "notes.txt", "left/__pycache__/x.pyc", "gamma/__pycache__/x.py", "gamma/cache.txt"]
+    strange = ["sitecustomize.py", "leak.pth", "copied/inner/__init__.py", "copied/fast.so", "gamma/added.py"]
+    for name in (*harmless, *strange):
+        path = full.site / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (full.site / "linked").symlink_to(full.root, target_is_directory=True)
+    assert facts(full) == [
+        f"{full.site / name} was brought by no package, and remove {name}"
+        for name in ("copied", "gamma/added.py", "leak.pth", "linked", "sitecustomize.py")
+    ]

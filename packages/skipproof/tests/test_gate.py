@@ -1,0 +1,117 @@
+"""One test's reports against what it has to do."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from skipproof.gate import Needs, TestRecord, duplicates
+
+WHERE = ("test_a.py", 1, "test_a")
+REASON = "needs alpha: pip install alpha"
+RUNS, SKIPS = Needs(), Needs(("alpha",), REASON)
+
+Phase = Literal["setup", "call", "teardown"]
+
+
+def report(
+    outcome: Literal["passed", "failed", "skipped"], when: Phase = "call", reason: str | None = None, **extra: str
+) -> pytest.TestReport:
+    """Make the report of one phase, as pytest would."""
+    longrepr: Any = ("test_a.py", 2, f"Skipped: {reason}") if reason is not None else None
+    made = pytest.TestReport("test_a.py::test_a", WHERE, {}, outcome, longrepr, when, duration=0.25)
+    vars(made).update(extra)
+    return made
+
+
+def record(needs: Needs, *reports: pytest.TestReport) -> TestRecord:
+    """Make the record of a test with these reports."""
+    made = TestRecord(needs)
+    for each in reports:
+        made.add(each)
+    return made
+
+
+SETUP, PASSED, TEARDOWN = report("passed", "setup"), report("passed"), report("passed", "teardown")
+
+
+@pytest.mark.parametrize(
+    ("reports", "outcome"),
+    [
+        ([SETUP, PASSED, TEARDOWN], "passed"),
+        ([SETUP, TEARDOWN], "missing"),
+        ([], "missing"),
+        ([report("failed", "setup"), TEARDOWN], "failed"),
+        ([SETUP, report("failed"), TEARDOWN], "failed"),
+        ([SETUP, PASSED, report("failed", "teardown")], "failed"),
+        ([report("skipped", "setup", "why"), TEARDOWN], "skipped"),
+        ([SETUP, report("skipped", "call", "why"), TEARDOWN], "skipped"),
+        ([SETUP, PASSED, report("skipped", "teardown", "why")], "skipped"),
+        ([SETUP, report("skipped", "call", "part"), PASSED, TEARDOWN], "skipped"),
+        ([SETUP, report("skipped", wasxfail="bug 7"), TEARDOWN], "xfailed"),
+        ([SETUP, report("passed", wasxfail="bug 7"), TEARDOWN], "xpassed"),
+    ],
+)
+def test_outcome_is_the_worst_phase(reports: list[pytest.TestReport], outcome: str) -> None:
+    """Broken: a skip or failure in setup, teardown or a part of a test is covered by the phase that passed."""
+    assert record(RUNS, *reports).outcome == outcome
+
+
+def test_durations_are_added() -> None:
+    """Broken: the receipt leaves out the time of setup or teardown."""
+    assert record(RUNS, SETUP, PASSED, TEARDOWN).duration == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("reports", [[SETUP, PASSED, TEARDOWN], [SETUP, report("failed"), TEARDOWN]])
+def test_running_where_capable_keeps_the_contract(reports: list[pytest.TestReport]) -> None:
+    """Broken: a test that did run, as it has to, is called a violation."""
+    assert record(RUNS, *reports).violation() is None
+
+
+@pytest.mark.parametrize(
+    ("reports", "fact", "step"),
+    [
+        (
+            [report("skipped", "setup", "later")],
+            "skipped ('later') although the environment has all",
+            "make it run, or",
+        ),
+        ([SETUP, report("skipped", wasxfail="bug 7")], "xfailed ('bug 7') where it has to pass", "take the xfail away"),
+        ([SETUP, report("passed", wasxfail="bug 7")], "xpassed ('bug 7') where it has to pass", "take the xfail away"),
+        ([SETUP, TEARDOWN], "was collected but has no outcome", "let the run come to its end"),
+    ],
+)
+def test_not_running_where_capable_is_a_violation(reports: list[pytest.TestReport], fact: str, step: str) -> None:
+    """Broken: a test does not run although everything it needs is here, and the run stays green."""
+    complaint = record(RUNS, *reports).violation()
+    assert complaint is not None
+    assert complaint.startswith(fact)
+    assert step in complaint
+
+
+def test_skip_for_the_derived_reason_keeps_the_contract() -> None:
+    """Broken: the planned skip is called a violation."""
+    assert record(SKIPS, report("skipped", "setup", REASON), TEARDOWN).violation() is None
+
+
+@pytest.mark.parametrize(
+    ("reports", "fact"),
+    [
+        ([report("skipped", "setup", "no alpha")], f"skipped with 'no alpha' where the contract derives {REASON!r}"),
+        ([SETUP, PASSED, TEARDOWN], f"passed where it has to skip with {REASON!r}"),
+        ([SETUP, report("failed"), TEARDOWN], f"failed where it has to skip with {REASON!r}"),
+        ([SETUP, report("skipped", wasxfail=REASON)], f"xfailed where it has to skip with {REASON!r}"),
+        ([], f"missing where it has to skip with {REASON!r}"),
+    ],
+)
+def test_anything_else_where_not_capable_is_a_violation(reports: list[pytest.TestReport], fact: str) -> None:
+    """Broken: a test runs, or skips for a reason of its own, where it lacks what it says it needs."""
+    complaint = record(SKIPS, *reports).violation()
+    assert complaint is not None
+    assert complaint.startswith(f"{fact}; ")
+
+
+def test_duplicates_are_named_once() -> None:
+    """Broken: two tests with one id mask each other."""
+    assert duplicates(["a", "b", "a", "c", "a", "b"]) == ["a", "b"]

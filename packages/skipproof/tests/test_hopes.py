@@ -1,0 +1,150 @@
+"""Promises with "?": kept where the machine has what they name, and told as unproven where it has not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skipproof import audit
+from skipproof.audit import Session
+from skipproof.contract import Capability, ContractError, read_contract
+from skipproof.detection import disagreements, leftover_parts, missing_parts, settled
+from skipproof.exits import ExitStatus
+
+from support.project import PYPROJECT, Project
+from support.runs import REAL, violations
+from support.samples import PASSED, current, result
+
+SERVER = 'server = { variable = "SKIPPROOF_SERVER", install = "SKIPPROOF_SERVER=<address>" }\n'
+DATA = 'data = { paths = ["~/nothing/*", "~/data/*.db"], install = "fetch data" }\n'
+TABLE = PYPROJECT.replace("gpu = {", f"{SERVER}{DATA}gpu = {{").replace("bare = []", 'bare = ["server?", "data?"]')
+NEEDS_SERVER = "import pytest\n\n@pytest.mark.requires('server')\ndef test_r(): pass\n"
+R = f"{REAL}::test_r"
+
+
+@pytest.fixture
+def hoping(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose bare environment hopes for a server and for data, on a machine that has neither."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("SKIPPROOF_SERVER", raising=False)
+    project.write("pyproject.toml", TABLE)
+    project.write(REAL, NEEDS_SERVER)
+    return project
+
+
+def test_one_of_the_paths_is_enough(hoping: Project) -> None:
+    """Broken: a machine that has the data is said to have none, or one without it to have it."""
+    data = hoping.contract.capabilities["data"]
+    assert missing_parts(data) == ["path ~/nothing/* or ~/data/*.db"]
+    (Path.home() / "data").mkdir()
+    assert missing_parts(data) == ["path ~/nothing/* or ~/data/*.db"]
+    (Path.home() / "data" / "one.db").touch()
+    assert missing_parts(data) == []
+    assert leftover_parts(data) == []
+
+
+def test_variable_has_to_hold_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a variable that is empty counts as set, or one that is set as missing."""
+    server = Capability("server", "x", variable="SKIPPROOF_SERVER")
+    for value, missing in (("", ["variable SKIPPROOF_SERVER"]), ("http://x", [])):
+        monkeypatch.setenv("SKIPPROOF_SERVER", value)
+        assert missing_parts(server) == missing
+    assert leftover_parts(server) == []
+    assert server.depends_on_machine
+
+
+def test_hope_is_kept_where_the_machine_keeps_it(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an environment lacks what the machine has, or a machine without it is turned away."""
+    assert hoping.contract.promised("bare") == ()
+    assert settled(hoping.contract, "bare").promised("bare") == ()
+    assert disagreements(settled(hoping.contract, "bare"), "bare") == []
+    monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
+    assert settled(hoping.contract, "bare").promised("bare") == ("server",)
+    assert settled(hoping.contract, "bare").promised("full") == ("alpha", "beta")
+    assert disagreements(settled(hoping.contract, "bare"), "bare") == []
+
+
+def test_test_skips_where_its_hope_fails(hoping: Project) -> None:
+    """Broken: a machine without the server makes the run red, or its tests skip for another reason."""
+    ran = hoping.run("--environment", "bare", "tests/real")
+    ran.assert_outcomes(skipped=1)
+    assert ran.ret == pytest.ExitCode.OK
+    receipt = hoping.receipt("bare")
+    assert receipt.capabilities == []
+    assert receipt.tests[R].reason == "needs server: SKIPPROOF_SERVER=<address>"
+
+
+def test_test_runs_where_its_hope_holds(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine with the server does not run the tests that need it, or the receipt does not say it had it."""
+    monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
+    hoping.run("--environment", "bare", "tests/real").assert_outcomes(passed=1)
+    assert hoping.receipt("bare").capabilities == ["server"]
+
+
+def test_skip_where_the_hope_holds_is_red(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a hope is an excuse: the machine has what the test needs, and it may skip all the same."""
+    monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
+    hoping.write(REAL, NEEDS_SERVER.replace("pass", "pytest.skip('later')"))
+    [violation] = violations(hoping.run("--environment", "bare", "tests/real"), hoping, "bare")
+    assert violation.startswith(f"{R}: skipped ('later') although the environment has all it needs")
+
+
+def test_promise_is_no_hope(hoping: Project) -> None:
+    """Broken: what is promised without "?" may be missing."""
+    hoping.write("pyproject.toml", TABLE.replace('"server?"', '"server"'))
+    ran = hoping.run("--environment", "bare", "tests/real")
+    assert ran.ret == ExitStatus.PREFLIGHT
+    fact = "bare promises server, but variable SKIPPROOF_SERVER is missing; what it takes: SKIPPROOF_SERVER=<address>"
+    assert fact in ran.stderr.str()
+
+
+@pytest.mark.parametrize("had", [[], ["server"], ["data", "server"]], ids=str)
+def test_receipt_may_have_what_is_hoped_for(hoping: Project, had: list[str]) -> None:
+    """Broken: a receipt is stale because this machine, or the other one, has less."""
+    assert audit._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
+        "was run with other sources than are here now: run this session again"
+    ]
+
+
+def test_receipt_may_not_have_what_nobody_promised(hoping: Project) -> None:
+    """Broken: a receipt of another table is accepted as soon as the table has hopes."""
+    *_, problem = audit._staleness(hoping.contract, current(hoping, "unit", capabilities=["server", "gpu"]), "")  # noqa: SLF001
+    assert problem.startswith("was run when bare had server, gpu, and the table promises nothing now")
+
+
+def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
+    """Broken: a test that no machine could run makes the merge red, or one that a machine could run may run nowhere."""
+    tests = {"tests/unit/test_a.py::test_a": PASSED, R: result("skipped", "server")}
+    receipts = [current(hoping, "unit", tests=tests), current(hoping, "all", "full", tests=tests)]
+    sessions = [Session(each.session, "proved", each) for each in receipts]
+    assert audit.refusals(hoping.contract, sessions) == []
+    assert audit.absent_from_machines(hoping.contract, receipts) == {"server", "data", "gpu"}
+    assert audit.lacking(hoping.contract, receipts, ["server"]) == [
+        "server is required, and no session had it: run one that has, on SKIPPROOF_SERVER=<address>"
+    ]
+    receipts[0].capabilities = ["server"]
+    [problem] = audit.refusals(hoping.contract, sessions)
+    assert problem.startswith(f"1 tests ran in no session ({R})")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        ('"data?"]', '"dota?"]', "environments] bare: no capability is called 'dota' (did you mean 'data'?)"),
+        ('"data?"]', '"data?", "data"]', "environments] bare names 'data' with '?' and without: decide for one"),
+        ('"data?"]', '"alpha?"]', "environments] bare promises 'alpha?', which an installation gives: take the '?'"),
+        ('"~/nothing/*"', '"nothing/*"', "data paths is 'nothing/*': begin it with '~/', or write an absolute path"),
+        ('variable = "SKIPPROOF_SERVER"', "variable = 7", "server variable is 7: it has to be a text"),
+        ('variable = "SKIPPROOF_SERVER"', "paths = []", "server has nothing to look for: add 'modules', "),
+        (', "data?"]', "]", "capabilities] data is promised by no environment"),
+    ],
+)
+def test_wrong_hope_is_named(hoping: Project, old: str, new: str, fact: str) -> None:
+    """Broken: a hope that cannot hold, or that excuses what an installation gives, is accepted."""
+    assert old in TABLE
+    hoping.write("pyproject.toml", TABLE.replace(old, new))
+    with pytest.raises(ContractError) as caught:
+        read_contract(hoping.root)
+    assert fact in str(caught.value)

@@ -1,0 +1,64 @@
+"""Which processor a run was on, as far as the system tells."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CPUINFO = (
+    "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\nflags\t\t: fpu avx f16c avx2\n\nprocessor\t: 1\n"
+)
+ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [(CPUINFO, ["avx", "f16c", "avx2"]), (ARM, ["asimd", "i8mm", "bf16"]), ("", []), (None, [])],
+)
+def test_features_are_those_that_the_system_names(tmp_path: Path, text: str | None, features: list[str]) -> None:
+    """The features that matter are read for both kinds of processor, and none where the system names none."""
+    path = tmp_path / "cpuinfo"
+    if text is not None:
+        path.write_text(text)
+    assert machine.features(path) == features
+
+
+def test_a_processor_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor is called what Linux calls it, or else macOS, or else Python, or else by its architecture."""
+    path = tmp_path / "cpuinfo"
+    path.write_text(CPUINFO)
+    assert machine._processor.__wrapped__(path) == "AMD EPYC 7763 64-Core Processor"  # noqa: SLF001
+    monkeypatch.setattr(machine, "_brand", lambda: "Apple M4")
+    assert machine._processor.__wrapped__(tmp_path / "none") == "Apple M4"  # noqa: SLF001
+    monkeypatch.setattr(machine, "_brand", lambda: "")
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    assert machine._processor.__wrapped__(tmp_path / "none") == platform.machine()  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [("print('Apple M4')", "Apple M4"), ("raise SystemExit(1)", ""), (None, "")]
+)
+def test_macos_is_asked_by_its_command(script: str | None, name: str) -> None:
+    """The command's answer is the name, and neither its failure nor its absence ends the run."""
+    command = (sys.executable, "-c", script) if script else ("skipproof-no-such-command",)
+    assert machine._brand(command) == name  # noqa: SLF001
+
+
+def test_facts_hold_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt names processor, features and how many processors there are, and leaves out what nobody knows."""
+    monkeypatch.setattr(machine, "_processor", lambda: "a processor")
+    monkeypatch.setattr(machine, "available", lambda: 2)
+    monkeypatch.setattr(machine, "features", lambda: ["avx", "avx2"])
+    assert machine.facts() == {"processor": "a processor", "features": "avx avx2", "processors": "2"}
+    assert machine.has_feature("avx2")
+    assert not machine.has_feature("avx512f")
+    monkeypatch.setattr(machine, "features", list)
+    assert machine.facts() == {"processor": "a processor", "processors": "2"}

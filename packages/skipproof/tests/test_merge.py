@@ -1,0 +1,117 @@
+"""The command that judges the matrix, on coverage data as sessions leave it."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import merge
+from skipproof.exits import ExitStatus
+from skipproof.receipts import Outcome, write_receipt
+
+from support.samples import ARCS, current, result, write_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.project import Project
+
+TEST = "tests/unit/test_a.py::test_a"
+
+
+def leave(project: Project, session: str, environment: str, outcome: Outcome = "passed", *requires: str) -> None:
+    """Leave the receipt of a finished run with one test."""
+    status = int(outcome == "failed")
+    each = current(project, session, environment, exit_status=status, tests={TEST: result(outcome, *requires)})
+    write_receipt(project.contract, each)
+
+
+def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a whole and green matrix is refused, or its merged data is not there afterwards."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        write_data(measured, session, environment)
+        leave(measured, session, environment)
+    leave(measured, "old", "bare", "failed")
+    assert merge.main(["--expect", "one", "--expect", "two"]) == 0
+    out = capsys.readouterr().out
+    assert "all together" in out
+    assert out.endswith("Proved: 2 sessions agree, and the gate of 100 % is reached.\n")
+    assert (measured.root / ".matrix" / "coverage" / "coverage.json").is_file()
+
+
+def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: after a red run there is nothing to look at, or the merge passes over it."""
+    write_data(measured, "one", "bare")
+    leave(measured, "one", "bare", "failed")
+    assert merge.main(["--expect", "one", "three"]) == ExitStatus.MERGE
+    out = capsys.readouterr().out
+    assert "- one: is red (exit status 1, 1 failed tests, 0 violations)" in out
+    assert "- three: no receipt of it is here: run this session\n" in out
+    assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
+
+
+def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: coverage under the gate ends with success, or as if the sessions had not proved it."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        write_data(measured, session, environment, ARCS - {(2, 3), (3, -1)})
+        leave(measured, session, environment)
+    assert merge.main([]) == ExitStatus.COVERAGE
+    out = capsys.readouterr().out
+    assert "- code.py  66.66 %  3, 2->3\n" in out
+    assert "- coverage is 66.66 %, under 100 %: test, or remove, the lines that are named\n" in out
+
+
+def test_required_capability_is_asked_for(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: --require lets a matrix without a GPU pass."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        write_data(measured, session, environment)
+        leave(measured, session, environment, "skipped", "gpu")
+    assert merge.main([]) == 0
+    assert capsys.readouterr().out.endswith("is reached; 1 test is unproven.\n")
+    assert merge.main(["--require", "gpu"]) == ExitStatus.MERGE
+    assert "- gpu is required, and no session had it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], ".matrix/receipts holds no receipt at all: run a session"),
+        (["--expect", "one"], ".matrix/receipts holds no receipt at all: run a session"),
+    ],
+)
+def test_no_receipt_is_a_usage_error(
+    measured: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """Broken: a merge of nothing succeeds."""
+    assert measured.contract.state == ".matrix"
+    with pytest.raises(SystemExit) as caught:
+        merge.main(arguments)
+    assert caught.value.code == 4
+    assert message in capsys.readouterr().err
+
+
+def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a misspelt --require is an unproven matrix, or no error at all."""
+    leave(measured, "one", "bare")
+    with pytest.raises(SystemExit) as caught:
+        merge.main(["--require", "gpo"])
+    assert caught.value.code == 4
+    assert "no capability is called 'gpo' (did you mean 'gpu'?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["merge", "report"])
+def test_command_outside_of_a_project_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Broken: called in the wrong folder, a command ends with a traceback, or with success."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    # Run as a program, it is a module of its own beside the imported one.
+    monkeypatch.delitem(sys.modules, f"skipproof.{name}", raising=False)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module(f"skipproof.{name}", run_name="__main__")
+    assert caught.value.code == 4
+    assert "pyproject.toml does not exist" in capsys.readouterr().err

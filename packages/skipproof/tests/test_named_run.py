@@ -1,0 +1,259 @@
+"""Runs in a named environment: each way to prove less than everything makes the run red, and says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import named_run
+from skipproof.exits import ExitStatus
+
+from support.runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+
+@pytest.fixture
+def full(project: Project) -> Project:
+    """A project whose environment "full" holds what it promises."""
+    project.install_alpha()
+    project.install_beta()
+    return project
+
+
+def test_everything_runs_where_it_can(full: Project) -> None:
+    """Broken: a run that keeps the whole contract is red."""
+    full.write(UNIT, PASSES)
+    full.write(REAL, NEEDS_ALPHA)
+    result = full.run("--environment", "full")
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["full: 2 tests ran, 0 skipped with exactly the derived reason, none is missing; every canary was found"]
+    )
+
+
+def test_everything_skips_where_it_cannot(project: Project) -> None:
+    """Broken: the planned skips of an environment without extras make its run red."""
+    project.write(REAL, NEEDS_ALPHA)
+    result = project.run("--environment", "bare", "--session", "check", "tests/real")
+    result.assert_outcomes(skipped=1)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["bare: 0 tests ran, 1 skipped with exactly the derived reason, none is missing; *"])
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("def test_a():\n    pytest.skip('later')", "skipped ('later')"),
+        ("@pytest.mark.skip(reason='later')\ndef test_a():\n    assert True", "skipped ('later')"),
+        ("@pytest.mark.skipif(True, reason='later')\ndef test_a():\n    assert True", "skipped ('later')"),
+        ("@pytest.fixture\ndef x():\n    pytest.skip('later')\n\ndef test_a(x):\n    assert True", "skipped ('later')"),
+        (
+            "@pytest.fixture\ndef x():\n    yield\n    pytest.skip('later')\n\ndef test_a(x):\n    assert True",
+            "skipped (",
+        ),
+        ("def test_a():\n    pytest.importorskip('skipproof_none')", "skipped (\"could not import 'skipproof_none'"),
+        ("def test_a(subtests):\n    with subtests.test():\n        pytest.skip('later')", "skipped ('later')"),
+        ("@pytest.mark.xfail(reason='bug 7')\ndef test_a():\n    assert False", "xfailed ('bug 7')"),
+        ("@pytest.mark.xfail(reason='bug 7')\ndef test_a():\n    assert True", "xpassed ('bug 7')"),
+        ("def test_a():\n    pytest.xfail('bug 7')", "xfailed ('bug 7')"),
+        (
+            "import unittest\n\nclass TestX(unittest.TestCase):\n    def test_a(self):\n        self.skipTest('x')",
+            "skipped ('x')",
+        ),
+    ],
+    ids=[
+        "body",
+        "mark",
+        "condition",
+        "fixture",
+        "finalizer",
+        "importorskip",
+        "subtest",
+        "xfail",
+        "xpass",
+        "xfail-in-body",
+        "unittest",
+    ],
+)
+def test_not_running_where_capable_is_red(full: Project, code: str, outcome: str) -> None:
+    """Broken: pytest's own ways not to run a test go unseen where everything it needs is here."""
+    full.write(UNIT, f"import pytest\n\n{code}\n")
+    [violation] = violations(full.run("--environment", "full"), full, "full")
+    assert violation.startswith(f"{UNIT}::")
+    assert f"test_a: {outcome}" in violation
+
+
+@pytest.mark.parametrize(
+    ("code", "fact"),
+    [
+        ("@pytest.mark.skipif(True, reason='no alpha')\ndef test_alpha():\n    pass", "skipped with 'no alpha' where"),
+        ("def test_alpha():\n    pytest.skip('no alpha')", None),
+    ],
+    ids=["mark", "body"],
+)
+def test_only_the_derived_reason_counts(project: Project, code: str, fact: str | None) -> None:
+    """Broken: a test that lacks something skips for a reason of its own, which nobody can tell from a mistake."""
+    project.write(REAL, f"import pytest\n\npytestmark = pytest.mark.requires('alpha')\n\n{code}\n")
+    result = project.run("--environment", "bare")
+    if fact is None:
+        # The mark comes before the body, which is never reached.
+        assert result.ret == pytest.ExitCode.OK
+        assert project.receipt("bare").tests[f"{REAL}::test_alpha"].reason == REASON
+        return
+    [violation] = violations(result, project, "bare")
+    assert violation.startswith(f"{REAL}::test_alpha: {fact} the contract derives {REASON!r}")
+
+
+def test_running_where_not_capable_is_red(project: Project) -> None:
+    """Broken: a test runs, and passes, in an environment that lacks what it says it needs."""
+    project.write(REAL, "import pytest\n\n@pytest.mark.requires('alpha')\ndef test_alpha(): pass\n")
+    project.write(
+        "tests/real/conftest.py",
+        "import pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_collection_finish(session):\n"
+        "    session.items[0].own_markers.clear()\n",
+    )
+    result = project.run("--environment", "bare")
+    [violation] = violations(result, project, "bare")
+    assert violation.startswith(
+        f"{REAL}::test_alpha: passed where it has to skip with {REASON!r}; correct its requires"
+    )
+
+
+@pytest.mark.parametrize("option", [["-k", "test_b"], ["-m", "slow"], ["--deselect", f"{UNIT}::test_a"]])
+def test_deselection_is_red(project: Project, option: list[str]) -> None:
+    """Broken: a run that leaves tests out by an option passes for a whole one."""
+    project.write("tests/real/test_b.py", "import pytest\n\n@pytest.mark.slow\ndef test_b(): pass\n")
+    project.write("conftest.py", "def pytest_configure(config):\n    config.addinivalue_line('markers', 'slow')\n")
+    project.write(UNIT, PASSES)
+    result = project.run("--environment", "bare", *option)
+    result.assert_outcomes(passed=1, deselected=1)
+    assert violations(result, project, "bare") == [
+        f"{UNIT}::test_a: was deselected; leave -k, -m, --deselect and --lf to runs without --environment"
+    ]
+    assert project.receipt("bare").tests[f"{UNIT}::test_a"].outcome == "missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "option"),
+    [
+        ("test_b.py", PASSES, ["--ignore", "tests/unit/test_b.py"]),
+        ("test_b.py", PASSES, ["--ignore-glob", "*/test_b.py"]),
+        ("test_b.py", "VALUE = 1\n", []),
+        ("deeper/b_test.py", "VALUE = 1\n", []),
+    ],
+)
+def test_file_without_a_collected_test_is_red(project: Project, name: str, code: str, option: list[str]) -> None:
+    """Broken: a test file is left out, or holds no test that pytest finds, and nobody hears of it."""
+    project.write(UNIT, PASSES)
+    project.write(f"tests/unit/{name}", code)
+    assert violations(project.run("--environment", "bare", *option), project, "bare") == [
+        (
+            f"tests/unit/{name}: no test of it was collected; take --ignore or collect_ignore away, "
+            "put a test into it, or remove it"
+        )
+    ]
+
+
+def test_skip_while_collecting_is_red(full: Project) -> None:
+    """Broken: importorskip at the top of a file turns its tests into one nameless skip."""
+    full.write(UNIT, PASSES)
+    full.write(REAL, "import pytest\n\npytest.importorskip('skipproof_none')\n\ndef test_b(): pass\n")
+    [violation] = violations(full.run("--environment", "full"), full, "full")
+    assert violation.startswith(
+        f"{REAL}: was skipped as a whole while it was collected (\"could not import 'skipproof_none'"
+    )
+    assert violation.endswith("; import inside the tests and mark them with @pytest.mark.requires")
+
+
+def test_collection_error_is_red_and_unfinished(project: Project) -> None:
+    """Broken: a file that cannot be imported takes its tests out, or its error drowns among all that never ran."""
+    project.write(UNIT, "import skipproof_none\n")
+    project.write(REAL, NEEDS_ALPHA)
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    complaint = f"{UNIT}: could not be collected; mend the error that pytest shows for it"
+    result.stdout.fnmatch_lines([complaint])
+    receipt = project.receipt("bare")
+    assert receipt.finished is None
+    assert receipt.violations == [complaint]
+
+
+def test_collection_error_that_is_passed_over_is_red(project: Project) -> None:
+    """Broken: with --continue-on-collection-errors a file that cannot be read takes its tests out of a green run."""
+    project.write(UNIT, PASSES)
+    project.write("tests/unit/test_b.py", "def test_b(:\n")
+    assert violations(project.run("--environment", "bare", "--continue-on-collection-errors"), project, "bare") == [
+        "tests/unit/test_b.py: could not be collected; mend the error that pytest shows for it"
+    ]
+
+
+def test_empty_collection_is_red(project: Project) -> None:
+    """Broken: a run without a single test proves the matrix."""
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        "tests/unit, tests/real: no test was collected; a run without tests proves nothing"
+    ]
+
+
+def test_duplicates_are_red(project: Project) -> None:
+    """Broken: two tests of one id mask each other's outcome."""
+    project.write(UNIT, PASSES)
+    project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    items.append(items[0])\n")
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        f"{UNIT}::test_a: was collected more than once; give each test a name of its own"
+    ]
+
+
+@pytest.mark.parametrize("option", [["-x"], ["--setup-only"], ["--collect-only"]])
+def test_test_without_outcome_is_red(project: Project, option: list[str]) -> None:
+    """Broken: tests that a run never reached count as proved."""
+    project.write(UNIT, "def test_a(): assert False\n\ndef test_b(): pass\n")
+    found = violations(project.run("--environment", "bare", *option), project, "bare")
+    assert f"{UNIT}::test_b: was collected but has no outcome" in found[-1]
+
+
+def test_test_that_vanishes_is_red(project: Project) -> None:
+    """Broken: a hook that takes a test out without a word makes it disappear from the proof."""
+    project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
+    project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    del items[0]\n")
+    [violation] = violations(project.run("--environment", "bare"), project, "bare")
+    assert violation.startswith(f"{UNIT}::test_a: was collected but has no outcome")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "environment", "fact"),
+    [
+        ("", "bare", "contaminated: bare does not promise alpha, but module skipproof_alpha is here; make it exactly"),
+        (
+            "raise OSError('libcudart')",
+            "full",
+            "full promises alpha, but module skipproof_alpha is installed but broken (",
+        ),
+        (None, "full", "full promises alpha, but module skipproof_alpha is missing; make it exactly its lock again"),
+        ("", "big", "big promises gpu, but hardware cuda is missing"),
+    ],
+)
+def test_wrong_environment_stops_before_the_first_test(
+    project: Project, alpha: str | None, environment: str, fact: str
+) -> None:
+    """Broken: tests run in an environment that is not what its name says."""
+    if alpha is not None:
+        project.install_alpha(alpha)
+    project.install_beta()
+    project.write(UNIT, PASSES)
+    result = project.run("--environment", environment)
+    assert result.ret == ExitStatus.PREFLIGHT
+    assert fact in result.stderr.str()
+    result.stdout.no_fnmatch_line("*collected*")
+    assert project.receipt(environment).finished is None
+
+
+def test_blind_detector_stops_before_the_first_test(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a canary that was not found is not heard."""
+    monkeypatch.setattr(named_run, "blind_spots", lambda _session: ["canary: a skip was not seen"])
+    result = project.run("--environment", "bare")
+    assert result.ret == ExitStatus.CANARY
+    result.stderr.fnmatch_lines(["Exit: canary: a skip was not seen"])

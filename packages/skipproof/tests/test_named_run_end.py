@@ -1,0 +1,315 @@
+"""How a named run ends: whose verdict stands, what its receipt says, and what it is compared with."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import platform
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import machine
+from skipproof.coverage_data import described
+from skipproof.exits import ExitStatus
+
+from support.runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
+from support.samples import write_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.project import Project
+
+
+def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
+    """Broken: a test that ends the run, and calls it a success, is believed."""
+    project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.exit('bye', returncode=0)\n")
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        (
+            "tests/unit, tests/real: pytest.exit broke the run off, with the exit status 0 of a run that came to its "
+            "end; take it away, or give it another returncode"
+        )
+    ]
+    assert project.receipt("bare").finished is None
+
+
+@pytest.mark.parametrize("step", ["session.exitstatus = 0", "pytest.exit('bye', returncode=0)"], ids=["set", "exit"])
+def test_verdict_stands(project: Project, step: str) -> None:
+    """Broken: a hook that comes last turns a red run green."""
+    project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
+    project.write(
+        "conftest.py",
+        f"import pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session):\n    {step}\n",
+    )
+    assert project.run("--environment", "bare").ret != pytest.ExitCode.OK
+    assert project.receipt("bare").exit_status == ExitStatus.RUN
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        (
+            "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport():\n    report = yield\n"
+            "    report.outcome = 'passed'\n    return report\n"
+        ),
+        "@pytest.hookimpl(tryfirst=True)\ndef pytest_runtest_logreport(report):\n    report.outcome = 'passed'\n",
+    ],
+    ids=["makereport", "logreport"],
+)
+def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
+    """Broken: a hook that calls failed and skipped tests passed is believed."""
+    project.write(UNIT, "import pytest\n\ndef test_a(): assert False\n\ndef test_b(): pytest.skip('later')\n")
+    project.write("conftest.py", f"import pytest\n\n{hook}")
+    step = "and was reported as passed; take away the hook or plugin that swaps outcomes"
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        f"{UNIT}::test_a: raised AssertionError {step}",
+        f"{UNIT}::test_b: raised Skipped {step}",
+    ]
+
+
+def test_forged_report_is_red(project: Project) -> None:
+    """Broken: a hook that reports in a test's place, and never runs it, is believed."""
+    project.write(UNIT, "def test_a(): assert False\n")
+    project.write(
+        "conftest.py",
+        """
+        import pytest
+
+        def pytest_runtest_protocol(item):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            report = pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "call")
+            item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """,
+    )
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        (
+            f"{UNIT}::test_a: was reported as passed and never ran; "
+            "take away the hook or plugin that reports in its place"
+        )
+    ]
+
+
+def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
+    """Broken: ids that vanish when a library is missing are missed only when all sessions are merged, or not at all."""
+    project.write(
+        UNIT,
+        "import os\nimport pytest\n\n@pytest.mark.parametrize('x', os.environ.get('IDS', 'a b').split())\n"
+        "def test_x(x): pass\n",
+    )
+    project.write(REAL, NEEDS_ALPHA)
+    for session, suite in (("first", "tests"), ("other", "tests/real")):
+        assert project.run("--environment", "bare", "--session", session, suite).ret == pytest.ExitCode.OK
+    project.write(".matrix/receipts/damaged.json", "{")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IDS", "a")
+        result = project.run("--environment", "bare", "--session", "second", "tests/unit")
+        again = project.run("--environment", "bare", "--session", "first")
+    assert violations(result, project, "second") == [
+        (
+            f"{UNIT}::test_x[b]: was collected in first, from the same sources, and not here; "
+            "collect the same tests in every environment, and mark them with requires"
+        )
+    ]
+    assert again.ret == pytest.ExitCode.OK, "its own last receipt is no other session's"
+
+
+def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
+    """Broken: a test that was removed is missed for ever, because an old receipt has it."""
+    project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
+    project.run("--environment", "bare", "--session", "first")
+    project.write(UNIT, PASSES)
+    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
+
+
+def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None:
+    """Broken: a run that came to no end says what the others must have."""
+    project.write(UNIT, "import os, pytest\n\ndef test_a():\n    'STOP' in os.environ and pytest.exit('bye')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STOP", "1")
+        project.run("--environment", "bare", "--session", "first")
+    assert project.receipt("first").finished is None
+    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
+
+
+def test_changed_sources_are_red(project: Project) -> None:
+    """Broken: a run whose sources were edited meanwhile proves something that no longer exists."""
+    project.write(UNIT, "from pathlib import Path\n\ndef test_a():\n    Path('tests/new.py').touch()\n")
+    assert violations(project.run("--environment", "bare"), project, "bare") == [
+        "tests, pyproject.toml, setup.py: were changed while the run went on; run it again"
+    ]
+
+
+def test_receipt_tells_the_whole_run(project: Project) -> None:
+    """Broken: the receipt loses what the report needs to trust it."""
+    project.write("locks/bare.txt", "# nothing\n")
+    project.write(UNIT, "def test_a(): pass\n\ndef test_b(): assert False\n")
+    project.write(REAL, NEEDS_ALPHA)
+    result = project.run("--environment", "bare", "--session", "unit-3.99", "tests")
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    receipt = project.receipt("unit-3.99")
+    assert (receipt.session, receipt.environment, receipt.capabilities) == ("unit-3.99", "bare", [])
+    assert (receipt.python, receipt.platform) == (platform.python_version(), platform.platform())
+    assert receipt.machine == machine.facts()
+    assert receipt.lock == hashlib.sha256(b"# nothing\n").hexdigest()
+    assert (receipt.suites, receipt.coverage) == (["tests/unit", "tests/real"], None)
+    assert (receipt.exit_status, receipt.violations) == (1, [])
+    assert receipt.finished is not None
+    assert receipt.started <= receipt.finished
+    outcomes = {name: (test.outcome, test.reason, test.requires) for name, test in receipt.tests.items()}
+    assert outcomes == {
+        f"{UNIT}::test_a": ("passed", None, []),
+        f"{UNIT}::test_b": ("failed", None, []),
+        f"{REAL}::test_alpha": ("skipped", REASON, ["alpha"]),
+    }
+    assert all(test.duration > 0 for test in receipt.tests.values())
+
+
+def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the project's libraries made of the machine, known only when they are loaded, is in header and receipt."""
+    monkeypatch.setenv("KERNELS", "unknown")
+    project.write(
+        "conftest.py",
+        """
+        import os
+
+        def pytest_skipproof_facts():
+            return {"library": "2.1", "kernels": os.environ["KERNELS"]}
+        """,
+    )
+    project.write(UNIT, "import os\n\ndef test_a():\n    os.environ['KERNELS'] = 'AVX2'\n")
+    result = project.run("--environment", "bare")
+    result.stdout.fnmatch_lines(["skipproof: processor: *; library: 2.1; kernels: unknown"])
+    assert project.receipt("bare").machine == machine.facts() | {"library": "2.1", "kernels": "AVX2"}
+
+
+def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
+    """Broken: a run that was broken off looks like one that came to its end."""
+    project.write(UNIT, PASSES)
+    project.run("--environment", "bare")
+    assert project.receipt("bare").finished is not None
+    project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert (project.receipt("bare").finished, project.receipt("bare").violations) == (None, [])
+    result.stdout.fnmatch_lines(["bare: the run did not come to its end and proves nothing"])
+    result.stdout.no_fnmatch_line("*every canary was found*")
+
+
+def test_verdict_stands_below_everything_else(project: Project) -> None:
+    """Broken: the one line that matters stands above a page of pytest's own summary."""
+    project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
+    result = project.run("--environment", "bare", "-ra")
+    result.stdout.fnmatch_lines(
+        ["*short test summary info*", "SKIPPED*", "*1 violation in bare*", f"{UNIT}::test_a: *"]
+    )
+
+
+def test_failed_run_is_not_called_proved(project: Project) -> None:
+    """Broken: a run with a failed test ends with a green line that says that everything ran."""
+    project.write(UNIT, "def test_a(): assert False\n")
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*every canary was found*")
+
+
+def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
+    """Broken: a run that dies without a word leaves the finished receipt of the run before it."""
+    project.write(
+        UNIT,
+        """
+        import json
+        from pathlib import Path
+
+        def test_a():
+            assert json.loads(Path(".matrix/receipts/bare.json").read_text())["finished"] is None
+        """,
+    )
+    project.run("--environment", "bare").assert_outcomes(passed=1)
+
+
+class Running:
+    """What measures a run, as far as the plugin asks it."""
+
+    def __init__(self, data_file: str, *, relative: bool = False) -> None:
+        self._options = {"run:data_file": f".matrix/coverage/{data_file}", "run:relative_files": relative}
+        self.get_option = self._options.__getitem__
+        self.last_acts: list[Callable[[], None]] = []
+
+    def save(self) -> None:
+        """Have everything saved already."""
+
+    def measure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be what measures the runs in this test, and keep what they would do when this process ends."""
+        fake = SimpleNamespace(Coverage=SimpleNamespace(current=lambda: self))
+        monkeypatch.setitem(sys.modules, "coverage", fake)
+        monkeypatch.setattr(atexit, "register", lambda act, *arguments: self.last_acts.append(partial(act, *arguments)))
+
+
+@pytest.mark.parametrize(("file", "claimed"), [(".coverage.bare", ".matrix/coverage/.coverage.bare"), (".other", None)])
+def test_coverage_data_is_claimed_and_old_data_removed(
+    project: Project, monkeypatch: pytest.MonkeyPatch, file: str, claimed: str | None
+) -> None:
+    """Broken: data of an earlier run is merged with this one's, or another program's data is removed."""
+    old = project.write(".matrix/coverage/.coverage.bare.host.pid1.Xx", "old")
+    other = project.write(".matrix/coverage/.coverage.bareness.host.pid1.Xx", "other")
+    running = Running(file)
+    running.measure(monkeypatch)
+    project.write(UNIT, PASSES)
+    project.run("--environment", "bare")
+    assert project.receipt("bare").coverage == claimed
+    assert old.exists() is (claimed is None)
+    assert other.exists()
+    assert len(running.last_acts) == (claimed is not None)
+
+
+def test_last_act_of_a_run_is_to_gather_its_coverage_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what the processes of a run measured lies in files with paths that hold in one folder only."""
+    running = Running(".coverage.bare")
+    running.measure(monkeypatch)
+    project.write(UNIT, PASSES)
+    project.run("--environment", "bare")
+    assert project.receipt("bare").gathered is None
+    write_data(project, "bare.host.pid7.Xa", file=str(project.root / UNIT))
+    [gather] = running.last_acts
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: 1)
+        gather()
+        assert project.receipt("bare").gathered is None
+    gather()
+    gathered = described(project.root / ".matrix" / "coverage" / ".coverage.bare")
+    assert project.receipt("bare").gathered == gathered
+    assert gathered.lines == {UNIT: 4}
+
+
+def test_run_that_came_to_no_end_gathers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: half a run's data is put together as if it were a whole run's."""
+    running = Running(".coverage.bare")
+    running.measure(monkeypatch)
+    project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
+    project.run("--environment", "bare")
+    [gather] = running.last_acts
+    gather()
+    assert (project.receipt("bare").finished, project.receipt("bare").gathered) == (None, None)
+
+
+def test_relative_files_are_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: coverage makes paths relative to another folder in each process, and nobody can tell to which."""
+    Running(".coverage.bare", relative=True).measure(monkeypatch)
+    project.write(UNIT, PASSES)
+    result = project.run("--environment", "bare")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*relative_files makes paths relative to the folder that each process starts in: *"])
+
+
+def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: the plugin needs coverage to be installed."""
+    monkeypatch.delitem(sys.modules, "coverage", raising=False)
+    project.write(UNIT, PASSES)
+    project.run("--environment", "bare").assert_outcomes(passed=1)
+    assert project.receipt("bare").coverage is None

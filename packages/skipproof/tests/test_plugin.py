@@ -1,0 +1,208 @@
+"""Runs without a named environment: what is here is detected, and the same reasons are given."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof.contract import read_contract
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+NEEDS_ALPHA = """
+    import pytest
+
+    pytestmark = pytest.mark.requires("alpha")
+
+
+    @pytest.fixture
+    def alpha():
+        import skipproof_alpha
+        return skipproof_alpha
+
+
+    def test_alpha(alpha):
+        assert alpha
+"""
+
+
+def test_what_is_missing_skips_with_the_derived_reason(project: Project) -> None:
+    """Broken: without the library a test fails in its fixture, or skips for another reason than in a named run."""
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    result = project.run("-rs")
+    result.assert_outcomes(skipped=1)
+    reason = read_contract(project.root).reason(["alpha"])
+    result.stdout.fnmatch_lines([f"SKIPPED [[]1[]] tests/real/test_a.py: {reason}"])
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_what_is_here_runs(project: Project) -> None:
+    """Broken: a test skips although what it needs is installed."""
+    project.install_alpha()
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    project.run().assert_outcomes(passed=1)
+
+
+def test_every_test_requires_what_the_run_does(project: Project) -> None:
+    """A run that requires a capability skips all tests without it, each for the derived reason, also in a named run."""
+    project.install_alpha()
+    project.install_beta()
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    result = project.run("--environment", "full", "--also-requires", "gpu", "-rs")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*needs gpu: a machine with a GPU", "*needs gpu: a machine with a GPU"])
+    assert result.ret == pytest.ExitCode.OK
+    assert [test.requires for test in project.receipt("full").tests.values()] == [["gpu"], ["alpha", "gpu"]]
+    project.run("--also-requires", "alpha").assert_outcomes(passed=2)
+
+
+def test_marks_of_class_and_module_add_up(project: Project) -> None:
+    """Broken: a mark nearer to the test hides what its module or class needs."""
+    project.write(
+        "tests/real/test_a.py",
+        """
+        import pytest
+
+        pytestmark = pytest.mark.requires("gpu")
+
+
+        @pytest.mark.requires("beta")
+        class TestIt:
+            @pytest.mark.requires("alpha", "beta")
+            def test_it(self):
+                raise AssertionError
+        """,
+    )
+    result = project.run("-rs")
+    result.assert_outcomes(skipped=1)
+    reason = "needs alpha, beta, gpu: pip install alpha; pip install beta; a machine with a GPU"
+    result.stdout.fnmatch_lines([f"SKIPPED [[]1[]] tests/real/test_a.py:*: {reason}"])
+
+
+def test_only_what_is_asked_for_is_imported(project: Project) -> None:
+    """Broken: a plain run pays for, or fails on, libraries that none of its tests needs."""
+    project.install_alpha("raise RuntimeError('imported')")
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    project.run("tests/unit").assert_outcomes(passed=1)
+
+
+def test_listing_tests_imports_nothing(project: Project) -> None:
+    """Broken: --collect-only fails on a machine where a library is broken."""
+    project.install_alpha("raise RuntimeError('imported')")
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    result = project.run("--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["tests/real/test_a.py::test_alpha"])
+
+
+def test_broken_library_stops_the_run(project: Project) -> None:
+    """Broken: a broken library makes its tests skip, and the run stays green."""
+    project.install_alpha("raise RuntimeError('no kernel image')")
+    project.write("tests/real/test_a.py", NEEDS_ALPHA)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: module skipproof_alpha is installed but broken (RuntimeError: no kernel image); install it again"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "fact"),
+    [
+        ('"alhpa"', "no capability is called 'alhpa' (did you mean 'alpha'?); there are: alpha, beta, gpu"),
+        ("", "@pytest.mark.requires takes capabilities, not () {}; there are: alpha, beta, gpu"),
+        ('name="alpha"', "@pytest.mark.requires takes capabilities, not () {'name': 'alpha'}; there are: alpha"),
+        ('["alpha"]', "@pytest.mark.requires takes capabilities, not (['alpha'],) {}; there are: alpha"),
+    ],
+)
+def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> None:
+    """Broken: a mark that asks for nothing that exists is ignored, and the test runs or skips at random."""
+    project.write(
+        "tests/unit/test_a.py", f"import pytest\n\n@pytest.mark.requires({mark})\ndef test_a():\n    assert True\n"
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    [line] = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert line.startswith(f"ERROR: tests/unit/test_a.py::test_a: {fact}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (["--environment", "ful"], "no environment is called 'ful' (did you mean 'full'?); there are: bare, full, big"),
+        (["--also-requires", "cud"], "--also-requires: no capability is called 'cud'; there are: alpha, beta, gpu"),
+        (["--session", "s"], "--session s names the receipt of no environment: add --environment NAME"),
+        (["--environment", "bare", "--session", "a/b"], "a session cannot be called 'a/b': use letters, digits"),
+        (
+            ["--environment", "bare", "tests/unit/test_a.py"],
+            "--environment runs whole suites (tests/unit, tests/real), ",
+        ),
+        (["--environment", "bare", "tests/unit/x"], "not tests/unit/x; without it, a part can be run"),
+    ],
+)
+def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], fact: str) -> None:
+    """Broken: a run proves something else than its options say, without a word."""
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    result = project.run(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert fact in result.stderr.str()
+    assert not (project.root / ".matrix").exists()
+
+
+def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
+    """Broken: pytest-xdist runs the tests where the contract does not see them."""
+    project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--dist', default='no')\n")
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    result = project.run("--environment", "bare", "--dist", "load")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --environment bare holds all tests to the contract in one process: leave -n and --dist away"]
+    )
+    assert project.run("--environment", "bare").ret == pytest.ExitCode.OK
+    assert project.run("--dist", "load").ret == pytest.ExitCode.OK
+
+
+def test_wrong_table_is_a_usage_error(project: Project) -> None:
+    """Broken: a project without a contract runs as if it kept one."""
+    project.write("pyproject.toml", "")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: */pyproject.toml has no table [[]tool.skipproof[]]: add one, *"])
+
+
+def test_suites_have_to_be_named(project: Project) -> None:
+    """Broken: without testpaths there is no telling what a whole suite is, and any part passes for one."""
+    pyproject = project.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('testpaths = ["tests/unit", "tests/real"]', ""))
+    result = project.run("--environment", "bare", "tests")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --environment runs whole suites (name them in testpaths), not tests; *"])
+
+
+def test_header_without_environment(project: Project) -> None:
+    """Broken: the output does not say that nothing is proved here, or which Python ran."""
+    project.run().stdout.fnmatch_lines(
+        [
+            "skipproof: no environment named, *",
+            f"skipproof: python {platform.python_version()} (*",
+            "skipproof: processor: *",
+        ]
+    )
+
+
+def test_header_names_environment_and_versions(project: Project) -> None:
+    """Broken: the output does not say in which environment, and with which libraries, its tests ran."""
+    project.install_alpha("__version__ = '1.5'")
+    project.install_beta()
+    project.run("--environment", "full").stdout.fnmatch_lines(
+        [
+            "skipproof: environment full, has alpha, beta",
+            f"skipproof: python {platform.python_version()} (*",
+            "skipproof: skipproof_alpha 1.5, skipproof-beta 2.5",
+        ]
+    )

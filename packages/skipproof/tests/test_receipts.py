@@ -1,0 +1,180 @@
+"""Receipts on disk, and the digests that tie them to sources and locks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof.contract import Contract
+from skipproof.receipts import (
+    Receipt,
+    ReceiptError,
+    TestResult,
+    check_session_name,
+    checked_out,
+    coverage_files,
+    lock_digest,
+    read_receipt,
+    shown_violations,
+    sources_digest,
+    write_receipt,
+)
+
+from support.project import PYPROJECT
+from support.samples import receipt, result
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+
+def test_receipt_is_read_as_it_was_written(project: Project) -> None:
+    """Broken: something of a run is lost between the run and the report."""
+    written = receipt(
+        "unit",
+        tests={
+            "tests/unit/test_a.py::test_a": TestResult(
+                outcome="skipped", reason="why", duration=0.5, requires=["alpha"]
+            )
+        },
+    )
+    path = write_receipt(project.contract, written)
+    assert read_receipt(path) == written
+    assert [file.name for file in path.parent.iterdir()] == ["unit.json"]
+
+
+def test_very_many_violations_are_shortened(project: Project) -> None:
+    """Broken: a stopped run prints a thousand lines, or lines are left out without a word."""
+    many = [f"test {number}: was deselected" for number in range(22)]
+    assert shown_violations(project.contract, receipt("unit", violations=many[:20])) == many[:20]
+    assert shown_violations(project.contract, receipt("unit", violations=many)) == [
+        *many[:20],
+        "and 2 more, all of them in .matrix/receipts/unit.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("", "unit.json is no receipt (Invalid JSON: EOF"),
+        ("{}", "unit.json is no receipt (session: Field required)"),
+        ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is no receipt ("),
+        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 4"),
+    ],
+)
+def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -> None:
+    """Broken: half a receipt, or one of another version, is taken for proof."""
+    path = project.write("unit.json", content)
+    with pytest.raises(ReceiptError) as caught:
+        read_receipt(path)
+    assert str(caught.value).startswith(fact)
+    assert str(caught.value).endswith(": run its session again")
+
+
+def test_edited_receipt_is_refused(project: Project) -> None:
+    """Broken: somebody turns a failure into a success in a receipt, and the merge believes it."""
+    path = write_receipt(project.contract, receipt("unit", tests={"tests/unit/test_a.py::test_a": result("failed")}))
+    path.write_text(path.read_text().replace('"failed"', '"passed"'))
+    with pytest.raises(
+        ReceiptError, match=r"unit\.json was changed after its run had sealed it: run its session again"
+    ):
+        read_receipt(path)
+
+
+def test_receipt_under_another_name_is_refused(project: Project) -> None:
+    """Broken: a copy of one session's receipt stands in for a session that never ran."""
+    path = write_receipt(project.contract, receipt("unit"))
+    copy = path.rename(path.with_name("real.json"))
+    with pytest.raises(ReceiptError, match=r"real\.json is the receipt of 'unit', under another name"):
+        read_receipt(copy)
+
+
+def test_unfinished_receipt_has_no_closing_mark(project: Project) -> None:
+    """Broken: the receipt that a run writes when it starts looks like a finished one."""
+    path = write_receipt(project.contract, receipt("unit", finished=None))
+    assert read_receipt(path).seal is None
+    path = write_receipt(project.contract, receipt("unit"))
+    assert read_receipt(path).seal is not None
+
+
+def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
+    """Broken: nobody can say of which commit a receipt is, or sources that were changed since pass for it."""
+    assert checked_out(project.contract) is None
+    git = ["git", "-C", str(project.root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert checked_out(project.contract) is None
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
+    clean = checked_out(project.contract)
+    assert clean is not None
+    assert len(clean) == 40
+    project.write("pyproject.toml", "changed = 1\n" + PYPROJECT)
+    assert checked_out(Contract(project.root, {}, {}, (), "", "")) == f"{clean}+"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b"])
+def test_session_name_has_to_be_a_file_name(name: str) -> None:
+    """Broken: a session's name writes its receipt somewhere else."""
+    with pytest.raises(ReceiptError, match=r"a session cannot be called .*: use letters, digits"):
+        check_session_name(name)
+
+
+@pytest.mark.parametrize("changed", ["tests/unit/test_a.py", "tests/new.py", "pyproject.toml", "setup.py"])
+def test_sources_digest_follows_every_source(project: Project, changed: str) -> None:
+    """Broken: sources change, and receipts of the old ones are still believed."""
+    project.write("tests/unit/test_a.py", "A = 1\n")
+    before = sources_digest(project.contract)
+    path = project.root / changed
+    path.write_text(path.read_text() + "\n" if path.exists() else "")
+    assert sources_digest(project.contract) != before
+
+
+def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
+    """Broken: byte code or a note in a folder of sources makes every receipt stale."""
+    before = sources_digest(project.contract)
+    project.write("tests/unit/notes.txt", "x")
+    project.write("other.py", "x")
+    assert sources_digest(project.contract) == before
+
+
+def test_renaming_a_source_changes_the_digest(project: Project) -> None:
+    """Broken: a file moves, and the digest, made of contents only, does not see it."""
+    path = project.write("tests/unit/test_a.py", "A = 1\n")
+    before = sources_digest(project.contract)
+    path.rename(path.with_name("test_b.py"))
+    assert sources_digest(project.contract) != before
+
+
+def test_lock_digest_follows_the_lock(project: Project) -> None:
+    """Broken: another lock, or none, has the same digest."""
+    before = lock_digest(project.contract, "full")
+    project.write("locks/full.txt", "torch==2\n")
+    assert lock_digest(project.contract, "full") not in {before, None}
+    (project.root / "locks" / "full.txt").unlink()
+    assert lock_digest(project.contract, "full") is None
+
+
+def test_coverage_files_are_those_of_the_session(project: Project) -> None:
+    """Broken: a session is given the data of another one, or loses that of its own processes."""
+    for session in ("unit", "unit.old"):
+        write_receipt(project.contract, receipt(session))
+    names = ["unit", "unit.host.pid1.Xa", "unit.host.pid2.Xb", "unit.old", "unit.old.host.pid3.Xc", "units"]
+    for name in names:
+        project.write(f".matrix/coverage/.coverage.{name}", "")
+    found = {
+        session: [path.name for path in coverage_files(project.contract, session)] for session in ("unit", "unit.old")
+    }
+    assert found == {
+        "unit": [".coverage.unit", ".coverage.unit.host.pid1.Xa", ".coverage.unit.host.pid2.Xb"],
+        "unit.old": [".coverage.unit.old", ".coverage.unit.old.host.pid3.Xc"],
+    }
+
+
+def test_receipt_is_plain_json(project: Project) -> None:
+    """Broken: other programs can no longer read receipts."""
+    path = write_receipt(project.contract, receipt("unit", exit_status=0))
+    document = json.loads(path.read_text())
+    assert document["session"] == "unit"
+    assert set(document) == set(Receipt.model_fields)

@@ -1,0 +1,70 @@
+"""The command that shows the matrix, whatever became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import report
+from skipproof.matrix import Matrix
+from skipproof.receipts import write_receipt
+
+from support.samples import current, result, write_data
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+
+def test_red_matrix_is_shown_whole(
+    measured: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: after a red run the report is not there, hides the red, or is one of an earlier run."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    measured.write("summary.md", "before\n")
+    failed = {"tests/unit/test_a.py::test_a": result("failed")}
+    write_data(measured, "unit")
+    write_receipt(measured.contract, current(measured, "unit", tests=failed, exit_status=1))
+    measured.write(".matrix/report/junit-gone.xml", "of an earlier run")
+    measured.write(".matrix/report/junit-bare.xml", "of an earlier run")
+    measured.write(".matrix/report/notes.txt", "of somebody else")
+    assert report.main(["--expect", "unit", "full"]) == 0
+    out = capsys.readouterr().out
+    assert "Failed:\n- tests/unit/test_a.py::test_a in unit\n" in out
+    assert "- full: no receipt of it is here: run this session\n" in out
+    assert "Not proved: 2 things are wrong." in out
+    assert out.endswith("The whole of it: .matrix/report/index.html\n")
+    folder = measured.root / ".matrix" / "report"
+    assert {path.name for path in folder.iterdir()} == {
+        "index.html",
+        "junit-bare.xml",
+        "junit-unknown.xml",
+        "matrix.json",
+        "notes.txt",
+    }
+    matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
+    assert [row.state for row in matrix.sessions] == ["red", "missing"]
+    assert (matrix.coverage, matrix.partial, matrix.files[0].path) == (100, True, "code.py")
+    assert "test_a.py::test_a" in (folder / "index.html").read_text()
+    assert (measured.root / "summary.md").read_text().startswith("before\n## Not proved: ")
+    assert "earlier" not in (folder / "junit-bare.xml").read_text()
+    # Half of the data is no merged data.
+    assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
+
+
+def test_proved_matrix_is_shown(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a green run's report says that something is wrong, or asks for a workflow."""
+    for session, environment in (("one", "bare"), ("two", "full")):
+        write_data(measured, session, environment)
+        write_receipt(measured.contract, current(measured, session, environment))
+    assert report.main([]) == 0
+    assert "Proved: 2 sessions agree, and the gate of 100 % is reached.\n" in capsys.readouterr().out
+
+
+def test_report_of_nothing_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a report of no run at all looks like a report."""
+    with pytest.raises(SystemExit) as caught:
+        report.main([])
+    assert caught.value.code == 4
+    assert ".matrix/receipts holds no receipt at all: run a session" in capsys.readouterr().err
+    assert not (measured.root / ".matrix").exists()

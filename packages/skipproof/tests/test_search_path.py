@@ -1,0 +1,89 @@
+"""Folders from which packages leak into an environment, and modules that come from elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import json
+import site
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import search_path
+from skipproof.search_path import folders, leaks, libraries, stray
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+
+@pytest.fixture
+def leak(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path that has no business there."""
+    folder = (tmp_path / "leak").resolve()
+    folder.mkdir()
+    monkeypatch.setattr(search_path, "folders", lambda: [project.site, folder])
+    return folder
+
+
+def test_path_is_read_as_python_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: preflight looks at other folders than those that Python imports from."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), str(tmp_path / "." / ".")])
+    assert folders() == [tmp_path.resolve()]
+    assert Path(pytest.__file__).resolve().parents[1] in libraries()
+
+
+def test_python_and_the_project_are_no_leak(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a plain environment cannot be used, because its own folders count as leaks."""
+    own = [Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("scripts")), project.root, project.site]
+    (project.root / "tests" / "unit").mkdir(exist_ok=True)
+    nested = project.root / "tests" / "unit"
+    monkeypatch.setattr(search_path, "folders", lambda: [folder.resolve() for folder in (*own, nested)])
+    assert leaks(project.contract) == []
+
+
+def test_room_inside_the_project_is_a_leak(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: another environment that lies below the root leaks in unseen."""
+    room = project.root / ".nox" / "other"
+    monkeypatch.setattr(search_path, "folders", lambda: [room])
+    [found] = leaks(project.contract)
+    assert found.startswith(f"{room} is on the path of this Python and no part of the environment: nothing says")
+
+
+def test_python_path_is_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: with PYTHONPATH a library leaks in, and nothing says that the variable is to blame."""
+    monkeypatch.setenv("PYTHONPATH", str(leak))
+    fact = f"{leak} is on the path of this Python and no part of the environment"
+    assert leaks(project.contract) == [f"{fact}: PYTHONPATH names it; unset PYTHONPATH"]
+
+
+def test_user_site_is_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what somebody installed for their user leaks in, and nothing says how to keep it out."""
+    monkeypatch.setattr(site, "getusersitepackages", functools.partial(str, leak))
+    assert leaks(project.contract)[0].endswith(": it is the user site; set PYTHONNOUSERSITE=1")
+
+
+def test_path_file_is_named(project: Project, leak: Path) -> None:
+    """Broken: a .pth file lets another folder in, and nothing says which file."""
+    (project.site / "a.pth").write_text("import sys\n\nelsewhere\n")
+    file = project.site / "b.pth"
+    file.write_text(f"{leak}\n")
+    assert leaks(project.contract)[0].endswith(f": {file} names it; remove that file")
+
+
+def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an environment that was made with the system's packages passes for its lock."""
+    monkeypatch.setattr(sys, "base_prefix", str(leak.parent))
+    assert leaks(project.contract)[0].endswith(
+        ": pyvenv.cfg lets it in; make the environment again without --system-site-packages"
+    )
+
+
+@pytest.mark.parametrize("module", [sys, json, search_path])
+def test_modules_of_python_and_of_the_sources_are_sound(module: object, project: Project) -> None:
+    """Broken: a capability of the standard library, or one that the project builds itself, cannot be promised."""
+    contract = project.contract
+    object.__setattr__(contract, "sources", (str(Path(search_path.__file__).parent),))
+    assert stray(contract, module) is None  # type: ignore[arg-type]

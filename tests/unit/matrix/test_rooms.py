@@ -1,0 +1,344 @@
+"""Tests of what a machine offers to the rooms."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from matrix.rooms import (
+    Machine,
+    PackageSource,
+    damaged,
+    forget_receipt,
+    fresh_data_file,
+    gpus,
+    leave_note,
+    lock_environment,
+    package_source,
+    pip_environment,
+    pytest_arguments,
+    receipts,
+    torch_build,
+    torch_trouble,
+    unfinished,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXTRA = "https://extra.invalid/simple"
+MIRROR = "https://mirror.invalid/simple"
+
+
+def machine(folder: Path, **environ: str) -> Machine:
+    """Return a machine that has these variables, and only the files that a test writes into the folder."""
+    return Machine(environ, home=folder / "home", root=folder / "root", prefix=folder / "prefix")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def hold_torch(room: Path, cuda: str, lib: str = "lib/python3.11/site-packages") -> None:
+    """Leave the one file of torch that says what it was built for."""
+    write(
+        room / lib / "torch" / "version.py", f"from typing import Optional\ncuda: Optional[str] = {cuda}\nhip = None\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "variables"),
+    [("llm-cpu", {"UV_TORCH_BACKEND": "cpu"}), ("llm-cuda", {"UV_TORCH_BACKEND": "auto"}), ("no-llm", {})],
+)
+def test_torch_comes_from_its_own_index_where_nobody_chose(
+    tmp_path: Path, environment: str, variables: dict[str, str]
+) -> None:
+    """A fresh machine would get torch's CUDA build for the CPU environment, or none for the GPU's."""
+    assert package_source(environment, machine(tmp_path)).variables == variables
+
+
+@pytest.mark.parametrize("name", ["UV_INDEX", "UV_FIND_LINKS", "UV_TORCH_BACKEND", "UV_DEFAULT_INDEX"])
+def test_a_variable_of_uv_wins_over_everything(tmp_path: Path, name: str) -> None:
+    """What a user told uv would be overruled by pip's settings or by our default."""
+    source = package_source("llm-cpu", machine(tmp_path, **{name: EXTRA, "PIP_FIND_LINKS": "/wheels"}))
+    assert source == PackageSource(f"uv's own setting {name}")
+
+
+def test_an_empty_variable_of_uv_is_no_setting(tmp_path: Path) -> None:
+    """A workflow that hands on an unset variable as an empty one would lose torch's CPU build."""
+    assert package_source("llm-cpu", machine(tmp_path, UV_INDEX="")).variables == {"UV_TORCH_BACKEND": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "key"),
+    [
+        ("home/.config/uv/uv.toml", 'torch-backend = "cpu"\n', "torch-backend"),
+        ("root/etc/xdg/uv/uv.toml", f'[[index]]\nurl = "{EXTRA}"\n', "index"),
+        ("root/etc/uv/uv.toml", '[pip]\nfind-links = ["wheels"]\n', "find-links"),
+    ],
+)
+def test_a_configuration_file_of_uv_wins(tmp_path: Path, place: str, text: str, key: str) -> None:
+    """A mirror that uv knows from its own file would be passed by."""
+    write(tmp_path / place, text)
+    source = package_source("llm-cpu", machine(tmp_path, PIP_INDEX_URL=MIRROR))
+    assert source == PackageSource(f"uv's own setting {key} in {tmp_path / place}")
+
+
+def test_the_folders_of_the_user_and_of_the_system_can_be_named(tmp_path: Path) -> None:
+    """Files that uv and pip read elsewhere, because the XDG variables say so, would be overlooked."""
+    system = os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
+    here = machine(tmp_path, XDG_CONFIG_DIRS=system, XDG_CONFIG_HOME=str(tmp_path / "mine"))
+    write(tmp_path / "second" / "pip" / "pip.conf", "[global]\nfind-links = /second\n")
+    assert package_source("llm-cpu", here).variables == {"UV_FIND_LINKS": "/second"}
+    write(tmp_path / "mine" / "pip" / "pip.conf", "[global]\nfind-links = /mine\n")
+    assert package_source("llm-cpu", here).variables == {"UV_FIND_LINKS": "/mine"}
+    write(tmp_path / "mine" / "uv" / "uv.toml", "no-index = true\n")
+    assert package_source("llm-cpu", here).variables == {}
+
+
+def test_uv_can_be_told_which_file_to_read_or_none(tmp_path: Path) -> None:
+    """UV_CONFIG_FILE or UV_NO_CONFIG would change what uv does, but not what we believe it does."""
+    write(tmp_path / "home" / ".config" / "uv" / "uv.toml", "no-index = true\n")
+    write(tmp_path / "own.toml", 'index-url = "https://own.invalid"\n')
+    own = machine(tmp_path, UV_CONFIG_FILE=str(tmp_path / "own.toml"))
+    assert package_source("llm-cpu", own).reason == f"uv's own setting index-url in {tmp_path / 'own.toml'}"
+    assert package_source("llm-cpu", machine(tmp_path, UV_NO_CONFIG="1")).reason == "uv's torch backend cpu"
+
+
+def test_a_broken_file_is_left_to_the_program_that_owns_it(tmp_path: Path) -> None:
+    """A typing mistake in a configuration file would end in our traceback, not in uv's or pip's explanation."""
+    write(tmp_path / "home" / ".config" / "uv" / "uv.toml", "index = [\n")
+    write(tmp_path / "root" / "etc" / "pip.conf", "no section\n")
+    assert package_source("llm-cpu", machine(tmp_path)).reason == "uv's torch backend cpu"
+
+
+def test_settings_of_pip_are_translated(tmp_path: Path) -> None:
+    """What pip would find on this machine, uv would not."""
+    here = machine(
+        tmp_path,
+        PIP_INDEX_URL=MIRROR,
+        PIP_EXTRA_INDEX_URL=f"{EXTRA} file:///more",
+        PIP_FIND_LINKS="/a /b",
+        PIP_NO_INDEX="1",
+    )
+    assert package_source("llm-cpu", here) == PackageSource(
+        "pip's extra-index-url, find-links, index-url, no-index",
+        {
+            "UV_DEFAULT_INDEX": MIRROR,
+            "UV_FIND_LINKS": "/a,/b",
+            "UV_INDEX": f"{EXTRA} file:///more",
+            "UV_INDEX_STRATEGY": "unsafe-best-match",
+            "UV_NO_INDEX": "1",
+        },
+    )
+
+
+def test_a_setting_of_pip_that_says_no_is_none(tmp_path: Path) -> None:
+    """``no-index = false`` would cut uv off from every index."""
+    source = package_source("llm-cpu", machine(tmp_path, PIP_NO_INDEX="false", PIP_FIND_LINKS=" "))
+    assert source.variables == {"UV_TORCH_BACKEND": "cpu"}
+
+
+def test_files_of_pip_are_read_in_its_order(tmp_path: Path) -> None:
+    """A weaker file would win over a stronger one, a file over a variable, or [global] over [install]."""
+    write(tmp_path / "root" / "etc" / "pip.conf", "[global]\nfind_links = /system\nindex-url = https://a.invalid\n")
+    write(tmp_path / "home" / ".config" / "pip" / "pip.conf", "[global]\nfind-links = /user\n")
+    own = tmp_path / "own.conf"
+    write(own, "[global]\nextra-index-url =\n    https://one.invalid\n    https://two.invalid\n")
+    write(tmp_path / "prefix" / "pip.conf", "[install]\nindex-url = https://b.invalid\n")
+    variables = package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=str(own))).variables
+    assert variables["UV_FIND_LINKS"] == "/user"
+    assert variables["UV_DEFAULT_INDEX"] == "https://b.invalid"
+    assert variables["UV_INDEX"] == "https://one.invalid https://two.invalid"
+    last = package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=str(own), PIP_INDEX_URL=MIRROR)).variables
+    assert last["UV_DEFAULT_INDEX"] == MIRROR
+
+
+def test_pip_can_be_told_to_read_no_file(tmp_path: Path) -> None:
+    """A user who switched pip's files off would still get what they say."""
+    write(tmp_path / "root" / "etc" / "pip.conf", "[global]\nfind-links = /system\n")
+    assert package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=os.devnull)).variables == {}
+
+
+def test_the_certificates_of_pip_are_handed_on_unless_others_are_set(tmp_path: Path) -> None:
+    """A mirror with a certificate of its own would be refused by uv, or a user's choice overruled."""
+    assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem")).variables == {"SSL_CERT_FILE": "/ca.pem"}
+    assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem", SSL_CERT_FILE="/b.pem")).variables == {}
+
+
+def test_locks_are_compiled_from_whole_indexes_only(tmp_path: Path) -> None:
+    """A lock would carry the hashes of one folder's files, and fail everywhere else."""
+    here = machine(tmp_path, PIP_FIND_LINKS="/wheels", PIP_EXTRA_INDEX_URL=EXTRA, UV_FIND_LINKS="/more")
+    variables = lock_environment(here)
+    assert {name for name, value in variables.items() if value is not None} == set()
+    assert {"UV_FIND_LINKS", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_TORCH_BACKEND"} <= set(variables)
+
+
+def test_locks_can_be_compiled_from_a_mirror(tmp_path: Path) -> None:
+    """On a machine that reaches only a mirror, no lock could be compiled."""
+    assert lock_environment(machine(tmp_path, PIP_INDEX_URL=MIRROR))["UV_DEFAULT_INDEX"] == MIRROR
+    both = lock_environment(machine(tmp_path, PIP_INDEX_URL=MIRROR, UV_DEFAULT_INDEX=EXTRA))
+    assert both["UV_DEFAULT_INDEX"] == EXTRA
+
+
+def test_the_defaults_are_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noxfile would ask about a machine that is not the one it runs on."""
+    monkeypatch.setenv("UV_INDEX", EXTRA)
+    assert package_source("llm-cpu", Machine()).reason == "uv's own setting UV_INDEX"
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [("echo 'GPU 0: NVIDIA H100 (UUID: x)'", ["GPU 0: NVIDIA H100 (UUID: x)"]), ("echo 'no driver'; exit 9", [])],
+)
+def test_gpus_are_named_by_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: list[str]
+) -> None:
+    """The GPU session would build gigabytes on a machine without a working driver, or skip on one with it."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert gpus() == found
+
+
+def test_gpus_are_named_by_their_devices_where_the_driver_brings_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with a GPU but without nvidia-smi would count as a machine without one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus(tmp_path) == []
+    for name in ("nvidia0", "nvidiactl", "null"):
+        (tmp_path / name).touch()
+    assert gpus(tmp_path) == ["nvidia0"]
+
+
+@pytest.mark.parametrize(("cuda", "build"), [("None", "cpu"), ("'13.0'", "cuda")])
+@pytest.mark.parametrize("lib", ["lib/python3.11/site-packages", "Lib/site-packages"])
+def test_the_build_of_torch_is_read_from_the_room(tmp_path: Path, cuda: str, build: str, lib: str) -> None:
+    """A CUDA build in the CPU environment would be found only when it fails to load."""
+    hold_torch(tmp_path, cuda, lib)
+    assert torch_build(tmp_path) == build
+
+
+def test_an_empty_room_holds_no_build_of_torch(tmp_path: Path) -> None:
+    """The first run, in a room that is not furnished yet, would end before it furnishes it."""
+    assert torch_build(tmp_path) is None
+    assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "cuda", "wanted", "found"),
+    [("llm-cpu", "'13.0'", "cpu", "cuda"), ("llm-cuda", "None", "cuda", "cpu")],
+)
+def test_the_wrong_build_of_torch_is_named_with_its_source_and_the_way_out(
+    tmp_path: Path, environment: str, cuda: str, wanted: str, found: str
+) -> None:
+    """A mirror that offers only the other build would end in an unexplained import error."""
+    hold_torch(tmp_path, cuda)
+    trouble = torch_trouble(environment, tmp_path, PackageSource("pip's index-url")) or ""
+    assert f"The {environment} environment holds torch's {found} build, and needs its {wanted} build" in trouble
+    assert "pip's index-url" in trouble
+    assert "UV_TORCH_BACKEND" in trouble
+
+
+def test_the_right_build_of_torch_is_no_trouble(tmp_path: Path) -> None:
+    """Every run of the CPU environment would be refused."""
+    hold_torch(tmp_path, "None")
+    assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
+
+
+def test_a_package_that_lost_or_changed_a_file_is_named(tmp_path: Path) -> None:
+    """A room would stay broken for ever, because uv looks at the metadata only."""
+    site = tmp_path / "lib" / "python3.13" / "site-packages"
+    for package in ("whole", "gone", "edited"):
+        write(site / package / "__init__.py", "x = 1\n")
+        record = f'{package}/__init__.py,sha256=x,6\n"{package}-1.0.dist-info/RECORD",,\n'
+        write(site / f"{package}-1.0.dist-info" / "RECORD", record)
+    assert damaged(tmp_path) == []
+    (site / "gone" / "__init__.py").unlink()
+    write(site / "edited" / "__init__.py", "x = 1000\n")
+    assert damaged(tmp_path) == ["edited", "gone"]
+
+
+def test_coverage_of_an_earlier_run_is_removed(tmp_path: Path) -> None:
+    """Lines that only an earlier run reached would count as covered, or another session's data would be lost."""
+    folder = tmp_path / "coverage"
+    data = fresh_data_file(folder, "unit-3.11")
+    others = [folder / ".coverage.unit-3.12", folder / ".coverage.skip-check"]
+    for path in (data, folder / ".coverage.unit-3.11.host.7", *others):
+        path.touch()
+    assert fresh_data_file(folder, "unit-3.11") == folder / ".coverage.unit-3.11"
+    assert sorted(folder.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        (None, "left no receipt in "),
+        ("{", "left a damaged receipt in "),
+        ("[]", "left a damaged receipt in "),
+        ("{}", "left a damaged receipt in "),
+        ('{"finished": null, "coverage": null}', "left an unfinished receipt: something ended its process"),
+        ('{"finished": "2026", "coverage": "data", "gathered": null}', "did not put its coverage data together: "),
+    ],
+)
+def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str | None, fact: str) -> None:
+    """``os._exit(0)`` in a test would end a session green."""
+    if text is not None:
+        write(tmp_path / "receipts" / "unit.json", text)
+    said = unfinished(tmp_path, "unit")
+    assert said is not None
+    assert said.startswith(f"unit ended with status 0, and {fact}")
+
+
+def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
+    """The finished receipt of the run before would vouch for one that died."""
+    write(tmp_path / "receipts" / "unit.json", '{"finished": "2026-01-01T00:00:00+00:00", "coverage": null}')
+    assert unfinished(tmp_path, "unit") is None
+    for _ in range(2):
+        forget_receipt(tmp_path, "unit")
+        assert unfinished(tmp_path, "unit") is not None
+
+
+def test_receipts_of_other_machines_count(tmp_path: Path) -> None:
+    """A machine with fewer Pythons, or without a browser, would merge less than it was given, with other numbers."""
+    assert receipts(tmp_path) == set()
+    for name in ("unit-3.14.json", "browser.json", "notes.txt"):
+        write(tmp_path / "receipts" / name, "{}")
+    assert receipts(tmp_path) == {"unit-3.14", "browser"}
+
+
+def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``-- -k word`` would run nothing of the session's suites, or ``-- FILE::test`` everything."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_one.py").touch()
+    assert pytest_arguments(["tests/unit"], ["-k", "word"]) == ["tests/unit", "-k", "word"]
+    assert pytest_arguments(["tests/unit"], ["test_one.py::test_a", "-x"]) == ["test_one.py::test_a", "-x"]
+
+
+def test_a_note_is_of_the_last_run(tmp_path: Path) -> None:
+    """What an earlier run tried is not shown any more."""
+    for verdict, tried in (("red", "torch 2.8.0"), ("green", "torch 2.8.1")):
+        leave_note(tmp_path, "newest", verdict, tried)
+    said = (tmp_path / "notes" / "newest.txt").read_text(encoding="utf-8")
+    assert re.fullmatch(r"green on \d{4}-\d\d-\d\d with torch 2\.8\.1\n", said)
+
+
+def test_pip_is_told_what_uv_was_told(tmp_path: Path) -> None:
+    """A mirror that only uv knows serves pip too, and what pip knows itself stays."""
+    told = {"UV_INDEX_URL": MIRROR, "UV_INDEX": EXTRA, "UV_FIND_LINKS": "/wheels,/more", "UV_NO_INDEX": ""}
+    assert pip_environment(machine(tmp_path, **told)) == {
+        "PIP_INDEX_URL": MIRROR,
+        "PIP_EXTRA_INDEX_URL": EXTRA,
+        "PIP_FIND_LINKS": "/wheels /more",
+    }
+    assert pip_environment(machine(tmp_path, PIP_FIND_LINKS="/mine", **told)) == {}
