@@ -25,10 +25,10 @@ import nox
 from nox.command import CommandFailed
 from python_discovery import get_interpreter
 
-# nox reads this file without its folder being on the path.
+# nox reads this file without its folder being on the path, and its own environment does not hold the plugin.
 sys.path.insert(0, str(Path(__file__).parent))
-from matrix import settings
-from matrix import locks, processors, rooms
+sys.path.insert(0, str(Path(__file__).parent / "packages" / "skipproof" / "src"))
+from matrix import locks, processors, rooms, settings
 from skipproof import machine
 from skipproof.contract import read_contract
 
@@ -42,7 +42,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("REQUIRE_INTERPRETERS") == "1"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-UNIT, INTEGRATION = "tests/unit", "tests/integration"
+UNIT, INTEGRATION = ("tests/unit", "packages/skipproof/tests"), "tests/integration"
 EXTRAS = f"{INTEGRATION}/test_extras_real.py"
 MATRIX = Path(".matrix")
 BUILD_LOCK = str(locks.lock_path("build"))
@@ -79,7 +79,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=["push"], allow_parallel=True)
 def types(session: nox.Session) -> None:
-    """Check types, strictly, over backend, tests and noxfile.py: mypy."""
+    """Check types, strictly, over both packages, matrix, tests and noxfile.py: mypy."""
     furnish(session, "tools")
     session.run("mypy")
 
@@ -90,7 +90,7 @@ def integration_cpu(session: nox.Session) -> None:
     """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
     furnish(session, "llm-cpu")
     provision(session)
-    prove(session, "llm-cpu", UNIT, INTEGRATION)
+    prove(session, "llm-cpu", *UNIT, INTEGRATION)
 
 
 @nox.session(tags=["push", "receipt"], allow_parallel=True)
@@ -106,7 +106,7 @@ def extras(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
     furnish(session, "no-llm")
-    prove(session, "no-llm", UNIT)
+    prove(session, "no-llm", *UNIT)
 
 
 @nox.session(name="skip-check", tags=["push", "receipt"], allow_parallel=True)
@@ -141,7 +141,7 @@ def build(session: nox.Session) -> None:
     # Far from this checkout, where neither Python nor pytest can find it by looking upwards.
     with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_package(sdist, Path(far))):
         session.run("python", "-c", check)
-        session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
+        session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
 
 
 @nox.session(name="integration-cuda", default=False, tags=["gpu", "receipt"], venv_backend="uv" if GPUS else "none")
@@ -153,7 +153,7 @@ def integration_cuda(session: nox.Session) -> None:
     session.log(f"GPU: {', '.join(GPUS)}")
     furnish(session, "llm-cuda")
     provision(session)
-    prove(session, "llm-cuda", UNIT, INTEGRATION)
+    prove(session, "llm-cuda", *UNIT, INTEGRATION)
 
 
 @nox.session(tags=["weekly", "receipt"], allow_parallel=True)
@@ -196,14 +196,14 @@ def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
     furnish(session, "no-llm")
-    session.run("python", "-m", "skipproof.merge", *expectations(), *session.posargs)
+    session.run("skipproof", "merge", *expectations(), *session.posargs)
 
 
 @nox.session(tags=["merge"])
 def report(session: nox.Session) -> None:
     """Show what the sessions left, also of a red run: in the terminal, and in .matrix/report/index.html."""
     furnish(session, "no-llm")
-    session.run("python", "-m", "skipproof.report", *expectations(), *session.posargs)
+    session.run("skipproof", "report", *expectations(), *session.posargs)
 
 
 @nox.session(default=False, tags=["weekly", "receipt"])
@@ -288,7 +288,7 @@ def try_versions(session: nox.Session, resolution: str) -> None:
     chosen = versions.read_text(encoding="utf-8")
     rooms.leave_note(MATRIX, session.name, "red", locks.asked_for(chosen))
     session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), "--editable", ".")
-    session.run("python", "-m", "pytest", UNIT, "--quiet", env=TEST_ENV)
+    session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
     furnish(session, "extras")
     alone = {"LLM_BACKEND_TEST_CONSTRAINTS": str(versions)}
     session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=TEST_ENV | alone)

@@ -1,1 +1,10 @@
-"""Whether the real tests hold on other processors than this one, and as often as they are run."""
+"""What the noxfile asks of this machine; only the standard library is used, as no environment exists yet.
+
+::
+
+    rooms.py       where packages come from, and what a session's room holds
+    locks.py       compiles the locks of environments/
+    processors.py  how many threads a session may use
+    settings.py    the settings in which all real tests have to pass
+    repeats.py     repeats tests until a coin among them has come up
+"""

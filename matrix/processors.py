@@ -6,29 +6,15 @@ Only the standard library is used: the noxfile is read before any environment ex
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-__all__ = ["available", "thread_limits"]
+from skipproof.machine import available
+
+__all__ = ["thread_limits"]
 
 # What OpenMP (torch) and rayon (tokenizers) read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
 # As many sessions of the matrix load a model: their threads are what counts, the others have one each.
 HEAVY_SESSIONS = 2
-
-
-def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many processors this process may use: of the machine, by its affinity, and by its container's quota.
-
-    Args:
-        quota: where Linux (cgroup 2) says so: microseconds of work in each period, or "max", and the period.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        allowed, period = quota.read_text(encoding="ascii").split()
-        return max(1, min(count, int(allowed) // int(period)))
-    except (OSError, ValueError):  # no cgroup 2, or no limit
-        return count
 
 
 def thread_limits(*, parallel: bool) -> dict[str, str]:

@@ -16,7 +16,6 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 pytest_plugins = [
-    "skipproof.plugin",
     "pytester",
     # Named here, so that their fixtures are found, and their assertions show values, wherever they are used.
     "tests.integration.server",

@@ -22,7 +22,7 @@ FILES = (
     "tests/__init__.py",
     "tests/conftest.py",
 )
-FOLDERS = ("backend", "environments", "tests/portability", "tests/skipproof")
+FOLDERS = ("backend", "environments", "matrix", "packages/skipproof")
 SUITE = (
     "tests/integration/__init__.py",
     "tests/integration/conftest.py",
@@ -88,7 +88,7 @@ class Copy:
             r"(?m)^    sessions = \[\*units, .*\n    return .*$",
             '    return ["skip-check", "integration-cpu"]',
         )
-        self.edit("noxfile.py", r'"llm-cpu", UNIT, INTEGRATION', '"llm-cpu", INTEGRATION')
+        self.edit("noxfile.py", r'"llm-cpu", \*UNIT, INTEGRATION', '"llm-cpu", INTEGRATION')
         self.edit("pyproject.toml", r"(?m)^fail_under = 100$", "fail_under = 1")
 
     def keep(self) -> None:

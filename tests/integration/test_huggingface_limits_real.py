@@ -19,6 +19,7 @@ from llm_backend.errors import (
 )
 from llm_backend.llms.models.directory_store import file_digest
 
+from skipproof.trace import Listener
 from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import (
@@ -28,7 +29,6 @@ from tests.integration.weights import (
     loaded_models,
     until,
 )
-from skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine

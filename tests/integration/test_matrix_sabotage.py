@@ -1,6 +1,6 @@
 """Deceits planted in a copy of this project: each is caught by its real sessions, in real environments.
 
-The table is in packages/skipproof/README.md; what small projects can show is in packages/skipproof/tests/test_sabotage.py.
+The table is in packages/skipproof/README.md; what small projects can show is in test_sabotage.py of that package.
 """
 
 from __future__ import annotations

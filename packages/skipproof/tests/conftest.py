@@ -11,7 +11,7 @@ from skipproof import detection, search_path
 
 # Their assertions show values too; not imported before this is said.
 pytest.register_assert_rewrite("support")
-from support.project import CODE, Project
+from support.project import CODE, Project  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name in ("PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(detection.PROBES, "cuda", lambda: False)
+    monkeypatch.setattr(detection, "_has_cuda", lambda: False)
     return Project(pytester, site)
 
 

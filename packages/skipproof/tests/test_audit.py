@@ -10,7 +10,6 @@ from skipproof import audit
 from skipproof.audit import Session
 from skipproof.contract import ContractError
 from skipproof.receipts import Receipt, ReceiptError, TestResult, Trace, write_receipt
-
 from support.samples import PASSED, current, receipt, result
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from skipproof.collect import Asked, collect
 from skipproof.cover import Measured
 from skipproof.matrix import FileCoverage, Proof
 from skipproof.receipts import ReceiptError, TestResult, Trace, write_receipt
-
 from support.samples import PASSED, current, receipt, result, write_data
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from skipproof.contract import Contract
     from skipproof.receipts import Receipt
-
     from support.project import Project
 
 A, B, G = (f"tests/unit/test_a.py::test_{name}" for name in "abg")

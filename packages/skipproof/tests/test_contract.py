@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from skipproof.contract import ContractError, read_contract
-
 from support.project import PYPROJECT, Project
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DIGEST = "0123456789abcdef" * 4
 
 
@@ -53,14 +54,6 @@ def test_reason_names_one_installation_once(project: Project) -> None:
     """Broken: two capabilities that one command installs print that command twice."""
     project.write("pyproject.toml", PYPROJECT.replace("pip install beta", "pip install alpha"))
     assert project.contract.reason(["beta", "alpha"]) == "needs alpha, beta: pip install alpha"
-
-
-def test_this_project_has_a_valid_table() -> None:
-    """Broken: this project's own table is refused, or the reason the documents quote is no longer derived."""
-    contract = read_contract(ROOT)
-    assert contract.reason(["llm"]) == "needs llm: pip install '.[llm]'"
-    assert set(contract.environments) == {"no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras"}
-    assert contract.promised("no-llm") == ()
 
 
 def test_unknown_environment_names_the_known_ones(project: Project) -> None:

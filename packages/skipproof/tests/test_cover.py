@@ -11,7 +11,6 @@ from coverage.parser import PythonParser
 
 from skipproof import cover
 from skipproof.cover import Measured
-
 from support.project import CODE
 from support.samples import ARCS, receipt, write_data
 

@@ -20,7 +20,6 @@ from skipproof.detection import (
     versions,
 )
 from skipproof.exits import ExitStatus
-
 from support.project import PYPROJECT
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def test_leftovers_are_found_without_importing(project: Project) -> None:
 def test_hardware_is_asked_only_where_its_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: looking for a GPU that is not promised imports torch, or a GPU that is there goes unseen."""
     hardware = Capability("gpu", "x", probe="cuda")
-    monkeypatch.setitem(detection.PROBES, "cuda", lambda: True)
+    monkeypatch.setattr(detection, "_has_cuda", lambda: True)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert leftover_parts(hardware) == []
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
@@ -262,7 +261,7 @@ def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pyt
         message = "CUDA unknown"
         raise RuntimeError(message)
 
-    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    monkeypatch.setattr(detection, "_has_cuda", fails)
     project.install_alpha()
     project.install_beta()
     assert disagreements(project.contract, "big") == [
@@ -280,7 +279,7 @@ def test_broken_library_of_a_probe_is_named_as_it_is(project: Project, monkeypat
         message = "module torch is installed but broken"
         raise BrokenInstallError(message)
 
-    monkeypatch.setitem(detection.PROBES, "cuda", fails)
+    monkeypatch.setattr(detection, "_has_cuda", fails)
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     assert disagreements(project.contract, "bare") == [
         "bare does not promise gpu, but module torch is installed but broken"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof.drift import LockError, Package, damages, differences, drift, installed
-
 from support.project import PYPROJECT
 
 if TYPE_CHECKING:

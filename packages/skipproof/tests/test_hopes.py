@@ -11,7 +11,6 @@ from skipproof.audit import Session
 from skipproof.contract import Capability, ContractError, read_contract
 from skipproof.detection import disagreements, leftover_parts, missing_parts, settled
 from skipproof.exits import ExitStatus
-
 from support.project import PYPROJECT, Project
 from support.runs import REAL, violations
 from support.samples import PASSED, current, result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from typing import TYPE_CHECKING
@@ -62,3 +63,25 @@ def test_facts_hold_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not machine.has_feature("avx512f")
     monkeypatch.setattr(machine, "features", list)
     assert machine.facts() == {"processor": "a processor", "processors": "2"}
+
+
+@pytest.mark.parametrize(
+    ("quota", "count"),
+    [("max 100000\n", 8), ("200000 100000\n", 2), ("50000 100000\n", 1), ("6400000 100000\n", 8), (None, 8)],
+)
+def test_a_container_has_fewer_processors_than_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str | None, count: int
+) -> None:
+    """Broken: in a container with a quota, every thread but a few only waits for its turn."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
+    path = tmp_path / "cpu.max"
+    if quota is not None:
+        path.write_text(quota)
+    assert machine.available(path) == count
+
+
+def test_a_system_without_affinity_is_asked_for_its_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: on a system other than Linux, no session can start."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert machine.available(tmp_path / "none") == 6

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from skipproof import merge
+from skipproof.__main__ import main
 from skipproof.exits import ExitStatus
 from skipproof.receipts import Outcome, write_receipt
-
 from support.samples import ARCS, current, result, write_data
 
 if TYPE_CHECKING:
@@ -103,15 +103,27 @@ def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.
 
 
 @pytest.mark.parametrize("name", ["merge", "report"])
-def test_command_outside_of_a_project_is_a_usage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    """Called in the wrong folder, a command says so, and ends with the status of a usage error."""
+    command = [sys.executable, "-m", "skipproof", name]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 4
+    assert ended.stderr.startswith(f"skipproof {name}: error: ")
+    assert "pyproject.toml does not exist" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--help"], 0, "usage: skipproof {merge,report} [options]"),
+        (["murge"], 4, "skipproof: error: no command is called 'murge'"),
+        ([], 4, "skipproof: error: no command given"),
+    ],
+)
+def test_the_command_names_its_subcommands(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, said: str
 ) -> None:
-    """Broken: called in the wrong folder, a command ends with a traceback, or with success."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [name])
-    # Run as a program, it is a module of its own beside the imported one.
-    monkeypatch.delitem(sys.modules, f"skipproof.{name}", raising=False)
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module(f"skipproof.{name}", run_name="__main__")
-    assert caught.value.code == 4
-    assert "pyproject.toml does not exist" in capsys.readouterr().err
+    """Asked for help, or for what it does not have, the command says what it has."""
+    assert main(arguments) == status
+    captured = capsys.readouterr()
+    assert said in captured.out + captured.err

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,13 +16,12 @@ from coverage import CoverageData
 from skipproof import merge, report
 from skipproof.exits import ExitStatus
 from skipproof.matrix import Matrix
-
 from support.project import PYPROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
 # Each branch is reached by a process that starts in another folder: the project's, one below it, above it, and beside.
 CODE = """
 import sys
@@ -93,7 +91,7 @@ def prove(root: Path, session: str) -> None:
     data = ["--data-file", f".matrix/coverage/.coverage.{session}", "--context", SESSIONS[session]]
     named = ["-p", "skipproof.plugin", "--environment", SESSIONS[session], "--session", session]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
-    environ |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "coverage", "run", *data, "-m", "pytest", "-q", *named]
     ended = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

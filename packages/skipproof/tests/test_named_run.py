@@ -8,7 +8,6 @@ import pytest
 
 from skipproof import named_run
 from skipproof.exits import ExitStatus
-
 from support.runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import pytest
 from skipproof import machine
 from skipproof.coverage_data import described
 from skipproof.exits import ExitStatus
-
 from support.runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
 from support.samples import write_data
 

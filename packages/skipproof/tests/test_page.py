@@ -12,7 +12,6 @@ import pytest
 
 from skipproof.matrix import Cell, Matrix, SessionRow, TestRow
 from skipproof.page import render
-
 from support.matrix_samples import everything, hostile, wide
 
 if TYPE_CHECKING:

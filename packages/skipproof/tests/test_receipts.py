@@ -22,7 +22,6 @@ from skipproof.receipts import (
     sources_digest,
     write_receipt,
 )
-
 from support.project import PYPROJECT
 from support.samples import receipt, result
 

@@ -9,7 +9,6 @@ import pytest
 from skipproof import report
 from skipproof.matrix import Matrix
 from skipproof.receipts import write_receipt
-
 from support.samples import current, result, write_data
 
 if TYPE_CHECKING:

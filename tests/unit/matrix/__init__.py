@@ -1,1 +1,1 @@
-"""Tests of what runs the real tests as on other processors, and as often as it takes."""
+"""Tests of what the noxfile asks of the machine."""

@@ -18,7 +18,10 @@ from .sessions import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT, PLUGIN = (
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for folder in (".", "packages/skipproof")
+)
 LLM = ("llm-cpu", "llm-cuda")
 
 
@@ -31,7 +34,7 @@ def pinned(name: str) -> dict[str, list[locks.Pin]]:
     """Return a lock's pins by package; some packages have one for each of several Pythons."""
     found: dict[str, list[locks.Pin]] = {}
     for pin in locks.pins(read(name)):
-        if pin.requirement != "-e .":
+        if not pin.requirement.startswith("-e "):
             found.setdefault(canonicalize_name(Requirement(pin.requirement).name), []).append(pin)
     return found
 
@@ -41,6 +44,8 @@ def wanted(name: str) -> Iterator[Requirement]:
     for line in (line.strip() for line in read(name, ".in").splitlines() if not line.startswith("#")):
         if line.startswith("-r "):
             yield from wanted(line.removeprefix("-r ").removesuffix(".in"))
+        elif line == "-e ./packages/skipproof":
+            yield from map(Requirement, PLUGIN["dependencies"])
         elif line.startswith("-e ."):
             extras = re.findall(r"[\w-]+", line.removeprefix("-e ."))
             yield from map(Requirement, [*PROJECT["dependencies"], *(r for extra in extras for r in brought_by(extra))])
@@ -131,3 +136,11 @@ def test_a_lock_holds_nothing_of_what_its_environment_does_not_promise() -> None
         if canonicalize_name(module.partition(".")[0]) in pinned(environment)
     }
     assert found == set()
+
+
+def test_this_project_has_a_valid_table() -> None:
+    """This project's table is accepted, and the reason that the documents quote is derived from it."""
+    contract = read_contract(ROOT)
+    assert contract.reason(["llm"]) == "needs llm: pip install '.[llm]'"
+    assert set(contract.environments) == {"no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras"}
+    assert contract.promised("no-llm") == ()

@@ -46,4 +46,4 @@ def test_coverage_leaves_out_only_whole_lines() -> None:
     assert report["fail_under"] == 100
     assert {"exclude_lines", "omit", "partial_branches", "partial_also"}.isdisjoint(report)
     assert {"include", "omit"}.isdisjoint(run)
-    assert run["source_dirs"] == ["backend", "tests"]
+    assert run["source_dirs"] == ["backend", "matrix", "packages", "tests"]

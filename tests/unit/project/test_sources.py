@@ -9,6 +9,8 @@ from .sessions import ROOT
 
 def test_a_changed_part_of_the_page_makes_receipts_stale() -> None:
     """A receipt would still count as proof of the page after its script or style was changed."""
-    parts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "packages/skipproof/src/skipproof/page_assets").iterdir()}
+    parts = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "packages/skipproof/src/skipproof/page_assets").iterdir()
+    }
     assert "packages/skipproof/src/skipproof/page_assets/page.js" in parts
     assert parts - {*read_contract(ROOT).sources} == set()

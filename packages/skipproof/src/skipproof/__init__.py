@@ -18,13 +18,11 @@
     coverage_data.py  the coverage data of a session's processes, in one file that holds in any folder
     cover.py        the sessions' coverage data, merged
     matrix.py       all of it as data, for the report and for other programs; collect.py fills it
-    merge.py        the gate over all sessions: python -m skipproof.merge
-    report.py       the report: python -m skipproof.report
+    merge.py        the gate over all sessions: skipproof merge
+    report.py       the report: skipproof report
+    __main__.py     the command skipproof, which has both
     terminal.py     its table; markdown.py, junit.py and page.py are its other forms, summary.py what they share
-    rooms.py        where packages come from, and what a session's room holds; locks.py compiles the locks
-    processors.py   how many threads a session may use
     machine.py      which processor a run was on, and with which features
 
-Copy the folder to use it elsewhere: it needs pytest and pydantic (merging needs coverage, the report rich),
-nothing of the project around it, and reads everything it has to know from ``[tool.skipproof]``.
+It reads everything that it has to know of a project from ``[tool.skipproof]``.
 """

@@ -1,4 +1,4 @@
-"""What the commands ``merge`` and ``report`` have in common: their options, and what both make of them."""
+"""What ``skipproof merge`` and ``skipproof report`` have in common: their options, and what both make of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def collected(name: str, description: str, arguments: Sequence[str] | None) -> t
 
     Exits with 4, as pytest does, when the options, the table or the receipts' folder leave nothing to look at.
     """
-    parser = _Parser(prog=f"python -m skipproof.{name}", description=description)
+    parser = _Parser(prog=f"skipproof {name}", description=description)
     parser.add_argument(
         "--expect",
         action="extend",

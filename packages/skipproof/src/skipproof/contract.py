@@ -4,7 +4,7 @@
 
     [tool.skipproof]
     sources = ["src", "tests", "pyproject.toml"]     # what a receipt's digest covers (of folders: every *.py)
-    locks = "environments"                     # <environment>.txt of each environment lies here
+    locks = "environments"                           # <environment>.txt of each environment lies here
     state = ".matrix"                                # receipts and coverage data go here
 
     [tool.skipproof.capabilities]
@@ -47,11 +47,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from .detection import PROBES
+from .machine import FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+PROBES = ("cuda", *(f"cpu {name}" for name in FEATURES))
+"""What a machine can be asked; detection.py asks it."""
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
 _LISTS = ("modules", "distributions", "programs", "paths")
 _PROOFS = (*_LISTS, "variable", "probe")
@@ -179,7 +181,7 @@ def read_contract(root: Path) -> Contract:
     tools = document.get("tool")
     table = tools.get("skipproof") if isinstance(tools, dict) else None
     if not isinstance(table, dict):
-        message = f"{path} has no table [tool.skipproof]: add one, packages/skipproof/src/skipproof/contract.py shows it"
+        message = f"{path} has no table [tool.skipproof]: add one, python -m pydoc skipproof.contract shows it"
         raise ContractError(message)
     return _contract(root, table)
 

@@ -15,7 +15,6 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from . import machine, search_path
 from .drift import drift
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
     from types import ModuleType
 
     from .contract import Capability, Contract
@@ -110,7 +109,7 @@ def _matches(pattern: str) -> bool:
 
 def _answers(probe: str) -> bool:
     try:
-        return PROBES[probe]()
+        return _has_cuda() if probe == "cuda" else machine.has_feature(probe.removeprefix("cpu "))
     except BrokenInstallError:
         raise
     except Exception as error:
@@ -252,9 +251,3 @@ def _broken(what: str, cause: BaseException) -> str:
 def _has_cuda() -> bool:
     torch = import_module("torch")
     return torch is not None and bool(torch.cuda.is_available())
-
-
-PROBES: Mapping[str, Callable[[], bool]] = {
-    "cuda": _has_cuda,
-    **{f"cpu {name}": partial(machine.has_feature, name) for name in machine.FEATURES},
-}

@@ -6,20 +6,19 @@ such as their kernels and threads, it tells by the hook ``pytest_skipproof_facts
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .processors import available
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pytest
 
-__all__ = ["FEATURES", "facts", "features", "has_feature", "run_facts", "told"]
+__all__ = ["FEATURES", "available", "facts", "features", "has_feature", "run_facts", "told"]
 
 # As Linux names them, on x86-64 and on ARM. Which of them a library uses decides in which order and width it adds up.
 FEATURES = (
@@ -55,6 +54,21 @@ def features(cpuinfo: Path = _CPUINFO) -> list[str]:
 def has_feature(name: str) -> bool:
     """Say whether this processor has a feature."""
     return name in features()
+
+
+def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many processors this process may use: of the machine, by its affinity, and by its container's quota.
+
+    Args:
+        quota: where Linux (cgroup 2) says so: microseconds of work in each period, or "max", and the period.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        allowed, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(count, int(allowed) // int(period)))
+    except (OSError, ValueError):  # no cgroup 2, or no limit
+        return count
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Merge what the sessions proved: ``python -m skipproof.merge [--expect SESSION ...]``, in the project's root.
+"""Merge what the sessions proved: ``skipproof merge [--expect SESSION ...]``, in the project's root.
 
 Shows the sessions, refuses receipts and coverage data that prove nothing, then writes the merged data and gates it.
 Exits with 0 when everything is proved, with 4 when called wrongly or when there is no receipt at all, else as exits.py
@@ -7,7 +7,6 @@ says.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from . import command, cover, terminal
@@ -28,7 +27,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.MERGE
     cover.write_reports(contract, found.measured, found.left_out)
     return ExitStatus.COVERAGE if matrix.problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -269,7 +269,7 @@ class NamedRun:
         # A fork of this process, which ends with the same last acts, is not the run.
         if self._receipt.finished is None or os.getpid() != self._receipt.process:
             return
-        from .coverage_data import gather
+        from .coverage_data import gather  # noqa: PLC0415 - a run that is not measured needs no coverage
 
         save()
         self._receipt.gathered = gather(self._contract, self._receipt.session)

@@ -1,4 +1,4 @@
-"""Show what the sessions proved: ``python -m skipproof.report [--expect SESSION ...]``, in the project's root.
+"""Show what the sessions proved: ``skipproof report [--expect SESSION ...]``, in the project's root.
 
 From receipts and coverage data alone: to the terminal, as markdown to the summary of a workflow's step, and into the
 folder ``report`` of the state: ``index.html``, ``matrix.json`` and ``junit-<environment>.xml``. It shows what there is,
@@ -55,7 +55,3 @@ def _summarise(text: str) -> None:
     if path:
         with Path(path).open("a", encoding="utf-8", errors="backslashreplace") as summary:
             summary.write(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

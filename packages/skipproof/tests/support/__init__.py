@@ -1,1 +1,1 @@
-"""Tests of the plugin: every gate is shown to go red."""
+"""What the tests of the plugin share."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skipproof import merge
@@ -19,6 +17,7 @@ from .samples import PASSED, current, result, write_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from skipproof.receipts import TestResult
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     Arcs = tuple[tuple[int, int], ...]
 
-ROOT = Path(__file__).parents[3]
 DATA = ".matrix/coverage/.coverage.unit"
 # What coverage sees of PASSES: its first line when it is imported, and its second when it is called.
 IMPORTED = ((-1, 1), (1, -1))
@@ -105,9 +103,7 @@ def killed(code: str, status: int) -> Plant:
         # A process of its own sees everything that is installed here, and the project's lock names nothing.
         project.write("conftest.py", "from skipproof import search_path as s\ns.folders = s.libraries = list\n")
         command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "--environment", "bare"]
-        ended = subprocess.run(
-            command, cwd=project.root, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
-        )
+        ended = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
         assert ended.returncode == status
         return merged("bare")
 

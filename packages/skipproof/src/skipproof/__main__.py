@@ -1,0 +1,31 @@
+"""The command ``skipproof``, which is ``python -m skipproof`` too: ``merge`` and ``report``, in the project's root."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from . import merge, report
+from .command import USAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {"merge": merge.main, "report": report.main}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the subcommand that comes first among the arguments (default: the process's); return its exit status."""
+    name, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
+    if name in COMMANDS:
+        return COMMANDS[name](rest[:-1])
+    usage = f"usage: skipproof {{{','.join(COMMANDS)}}} [options]; skipproof merge --help lists the options\n"
+    if name in ("-h", "--help"):
+        sys.stdout.write(usage)
+        return 0
+    sys.stderr.write(f"{usage}skipproof: error: {f'no command is called {name!r}' if name else 'no command given'}\n")
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
