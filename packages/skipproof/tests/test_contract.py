@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof.contract import ContractError, read_contract
+from skipproof.contract import ContractError, is_configured, read_contract
 from support.project import PYPROJECT, Project
 
 if TYPE_CHECKING:
@@ -54,6 +54,25 @@ def test_reason_names_one_installation_once(project: Project) -> None:
     """Broken: two capabilities that one command installs print that command twice."""
     project.write("pyproject.toml", PYPROJECT.replace("pip install beta", "pip install alpha"))
     assert project.contract.reason(["beta", "alpha"]) == "needs alpha, beta: pip install alpha"
+
+
+@pytest.mark.parametrize(
+    ("text", "configured"),
+    [
+        ("[tool.skipproof]\n", True),
+        ("[tool]\nskipproof.state = 'x'\n", True),
+        ("[tool.skipproof\n", True),
+        ("[tool.other\n", False),
+        ("tool = 1\n", False),
+        ("[tool.other]\n", False),
+        (None, False),
+    ],
+)
+def test_a_project_is_configured_by_its_table(tmp_path: Path, text: str | None, *, configured: bool) -> None:
+    """A project has a contract where its pyproject.toml has the table, or names it and cannot be read."""
+    if text is not None:
+        (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert is_configured(tmp_path) == configured
 
 
 def test_unknown_environment_names_the_known_ones(project: Project) -> None:

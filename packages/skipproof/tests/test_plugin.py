@@ -167,12 +167,45 @@ def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
     assert project.run("--dist", "load").ret == pytest.ExitCode.OK
 
 
-def test_wrong_table_is_a_usage_error(project: Project) -> None:
-    """Broken: a project without a contract runs as if it kept one."""
-    project.write("pyproject.toml", "")
+@pytest.mark.parametrize("text", ["", "[tool]\nother = 1\n", None])
+@pytest.mark.parametrize("options", [["--environment", "bare"], ["--also-requires", "alpha"]])
+def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: str | None, options: list[str]) -> None:
+    """An option of the plugin is a usage error where there is no table."""
+    project.write("pytest.ini", "[pytest]\n")
+    project.write("pyproject.toml", text or "")
+    if text is None:
+        (project.root / "pyproject.toml").unlink()
+    result = project.run(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: */pyproject.toml *: *"])
+
+
+@pytest.mark.parametrize("text", ["[tool]\nskipproof = 1\n", "[tool.skipproof]\n"])
+def test_wrong_table_is_a_usage_error(project: Project, text: str) -> None:
+    """A table that is there and wrong stops a run that has no option."""
+    project.write("pytest.ini", "[pytest]\n")
+    project.write("pyproject.toml", text)
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: */pyproject.toml has no table [[]tool.skipproof[]]: add one, *"])
+    result.stderr.fnmatch_lines(["ERROR: *tool.skipproof*"])
+
+
+@pytest.mark.parametrize("text", [None, "", "[tool.other]\n"])
+def test_without_a_table_the_plugin_does_nothing(project: Project, text: str | None) -> None:
+    """A project that has no table gets no header, no mark, no skip and no error from the plugin."""
+    project.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+    project.write("pyproject.toml", text or "")
+    if text is None:
+        (project.root / "pyproject.toml").unlink()
+    project.write("tests/unit/test_a.py", "import pytest\n\n@pytest.mark.requires('alpha')\ndef test_a(): pass\n")
+    result = project.run("-rs", "-Wignore")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*skipproof:*")
+    listed = project.run("--markers")
+    listed.stdout.no_fnmatch_line("*requires(*")
+    assert {path.name for path in project.root.iterdir()} <= {
+        *("pytest.ini", "pyproject.toml", "setup.py", "locks", "tests", "tmp_path")
+    }
 
 
 def test_suites_have_to_be_named(project: Project) -> None:

@@ -24,5 +24,5 @@
     terminal.py     its table; markdown.py, junit.py and page.py are its other forms, summary.py what they share
     machine.py      which processor a run was on, and with which features
 
-It reads everything that it has to know of a project from ``[tool.skipproof]``.
+It reads everything that it has to know of a project from ``[tool.skipproof]``, and does nothing where there is none.
 """

@@ -163,6 +163,17 @@ class Contract:
         return self.root / self.locks / f"{environment}.txt"
 
 
+def is_configured(root: Path) -> bool:
+    """Say whether ``root / "pyproject.toml"`` has the table; where it is not TOML, whether it names the table."""
+    path = root / "pyproject.toml"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    try:
+        tools = tomllib.loads(text).get("tool")
+    except tomllib.TOMLDecodeError:
+        return "tool.skipproof" in text
+    return isinstance(tools, dict) and "skipproof" in tools
+
+
 def read_contract(root: Path) -> Contract:
     """Read and check the table in ``root / "pyproject.toml"``.
 

@@ -1,6 +1,6 @@
 """The pytest hooks of every run: options, the requires mark, the header, and skips with the derived reason.
 
-Activate it in the top conftest.py with ``pytest_plugins = ["skipproof.plugin"]``.
+pytest loads them by the entry point ``skipproof`` of the distribution pytest-skipproof.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .contract import Contract, ContractError, read_contract
+from .contract import Contract, ContractError, is_configured, read_contract
 from .detection import BrokenInstallError, missing_parts, settled, versions
 from .gate import Needs
 from .machine import run_facts, told
@@ -60,10 +60,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the contract and register what this run needs; a wrong table or name is a usage error."""
+    """Read the contract and register what this run needs; a wrong table or name is a usage error.
+
+    Nothing happens in a project that has no table, unless it is asked for by an option.
+    """
+    environment, session = config.getoption("environment"), config.getoption("session")
+    also = config.getoption("also_requires")
+    if not is_configured(config.rootpath) and environment is None and session is None and not also:
+        return
     config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
-    environment, session = config.getoption("environment"), config.getoption("session")
     if session is not None and environment is None:
         message = f"--session {session} names the receipt of no environment: add --environment NAME"
         raise pytest.UsageError(message)
@@ -76,7 +82,6 @@ def pytest_configure(config: pytest.Config) -> None:
         contract = read_contract(config.rootpath)
         if environment is not None:
             contract = settled(contract, environment)
-        also = config.getoption("also_requires")
         contract.check_capabilities(also, "--also-requires")
         requirements = Requirements(contract, environment, also)
         config.pluginmanager.register(requirements, "skipproof-requirements")
