@@ -265,3 +265,29 @@ def test_suites_at_the_top_are_enough(project: Project) -> None:
     project.write("lib/check_c.py", PASSES)
     project.run("--environment", "bare", "unit")
     assert project.receipt("bare").violations == []
+
+
+def test_what_lies_beside_suites_is_seen_in_each_part_of_a_project(project: Project) -> None:
+    """A test file beside suites counts, also where another suite lies in another folder of the root."""
+    settings = project.root / "pyproject.toml"
+    text = settings.read_text().replace('sources = ["tests"', 'sources = ["tests", "lib"')
+    settings.write_text(text.replace('"tests/real"]', '"tests/real", "lib/tests"]'))
+    project.write(UNIT, PASSES)
+    project.write("lib/tests/test_b.py", PASSES)
+    project.write("lib/check_c.py", PASSES)
+    project.write("tests/more/test_d.py", PASSES)
+    project.run("--environment", "bare")
+    [violation] = project.receipt("bare").violations
+    assert violation.startswith("tests/more/test_d.py: a test file under tests/ that was not collected")
+
+
+def test_a_suite_may_be_the_whole_project(project: Project) -> None:
+    """Every test file of a project whose one suite is its root has to be collected."""
+    settings = project.root / "pyproject.toml"
+    text = settings.read_text().replace('sources = ["tests"', 'sources = [".", "tests"')
+    settings.write_text(text.replace('"tests/unit", "tests/real"', '"."'))
+    project.write("test_a.py", PASSES)
+    project.write("lib/check_c.py", PASSES)
+    project.run("--environment", "bare")
+    [violation] = project.receipt("bare").violations
+    assert violation.startswith("lib/check_c.py: a test file under ")

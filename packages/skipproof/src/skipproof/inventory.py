@@ -63,7 +63,10 @@ class Inventory:
             try:
                 defined = definitions(path.read_bytes(), self._is_test)
             except (SyntaxError, ValueError) as error:
-                yield where, f"a file under {self._top().name}/ that cannot be read ({error}); mend it, or remove it"
+                yield (
+                    where,
+                    f"a file under {self._top(path).name}/ that cannot be read ({error}); mend it, or remove it",
+                )
                 continue
             absent = [test for test in defined if (_real(path), test.line) not in self._sources]
             if len(absent) == len(defined) and path not in self._files:
@@ -74,7 +77,7 @@ class Inventory:
     def _whole_file(self, path: Path, where: str, count: int) -> Iterator[tuple[str, str]]:
         suites = ", ".join(self._config.getini("testpaths"))
         patterns = self._config.getini("python_files")
-        fact = f"a test file under {self._top().name}/ that was not collected ({count} defined in it)"
+        fact = f"a test file under {self._top(path).name}/ that was not collected ({count} defined in it)"
         if not any(path.is_relative_to(suite) for suite in self._all_suites):
             if count:
                 yield where, f"{fact}: it lies in no suite; move it into one of {suites}, or name its folder there"
@@ -86,16 +89,19 @@ class Inventory:
             yield where, f"{fact}: its name matches none of {', '.join(patterns)}; {step}"
 
     def _paths(self) -> list[Path]:
-        """Every file in the suites of this run, and those under the suites' common folder that are in no suite."""
+        """Every file in the suites of this run, and those under the suites' common folders that are in no suite."""
         others = [suite for suite in self._all_suites if suite not in self._suites]
-        top = self._top()
-        # Where the suites have only the project itself in common, what lies beside them is no business of theirs.
-        folders = self._suites if top == self._config.rootpath else [top]
+        # A suite that is the whole project has nothing beside it.
+        folders = {self._top(suite) for suite in self._all_suites}
         found = {path for folder in folders for path in folder.rglob("*.py")}
         return sorted(path for path in found - self._excused if not any(path.is_relative_to(suite) for suite in others))
 
-    def _top(self) -> Path:
-        return Path(os.path.commonpath(self._all_suites))
+    def _top(self, path: Path) -> Path:
+        """Return the folder that the suites of the same part of the project as ``path`` have in common."""
+        root = self._config.rootpath
+        part = path.relative_to(root).parts[:1]
+        suites = [suite for suite in self._all_suites if suite.relative_to(root).parts[:1] == part]
+        return Path(os.path.commonpath(suites)) if suites else root
 
     def _is_test(self, name: str) -> bool:
         # pytest's own prefix always counts: a narrower setting is one more way to leave tests out.
