@@ -128,6 +128,14 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(tags=["push"], allow_parallel=True)
+def docs(session: nox.Session) -> None:
+    """Build the documents into docs/_build, with warnings and dead links in them as errors: Sphinx."""
+    furnish(session, "docs")
+    strict = ("--fail-on-warning", "--keep-going", "--nitpicky")
+    session.run("sphinx-build", "--quiet", *strict, "--fresh-env", "docs", "docs/_build")
+
+
+@nox.session(tags=["push"], allow_parallel=True)
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, and run the sdist's unit tests against the installed wheel."""
     source = furnish(session, "no-llm")

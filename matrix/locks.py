@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FOLDER = Path("environments")
-NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras", "tools", "build")
+NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras", "tools", "docs", "build")
 # These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
 # so its hash, differs by source, while the version does not.
 WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}

@@ -1,1 +1,1 @@
-"""Real models, real servers, real processes. README.md tells how to write such a test."""
+"""Real models, real servers, real processes. docs/testing.md says how to write such a test."""

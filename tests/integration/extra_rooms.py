@@ -105,7 +105,7 @@ INSTALLERS: Mapping[str, Callable[..., None]] = {"uv": by_uv, "pip": by_pip}
 
 
 def furnish(room: Path, installer: str, extra: str, wheel: Path, constraints: Path) -> None:
-    """Make a room as the README says: torch's build for the CPU first, which pip has no name for; then the package."""
+    """Make a room as the documents say: torch for the CPU first, which pip has no name for; then the package."""
     _install(*UV, "venv", "--quiet", "--python", sys.executable, str(room))
     install = INSTALLERS[installer]
     if "engine huggingface" in BROUGHT[extra]:

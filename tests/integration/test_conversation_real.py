@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import runpy
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,7 +34,6 @@ TOOL = {
     "function": {"name": "roll", "description": "Roll a die.", "parameters": {"type": "object", "properties": {}}},
 }
 WINDOW = 140
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -148,22 +144,6 @@ async def test_two_processes_on_one_session(agent: Agent, tmp_path: Path) -> Non
     assert [entry.role for entry in history] == ["user", "assistant"] * 6
     assert [text for text in questions if "here" in text.split()] == ["here 0", "here 1"]
     assert [text for text in questions if "there" in text.split()] == ["there 0", "there 1"]
-
-
-def test_example_of_the_readme(
-    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The README's example of a conversation does not run, or does not keep what was said where the README says."""
-    assert agent, "open, so that the example finds the weights in memory"
-    monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
-    section = README.read_text(encoding="utf-8").partition("\n## Conversations\n")[2].partition("\n## ")[0]
-    [example] = re.findall(r"^```py\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    (tmp_path / "example.py").write_text(example, encoding="utf-8")
-    with ThreadPoolExecutor() as other_thread:  # the example starts an event loop of its own
-        other_thread.submit(runpy.run_path, str(tmp_path / "example.py")).result()
-    stored = asyncio.run(SQLiteStore(tmp_path / "data" / "conversations.sqlite3").read("ada"))
-    assert capsys.readouterr().out == "\n".join(turn.entry.content for turn in stored[1::2])
-    assert "Tokyo" in stored[1].entry.content
 
 
 @pytest.mark.requires("openai")

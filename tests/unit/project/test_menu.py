@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
+from tests.documents import PAGES
+
 from .sessions import NOXFILE, ROOT, menu, session_names
 
 DOCUMENTS = (
-    "README.md",
-    ".github/CONTRIBUTING.md",
+    *PAGES,
     ".github/dependabot.yml",
     ".github/pull_request_template.md",
     ".pre-commit-config.yaml",
-    "tests/integration/README.md",
 )
 
 
@@ -24,6 +24,7 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "skip-check",
         "browser",
         "build",
+        "docs",
         "integration-cpu",
         "integration-cuda",
         "sabotage",
@@ -94,9 +95,9 @@ def test_no_session_changes_the_environment_of_the_others() -> None:
     assert re.findall(r"os\.environ\[.*\] *=|os\.environ\.(?:update|setdefault|pop)|putenv", text) == []
 
 
-def test_the_readme_names_every_session() -> None:
-    """The README's menu would lack a session that ``nox -l`` shows."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documents_name_every_session() -> None:
+    """The menu in the documents would lack a session that ``nox -l`` shows."""
+    text = (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8")
     families = {re.sub(r"^unit-3\.\d+$", "unit-3.11", name) for name in session_names()}
     assert {name for name in families if f"`{name}`" not in text} == set()
 

@@ -46,7 +46,7 @@ async def run_with_tools(
     Args:
         agent: any agent.
         payload: the request, or its plain text; ``tools`` are offered in place of its ``tools_available``.
-        tools: ``Tool``s, or typed functions.
+        tools: ``Tool`` objects, or typed functions.
         max_rounds: how many rounds of calls may be run before the model has to answer.
         on_error: "return" gives the model the error of a call in place of its result, so that it can do better;
             "raise" raises it, and cancels the other calls.

@@ -153,7 +153,7 @@ def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
     """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen.
 
     A CPU without instructions for it emulates it: decoding is a quarter faster than in float32, and reading a prompt
-    takes three to four times as long (the README has the figures, which ``nox -s bench`` takes).
+    takes three to four times as long (docs/configuration.md has the figures, which ``nox -s bench`` takes).
     """
     if wanted != "auto":
         return wanted
