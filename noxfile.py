@@ -190,7 +190,7 @@ def portability(session: nox.Session) -> None:
 
 def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]) -> bool:
     """Run the real tests in one setting, and say whether they passed, so that the next setting has its turn."""
-    also = [part for name in setting.requires for part in ("--also-requires", name)]
+    also = [part for name in setting.requires for part in ("--skipproof-also-requires", name)]
     variables = setting.variables(machine.features())
     session.log(f"{setting.session}: {' '.join(f'{name}={value}' for name, value in variables.items())}")
     try:
@@ -337,7 +337,7 @@ def prove(
         return
     data = rooms.fresh_data_file(MATRIX / "coverage", name)
     measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]
-    contract = ["--environment", environment, "--session", name]
+    contract = ["--skipproof", environment, "--skipproof-session", name]
     rooms.forget_receipt(MATRIX, name)
     session.run("python", "-m", *measured, *suites, *contract, env=environ)
     # A process that leaves by os._exit(0) calls itself a success.

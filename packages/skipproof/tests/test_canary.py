@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from skipproof import canary, search_path
-from skipproof.audit import Session
 from skipproof.canary import blind_spots, canaries
-from skipproof.gate import TestRecord
 from skipproof.inventory import Inventory
+from skipproof.outcomes import TestRecord
 from skipproof.receipts import ReceiptError
+from skipproof.session_checks import Session
 from skipproof.trace import Listener
 
 if TYPE_CHECKING:

@@ -209,7 +209,7 @@ def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
 def test_named_run_asks_for_its_own_suites(project: Project) -> None:
     """Broken: whether the receipt will cover what runs is not asked before the first test."""
     project.write("pyproject.toml", PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["pyproject.toml"]'))
-    result = project.run("--environment", "bare", "tests/real")
+    result = project.run("--skipproof", "bare", "tests/real")
     assert result.ret == ExitStatus.PREFLIGHT
     result.stderr.fnmatch_lines(["*sources covers no tests/real: add it*"])
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from skipproof import audit
-from skipproof.audit import Session
+from skipproof import session_checks
 from skipproof.contract import Capability, ContractError, read_contract
 from skipproof.detection import disagreements, leftover_parts, missing_parts, settled
 from skipproof.exits import ExitStatus
+from skipproof.session_checks import Session
 from support.project import PYPROJECT, Project
 from support.runs import REAL, violations
 from support.samples import PASSED, current, result
@@ -67,7 +67,7 @@ def test_hope_is_kept_where_the_machine_keeps_it(hoping: Project, monkeypatch: p
 
 def test_test_skips_where_its_hope_fails(hoping: Project) -> None:
     """Broken: a machine without the server makes the run red, or its tests skip for another reason."""
-    ran = hoping.run("--environment", "bare", "tests/real")
+    ran = hoping.run("--skipproof", "bare", "tests/real")
     ran.assert_outcomes(skipped=1)
     assert ran.ret == pytest.ExitCode.OK
     receipt = hoping.receipt("bare")
@@ -78,7 +78,7 @@ def test_test_skips_where_its_hope_fails(hoping: Project) -> None:
 def test_test_runs_where_its_hope_holds(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a machine with the server does not run the tests that need it, or the receipt does not say it had it."""
     monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
-    hoping.run("--environment", "bare", "tests/real").assert_outcomes(passed=1)
+    hoping.run("--skipproof", "bare", "tests/real").assert_outcomes(passed=1)
     assert hoping.receipt("bare").capabilities == ["server"]
 
 
@@ -86,14 +86,14 @@ def test_skip_where_the_hope_holds_is_red(hoping: Project, monkeypatch: pytest.M
     """Broken: a hope is an excuse: the machine has what the test needs, and it may skip all the same."""
     monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
     hoping.write(REAL, NEEDS_SERVER.replace("pass", "pytest.skip('later')"))
-    [violation] = violations(hoping.run("--environment", "bare", "tests/real"), hoping, "bare")
+    [violation] = violations(hoping.run("--skipproof", "bare", "tests/real"), hoping, "bare")
     assert violation.startswith(f"{R}: skipped ('later') although the environment has all it needs")
 
 
 def test_promise_is_no_hope(hoping: Project) -> None:
     """Broken: what is promised without "?" may be missing."""
     hoping.write("pyproject.toml", TABLE.replace('"server?"', '"server"'))
-    ran = hoping.run("--environment", "bare", "tests/real")
+    ran = hoping.run("--skipproof", "bare", "tests/real")
     assert ran.ret == ExitStatus.PREFLIGHT
     fact = "bare promises server, but variable SKIPPROOF_SERVER is missing; what it takes: SKIPPROOF_SERVER=<address>"
     assert fact in ran.stderr.str()
@@ -102,14 +102,15 @@ def test_promise_is_no_hope(hoping: Project) -> None:
 @pytest.mark.parametrize("had", [[], ["server"], ["data", "server"]], ids=str)
 def test_receipt_may_have_what_is_hoped_for(hoping: Project, had: list[str]) -> None:
     """Broken: a receipt is stale because this machine, or the other one, has less."""
-    assert audit._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
+    assert session_checks._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
         "was run with other sources than are here now: run this session again"
     ]
 
 
 def test_receipt_may_not_have_what_nobody_promised(hoping: Project) -> None:
     """Broken: a receipt of another table is accepted as soon as the table has hopes."""
-    *_, problem = audit._staleness(hoping.contract, current(hoping, "unit", capabilities=["server", "gpu"]), "")  # noqa: SLF001
+    had = current(hoping, "unit", capabilities=["server", "gpu"])
+    *_, problem = session_checks._staleness(hoping.contract, had, "")  # noqa: SLF001
     assert problem.startswith("was run when bare had server, gpu, and the table promises nothing now")
 
 
@@ -118,13 +119,13 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     tests = {"tests/unit/test_a.py::test_a": PASSED, R: result("skipped", "server")}
     receipts = [current(hoping, "unit", tests=tests), current(hoping, "all", "full", tests=tests)]
     sessions = [Session(each.session, "proved", each) for each in receipts]
-    assert audit.refusals(hoping.contract, sessions) == []
-    assert audit.absent_from_machines(hoping.contract, receipts) == {"server", "data", "gpu"}
-    assert audit.lacking(hoping.contract, receipts, ["server"]) == [
+    assert session_checks.refusals(hoping.contract, sessions) == []
+    assert session_checks.absent_from_machines(hoping.contract, receipts) == {"server", "data", "gpu"}
+    assert session_checks.lacking(hoping.contract, receipts, ["server"]) == [
         "server is required, and no session had it: run one that has, on SKIPPROOF_SERVER=<address>"
     ]
     receipts[0].capabilities = ["server"]
-    [problem] = audit.refusals(hoping.contract, sessions)
+    [problem] = session_checks.refusals(hoping.contract, sessions)
     assert problem.startswith(f"1 tests ran in no session ({R})")
 
 

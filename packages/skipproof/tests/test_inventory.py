@@ -127,7 +127,7 @@ def test_what_is_no_function_comes_from_nowhere() -> None:
 def test_definition_that_is_not_collected_is_red(project: Project, code: str, name: str, fact: str) -> None:
     """Broken: pytest passes over a test without a word, and the run is green."""
     project.write(UNIT, f"{code}\n\ndef test_other(): pass\n")
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     assert project.receipt("bare").violations == [f"{UNIT}::{name}: {fact}"]
 
 
@@ -144,7 +144,7 @@ def test_setting_that_leaves_tests_out_is_red(project: Project, setting: str, co
     settings = project.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace("testpaths =", f"{setting}\ntestpaths ="))
     project.write(UNIT, f"{PASSES}\n{code}")
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
     assert violation.startswith(f"{UNIT}::{name}: (line ")
     assert violation.endswith(NOT_COLLECTED)
@@ -153,7 +153,7 @@ def test_setting_that_leaves_tests_out_is_red(project: Project, setting: str, co
 def test_class_with_init_is_red(project: Project) -> None:
     """Broken: a class whose tests pytest does not collect, because it has an __init__, is not missed."""
     project.write(UNIT, f"{PASSES}\nclass TestB:\n    def __init__(self): pass\n\n    def test_b(self): pass\n")
-    project.run("--environment", "bare", "-W", "ignore")
+    project.run("--skipproof", "bare", "-W", "ignore")
     assert project.receipt("bare").violations == [f"{UNIT}::TestB::test_b: (line 6) {NOT_COLLECTED}"]
 
 
@@ -172,7 +172,7 @@ def test_file_that_no_suite_collects_is_red(project: Project, name: str, fact: s
     """Broken: a test file is renamed, or lies beside the suites, and its tests are gone without a word."""
     project.write(UNIT, PASSES)
     project.write(name, PASSES)
-    project.run("--environment", "bare", "tests/unit")
+    project.run("--skipproof", "bare", "tests/unit")
     [violation] = project.receipt("bare").violations
     assert violation.startswith(f"{name}: a test file under tests/ that was not collected (1 defined in it): {fact}")
 
@@ -182,7 +182,7 @@ def test_suites_of_other_sessions_are_left_to_them(project: Project) -> None:
     project.write(UNIT, PASSES)
     project.write("tests/real/check_b.py", PASSES)
     project.write("tests/helpers.py", "VALUE = 1\n")
-    project.run("--environment", "bare", "tests/unit")
+    project.run("--skipproof", "bare", "tests/unit")
     assert project.receipt("bare").violations == []
 
 
@@ -190,7 +190,7 @@ def test_file_that_is_not_python_is_red(project: Project) -> None:
     """Broken: a file that nobody can import, so that nobody sees its tests, is passed over."""
     project.write(UNIT, PASSES)
     project.write("tests/unit/check_b.py", "def test_b(:\n")
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
     assert violation.startswith("tests/unit/check_b.py: a file under tests/ that cannot be read (")
 
@@ -205,7 +205,7 @@ def test_file_that_is_left_out_of_collection_is_red(project: Project, place: str
     else:
         settings = project.root / "pyproject.toml"
         settings.write_text(settings.read_text().replace("addopts = [", 'addopts = ["--ignore=tests/unit/test_b.py", '))
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
     assert violation.startswith(
         "tests/unit/test_b.py: no test of it was collected; take --ignore or collect_ignore away"
@@ -252,7 +252,7 @@ def test_inherited_and_decorated_tests_are_found(project: Project) -> None:
     )
     settings = project.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace("testpaths =", 'pythonpath = ["tests/unit"]\ntestpaths ='))
-    project.run("--environment", "bare").assert_outcomes(passed=5)
+    project.run("--skipproof", "bare").assert_outcomes(passed=5)
     assert project.receipt("bare").violations == []
 
 
@@ -263,7 +263,7 @@ def test_suites_at_the_top_are_enough(project: Project) -> None:
     project.write("unit/test_a.py", PASSES)
     project.write("real/check_b.py", PASSES)
     project.write("lib/check_c.py", PASSES)
-    project.run("--environment", "bare", "unit")
+    project.run("--skipproof", "bare", "unit")
     assert project.receipt("bare").violations == []
 
 
@@ -276,7 +276,7 @@ def test_what_lies_beside_suites_is_seen_in_each_part_of_a_project(project: Proj
     project.write("lib/tests/test_b.py", PASSES)
     project.write("lib/check_c.py", PASSES)
     project.write("tests/more/test_d.py", PASSES)
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
     assert violation.startswith("tests/more/test_d.py: a test file under tests/ that was not collected")
 
@@ -288,6 +288,6 @@ def test_a_suite_may_be_the_whole_project(project: Project) -> None:
     settings.write_text(text.replace('"tests/unit", "tests/real"', '"."'))
     project.write("test_a.py", PASSES)
     project.write("lib/check_c.py", PASSES)
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
     assert violation.startswith("lib/check_c.py: a test file under ")

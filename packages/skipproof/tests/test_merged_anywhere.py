@@ -89,7 +89,7 @@ def create(root: Path) -> Path:
 def prove(root: Path, session: str) -> None:
     """Run a session of the project for real, in its folder, measured."""
     data = ["--data-file", f".matrix/coverage/.coverage.{session}", "--context", SESSIONS[session]]
-    named = ["-p", "skipproof.plugin", "--environment", SESSIONS[session], "--session", session]
+    named = ["-p", "skipproof.plugin", "--skipproof", SESSIONS[session], "--skipproof-session", session]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
     environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "coverage", "run", *data, "-m", "pytest", "-q", *named]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof.gate import crash_line
+from skipproof.outcomes import crash_line
 
 if TYPE_CHECKING:
     from support.project import Project
@@ -37,7 +37,7 @@ def test_first_line_of_a_failure_is_kept(project: Project) -> None:
     """Broken: a report says that a test failed, and not how; or a strange message leaves no receipt at all."""
     project.write("tests/unit/test_a.py", TESTS)
     project.write("tests/real/test_b.py", "def test_b(): pass")
-    assert project.run("--environment", "bare").ret != 0
+    assert project.run("--skipproof", "bare").ret != 0
     tests = project.receipt("bare").tests
     messages = {name.partition("::")[2]: test.message for name, test in tests.items()}
     assert messages.pop("test_long") == f"test_a.py:13: RuntimeError: {'x' * 600}"[:500]

@@ -26,7 +26,7 @@ def test_everything_runs_where_it_can(full: Project) -> None:
     """Broken: a run that keeps the whole contract is red."""
     full.write(UNIT, PASSES)
     full.write(REAL, NEEDS_ALPHA)
-    result = full.run("--environment", "full")
+    result = full.run("--skipproof", "full")
     result.assert_outcomes(passed=2)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
@@ -37,7 +37,7 @@ def test_everything_runs_where_it_can(full: Project) -> None:
 def test_everything_skips_where_it_cannot(project: Project) -> None:
     """Broken: the planned skips of an environment without extras make its run red."""
     project.write(REAL, NEEDS_ALPHA)
-    result = project.run("--environment", "bare", "--session", "check", "tests/real")
+    result = project.run("--skipproof", "bare", "--skipproof-session", "check", "tests/real")
     result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["bare: 0 tests ran, 1 skipped with exactly the derived reason, none is missing; *"])
@@ -81,7 +81,7 @@ def test_everything_skips_where_it_cannot(project: Project) -> None:
 def test_not_running_where_capable_is_red(full: Project, code: str, outcome: str) -> None:
     """Broken: pytest's own ways not to run a test go unseen where everything it needs is here."""
     full.write(UNIT, f"import pytest\n\n{code}\n")
-    [violation] = violations(full.run("--environment", "full"), full, "full")
+    [violation] = violations(full.run("--skipproof", "full"), full, "full")
     assert violation.startswith(f"{UNIT}::")
     assert f"test_a: {outcome}" in violation
 
@@ -97,7 +97,7 @@ def test_not_running_where_capable_is_red(full: Project, code: str, outcome: str
 def test_only_the_derived_reason_counts(project: Project, code: str, fact: str | None) -> None:
     """Broken: a test that lacks something skips for a reason of its own, which nobody can tell from a mistake."""
     project.write(REAL, f"import pytest\n\npytestmark = pytest.mark.requires('alpha')\n\n{code}\n")
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     if fact is None:
         # The mark comes before the body, which is never reached.
         assert result.ret == pytest.ExitCode.OK
@@ -115,7 +115,7 @@ def test_running_where_not_capable_is_red(project: Project) -> None:
         "import pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_collection_finish(session):\n"
         "    session.items[0].own_markers.clear()\n",
     )
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     [violation] = violations(result, project, "bare")
     assert violation.startswith(
         f"{REAL}::test_alpha: passed where it has to skip with {REASON!r}; correct its requires"
@@ -128,10 +128,10 @@ def test_deselection_is_red(project: Project, option: list[str]) -> None:
     project.write("tests/real/test_b.py", "import pytest\n\n@pytest.mark.slow\ndef test_b(): pass\n")
     project.write("conftest.py", "def pytest_configure(config):\n    config.addinivalue_line('markers', 'slow')\n")
     project.write(UNIT, PASSES)
-    result = project.run("--environment", "bare", *option)
+    result = project.run("--skipproof", "bare", *option)
     result.assert_outcomes(passed=1, deselected=1)
     assert violations(result, project, "bare") == [
-        f"{UNIT}::test_a: was deselected; leave -k, -m, --deselect and --lf to runs without --environment"
+        f"{UNIT}::test_a: was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
     ]
     assert project.receipt("bare").tests[f"{UNIT}::test_a"].outcome == "missing"
 
@@ -149,7 +149,7 @@ def test_file_without_a_collected_test_is_red(project: Project, name: str, code:
     """Broken: a test file is left out, or holds no test that pytest finds, and nobody hears of it."""
     project.write(UNIT, PASSES)
     project.write(f"tests/unit/{name}", code)
-    assert violations(project.run("--environment", "bare", *option), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare", *option), project, "bare") == [
         (
             f"tests/unit/{name}: no test of it was collected; take --ignore or collect_ignore away, "
             "put a test into it, or remove it"
@@ -161,7 +161,7 @@ def test_skip_while_collecting_is_red(full: Project) -> None:
     """Broken: importorskip at the top of a file turns its tests into one nameless skip."""
     full.write(UNIT, PASSES)
     full.write(REAL, "import pytest\n\npytest.importorskip('skipproof_none')\n\ndef test_b(): pass\n")
-    [violation] = violations(full.run("--environment", "full"), full, "full")
+    [violation] = violations(full.run("--skipproof", "full"), full, "full")
     assert violation.startswith(
         f"{REAL}: was skipped as a whole while it was collected (\"could not import 'skipproof_none'"
     )
@@ -172,7 +172,7 @@ def test_collection_error_is_red_and_unfinished(project: Project) -> None:
     """Broken: a file that cannot be imported takes its tests out, or its error drowns among all that never ran."""
     project.write(UNIT, "import skipproof_none\n")
     project.write(REAL, NEEDS_ALPHA)
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     complaint = f"{UNIT}: could not be collected; mend the error that pytest shows for it"
     result.stdout.fnmatch_lines([complaint])
@@ -185,14 +185,14 @@ def test_collection_error_that_is_passed_over_is_red(project: Project) -> None:
     """Broken: with --continue-on-collection-errors a file that cannot be read takes its tests out of a green run."""
     project.write(UNIT, PASSES)
     project.write("tests/unit/test_b.py", "def test_b(:\n")
-    assert violations(project.run("--environment", "bare", "--continue-on-collection-errors"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare", "--continue-on-collection-errors"), project, "bare") == [
         "tests/unit/test_b.py: could not be collected; mend the error that pytest shows for it"
     ]
 
 
 def test_empty_collection_is_red(project: Project) -> None:
     """Broken: a run without a single test proves the matrix."""
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         "tests/unit, tests/real: no test was collected; a run without tests proves nothing"
     ]
 
@@ -201,7 +201,7 @@ def test_duplicates_are_red(project: Project) -> None:
     """Broken: two tests of one id mask each other's outcome."""
     project.write(UNIT, PASSES)
     project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    items.append(items[0])\n")
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         f"{UNIT}::test_a: was collected more than once; give each test a name of its own"
     ]
 
@@ -210,7 +210,7 @@ def test_duplicates_are_red(project: Project) -> None:
 def test_test_without_outcome_is_red(project: Project, option: list[str]) -> None:
     """Broken: tests that a run never reached count as proved."""
     project.write(UNIT, "def test_a(): assert False\n\ndef test_b(): pass\n")
-    found = violations(project.run("--environment", "bare", *option), project, "bare")
+    found = violations(project.run("--skipproof", "bare", *option), project, "bare")
     assert f"{UNIT}::test_b: was collected but has no outcome" in found[-1]
 
 
@@ -218,7 +218,7 @@ def test_test_that_vanishes_is_red(project: Project) -> None:
     """Broken: a hook that takes a test out without a word makes it disappear from the proof."""
     project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
     project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    del items[0]\n")
-    [violation] = violations(project.run("--environment", "bare"), project, "bare")
+    [violation] = violations(project.run("--skipproof", "bare"), project, "bare")
     assert violation.startswith(f"{UNIT}::test_a: was collected but has no outcome")
 
 
@@ -243,7 +243,7 @@ def test_wrong_environment_stops_before_the_first_test(
         project.install_alpha(alpha)
     project.install_beta()
     project.write(UNIT, PASSES)
-    result = project.run("--environment", environment)
+    result = project.run("--skipproof", environment)
     assert result.ret == ExitStatus.PREFLIGHT
     assert fact in result.stderr.str()
     result.stdout.no_fnmatch_line("*collected*")
@@ -253,6 +253,6 @@ def test_wrong_environment_stops_before_the_first_test(
 def test_blind_detector_stops_before_the_first_test(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a canary that was not found is not heard."""
     monkeypatch.setattr(named_run, "blind_spots", lambda _session: ["canary: a skip was not seen"])
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     assert result.ret == ExitStatus.CANARY
     result.stderr.fnmatch_lines(["Exit: canary: a skip was not seen"])

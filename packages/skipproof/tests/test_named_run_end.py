@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof import machine
-from skipproof.coverage_data import described
 from skipproof.exits import ExitStatus
+from skipproof.session_coverage import described
 from support.runs import NEEDS_ALPHA, PASSES, REAL, REASON, UNIT, violations
 from support.samples import write_data
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
     """Broken: a test that ends the run, and calls it a success, is believed."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.exit('bye', returncode=0)\n")
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         (
             "tests/unit, tests/real: pytest.exit broke the run off, with the exit status 0 of a run that came to its "
             "end; take it away, or give it another returncode"
@@ -45,7 +45,7 @@ def test_verdict_stands(project: Project, step: str) -> None:
         "conftest.py",
         f"import pytest\n\n@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session):\n    {step}\n",
     )
-    assert project.run("--environment", "bare").ret != pytest.ExitCode.OK
+    assert project.run("--skipproof", "bare").ret != pytest.ExitCode.OK
     assert project.receipt("bare").exit_status == ExitStatus.RUN
 
 
@@ -65,7 +65,7 @@ def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
     project.write(UNIT, "import pytest\n\ndef test_a(): assert False\n\ndef test_b(): pytest.skip('later')\n")
     project.write("conftest.py", f"import pytest\n\n{hook}")
     step = "and was reported as passed; take away the hook or plugin that swaps outcomes"
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         f"{UNIT}::test_a: raised AssertionError {step}",
         f"{UNIT}::test_b: raised Skipped {step}",
     ]
@@ -86,7 +86,7 @@ def test_forged_report_is_red(project: Project) -> None:
             return True
         """,
     )
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         (
             f"{UNIT}::test_a: was reported as passed and never ran; "
             "take away the hook or plugin that reports in its place"
@@ -103,12 +103,12 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
     )
     project.write(REAL, NEEDS_ALPHA)
     for session, suite in (("first", "tests"), ("other", "tests/real")):
-        assert project.run("--environment", "bare", "--session", session, suite).ret == pytest.ExitCode.OK
+        assert project.run("--skipproof", "bare", "--skipproof-session", session, suite).ret == pytest.ExitCode.OK
     project.write(".matrix/receipts/damaged.json", "{")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IDS", "a")
-        result = project.run("--environment", "bare", "--session", "second", "tests/unit")
-        again = project.run("--environment", "bare", "--session", "first")
+        result = project.run("--skipproof", "bare", "--skipproof-session", "second", "tests/unit")
+        again = project.run("--skipproof", "bare", "--skipproof-session", "first")
     assert violations(result, project, "second") == [
         (
             f"{UNIT}::test_x[b]: was collected in first, from the same sources, and not here; "
@@ -121,9 +121,9 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
 def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
     """Broken: a test that was removed is missed for ever, because an old receipt has it."""
     project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
-    project.run("--environment", "bare", "--session", "first")
+    project.run("--skipproof", "bare", "--skipproof-session", "first")
     project.write(UNIT, PASSES)
-    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
+    assert project.run("--skipproof", "bare", "--skipproof-session", "second").ret == pytest.ExitCode.OK
 
 
 def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None:
@@ -131,15 +131,15 @@ def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None
     project.write(UNIT, "import os, pytest\n\ndef test_a():\n    'STOP' in os.environ and pytest.exit('bye')\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STOP", "1")
-        project.run("--environment", "bare", "--session", "first")
+        project.run("--skipproof", "bare", "--skipproof-session", "first")
     assert project.receipt("first").finished is None
-    assert project.run("--environment", "bare", "--session", "second").ret == pytest.ExitCode.OK
+    assert project.run("--skipproof", "bare", "--skipproof-session", "second").ret == pytest.ExitCode.OK
 
 
 def test_changed_sources_are_red(project: Project) -> None:
     """Broken: a run whose sources were edited meanwhile proves something that no longer exists."""
     project.write(UNIT, "from pathlib import Path\n\ndef test_a():\n    Path('tests/new.py').touch()\n")
-    assert violations(project.run("--environment", "bare"), project, "bare") == [
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         "tests, pyproject.toml, setup.py: were changed while the run went on; run it again"
     ]
 
@@ -149,7 +149,7 @@ def test_receipt_tells_the_whole_run(project: Project) -> None:
     project.write("locks/bare.txt", "# nothing\n")
     project.write(UNIT, "def test_a(): pass\n\ndef test_b(): assert False\n")
     project.write(REAL, NEEDS_ALPHA)
-    result = project.run("--environment", "bare", "--session", "unit-3.99", "tests")
+    result = project.run("--skipproof", "bare", "--skipproof-session", "unit-3.99", "tests")
     result.assert_outcomes(passed=1, failed=1, skipped=1)
     receipt = project.receipt("unit-3.99")
     assert (receipt.session, receipt.environment, receipt.capabilities) == ("unit-3.99", "bare", [])
@@ -182,7 +182,7 @@ def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, m
         """,
     )
     project.write(UNIT, "import os\n\ndef test_a():\n    os.environ['KERNELS'] = 'AVX2'\n")
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     result.stdout.fnmatch_lines(["skipproof: processor: *; library: 2.1; kernels: unknown"])
     assert project.receipt("bare").machine == machine.facts() | {"library": "2.1", "kernels": "AVX2"}
 
@@ -190,10 +190,10 @@ def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, m
 def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
     """Broken: a run that was broken off looks like one that came to its end."""
     project.write(UNIT, PASSES)
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     assert project.receipt("bare").finished is not None
     project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert (project.receipt("bare").finished, project.receipt("bare").violations) == (None, [])
     result.stdout.fnmatch_lines(["bare: the run did not come to its end and proves nothing"])
@@ -203,7 +203,7 @@ def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
 def test_verdict_stands_below_everything_else(project: Project) -> None:
     """Broken: the one line that matters stands above a page of pytest's own summary."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
-    result = project.run("--environment", "bare", "-ra")
+    result = project.run("--skipproof", "bare", "-ra")
     result.stdout.fnmatch_lines(
         ["*short test summary info*", "SKIPPED*", "*1 violation in bare*", f"{UNIT}::test_a: *"]
     )
@@ -212,7 +212,7 @@ def test_verdict_stands_below_everything_else(project: Project) -> None:
 def test_failed_run_is_not_called_proved(project: Project) -> None:
     """Broken: a run with a failed test ends with a green line that says that everything ran."""
     project.write(UNIT, "def test_a(): assert False\n")
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.no_fnmatch_line("*every canary was found*")
 
@@ -229,7 +229,7 @@ def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
             assert json.loads(Path(".matrix/receipts/bare.json").read_text())["finished"] is None
         """,
     )
-    project.run("--environment", "bare").assert_outcomes(passed=1)
+    project.run("--skipproof", "bare").assert_outcomes(passed=1)
 
 
 class Running:
@@ -260,7 +260,7 @@ def test_coverage_data_is_claimed_and_old_data_removed(
     running = Running(file)
     running.measure(monkeypatch)
     project.write(UNIT, PASSES)
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     assert project.receipt("bare").coverage == claimed
     assert old.exists() is (claimed is None)
     assert other.exists()
@@ -272,7 +272,7 @@ def test_last_act_of_a_run_is_to_gather_its_coverage_data(project: Project, monk
     running = Running(".coverage.bare")
     running.measure(monkeypatch)
     project.write(UNIT, PASSES)
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     assert project.receipt("bare").gathered is None
     write_data(project, "bare.host.pid7.Xa", file=str(project.root / UNIT))
     [gather] = running.last_acts
@@ -291,7 +291,7 @@ def test_run_that_came_to_no_end_gathers_nothing(project: Project, monkeypatch: 
     running = Running(".coverage.bare")
     running.measure(monkeypatch)
     project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
-    project.run("--environment", "bare")
+    project.run("--skipproof", "bare")
     [gather] = running.last_acts
     gather()
     assert (project.receipt("bare").finished, project.receipt("bare").gathered) == (None, None)
@@ -301,7 +301,7 @@ def test_relative_files_are_refused(project: Project, monkeypatch: pytest.Monkey
     """Broken: coverage makes paths relative to another folder in each process, and nobody can tell to which."""
     Running(".coverage.bare", relative=True).measure(monkeypatch)
     project.write(UNIT, PASSES)
-    result = project.run("--environment", "bare")
+    result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*relative_files makes paths relative to the folder that each process starts in: *"])
 
@@ -310,5 +310,5 @@ def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.
     """Broken: the plugin needs coverage to be installed."""
     monkeypatch.delitem(sys.modules, "coverage", raising=False)
     project.write(UNIT, PASSES)
-    project.run("--environment", "bare").assert_outcomes(passed=1)
+    project.run("--skipproof", "bare").assert_outcomes(passed=1)
     assert project.receipt("bare").coverage is None

@@ -52,12 +52,12 @@ def test_every_test_requires_what_the_run_does(project: Project) -> None:
     project.install_beta()
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
-    result = project.run("--environment", "full", "--also-requires", "gpu", "-rs")
+    result = project.run("--skipproof", "full", "--skipproof-also-requires", "gpu", "-rs")
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["*needs gpu: a machine with a GPU", "*needs gpu: a machine with a GPU"])
     assert result.ret == pytest.ExitCode.OK
     assert [test.requires for test in project.receipt("full").tests.values()] == [["gpu"], ["alpha", "gpu"]]
-    project.run("--also-requires", "alpha").assert_outcomes(passed=2)
+    project.run("--skipproof-also-requires", "alpha").assert_outcomes(passed=2)
 
 
 def test_marks_of_class_and_module_add_up(project: Project) -> None:
@@ -134,15 +134,24 @@ def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "fact"),
     [
-        (["--environment", "ful"], "no environment is called 'ful' (did you mean 'full'?); there are: bare, full, big"),
-        (["--also-requires", "cud"], "--also-requires: no capability is called 'cud'; there are: alpha, beta, gpu"),
-        (["--session", "s"], "--session s names the receipt of no environment: add --environment NAME"),
-        (["--environment", "bare", "--session", "a/b"], "a session cannot be called 'a/b': use letters, digits"),
+        (["--skipproof", "ful"], "no environment is called 'ful' (did you mean 'full'?); there are: bare, full, big"),
         (
-            ["--environment", "bare", "tests/unit/test_a.py"],
-            "--environment runs whole suites (tests/unit, tests/real), ",
+            ["--skipproof-also-requires", "cud"],
+            "--skipproof-also-requires: no capability is called 'cud'; there are: alpha, beta, gpu",
         ),
-        (["--environment", "bare", "tests/unit/x"], "not tests/unit/x; without it, a part can be run"),
+        (
+            ["--skipproof-session", "s"],
+            "--skipproof-session s names the receipt of no environment: add --skipproof ENVIRONMENT",
+        ),
+        (
+            ["--skipproof", "bare", "--skipproof-session", "a/b"],
+            "a session cannot be called 'a/b': use letters, digits",
+        ),
+        (
+            ["--skipproof", "bare", "tests/unit/test_a.py"],
+            "--skipproof runs whole suites (tests/unit, tests/real), ",
+        ),
+        (["--skipproof", "bare", "tests/unit/x"], "not tests/unit/x; without it, a part can be run"),
     ],
 )
 def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], fact: str) -> None:
@@ -158,17 +167,17 @@ def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
     """Broken: pytest-xdist runs the tests where the contract does not see them."""
     project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--dist', default='no')\n")
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
-    result = project.run("--environment", "bare", "--dist", "load")
+    result = project.run("--skipproof", "bare", "--dist", "load")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --environment bare holds all tests to the contract in one process: leave -n and --dist away"]
+        ["ERROR: --skipproof bare holds all tests to the contract in one process: leave -n and --dist away"]
     )
-    assert project.run("--environment", "bare").ret == pytest.ExitCode.OK
+    assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
     assert project.run("--dist", "load").ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize("text", ["", "[tool]\nother = 1\n", None])
-@pytest.mark.parametrize("options", [["--environment", "bare"], ["--also-requires", "alpha"]])
+@pytest.mark.parametrize("options", [["--skipproof", "bare"], ["--skipproof-also-requires", "alpha"]])
 def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: str | None, options: list[str]) -> None:
     """An option of the plugin is a usage error where there is no table."""
     project.write("pytest.ini", "[pytest]\n")
@@ -208,13 +217,32 @@ def test_without_a_table_the_plugin_does_nothing(project: Project, text: str | N
     }
 
 
+def test_options_of_others_do_not_clash(project: Project) -> None:
+    """Another plugin's --environment, --session and --also-requires stand beside this one's, and stay its own."""
+    project.write(
+        "tests/unit/test_a.py", "def test_a(pytestconfig): assert pytestconfig.getoption('environment') == 'x'\n"
+    )
+    project.write("tests/real/test_b.py", "def test_b(): pass\n")
+    project.write(
+        "conftest.py",
+        """
+        def pytest_addoption(parser):
+            for name in ("--environment", "--session", "--also-requires"):
+                parser.addoption(name)
+        """,
+    )
+    result = project.run("--environment", "x", "--session", "y", "--also-requires", "z", "--skipproof", "bare")
+    assert result.ret == pytest.ExitCode.OK
+    assert project.receipt("bare").environment == "bare"
+
+
 def test_suites_have_to_be_named(project: Project) -> None:
     """Broken: without testpaths there is no telling what a whole suite is, and any part passes for one."""
     pyproject = project.root / "pyproject.toml"
     pyproject.write_text(pyproject.read_text().replace('testpaths = ["tests/unit", "tests/real"]', ""))
-    result = project.run("--environment", "bare", "tests")
+    result = project.run("--skipproof", "bare", "tests")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --environment runs whole suites (name them in testpaths), not tests; *"])
+    result.stderr.fnmatch_lines(["ERROR: --skipproof runs whole suites (name them in testpaths), not tests; *"])
 
 
 def test_header_without_environment(project: Project) -> None:
@@ -232,7 +260,7 @@ def test_header_names_environment_and_versions(project: Project) -> None:
     """Broken: the output does not say in which environment, and with which libraries, its tests ran."""
     project.install_alpha("__version__ = '1.5'")
     project.install_beta()
-    project.run("--environment", "full").stdout.fnmatch_lines(
+    project.run("--skipproof", "full").stdout.fnmatch_lines(
         [
             "skipproof: environment full, has alpha, beta",
             f"skipproof: python {platform.python_version()} (*",

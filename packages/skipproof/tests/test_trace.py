@@ -108,7 +108,7 @@ def test_traces_are_kept_in_the_receipt(traced: Project) -> None:
     """Broken: the receipt does not say what was really computed; or only the first run in a process hears it."""
     traced.write(REAL, GENERATES)
     for session in ("first", "second"):
-        result = traced.run("--environment", "full", "--session", session)
+        result = traced.run("--skipproof", "full", "--skipproof-session", session)
         assert result.ret == pytest.ExitCode.OK
         [left] = traced.receipt(session).tests[f"{REAL}::test_alpha"].traces
         assert (left.model, left.tokens, left.seconds) == (WEIGHTS, 7, 0.0)
@@ -117,7 +117,7 @@ def test_traces_are_kept_in_the_receipt(traced: Project) -> None:
 def test_fake_engine_is_red(traced: Project) -> None:
     """Broken: a test of real inference that calls a fake engine is green."""
     traced.write(REAL, FAKE)
-    traced.run("--environment", "full")
+    traced.run("--skipproof", "full")
     assert traced.receipt("full").violations == [
         (
             f"{REAL}::test_alpha: left no trace of real inference ({EVENT}), as alpha demands; "
@@ -129,7 +129,7 @@ def test_fake_engine_is_red(traced: Project) -> None:
 def test_generation_without_tokens_is_red(traced: Project) -> None:
     """Broken: an engine that was called, and made nothing, counts as real inference."""
     traced.write(REAL, GENERATES.replace('"model", 3', '"model", 0').replace('"model", 4', '"model", 0'))
-    traced.run("--environment", "full")
+    traced.run("--skipproof", "full")
     assert "left no trace of real inference" in traced.receipt("full").violations[0]
 
 
@@ -138,7 +138,7 @@ def test_other_weights_are_red(traced: Project) -> None:
     traced.write(REAL, GENERATES)
     traced.write("model/model.safetensors", "other weights")
     other = hashlib.sha256(b"other weights").hexdigest()
-    traced.run("--environment", "full")
+    traced.run("--skipproof", "full")
     assert traced.receipt("full").violations == [
         (
             f"{REAL}::test_alpha: left a trace of {other} only, where alpha is {WEIGHTS}; "
@@ -152,13 +152,13 @@ def test_any_weights_will_do_where_none_are_named(traced: Project) -> None:
     settings = traced.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace(f', digest = "{WEIGHTS}"', ""))
     traced.write(REAL, GENERATES)
-    assert traced.run("--environment", "full").ret == pytest.ExitCode.OK
+    assert traced.run("--skipproof", "full").ret == pytest.ExitCode.OK
 
 
 def test_reason_for_no_trace_is_kept(traced: Project) -> None:
     """Broken: a test that says why it needs no real inference is red, or the receipt does not repeat why."""
     traced.write(REAL, FAKE.replace("def", '@pytest.mark.untraced("only loads")\n    def'))
-    assert traced.run("--environment", "full").ret == pytest.ExitCode.OK
+    assert traced.run("--skipproof", "full").ret == pytest.ExitCode.OK
     assert traced.receipt("full").tests[f"{REAL}::test_alpha"].untraced == "only loads"
 
 
@@ -166,7 +166,7 @@ def test_skipped_test_owes_no_trace(project: Project) -> None:
     """Broken: a test that skips as it has to is called out for what it did not compute."""
     demand_traces(project)
     project.write(REAL, FAKE)
-    assert project.run("--environment", "bare").ret == pytest.ExitCode.OK
+    assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,24 @@
 
 ::
 
-    contract.py     [tool.skipproof] in pyproject.toml: capabilities, environments, the exact skip reason
+    contract.py     what the table says: capabilities, environments, the exact skip reason
     detection.py    what is really installed: there, not there, or broken; the preflight of a named run
     drift.py        what is installed against the lock, by package and by file
     search_path.py  folders on the path that are no part of the environment
     canary.py       faults planted at every run, which the gates must find
     plugin.py       the pytest hooks: marks, header, skips
-    named_run.py    the pytest hooks of a run with --environment: gates, receipt, summary
-    gate.py         one test's reports against the contract
+    named_run.py    the pytest hooks of a run in a named environment: gates, receipt, summary
+    outcomes.py     what one test did, against the contract
     inventory.py    the tests that the files define against those that were collected
     trace.py        the real inference that happened while a test ran
     receipts.py     what a run leaves behind, and the digests that tie it to its sources and lock
     exits.py        each gate's own exit status
-    audit.py        reasons to refuse a set of receipts
-    coverage_data.py  the coverage data of a session's processes, in one file that holds in any folder
-    cover.py        the sessions' coverage data, merged
-    matrix.py       all of it as data, for the report and for other programs; collect.py fills it
+    session_checks.py    reasons to refuse a session's receipt, or several together
+    session_coverage.py  the coverage data of a session's processes, in one file that holds in any folder
+    merged_coverage.py   the sessions' coverage data, merged
+    assembly.py     receipts and coverage data, made into the matrix
+    matrix.py       the matrix as data, for the report and for other programs
+    command_line.py  what the subcommands share
     merge.py        the gate over all sessions: skipproof merge
     report.py       the report: skipproof report
     __main__.py     the command skipproof, which has both

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import merge, report
-from .command import USAGE
+from .command_line import USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from . import search_path
-from .audit import Session, load, refusals
 from .contract import Capability, Contract
 from .detection import BrokenInstallError, has_distribution, import_module, leftover_parts, missing_parts, settled
 from .drift import Package, damages, differences, drift
-from .gate import Needs, TestRecord, duplicates
 from .inventory import Inventory, definitions
+from .outcomes import Needs, TestRecord, duplicates
 from .receipts import Receipt, ReceiptError, TestResult, read_receipt, write_receipt
+from .session_checks import Session, load, refusals
 from .trace import Generation, Listener
 
 if TYPE_CHECKING:

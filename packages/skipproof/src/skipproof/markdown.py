@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .cover import percent
+from .merged_coverage import percent
 from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, machines, missing_lines, reach, verdict
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import command, cover, terminal
+from . import command_line, merged_coverage, terminal
 from .exits import ExitStatus
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's), and return its exit status."""
-    contract, found = command.collected(
+    contract, found = command_line.collected(
         "merge", "Merge what the sessions proved, and refuse what they did not.", arguments
     )
     matrix = found.matrix
     terminal.show(matrix, brief=True)
     if matrix.problems and matrix.problems != [found.gate_problem]:
         return ExitStatus.MERGE
-    cover.write_reports(contract, found.measured, found.left_out)
+    merged_coverage.write_reports(contract, found.measured, found.left_out)
     return ExitStatus.COVERAGE if matrix.problems else 0

@@ -16,9 +16,9 @@ import pytest
 from .canary import blind_spots
 from .detection import disagreements
 from .exits import ExitStatus
-from .gate import Needs, TestRecord, duplicates, skip_reason
 from .inventory import Inventory
 from .machine import run_facts
+from .outcomes import Needs, TestRecord, duplicates, skip_reason
 from .receipts import (
     RAN,
     Receipt,
@@ -107,7 +107,7 @@ class NamedRun:
         """Call every deselection a violation."""
         for item in items:
             self._deselected.add(item.nodeid)
-            self._blame(item.nodeid, "was deselected; leave -k, -m, --deselect and --lf to runs without --environment")
+            self._blame(item.nodeid, "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Call a file or class that fails or skips while it is collected a violation: its tests have no ids."""
@@ -269,7 +269,7 @@ class NamedRun:
         # A fork of this process, which ends with the same last acts, is not the run.
         if self._receipt.finished is None or os.getpid() != self._receipt.process:
             return
-        from .coverage_data import gather  # noqa: PLC0415 - a run that is not measured needs no coverage
+        from .session_coverage import gather  # noqa: PLC0415 - a run that is not measured needs no coverage
 
         save()
         self._receipt.gathered = gather(self._contract, self._receipt.session)
@@ -291,7 +291,7 @@ def _suites(config: pytest.Config) -> list[str]:
         whole = [suite for suite in suites if (config.rootpath / suite).is_relative_to(path)]
         if not whole:
             named = ", ".join(suites) or "name them in testpaths"
-            message = f"--environment runs whole suites ({named}), not {argument}; without it, a part can be run"
+            message = f"--skipproof runs whole suites ({named}), not {argument}; without it, a part can be run"
             raise pytest.UsageError(message)
         chosen += whole
     return list(dict.fromkeys(chosen))

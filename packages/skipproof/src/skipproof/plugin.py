@@ -13,9 +13,9 @@ import pytest
 
 from .contract import Contract, ContractError, is_configured, read_contract
 from .detection import BrokenInstallError, missing_parts, settled, versions
-from .gate import Needs
 from .machine import run_facts, told
 from .named_run import NamedRun
+from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
 
 if TYPE_CHECKING:
@@ -47,11 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("skipproof", "what each environment must run and skip")
     group.addoption(
-        "--environment", metavar="NAME", help="environment this run is in; from then on every unplanned skip is red"
+        "--skipproof",
+        dest="skipproof_environment",
+        metavar="ENVIRONMENT",
+        help="environment this run is in; from then on every unplanned skip is red",
     )
-    group.addoption("--session", metavar="NAME", help="name of the run's receipt (default: the environment's)")
     group.addoption(
-        "--also-requires",
+        "--skipproof-session", metavar="NAME", help="name of the run's receipt (default: the environment's)"
+    )
+    group.addoption(
+        "--skipproof-also-requires",
         action="append",
         default=[],
         metavar="CAPABILITY",
@@ -64,25 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Nothing happens in a project that has no table, unless it is asked for by an option.
     """
-    environment, session = config.getoption("environment"), config.getoption("session")
-    also = config.getoption("also_requires")
+    environment, session = config.getoption("skipproof_environment"), config.getoption("skipproof_session")
+    also = config.getoption("skipproof_also_requires")
     if not is_configured(config.rootpath) and environment is None and session is None and not also:
         return
     config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
     if session is not None and environment is None:
-        message = f"--session {session} names the receipt of no environment: add --environment NAME"
+        message = f"--skipproof-session {session} names the receipt of no environment: add --skipproof ENVIRONMENT"
         raise pytest.UsageError(message)
     if environment is not None and config.getoption("dist", "no") != "no":  # of pytest-xdist, where -n 2 is --dist load
-        message = (
-            f"--environment {environment} holds all tests to the contract in one process: leave -n and --dist away"
-        )
+        message = f"--skipproof {environment} holds all tests to the contract in one process: leave -n and --dist away"
         raise pytest.UsageError(message)
     with _usage_errors():
         contract = read_contract(config.rootpath)
         if environment is not None:
             contract = settled(contract, environment)
-        contract.check_capabilities(also, "--also-requires")
+        contract.check_capabilities(also, "--skipproof-also-requires")
         requirements = Requirements(contract, environment, also)
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:

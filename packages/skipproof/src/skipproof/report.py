@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import command, junit, markdown, page, terminal
+from . import command_line, junit, markdown, page, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's), and return its exit status."""
-    contract, found = command.collected("report", "Show what the sessions proved, and what they did not.", arguments)
+    contract, found = command_line.collected(
+        "report", "Show what the sessions proved, and what they did not.", arguments
+    )
     folder = contract.root / contract.state / "report"
     terminal.show(found.matrix)
     _write_all(folder, found.matrix)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .cover import percent
 from .machine import told
+from .merged_coverage import percent
 
 if TYPE_CHECKING:
     from .matrix import FileCoverage, Matrix, SessionRow, Unproven

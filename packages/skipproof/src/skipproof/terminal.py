@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .cover import percent
+from .merged_coverage import percent
 from .summary import (
     coverage_line,
     duration,

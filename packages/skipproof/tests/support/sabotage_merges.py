@@ -102,7 +102,7 @@ def killed(code: str, status: int) -> Plant:
         project.write(UNIT, f"import os\n\ndef test_a(): {code}\n")
         # A process of its own sees everything that is installed here, and the project's lock names nothing.
         project.write("conftest.py", "from skipproof import search_path as s\ns.folders = s.libraries = list\n")
-        command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "--environment", "bare"]
+        command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "--skipproof", "bare"]
         ended = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
         assert ended.returncode == status
         return merged("bare")

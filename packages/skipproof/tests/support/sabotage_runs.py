@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof import gate
+from skipproof import outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def run(project: Project, *options: str, environment: str = "full", alpha: str |
     if environment == "full" and alpha is not None:
         project.install_alpha(alpha)
         project.install_beta()
-    outcome = project.run("--environment", environment, *options)
+    outcome = project.run("--skipproof", environment, *options)
     return int(outcome.ret), f"{outcome.stdout}\n{outcome.stderr}"
 
 
@@ -50,7 +50,7 @@ def options(*options: str) -> Plant:
 def blinded(project: Project) -> Ending:
     """Have the gate see no skip."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate.TestRecord, "violation", lambda _record: None)
+        patch.setattr(outcomes.TestRecord, "violation", lambda _record: None)
         return run(project)
 
 
@@ -147,7 +147,7 @@ XFAIL = "@pytest.mark.xfail(reason='bug 7')\ndef test_a(): assert "
 ALPHA = "@pytest.mark.requires('alpha')\n"
 PLANTS: dict[str, Plant] = {
     # Usage: a question that is put wrongly gets no answer.
-    "`--environment` names one that is not in the table": lambda project: run(project, environment="fulll"),
+    "`--skipproof` names one that is not in the table": lambda project: run(project, environment="fulll"),
     "`requires` names a capability that is not in the table": file(
         REAL, "@pytest.mark.requires('alhpa')\n" + TEST + "1"
     ),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from coverage import CoverageData
 
-from skipproof.coverage_data import described
 from skipproof.receipts import Outcome, Receipt, TestResult, coverage_base, lock_digest, sources_digest
+from skipproof.session_coverage import described
 
 if TYPE_CHECKING:
     from collections.abc import Collection

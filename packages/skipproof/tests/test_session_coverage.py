@@ -10,7 +10,7 @@ import pytest
 from coverage import CoverageData
 from coverage.exceptions import CoverageException
 
-from skipproof.coverage_data import data_problems, described, gather
+from skipproof.session_coverage import data_problems, described, gather
 from support.project import CODE
 from support.samples import ARCS, current, receipt, write_data
 

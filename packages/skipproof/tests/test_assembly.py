@@ -9,10 +9,10 @@ import pytest
 from coverage.exceptions import CoverageException
 
 from matrix import rooms
-from skipproof import cover, coverage_data
-from skipproof.collect import Asked, collect
-from skipproof.cover import Measured
+from skipproof import merged_coverage, session_coverage
+from skipproof.assembly import Asked, collect
 from skipproof.matrix import FileCoverage, Proof
+from skipproof.merged_coverage import Measured
 from skipproof.receipts import ReceiptError, TestResult, Trace, write_receipt
 from support.samples import PASSED, current, receipt, result, write_data
 
@@ -31,13 +31,13 @@ TRACE = Trace(model="a" * 64, tokens=7, seconds=0.1)
 
 @pytest.fixture
 def _sound_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage data that is sound and complete; test_cover.py sees to the rest."""
+    """Coverage data that is sound and complete; test_merged_coverage.py sees to the rest."""
 
     def measure(_contract: Contract, receipts: Sequence[Receipt], _left_out: Sequence[str]) -> Measured:
         return Measured(100, 100, {"bare": 75}, {each.session: 50 for each in receipts}, [FILE])
 
-    monkeypatch.setattr(coverage_data, "data_problems", lambda _contract, _receipt: [])
-    monkeypatch.setattr(cover, "measure", measure)
+    monkeypatch.setattr(session_coverage, "data_problems", lambda _contract, _receipt: [])
+    monkeypatch.setattr(merged_coverage, "measure", measure)
 
 
 def leave(project: Project, session: str, environment: str = "bare", **tests: TestResult) -> Receipt:
@@ -120,7 +120,7 @@ def test_shut_gate_is_a_problem_of_its_own(project: Project, monkeypatch: pytest
     """Broken: coverage under the gate is no problem, or data that cannot be merged is none."""
     leave(project, "one", a=PASSED)
     leave(project, "two", "full", a=PASSED)
-    monkeypatch.setattr(cover, "measure", lambda *_arguments: Measured(99, 100))
+    monkeypatch.setattr(merged_coverage, "measure", lambda *_arguments: Measured(99, 100))
     found = collect(project.contract, Asked())
     assert found.gate_problem is not None
     assert found.matrix.problems == [found.gate_problem]
@@ -129,7 +129,7 @@ def test_shut_gate_is_a_problem_of_its_own(project: Project, monkeypatch: pytest
         message = "no source for gone.py"
         raise CoverageException(message)
 
-    monkeypatch.setattr(cover, "measure", fail)
+    monkeypatch.setattr(merged_coverage, "measure", fail)
     found = collect(project.contract, Asked())
     assert (found.gate_problem, found.matrix.coverage) == (None, None)
     assert found.matrix.problems == [

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from .collect import Asked, Collected, collect
+from .assembly import Asked, Collected, collect
 from .contract import ContractError, read_contract
 from .receipts import ReceiptError
 

@@ -9,8 +9,8 @@ from unittest.mock import patch
 import pytest
 from coverage.parser import PythonParser
 
-from skipproof import cover
-from skipproof.cover import Measured
+from skipproof import merged_coverage
+from skipproof.merged_coverage import Measured
 from support.project import CODE
 from support.samples import ARCS, receipt, write_data
 
@@ -24,7 +24,7 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     """Broken: the sessions' data does not add up, or an environment is credited with what another one covered."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     write_data(measured, "full", context="full", arcs=ARCS - {(2, 4), (4, -1)})
-    result = cover.measure(measured.contract, [BARE, FULL], [])
+    result = merged_coverage.measure(measured.contract, [BARE, FULL], [])
     assert result.total == pytest.approx(100)
     share = pytest.approx(100 * 4 / 6)
     assert result.environments == {"bare": share, "full": share}
@@ -41,7 +41,7 @@ def test_paths_are_taken_as_they_are(measured: Project) -> None:
     for name, arcs in (("tests/code.py", ARCS), ("src/tests/code.py", {(-1, 1), (1, -1)})):
         measured.write(name, CODE)
         write_data(measured, "unit", file=name, arcs=arcs)
-    files = cover.measure(measured.contract, [BARE], []).files
+    files = merged_coverage.measure(measured.contract, [BARE], []).files
     assert {file.path: file.missing for file in files} == {"src/tests/code.py": ["2-4"], "tests/code.py": []}
 
 
@@ -49,7 +49,7 @@ def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
     """Broken: each session of an environment is credited with what the others covered."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     write_data(measured, "check", arcs={(-1, 1), (1, -1)})
-    result = cover.measure(measured.contract, [BARE, receipt("check")], [])
+    result = merged_coverage.measure(measured.contract, [BARE, receipt("check")], [])
     assert result.environments == {"bare": pytest.approx(100 * 4 / 6)}
     assert result.sessions == {"unit": pytest.approx(100 * 4 / 6), "check": pytest.approx(100 * 1 / 6)}
 
@@ -60,9 +60,9 @@ def test_each_source_is_parsed_once(measured: Project) -> None:
         write_data(measured, name, context)
     sessions = [BARE, receipt("check"), FULL]
     with patch.object(PythonParser, "parse_source", autospec=True, side_effect=PythonParser.parse_source) as parse:
-        cover.measure(measured.contract, sessions, [])
+        merged_coverage.measure(measured.contract, sessions, [])
         assert parse.call_count == 1
-        cover.write_reports(measured.contract, sessions, [])
+        merged_coverage.write_reports(measured.contract, sessions, [])
         assert parse.call_count == 2
 
 
@@ -71,7 +71,7 @@ def test_file_without_a_statement_is_covered(measured: Project) -> None:
     measured.write("empty.py", "")
     write_data(measured, "unit")
     write_data(measured, "unit", file="empty.py", arcs={(-1, 1), (1, -1)})
-    found = cover.measure(measured.contract, [BARE], []).files
+    found = merged_coverage.measure(measured.contract, [BARE], []).files
     assert [(file.path, file.environments) for file in found] == [
         ("code.py", {"bare": 100}),
         ("empty.py", {"bare": 100}),
@@ -81,7 +81,7 @@ def test_file_without_a_statement_is_covered(measured: Project) -> None:
 def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
     """Broken: where there is no other environment, everything is said to need this one."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
-    [file] = cover.measure(measured.contract, [BARE], []).files
+    [file] = merged_coverage.measure(measured.contract, [BARE], []).files
     assert (file.missing, file.only) == (["3", "2->3"], {})
 
 
@@ -89,7 +89,7 @@ def test_branch_that_ends_a_function_is_named(measured: Project) -> None:
     """Broken: a branch that leaves its function is shown as a line that no file has."""
     measured.write("code.py", "def answer(x):\n    if x:\n        print(x)\n")
     write_data(measured, "unit", arcs={(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1)})
-    [file] = cover.measure(measured.contract, [BARE], []).files
+    [file] = merged_coverage.measure(measured.contract, [BARE], []).files
     assert file.missing == ["2->exit"]
 
 
@@ -97,7 +97,7 @@ def test_reports_of_coverage_are_written(measured: Project) -> None:
     """Broken: the merged data of an earlier day stays, or the sessions' own data is used up by a merge."""
     write_data(measured, "unit")
     stale = write_data(measured, "x", file="gone.py").rename(measured.root / ".matrix" / "coverage" / ".coverage")
-    folder = cover.write_reports(measured.contract, [BARE], [])
+    folder = merged_coverage.write_reports(measured.contract, [BARE], [])
     assert folder == stale.parent
     assert (folder / "html" / "index.html").is_file()
     assert 'filename="code.py"' in (folder / "coverage.xml").read_text()
@@ -110,14 +110,14 @@ def test_file_that_is_left_out_does_not_count(measured: Project) -> None:
     write_data(measured, "unit")
     measured.write("tests/real/test_gpu.py", CODE)
     write_data(measured, "unit", file="tests/real/test_gpu.py", arcs={(-1, 1), (1, -1)})
-    assert cover.measure(measured.contract, [BARE], ["tests/real/test_gpu.py"]).refusal is None
-    assert cover.measure(measured.contract, [BARE], []).refusal is not None
+    assert merged_coverage.measure(measured.contract, [BARE], ["tests/real/test_gpu.py"]).refusal is None
+    assert merged_coverage.measure(measured.contract, [BARE], []).refusal is not None
 
 
 def test_lines_are_shown_as_ranges() -> None:
     """Broken: a list of a thousand lines, or one that names the wrong ones."""
-    assert cover.ranges([7, 1, 2, 3, 9, 10]) == ["1-3", "7", "9-10"]
-    assert cover.ranges([]) == []
+    assert merged_coverage.ranges([7, 1, 2, 3, 9, 10]) == ["1-3", "7", "9-10"]
+    assert merged_coverage.ranges([]) == []
 
 
 def test_almost_everything_is_not_everything() -> None:

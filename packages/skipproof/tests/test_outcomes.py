@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from skipproof.gate import Needs, TestRecord, duplicates
+from skipproof.outcomes import Needs, TestRecord, duplicates
 
 WHERE = ("test_a.py", 1, "test_a")
 REASON = "needs alpha: pip install alpha"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from coverage.exceptions import CoverageException
 
-from . import audit, cover, coverage_data
+from . import merged_coverage, session_checks, session_coverage
 from .matrix import Cell, Matrix, Proof, SessionRow, TestRow, Unproven
 from .receipts import RAN, Receipt, ReceiptError, read_receipt
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from .audit import Session
     from .contract import Contract
+    from .session_checks import Session
 
 
 @dataclass(slots=True)
@@ -60,12 +60,12 @@ def collect(contract: Contract, asked: Asked) -> Collected:
         ReceiptError: there is no receipt at all, a name that no session can have, or nothing where ``last`` points.
         ContractError: a required capability is not in the table.
     """
-    sessions = audit.load(contract, asked.expected)
+    sessions = session_checks.load(contract, asked.expected)
     receipts = [session.receipt for session in sessions if session.receipt is not None]
-    required = audit.lacking(contract, receipts, asked.required)
+    required = session_checks.lacking(contract, receipts, asked.required)
     proofs, notes = _last_proofs(asked.last)
     measured = _with_sound_data(contract, sessions)
-    left_out = audit.unprovable_files(contract, receipts)
+    left_out = session_checks.unprovable_files(contract, receipts)
     matrix = Matrix(
         project=_project(contract),
         generated=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -81,7 +81,7 @@ def collect(contract: Contract, asked: Asked) -> Collected:
     )
     unusable, gate = _fill_coverage(contract, matrix, measured, left_out)
     alone = [f"{session.name}: {problem}" for session in sessions for problem in session.problems]
-    together = audit.refusals(contract, sessions)
+    together = session_checks.refusals(contract, sessions)
     matrix.problems = [*alone, *together, *required, *unusable, *filter(None, [gate])]
     return Collected(matrix, measured, left_out, gate)
 
@@ -93,7 +93,7 @@ def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Re
         # Line numbers of other sources mean nothing here, and an unfinished run may still be writing.
         if session.receipt is None or session.state not in ("proved", "red"):
             continue
-        problems = coverage_data.data_problems(contract, session.receipt)
+        problems = session_coverage.data_problems(contract, session.receipt)
         if problems:
             session.state = "red"
             session.problems += problems
@@ -109,7 +109,7 @@ def _fill_coverage(
     if not measured:
         return [], None
     try:
-        result = cover.measure(contract, measured, left_out)
+        result = merged_coverage.measure(contract, measured, left_out)
     except CoverageException as error:
         return [f"the coverage data cannot be merged ({error}): run the sessions again"], None
     matrix.coverage, matrix.gate = result.total, result.gate
@@ -164,10 +164,10 @@ def _breaches(receipt: Receipt) -> dict[str, str]:
 
 
 def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[str, Proof]) -> list[Unproven]:
-    absent = audit.absent_from_machines(contract, receipts)
+    absent = session_checks.absent_from_machines(contract, receipts)
     return [
         Unproven(id=name, needs=[need for need in requires if need in absent], last=proofs.get(name))
-        for name, requires in audit.never_ran(receipts).items()
+        for name, requires in session_checks.never_ran(receipts).items()
         if not absent.isdisjoint(requires)
     ]
 

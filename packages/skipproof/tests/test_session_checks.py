@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skipproof import audit
-from skipproof.audit import Session
+from skipproof import session_checks
 from skipproof.contract import ContractError
 from skipproof.receipts import Receipt, ReceiptError, TestResult, Trace, write_receipt
+from skipproof.session_checks import Session
 from support.samples import PASSED, current, receipt, result
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ TABLE = "was run with another table than [tool.skipproof] is now"
 
 def judged(project: Project, *receipts: Receipt) -> list[str]:
     """Return what these receipts do not prove together."""
-    return audit.refusals(project.contract, [Session(each.session, "proved", each) for each in receipts])
+    return session_checks.refusals(project.contract, [Session(each.session, "proved", each) for each in receipts])
 
 
 def one(project: Project, each: Receipt) -> Session:
     """Return what the audit makes of one receipt."""
     write_receipt(project.contract, each)
-    [session] = audit.load(project.contract, [each.session])
+    [session] = session_checks.load(project.contract, [each.session])
     return session
 
 
@@ -52,8 +52,8 @@ def test_expected_receipts_are_loaded(project: Project) -> None:
     """Broken: with sessions named, a receipt of another day is merged as well; with none, one that is here is not."""
     for session in ("unit", "check", "old"):
         write_receipt(project.contract, receipt(session))
-    assert [each.name for each in audit.load(project.contract, ["unit", "check", "unit"])] == ["unit", "check"]
-    assert [each.name for each in audit.load(project.contract, [])] == ["check", "old", "unit"]
+    assert [each.name for each in session_checks.load(project.contract, ["unit", "check", "unit"])] == ["unit", "check"]
+    assert [each.name for each in session_checks.load(project.contract, [])] == ["check", "old", "unit"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_missing_receipt_is_refused(project: Project, name: str, hint: str) -> N
     """Broken: a session that never ran is not missed, or a misspelt one is looked for in vain."""
     for session in ("unit", "old-ones"):
         write_receipt(project.contract, current(project, session))
-    found, missed = audit.load(project.contract, ["unit", name])
+    found, missed = session_checks.load(project.contract, ["unit", name])
     assert (found.state, missed.state, missed.receipt) == ("proved", "missing", None)
     assert missed.problems == [f"no receipt of it is here: run this session{hint}"]
 
@@ -73,20 +73,20 @@ def test_no_receipt_at_all_is_a_usage_error(project: Project) -> None:
     with pytest.raises(
         ReceiptError, match=r"^\.matrix/receipts holds no receipt at all: run a session, such as pytest"
     ):
-        audit.load(project.contract, ["unit"])
+        session_checks.load(project.contract, ["unit"])
 
 
 def test_name_that_no_session_can_have_is_a_usage_error(project: Project) -> None:
     """Broken: a path is looked for outside of the receipts' folder."""
     write_receipt(project.contract, receipt("unit"))
     with pytest.raises(ReceiptError, match=r"a session cannot be called '\.\./unit'"):
-        audit.load(project.contract, ["../unit"])
+        session_checks.load(project.contract, ["../unit"])
 
 
 def test_unreadable_receipt_is_refused(project: Project) -> None:
     """Broken: a damaged receipt is passed over, and its session is not missed."""
     project.write(".matrix/receipts/unit.json", "{")
-    [session] = audit.load(project.contract, [])
+    [session] = session_checks.load(project.contract, [])
     assert (session.state, session.receipt) == ("damaged", None)
     assert session.problems[0].startswith("unit.json is no receipt (")
 
@@ -184,9 +184,9 @@ def test_tests_are_not_missed_where_their_session_is(project: Project) -> None:
     """Broken: one session without a receipt is buried under all the tests that it would have run."""
     tests = {A: PASSED, R: result("skipped", "alpha")}
     sessions = [Session("unit", "proved", current(project, "unit", tests=tests)), Session("full", "missing")]
-    assert audit.refusals(project.contract, sessions) == []
+    assert session_checks.refusals(project.contract, sessions) == []
     dead = current(project, "full", "full", finished=None)
-    assert audit.refusals(project.contract, [sessions[0], Session("full", "unfinished", dead)]) == []
+    assert session_checks.refusals(project.contract, [sessions[0], Session("full", "unfinished", dead)]) == []
 
 
 def test_test_that_ran_nowhere_is_refused(project: Project) -> None:
@@ -229,16 +229,16 @@ def test_only_files_that_are_all_hardware_are_left_out(project: Project) -> None
     mixed = "tests/real/test_r.py::test_gpu"
     tests = {A: PASSED, R: PASSED, mixed: result("skipped", "gpu"), G: result("skipped", "gpu", "alpha")}
     here = current(project, "all", "full", tests=tests)
-    assert audit.unprovable_files(project.contract, [here]) == ["tests/real/test_g.py"]
+    assert session_checks.unprovable_files(project.contract, [here]) == ["tests/real/test_g.py"]
     there = current(project, "gpu", "big", tests=tests)
-    assert audit.unprovable_files(project.contract, [here, there]) == []
+    assert session_checks.unprovable_files(project.contract, [here, there]) == []
 
 
 def test_required_capability_that_nobody_had_is_refused(project: Project) -> None:
     """Broken: --require changes nothing, or a misspelt one disarms it."""
     receipts = [current(project, "all", "full")]
-    assert audit.lacking(project.contract, receipts, ["alpha", "gpu", "gpu"]) == [
+    assert session_checks.lacking(project.contract, receipts, ["alpha", "gpu", "gpu"]) == [
         "gpu is required, and no session had it: run one that has, on a machine with a GPU"
     ]
     with pytest.raises(ContractError, match=r"^--require: no capability is called 'gpo' \(did you mean 'gpu'\?\)"):
-        audit.lacking(project.contract, receipts, ["gpo"])
+        session_checks.lacking(project.contract, receipts, ["gpo"])

@@ -58,7 +58,7 @@ def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
     present = sorted(path.stem for path in receipts_folder(contract).glob("*.json"))
     if not present:
         where = receipts_folder(contract).relative_to(contract.root).as_posix()
-        message = f"{where} holds no receipt at all: run a session, such as pytest --environment NAME"
+        message = f"{where} holds no receipt at all: run a session, such as pytest --skipproof ENVIRONMENT"
         raise ReceiptError(message)
     for name in expected:
         check_session_name(name)
