@@ -10,8 +10,9 @@ import tomllib
 from contextlib import redirect_stdout, suppress
 from importlib.util import find_spec
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import llm_backend
 import pytest
 import typer
 from llm_backend.cli.app import app
@@ -23,10 +24,8 @@ from tests.documents import PAGES, Block, blocks, commands, infers, pages, run_p
 
 from .sessions import ROOT, session_names
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 LINES = 150  # of a README that can be read at a glance
+FOLDERS = "llm_backend|benchmarks|docs|environments|examples|matrix|packages|tests"
 KINDS = {"python", "console", "toml", "text"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 # Programs of others: what they take is for them to say.
@@ -111,6 +110,26 @@ def test_commands_of_a_page_exist(page: str, pytestconfig: pytest.Config) -> Non
         assert commands(block), block
         for words in commands(block):
             check(words, pytestconfig)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """Each file or folder of this project that a page names, somebody can open."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(rf"`(?:backend/)?((?:{FOLDERS})/[\w./-]*)`", text)
+    # The package lies in the root no more where an installed one is tested.
+    places = [ROOT, (ROOT / page).parent, Path(llm_backend.__file__).parents[1]]
+    found = {name for name in named if any((place / name).exists() for place in places)}
+    assert {name for name in named if "NAME" not in name} - found == set()
+
+
+def test_the_command_line_is_shown_whole() -> None:
+    """A page shows each command, or names it behind one of its group."""
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    groups: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
+    names = {*groups, *(name for group in groups.values() for name in getattr(group, "commands", ()))}
+    assert "chat" in names
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
 
 
 @pytest.mark.parametrize("page", pages("toml"))
