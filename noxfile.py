@@ -137,17 +137,20 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(tags=["push"], allow_parallel=True)
 def build(session: nox.Session) -> None:
-    """Build wheel and sdist, and run the sdist's unit tests against the installed wheel."""
+    """Build wheel and sdist of both distributions, and run the sdist's unit tests against the installed wheels."""
     source = furnish(session, "no-llm")
     if only_makes_rooms(session):
         return
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("uv", "build", "--quiet", "--build-constraints", BUILD_LOCK, env=source.variables)
-    [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
-    session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel))
-    check = "import llm_backend; print(llm_backend.__file__); assert 'site-packages' in llm_backend.__file__"
+    session.run("uv", "build", "--quiet", "--all-packages", "--build-constraints", BUILD_LOCK, env=source.variables)
+    [sdist], *wheels = map(Path("dist").glob, ("llm_backend-*.tar.gz", "llm_backend-*.whl", "pytest_skipproof-*.whl"))
+    session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", *(str(wheel) for [wheel] in wheels))
+    check = (
+        "import llm_backend, skipproof; found = llm_backend.__file__, skipproof.__file__;"
+        " print(*found); assert all('site-packages' in each for each in found)"
+    )
     # Far from this checkout, where neither Python nor pytest can find it by looking upwards.
-    with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_package(sdist, Path(far))):
+    with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_packages(sdist, Path(far))):
         session.run("python", "-c", check)
         session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
 
@@ -362,12 +365,13 @@ def expectations() -> list[str]:
     return [part for name in expected_sessions() for part in ("--expect", name)]
 
 
-def unpack_without_package(sdist: Path, folder: Path) -> Path:
-    """Unpack an sdist and take the package out of it, so that its tests can only find the installed one."""
+def unpack_without_packages(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist and remove the packages from it, so that its tests can only find the installed ones."""
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     [project] = folder.iterdir()
-    shutil.rmtree(project / "backend")
+    for package in ("backend", "packages/skipproof/src"):
+        shutil.rmtree(project / package)
     return project
 
 

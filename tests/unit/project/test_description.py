@@ -13,6 +13,8 @@ from typing import Any
 import llm_backend
 import pytest
 
+import skipproof
+
 from .sessions import ROOT, session_names
 
 README = "[errors](backend/errors.py), ![grid](docs/grid.png), [uv](https://docs.astral.sh/uv/), [below](#matrix)"
@@ -56,16 +58,16 @@ def test_every_link_of_the_readme_leads_somewhere(hook: dict[str, Any]) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     paths = [link["path"].partition("#")[0] for link in hook["RELATIVE"].finditer(text)]
     assert paths
-    places = (ROOT, Path(llm_backend.__file__).parents[1])  # the package may be an installed one
-    assert [path for path in paths if not any((place / path).exists() for place in places)] == []
+    assert [path for path in paths if not (ROOT / path).exists()] == []
     assert hook["RELATIVE"].findall(described(hook, ROOT)) == []
 
 
-@pytest.fixture
-def project() -> dict[str, Any]:
-    """The table that describes the distribution."""
-    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return found
+@pytest.fixture(params=[".", "packages/skipproof"])
+def project(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The table that describes each distribution in turn."""
+    found: dict[str, Any] = tomllib.loads((ROOT / request.param / "pyproject.toml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = found["project"]
+    return table
 
 
 def test_the_pythons_of_the_classifiers_are_those_of_the_matrix(project: dict[str, Any]) -> None:
@@ -77,7 +79,9 @@ def test_the_pythons_of_the_classifiers_are_those_of_the_matrix(project: dict[st
 
 def test_the_classifiers_say_that_the_package_is_typed_where_it_is(project: dict[str, Any]) -> None:
     """Type checkers read the annotations of an installed package only where py.typed lies."""
-    assert ("Typing :: Typed" in project["classifiers"]) == (Path(llm_backend.__file__).parent / "py.typed").exists()
+    packages = {"llm-backend": llm_backend, "pytest-skipproof": skipproof}
+    marker = Path(packages[project["name"]].__file__ or "").parent / "py.typed"
+    assert ("Typing :: Typed" in project["classifiers"]) == marker.exists()
 
 
 def test_the_licence_is_named_once(project: dict[str, Any]) -> None:
