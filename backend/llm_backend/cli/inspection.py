@@ -17,7 +17,7 @@ from llm_backend.cli.printing import print_json, print_table, write
 from llm_backend.errors import BackendError, BrokenExtraError, EngineBusyError, EngineError, ExtraError
 from llm_backend.llms.agent_loader import ENGINES, argument_levels, choose_engine, settings_levels
 from llm_backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library, own_version
-from llm_backend.llms.engines.server.client_errors import Server
+from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.model_cards import unlisted
 from llm_backend.llms.models.cache import list_cached
 from llm_backend.llms.models.memory import get_available_memory, get_available_vram, model_memory_requirements

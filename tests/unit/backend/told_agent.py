@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,8 +17,8 @@ from llm_backend.llms.settings.agent_settings import AgentSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from llm_backend.llms.engines.server.address import Server
     from llm_backend.llms.engines.server.chat_format import Request
-    from llm_backend.llms.engines.server.client_errors import Server
 
 
 class UnknownError(EngineError):
@@ -78,6 +79,9 @@ class Told(ServerAgent):
 
     def _connect(self) -> Client:
         return self.client
+
+    def _errors(self) -> nullcontext[None]:
+        return nullcontext()  # the client library, whose errors become ours, is not here
 
     async def list_models(self) -> None:
         """Ask the client of this loop."""

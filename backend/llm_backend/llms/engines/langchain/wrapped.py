@@ -22,8 +22,8 @@ from llm_backend.errors import (
 from llm_backend.llms.agent import as_payload
 from llm_backend.llms.engines.langchain.extras import message_extras, with_message_extras
 from llm_backend.llms.engines.langchain.langchain_agent import LangChainAgent, read_message
+from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.chat_format import Piece, given
-from llm_backend.llms.engines.server.client_errors import Server
 from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
 from llm_backend.llms.payloads import Usage
 from llm_backend.llms.prompting import build_messages

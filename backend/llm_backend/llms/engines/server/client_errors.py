@@ -1,15 +1,19 @@
 """What the errors of OpenAI's client library say about an OpenAI-compatible server, in our words.
 
-The library's classes are known by name, so that this module needs no library and serves each engine that is built on
-that one. LangChain's own errors derive from the library's, and are found through them.
+LangChain's own errors derive from the library's, or from Python's, and are found through them.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import ssl
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import httpx2
+import openai
 
 from llm_backend.errors import (
     BackendError,
@@ -25,16 +29,20 @@ from llm_backend.errors import (
     PayloadError,
     printable,
 )
-from llm_backend.llms.engines.server.address import Server, words_in
+from llm_backend.llms.engines.server.address import words_in
 from llm_backend.llms.engines.server.context_overflow import read_overflow
 from llm_backend.llms.engines.server.secret_masking import mask
 from llm_backend.llms.engines.server.time_limits import asked_wait
-from llm_backend.llms.engines.server.told_errors import codes_of, facts_of, status_of
+from llm_backend.llms.engines.server.told_errors import ToldError, codes_of, facts_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["ERROR_NAMES", "Server", "engine_errors", "qualified_name"]
+    from llm_backend.llms.engines.server.address import Server
+
+__all__ = ["engine_errors", "mapper_of"]
+
+Mapper: TypeAlias = "Callable[[BaseException, Server], BackendError]"
 
 _TRANSIENT = (408, 409, *range(500, 600))  # those that the library, too, tries again, beside 429
 _OVERFLOWS = (None, 400, 413, 422, 500)
@@ -60,7 +68,7 @@ _FORBIDDEN_TO_ALL = re.compile(
 
 
 def _timeout(exc: BaseException, server: Server) -> BackendError:
-    if any(type(cause).__name__ == "ConnectTimeout" for cause in _causes(exc)):
+    if _led_by(exc, httpx2.ConnectTimeout):
         return EngineConnectionError(
             f"The server at {server.way} did not take the connection within {server.settings.connect_timeout:g} s. "
             "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
@@ -80,10 +88,9 @@ def _connection(exc: BaseException, server: Server) -> BackendError:
             "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate.",
             retryable=False,
         )
-    causes = {type(cause).__name__ for cause in _causes(exc)}
-    if "DecodingError" in causes:
+    if _led_by(exc, httpx2.DecodingError):
         return _unreadable(exc, server)
-    if server.proxy and "ProxyError" in causes:
+    if server.proxy and _led_by(exc, httpx2.ProxyError):
         return _proxy_refused(words, server)
     advice = "Check that the server runs, and that base_url (OPENAI_API_URL) is its address."
     if server.proxy:
@@ -91,10 +98,8 @@ def _connection(exc: BaseException, server: Server) -> BackendError:
     return EngineConnectionError(f"The connection to the server at {server.way} failed: {words}. {advice}")
 
 
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__
+def _led_by(exc: BaseException | None, kind: type[BaseException]) -> bool:
+    return exc is not None and (isinstance(exc, kind) or _led_by(exc.__cause__, kind))
 
 
 def _proxy_refused(words: str, server: Server) -> BackendError:
@@ -208,7 +213,7 @@ def _told(exc: BaseException, server: Server) -> BackendError:
 
 
 _BAD, _UNPAID, _FORBIDDEN = 400, 402, 403
-_STATUSES: dict[int, Callable[[BaseException, Server], BackendError]] = {
+_STATUSES: dict[int, Mapper] = {
     400: _refused,
     401: _authentication,
     402: _limited,
@@ -223,59 +228,32 @@ _STATUSES: dict[int, Callable[[BaseException, Server], BackendError]] = {
     451: _refused,
     529: _limited,  # Anthropic's word for too many requests of everybody
 }
-# The statuses of those classes of the library that stand for one.
-_CLASS_STATUSES = {
-    "openai.AuthenticationError": 401,
-    "openai.BadRequestError": 400,
-    "openai.ConflictError": 409,
-    "openai.NotFoundError": 404,
-    "openai.OAuthError": 401,
-    "openai.PermissionDeniedError": 403,
-    "openai.RateLimitError": 429,
-    "openai.UnprocessableEntityError": 422,
+_MAPPERS: dict[type, Mapper] = {
+    ToldError: _told,
+    openai.APIError: _told,
+    openai.APIConnectionError: _connection,
+    openai.APIResponseValidationError: _unreadable,
+    openai.APITimeoutError: _timeout,
+    httpx2.HTTPError: _connection,
+    httpx2.TimeoutException: _timeout,
+    httpx2.DecodingError: _unreadable,
+    httpx2.StreamError: _connection,
+    httpx2.InvalidURL: _no_address,
+    httpx2.CookieConflict: _malformed,
+    TimeoutError: _timeout,
+    ssl.SSLError: _connection,
+    json.JSONDecodeError: _unreadable,
+    RecursionError: _malformed,
+    UnicodeDecodeError: _malformed,
+    UnicodeEncodeError: _unsendable,
+    ValueError: _malformed,  # a number of more digits than Python reads
+    ExceptionGroup: _connection,
 }
-_MAPPERS: dict[str, Callable[[BaseException, Server], BackendError]] = {
-    **dict.fromkeys(_CLASS_STATUSES, _told),
-    "llm_backend.ToldError": _told,
-    "openai.APIConnectionError": _connection,
-    "openai.APIError": _told,
-    "openai.APIResponseValidationError": _unreadable,
-    "openai.APIStatusError": _told,
-    "openai.APITimeoutError": _timeout,
-    "openai.ContentFilterFinishReasonError": _unreadable,
-    "openai.InternalServerError": _told,
-    "openai.LengthFinishReasonError": _unreadable,
-    "openai.SubjectTokenProviderError": _authentication,
-    "openai.WebSocketConnectionClosedError": _connection,
-    "openai.WebSocketQueueFullError": _connection,
-    **{
-        f"{library}.{kind}": mapper
-        for library in ("httpx", "httpx2")
-        for kind, mapper in (
-            ("HTTPError", _connection),
-            ("TransportError", _connection),
-            ("TimeoutException", _timeout),
-            ("DecodingError", _unreadable),
-            ("StreamError", _connection),
-            ("InvalidURL", _no_address),
-            ("CookieConflict", _malformed),
-        )
-    },
-    "ssl.SSLError": _connection,
-    "json.JSONDecodeError": _unreadable,
-    "builtins.RecursionError": _malformed,
-    "builtins.UnicodeDecodeError": _malformed,
-    "builtins.UnicodeEncodeError": _unsendable,
-    "builtins.ValueError": _malformed,  # a number of more digits than Python reads
-    "builtins.ExceptionGroup": _connection,
-    "langchain_openai.StreamChunkTimeoutError": _timeout,
-}
-ERROR_NAMES = frozenset(_MAPPERS)
 
 
-def qualified_name(kind: type) -> str:
-    """A class's name behind its package's: where inside the package it is defined is the package's own business."""
-    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+def mapper_of(kind: type) -> Mapper | None:
+    """What turns errors of this class into ours; None where they stay as they are."""
+    return next((mapper for base in kind.__mro__ if (mapper := _MAPPERS.get(base))), None)
 
 
 def _body(exc: BaseException) -> object:
@@ -289,9 +267,7 @@ def _codes(exc: BaseException) -> frozenset[str]:
 def _status(exc: BaseException) -> int | None:
     """The status that the server answered with, or would have, had it not begun its answer with that of a success."""
     status: int | None = getattr(exc, "status_code", None)
-    names = map(qualified_name, type(exc).__mro__)
-    classes = (_CLASS_STATUSES[name] for name in names if name in _CLASS_STATUSES)
-    return status or next(classes, None) or status_of(_body(exc))
+    return status or status_of(_body(exc))
 
 
 def _headers(exc: BaseException) -> Mapping[str, str]:
@@ -314,8 +290,7 @@ def engine_errors(server: Server) -> Iterator[None]:
     except BackendError:
         raise
     except Exception as exc:
-        names = map(qualified_name, type(exc).__mro__)
-        mapper = next((_MAPPERS[name] for name in names if name in _MAPPERS), None)
+        mapper = mapper_of(type(exc))
         if mapper is None:
             raise
         text = f"{''.join(traceback.format_exception(exc))} {_body(exc)}"

@@ -17,7 +17,7 @@ from llm_backend.llms.settings.gateway import sent
 if TYPE_CHECKING:
     import ssl
 
-    from llm_backend.llms.engines.server.client_errors import Server
+    from llm_backend.llms.engines.server.address import Server
 
 __all__ = ["connect"]
 

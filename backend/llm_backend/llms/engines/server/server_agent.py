@@ -18,9 +18,9 @@ from llm_backend.errors import (
     EngineTimeoutError,
 )
 from llm_backend.llms.agent import Agent, as_payload
+from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.answer import ServerAnswer
 from llm_backend.llms.engines.server.chat_format import Request, as_mapping, as_mappings, given
-from llm_backend.llms.engines.server.client_errors import Server, engine_errors
 from llm_backend.llms.engines.server.dialect import (
     can_be_given_up,
     limit_name,
@@ -244,6 +244,8 @@ class ServerAgent(Agent):
         )
 
     def _errors(self) -> AbstractContextManager[None]:
+        from llm_backend.llms.engines.server.client_errors import engine_errors  # noqa: PLC0415  (imports the library)
+
         return engine_errors(self._server)
 
     def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:

@@ -1,17 +1,16 @@
-"""Tests of where a server is and of what its errors become."""
+"""What the errors of the client library become, each made as the library makes it."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from llm_backend.errors import (
     BackendError,
-    ConfigError,
     ContextWindowError,
     EngineAuthenticationError,
     EngineBusyError,
@@ -23,88 +22,101 @@ from llm_backend.errors import (
     ModelNotFoundError,
     PayloadError,
 )
-from llm_backend.llms.engines.server.client_errors import Server, engine_errors
+from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.told_errors import ToldError
 from llm_backend.llms.settings.agent_settings import AgentSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.requires("openai")
+
+Made: TypeAlias = "Callable[[], Exception]"
 SERVER = Server("http://here/v1?key=hidden", "sk-secret", AgentSettings(connect_timeout=3, read_timeout=4), "m")
 
 
-def foreign(name: str, text: str = "Error code", **fields: Any) -> Exception:
-    """An error as the library ``name`` belongs to would raise it."""
+def foreign(
+    name: str, text: str = "Error code", *, status: int = 500, cause: Exception | None = None, **told: Any
+) -> Exception:
+    """An error of a library, as it raises it; ``told`` are the body and the header fields of the answer."""
+    import httpx2
+    import openai
+
     package, _, kind = name.partition(".")
-    error: Exception = type(kind, (Exception,), {"__module__": f"{package}._somewhere"})(text)
-    for key, value in fields.items():
-        setattr(error, key, value)
-    return error
+    error: Any = getattr(import_module(package), kind)
+    request = httpx2.Request("POST", "http://here/v1")
+    if issubclass(error, openai.APIStatusError):
+        response = httpx2.Response(getattr(error, "status_code", status), headers=told.get("headers"), request=request)
+        made: Exception = error(text, response=response, body=told.get("body"))
+    elif issubclass(error, openai.APITimeoutError):
+        made = error(request)
+    elif issubclass(error, openai.APIConnectionError):
+        made = error(message=text, request=request)
+    else:
+        made = error(text)
+    made.__cause__ = cause
+    return made
 
 
 def translated(error: Exception) -> Exception:
     """What comes out when ``error`` goes in."""
+    from llm_backend.llms.engines.server.client_errors import engine_errors
+
     with pytest.raises(Exception) as caught, engine_errors(SERVER):  # noqa: PT011  (any: it is looked at)
         raise error
     return caught.value
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"base_url": "http://here/v1"}, ("http://here/v1", "no-key-needed", "max_tokens")),
-        ({"base_url": "http://here/v1", "api_key": "k"}, ("http://here/v1", "k", "max_tokens")),
-        ({"api_key": "k"}, ("https://api.openai.com/v1", "k", "max_completion_tokens")),
-        (
-            {"base_url": "https://eu.api.openai.com/v1"},
-            ("https://eu.api.openai.com/v1", "no-key-needed", "max_completion_tokens"),
-        ),
-    ],
-)
-def test_where_the_server_is(settings: dict[str, str], expected: tuple[str, str, str]) -> None:
-    """The wrong server is asked, gets a key that is not its own, or ignores the limit of tokens."""
-    server = Server.from_settings(AgentSettings(model="m", **settings))
-    assert (server.url, server.key, server.limit_name) == expected
-
-
-def test_no_server() -> None:
-    """Settings without a server fail late, or do not say how to name one."""
-    with pytest.raises(ConfigError, match=r"neither base_url \(OPENAI_API_URL\) nor api_key \(OPENAI_API_KEY\) is set"):
-        Server.from_settings(AgentSettings(model="m"))
-
-
-def test_secrets_stay_out_of_repr() -> None:
-    """A server's key, or one in its address, shows."""
-    assert repr(SERVER) == "Server('http://here/v1')"
-    assert replace(SERVER, url="http://here/v1#key").place == "http://here/v1"
-
-
-@pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
         (
-            foreign("openai.APITimeoutError"),
+            partial(foreign, "openai.APITimeoutError"),
             EngineTimeoutError,
             "http://here/v1 sent nothing for 4 s. Set read_timeout",
         ),
-        (foreign("httpx2.TimeoutException"), EngineTimeoutError, "for 4 s"),
-        (foreign("openai.APIConnectionError", "refused"), EngineConnectionError, "failed: refused. Check"),
-        (foreign("httpx.TransportError", "reset"), EngineConnectionError, "failed: reset. Check"),
-        (foreign("openai.AuthenticationError", body="who?"), EngineAuthenticationError, "key: who?. Check"),
-        (foreign("openai.NotFoundError", body={"detail": "no m"}), ModelNotFoundError, "no model 'm': no m. Set"),
-        (foreign("openai.NotFoundError", body={"detail": "no page"}), EngineError, "at the address that was asked: no"),
-        (foreign("openai.BadRequestError", body={"other": 1}), EngineRefusalError, "the request: {'other': 1}. Change"),
-        (foreign("openai.BadRequestError", code="model_not_found"), ModelNotFoundError, "has no model 'm'"),
-        (foreign("openai.BadRequestError", "prompt is too long"), PayloadError, "'m' reads: prompt is too long. Sh"),
-        (foreign("openai.RateLimitError"), EngineBusyError, "limits requests: Error code. Wait and try again"),
-        (foreign("openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
-        (foreign("openai.LengthFinishReasonError"), EngineResponseError, "cannot be read: Error code. Check"),
-        (json.JSONDecodeError("no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
+        (partial(foreign, "httpx2.TimeoutException"), EngineTimeoutError, "for 4 s"),
+        (partial(foreign, "openai.APIConnectionError", "refused"), EngineConnectionError, "failed: refused. Check"),
+        (partial(foreign, "httpx2.TransportError", "reset"), EngineConnectionError, "failed: reset. Check"),
+        (partial(foreign, "openai.AuthenticationError", body="who?"), EngineAuthenticationError, "key: who?. Check"),
+        (
+            partial(foreign, "openai.NotFoundError", body={"detail": "no m"}),
+            ModelNotFoundError,
+            "no model 'm': no m. Set",
+        ),
+        (
+            partial(foreign, "openai.NotFoundError", body={"detail": "no page"}),
+            EngineError,
+            "at the address that was asked: no",
+        ),
+        (
+            partial(foreign, "openai.BadRequestError", body={"other": 1}),
+            EngineRefusalError,
+            "the request: {'other': 1}. Change",
+        ),
+        (
+            partial(foreign, "openai.BadRequestError", body={"code": "model_not_found"}),
+            ModelNotFoundError,
+            "has no model 'm'",
+        ),
+        (
+            partial(foreign, "openai.BadRequestError", "prompt is too long"),
+            PayloadError,
+            "'m' reads: prompt is too long. Sh",
+        ),
+        (partial(foreign, "openai.RateLimitError"), EngineBusyError, "limits requests: Error code. Wait and try again"),
+        (partial(foreign, "openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
+        (partial(TimeoutError, "late"), EngineTimeoutError, "for 4 s"),
+        (partial(json.JSONDecodeError, "no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
     ],
 )
-def test_each_family_of_errors(error: Exception, kind: type[Exception], words: str) -> None:
-    """An error of the library becomes the wrong one of ours, or loses its cause or the next step."""
-    ours = translated(error)
+def test_each_family_of_errors(error: Made, kind: type[Exception], words: str) -> None:
+    """An error of the library becomes the one of ours that fits, with its cause and the next step."""
+    theirs = error()
+    ours = translated(theirs)
     assert type(ours) is kind
     assert words in str(ours)
-    assert ours.__cause__ is error
+    assert ours.__cause__ is theirs
 
 
 @pytest.mark.parametrize(
@@ -126,7 +138,7 @@ def test_overflow_with_figures(words: str, figures: tuple[int, int]) -> None:
 
 def test_unknown_errors_stay_as_they_are() -> None:
     """A mistake of ours passes for the server's."""
-    for error in (foreign("openai.OpenAIError"), foreign("elsewhere.APIError"), KeyError("x")):
+    for error in (foreign("openai.OpenAIError"), KeyError("x")):
         assert translated(error) is error
     ours = EngineError("already")
     assert translated(ours) is ours
@@ -143,16 +155,15 @@ def test_what_the_library_trips_over() -> None:
 
 def test_root_of_the_trouble_is_named() -> None:
     """The error says "Connection error." and no more, as the library does."""
-    error = foreign("openai.APIConnectionError", "Connection error.")
-    error.__cause__ = foreign("httpx2.ConnectError", "name not known")
+    error = foreign("openai.APIConnectionError", cause=foreign("httpx2.ConnectError", "name not known"))
     assert "failed: name not known. Check" in str(translated(error))
 
 
 def test_what_the_root_changes() -> None:
     """A connection that nobody took, or a certificate of somebody else, gets advice for other troubles."""
-    late, bad = foreign("openai.APITimeoutError"), foreign("openai.APIConnectionError")
-    late.__cause__ = foreign("httpx2.ConnectTimeout")
-    bad.__cause__ = foreign("httpx2.ConnectError", "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch")
+    late = foreign("openai.APITimeoutError", cause=foreign("httpx2.ConnectTimeout"))
+    mismatch = foreign("httpx2.ConnectError", "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch")
+    bad = foreign("openai.APIConnectionError", cause=mismatch)
     ours = translated(late)
     assert isinstance(ours, EngineConnectionError)
     assert "did not take the connection within 3 s. Check that base_url" in str(ours)
@@ -166,8 +177,8 @@ def test_what_the_root_changes() -> None:
 
 def test_what_the_headers_add() -> None:
     """The time that a server asks to wait, or the place that it sends requests to, is lost."""
-    busy = foreign("openai.RateLimitError", response=SimpleNamespace(headers={"retry-after": "30"}))
-    moved = foreign("openai.APIStatusError", response=SimpleNamespace(headers={"location": "http://there/v1?key=x"}))
+    busy = foreign("openai.RateLimitError", headers={"retry-after": "30"})
+    moved = foreign("openai.APIStatusError", headers={"location": "http://there/v1?key=x"})
     assert "Wait 30 s and try again" in str(translated(busy))
     assert "sends requests on to http://there/v1, where neither prompt nor key was sent. If" in str(translated(moved))
 
@@ -175,18 +186,18 @@ def test_what_the_headers_add() -> None:
 @pytest.mark.parametrize(
     ("error", "retryable", "wait"),
     [
-        (foreign("openai.RateLimitError", response=SimpleNamespace(headers={"retry-after": "30"})), True, 30),
-        (foreign("openai.RateLimitError", code="insufficient_quota"), False, None),
-        (foreign("openai.InternalServerError", status_code=503), True, None),
-        (foreign("openai.APIStatusError", status_code=418), False, None),
-        (foreign("openai.APIConnectionError", "refused"), True, None),
-        (foreign("openai.APIConnectionError", "[SSL: CERTIFICATE_VERIFY_FAILED]"), False, None),
-        (foreign("openai.BadRequestError", status_code=400), False, None),
+        (partial(foreign, "openai.RateLimitError", headers={"retry-after": "30"}), True, 30),
+        (partial(foreign, "openai.RateLimitError", body={"code": "insufficient_quota"}), False, None),
+        (partial(foreign, "openai.InternalServerError", status=503), True, None),
+        (partial(foreign, "openai.APIStatusError", status=418), False, None),
+        (partial(foreign, "openai.APIConnectionError", "refused"), True, None),
+        (partial(foreign, "openai.APIConnectionError", "[SSL: CERTIFICATE_VERIFY_FAILED]"), False, None),
+        (partial(foreign, "openai.BadRequestError"), False, None),
     ],
 )
-def test_what_may_be_asked_again(error: Exception, wait: float | None, *, retryable: bool) -> None:
+def test_what_may_be_asked_again(error: Made, wait: float | None, *, retryable: bool) -> None:
     """A program asks a server again in vain, gives up what only takes a little longer, or does not know how long."""
-    ours = translated(error)
+    ours = translated(error())
     assert isinstance(ours, BackendError)
     assert ours.retryable is retryable
     assert getattr(ours, "retry_after", None) == wait
@@ -209,9 +220,8 @@ def test_broken_text() -> None:
 
 def test_errors_in_groups() -> None:
     """An error among several, as a loop's task group raises them, is told by the first that led to it."""
-    cause = foreign("httpx2.TransportError")
-    cause.__cause__ = ExceptionGroup("unhandled errors in a TaskGroup", [OverflowError("port must be 0-65535")])
-    assert "failed: port must be 0-65535. Check" in str(translated(cause))
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [OverflowError("port must be 0-65535")])
+    assert "failed: port must be 0-65535. Check" in str(translated(foreign("httpx2.TransportError", cause=group)))
     ours = translated(ExceptionGroup("unhandled errors", [OSError("no route")]))
     assert isinstance(ours, EngineConnectionError)
     assert "failed: no route. Check" in str(ours)
@@ -233,8 +243,7 @@ def test_what_a_server_told_without_a_status() -> None:
 
 def test_secrets_in_causes_and_addresses() -> None:
     """A secret in an error that led to another, or in a query that a server repeats, does not show."""
-    late = foreign("openai.APIConnectionError", "Connection error.")
-    late.__cause__ = ValueError("Illegal header value b'Bearer sk-secret'")
+    late = foreign("openai.APIConnectionError", cause=ValueError("Illegal header value b'Bearer sk-secret'"))
     told = foreign("openai.NotFoundError", body={"message": "no /v1/chat?key=hidden here"})
     for error in (late, told):
         ours = translated(error)
