@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from llm_backend.errors import PayloadError, shown
 
-__all__ = ["require", "require_choice", "require_json", "require_kind", "require_list", "require_text"]
+__all__ = ["require", "require_choice", "require_count", "require_json", "require_kind", "require_list", "require_text"]
 
 
 def require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check reads best as `require(x > 0, ...)`)
@@ -19,6 +19,12 @@ def require(condition: bool, message: str) -> None:  # noqa: FBT001  (a check re
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of ``choices``."""
     require(value in choices, f"{name} is {shown(repr(value))}. Use one of: {', '.join(choices)}.")
+
+
+def require_count(name: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1."""
+    message = f"{name} is {shown(repr(value))}. Give a whole number of at least 1."
+    require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, message)
 
 
 def require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:

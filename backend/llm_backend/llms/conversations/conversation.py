@@ -15,6 +15,7 @@ from llm_backend.errors import PayloadError, shown
 from llm_backend.llms.agent import only_text
 from llm_backend.llms.conversations.history import arrange, is_summary, largest, summary_of
 from llm_backend.llms.conversations.store import SQLiteStore, StoredTurn
+from llm_backend.llms.payload_checks import require_choice, require_count
 from llm_backend.llms.payloads import (
     AgentPayload,
     AgentResponse,
@@ -149,12 +150,8 @@ class Conversation:
         answer_tokens: int = 512,
     ) -> None:
         _check_session(session_id)
-        if compact not in get_args(Compact):
-            message = f"compact is {compact!r}. Use one of: {', '.join(get_args(Compact))}."
-            raise PayloadError(message)
-        if not isinstance(answer_tokens, int) or answer_tokens < 1:
-            message = f"answer_tokens is {answer_tokens!r}. Give a whole number of at least 1."
-            raise PayloadError(message)
+        require_choice("compact", compact, get_args(Compact))
+        require_count("answer_tokens", answer_tokens)
         self.agent = agent
         self.session_id = session_id
         self.store: ConversationStore = SQLiteStore() if store is None else store

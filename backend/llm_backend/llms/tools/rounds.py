@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from uuid import uuid4
 
-from llm_backend.errors import PayloadError, ToolCallError, ToolRoundsError, shown
+from llm_backend.errors import ToolCallError, ToolRoundsError, shown
 from llm_backend.llms.agent import as_payload, is_cancelled
+from llm_backend.llms.payload_checks import require_choice, require_count, require_kind
 from llm_backend.llms.payloads import MemoryEntry, Usage
 from llm_backend.llms.tools.definitions import as_text, tools_by_name
 
@@ -96,7 +97,9 @@ class ToolRounds:
     def __init__(
         self, tools: Iterable[Tool | Callable[..., object]], max_rounds: int = 8, on_error: OnError = "return"
     ) -> None:
-        _check(tools, max_rounds, on_error)
+        require_kind("tools", tools, Iterable, "a sequence of tools, such as [function]")
+        require_count("max_rounds", max_rounds)
+        require_choice("on_error", on_error, get_args(OnError))
         self._known = tools_by_name(tools)
         self._max_rounds = max_rounds
         self._raising = on_error == "raise"
@@ -134,18 +137,6 @@ class ToolRounds:
         ]
         self.turns += [asked, *results]
         return True
-
-
-def _check(tools: object, max_rounds: object, on_error: object) -> None:
-    if not isinstance(tools, Iterable):
-        message = f"tools is a {type(tools).__name__}. Give a sequence of tools, such as [function]."
-        raise PayloadError(message)
-    if not isinstance(max_rounds, int) or max_rounds < 1:
-        message = f"max_rounds is {max_rounds!r}. Give a whole number of at least 1."
-        raise PayloadError(message)
-    if on_error not in get_args(OnError):
-        message = f"on_error is {on_error!r}. Use one of: {', '.join(get_args(OnError))}."
-        raise PayloadError(message)
 
 
 async def _result(known: Mapping[str, Tool], call: ToolCall, *, raising: bool) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_backend.errors import EngineResponseError
+from llm_backend.llms.engines.server.told_errors import as_mappings
 from llm_backend.llms.payloads import Usage
 from llm_backend.llms.server_extras import merged, turn_extras
 
@@ -22,7 +23,6 @@ __all__ = [
     "Piece",
     "Request",
     "as_mapping",
-    "as_mappings",
     "chat_options",
     "extra_body",
     "given",
@@ -142,11 +142,6 @@ def as_mapping(answer: object) -> Mapping[str, Any]:
         raise EngineResponseError(message)
     plain: Mapping[str, Any] = dump(warnings=False)
     return plain
-
-
-def as_mappings(items: object) -> list[Mapping[str, Any]]:
-    """``items`` if it is a list of JSON objects, without what is none; else an empty list."""
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def read_completion(answer: Mapping[str, Any]) -> Piece:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_backend.errors import ConfigError, printable
 from llm_backend.llms.engines.server.secret_masking import mask
+from llm_backend.llms.engines.server.told_errors import as_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -78,11 +79,11 @@ async def find_window(ask: Ask, root: str, model: str) -> int | None:
     ``ask`` gives the answer to a GET, or to a POST of what it is given; an empty one where the server has none.
     """
     lm_studio = await ask(f"{root}/api/v0/models", None)
-    told = card_window(_cards(lm_studio.get("data")), model)
-    told = told or card_window(_cards((await ask(f"{root}/model/info", None)).get("data")), model)
+    told = card_window(as_mappings(lm_studio.get("data")), model)
+    told = told or card_window(as_mappings((await ask(f"{root}/model/info", None)).get("data")), model)
     told = told or _window((await ask(f"{root}/props", None)).get("default_generation_settings"))
     told = told or _window(await ask(f"{root}/info", None))
-    told = told or card_window(_cards((await ask(f"{root}/api/ps", None)).get("models")), model)
+    told = told or card_window(as_mappings((await ask(f"{root}/api/ps", None)).get("models")), model)
     return told or _ollama_window(await ask(f"{root}/api/show", {"model": model}))
 
 
@@ -112,10 +113,6 @@ def _is_called(card: Card, model: str) -> bool:
     aliases = card.get("aliases")
     names = [card.get(key) for key in ("id", "name", "model", "model_name")]
     return model in (*names, *(aliases if isinstance(aliases, list) else ()))
-
-
-def _cards(told: object) -> list[Card]:
-    return [card for card in told if isinstance(card, dict)] if isinstance(told, list) else []
 
 
 def _names(cards: Iterable[Card]) -> list[str]:

@@ -20,7 +20,7 @@ from llm_backend.errors import (
 from llm_backend.llms.agent import Agent, as_payload
 from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.answer import ServerAnswer
-from llm_backend.llms.engines.server.chat_format import Request, as_mapping, as_mappings, given
+from llm_backend.llms.engines.server.chat_format import Request, as_mapping, given
 from llm_backend.llms.engines.server.dialect import (
     can_be_given_up,
     limit_name,
@@ -33,6 +33,7 @@ from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
 from llm_backend.llms.engines.server.responses_format import response_options
 from llm_backend.llms.engines.server.time_limits import TimeLimit
 from llm_backend.llms.engines.server.token_counters import CountRequest, TokenCounters, UnknownPathError
+from llm_backend.llms.engines.server.told_errors import as_mappings
 from llm_backend.llms.payloads import MemoryEntry
 from llm_backend.llms.prompting import build_messages, turn_message
 from llm_backend.llms.settings.gateway import body_digest, body_of

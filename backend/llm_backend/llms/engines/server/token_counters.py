@@ -89,11 +89,11 @@ async def _template(request: CountRequest, post: Post) -> int | None:
     if rendered is None or not isinstance(rendered.get("prompt"), str):
         return None if rendered is None else 0
     body = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
-    return _length(await post(f"{request.root}/tokenize", body), "tokens")
+    return _number(await post(f"{request.root}/tokenize", body), "tokens")
 
 
 async def _chat_tokenize(request: CountRequest, post: Post) -> int | None:
-    return _length(await post(f"{request.root}/chat_tokenize", request.chat), "tokenize_response")
+    return _number(await post(f"{request.root}/chat_tokenize", request.chat), "tokenize_response")
 
 
 async def _messages(request: CountRequest, post: Post) -> int | None:
@@ -105,17 +105,10 @@ _WAYS = (_responses, _chat, _tokenize, _template, _chat_tokenize, _messages)
 
 
 def _number(answer: Answer | None, key: str) -> int | None:
-    if answer is None:
-        return None
-    told = answer.get(key)
-    return told if type(told) is int else 0
-
-
-def _length(answer: Answer | None, key: str) -> int | None:
-    if answer is None:
-        return None
-    told = answer.get(key)
-    return len(told) if isinstance(told, list) else 0
+    """The number under ``key``, or how long the list there is; 0 where there is neither."""
+    told = None if answer is None else answer.get(key)
+    told = len(told) if isinstance(told, list) else told
+    return None if answer is None else told if type(told) is int else 0
 
 
 def _in_anthropics_format(chat: Answer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ToldError", "codes_of", "error_in", "error_in_event", "facts_of", "status_of", "words_of"]
+__all__ = ["ToldError", "as_mappings", "codes_of", "error_in", "error_in_event", "facts_of", "status_of", "words_of"]
 
 # Why an answer ended that is none: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek; Google.
 _FAILED_ENDS = re.compile(
@@ -65,6 +65,11 @@ class ToldError(Exception):
         self.param = fields.get("param")
 
 
+def as_mappings(items: object) -> list[Mapping[str, Any]]:
+    """``items`` if it is a list of JSON objects, without what is none; else an empty list."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
 def error_in(body: object, *, whole: bool = True) -> object:
     """The error that ``body`` tells, sent as a ``whole`` answer or as a part of one; None where it tells none.
 
@@ -103,7 +108,7 @@ def _said(text: bytes, *, is_error: bool) -> object:
 
 def _errors_in(body: dict[str, Any], *, whole: bool) -> Iterator[object]:
     yield _told(body.get("error"), body)
-    for choice in _mappings(body.get("choices")):
+    for choice in as_mappings(body.get("choices")):
         yield _told(choice.get("error"), choice)
         # OpenRouter may call the end of a failed answer an ordinary one, and say only here what the provider called it.
         ends = [str(choice.get(key) or "") for key in ("native_finish_reason", "finish_reason")]
@@ -199,7 +204,3 @@ def _nested(body: object) -> Iterator[dict[str, Any]]:
 
 def _plain(value: object) -> str:
     return re.sub(r"[^a-z0-9]", "", str(value).lower())
-
-
-def _mappings(items: object) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

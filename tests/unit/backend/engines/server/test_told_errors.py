@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from llm_backend.llms.engines.server.told_errors import (
     ToldError,
+    as_mappings,
     codes_of,
     error_in,
     error_in_event,
@@ -176,3 +177,9 @@ def test_told_error() -> None:
     assert (told.status_code, told.code, told.param) == (400, "400", "temperature")
     assert "private" not in str(told)
     assert (ToldError("no").status_code, ToldError("no").code) == (None, None)
+
+
+def test_what_is_no_object_is_left_out() -> None:
+    """A list of objects is read without what else it holds; what is no list holds none."""
+    assert as_mappings([{"a": 1}, "b", None]) == [{"a": 1}]
+    assert as_mappings(None) == []
