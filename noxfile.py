@@ -29,7 +29,7 @@ from python_discovery import get_interpreter
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "packages" / "skipproof" / "src"))
 from matrix import locks, processors, rooms, settings
-from skipproof import machine
+from skipproof import drift, machine
 from skipproof.contract import read_contract
 
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     room = Path(session.virtualenv.location)
     wrong_build = ["torch"] if rooms.torch_trouble(environment, room, source) else []
     session.log(f"{environment}: packages come by {source.reason}")
-    sync(session, environment, source, [*rooms.damaged(room), *wrong_build])
-    damaged = rooms.damaged(room)
+    sync(session, environment, source, [*drift.damaged(rooms.site_packages(room)), *wrong_build])
+    damaged = drift.damaged(rooms.site_packages(room))
     if damaged:
         # uv links a room's files to those of its cache: what was edited in a room is damaged there too.
         sync(session, environment, source, damaged, "--no-cache")

@@ -8,7 +8,6 @@ sessions run side by side. Only the standard library is used: the noxfile is rea
 from __future__ import annotations
 
 import configparser
-import csv
 import json
 import os
 import re
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Machine",
     "PackageSource",
-    "damaged",
     "forget_receipt",
     "fresh_data_file",
     "gpus",
@@ -37,6 +35,7 @@ __all__ = [
     "pip_environment",
     "pytest_arguments",
     "receipts",
+    "site_packages",
     "torch_build",
     "torch_trouble",
     "unfinished",
@@ -240,7 +239,7 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
 
 def torch_build(room: Path) -> str | None:
     """Say whether a room's torch was built for "cpu" or for "cuda"; None when the room holds no torch."""
-    files = [site / "torch" / "version.py" for site in _site_packages(room)]
+    files = [site / "torch" / "version.py" for site in site_packages(room)]
     found = next((path for path in files if path.exists()), None)
     if found is None:
         return None
@@ -260,30 +259,8 @@ def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | 
     )
 
 
-def damaged(room: Path) -> list[str]:
-    """Name the packages of a room that lack a file, or hold one of another size than they were installed with.
-
-    uv takes a package for present when its metadata is; an installation that was killed, or a file that somebody
-    edited or removed, would stay as it is for ever.
-    """
-    records = [record for site in _site_packages(room) for record in site.glob("*.dist-info/RECORD")]
-    return sorted(record.parent.name.partition("-")[0] for record in records if not _is_whole(record))
-
-
-def _is_whole(record: Path) -> bool:
-    site = os.fspath(record.parent.parent)
-    with record.open(newline="", encoding="utf-8") as rows:
-        return all(_size(f"{site}/{path}") == int(size) for path, _, size in csv.reader(rows) if size)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - called for every file of a room, and Path takes twice as long
-    except OSError:
-        return -1
-
-
-def _site_packages(room: Path) -> list[Path]:
+def site_packages(room: Path) -> list[Path]:
+    """Name the folders in which a room's packages lie."""
     return [*room.glob("lib/python*/site-packages"), *room.glob("Lib/site-packages")]
 
 

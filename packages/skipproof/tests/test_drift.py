@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof.drift import LockError, Package, damages, differences, drift, installed
+from skipproof.drift import LockError, Package, damaged, damages, differences, drift, installed
 from support.project import PYPROJECT
 
 if TYPE_CHECKING:
@@ -202,6 +202,17 @@ def test_missing_and_edited_files_are_named(full: Project) -> None:
     (full.site / "gamma.py").unlink()
     (full.site / "gamma_same.py").unlink()
     assert facts(full) == ["skipproof-gamma has no RECORD of its files --reinstall-package skipproof-gamma"]
+
+
+def test_packages_that_lost_or_changed_a_file_are_named(full: Project) -> None:
+    """What has to be installed again is named, and nothing else."""
+    for name in ("whole", "gone", "edited", "bare"):
+        metadata = full.install(name, "1", {f"{name}.py": "x = 1\n"})
+    assert damaged([full.site]) == []
+    (full.site / "gone.py").unlink()
+    (full.site / "edited.py").write_text("x = 1000\n")
+    (metadata / "RECORD").unlink()
+    assert damaged([full.site]) == ["edited", "gone"]
 
 
 def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> None:

@@ -12,7 +12,6 @@ import pytest
 from matrix.rooms import (
     Machine,
     PackageSource,
-    damaged,
     forget_receipt,
     fresh_data_file,
     gpus,
@@ -252,19 +251,6 @@ def test_the_right_build_of_torch_is_no_trouble(tmp_path: Path) -> None:
     """Every run of the CPU environment would be refused."""
     hold_torch(tmp_path, "None")
     assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
-
-
-def test_a_package_that_lost_or_changed_a_file_is_named(tmp_path: Path) -> None:
-    """A room would stay broken for ever, because uv looks at the metadata only."""
-    site = tmp_path / "lib" / "python3.13" / "site-packages"
-    for package in ("whole", "gone", "edited"):
-        write(site / package / "__init__.py", "x = 1\n")
-        record = f'{package}/__init__.py,sha256=x,6\n"{package}-1.0.dist-info/RECORD",,\n'
-        write(site / f"{package}-1.0.dist-info" / "RECORD", record)
-    assert damaged(tmp_path) == []
-    (site / "gone" / "__init__.py").unlink()
-    write(site / "edited" / "__init__.py", "x = 1000\n")
-    assert damaged(tmp_path) == ["edited", "gone"]
 
 
 def test_coverage_of_an_earlier_run_is_removed(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ broken install is an error, because as a skip it would look like a machine that 
 
 from __future__ import annotations
 
-import csv
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import machine, search_path
-from .drift import drift
+from .drift import drift, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,9 +67,8 @@ def has_distribution(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     # Not distribution.files: since Python 3.12 it leaves out exactly the files that are missing.
-    for file, *_ in filter(None, csv.reader((distribution.read_text("RECORD") or "").splitlines())):
-        # Byte code comes and goes without harm.
-        if not file.endswith(".pyc") and not Path(str(distribution.locate_file(file))).exists():
+    for file, *_ in recorded(distribution.read_text("RECORD") or ""):
+        if not Path(str(distribution.locate_file(file))).exists():
             raise BrokenInstallError(_broken(f"distribution {name}", FileNotFoundError(f"{file} is missing")))
     return True
 

@@ -96,21 +96,20 @@ def installed(libraries: Iterable[Path]) -> Iterator[Package]:
             text = _read(info / "METADATA") or _read(info / "PKG-INFO") or _read(info) or ""
             head = text.partition("\n\n")[0]
             name, version = (re.search(rf"(?m)^{field}: *(\S+)", head) for field in ("Name", "Version"))
+            record = _read(info / "RECORD")
             yield Package(
                 name=canonicalize_name(name[1]) if name else info.name,
                 version=version[1] if version else "",
                 folder=library,
-                files=_files(_read(info / "RECORD")),
+                files=None if record is None else recorded(record),
                 editable=_editable(_read(info / "direct_url.json")),
             )
 
 
-def _files(record: str | None) -> list[tuple[str, str, str]] | None:
-    if record is None:
-        return None
+def recorded(record: str) -> list[tuple[str, str, str]]:
+    """Return each file of a RECORD, with hash and size; not byte code, which comes and goes without harm."""
     # A record that was cut off ends within a line.
     rows = ((*row, "", "") for row in csv.reader(record.splitlines()) if row)
-    # Byte code comes and goes without harm.
     return [(row[0], row[1], row[2]) for row in rows if not row[0].endswith(".pyc")]
 
 
@@ -160,6 +159,16 @@ def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
         if fact is not None:
             found.append((f"{file} of {package.name} {fact}", again))
     return found
+
+
+def damaged(libraries: Iterable[Path]) -> list[str]:
+    """Name the packages in these folders that lack a file, or hold one of another size than they were installed with.
+
+    uv takes a package for present when its metadata is; an installation that was killed, or a file that somebody
+    edited or removed, would stay as it is for ever. Without a RECORD it can replace nothing, and says so itself.
+    """
+    packages = (package for package in installed(libraries) if package.files is not None)
+    return sorted(package.name for package in packages if damages(package, content=False))
 
 
 def strangers(libraries: Iterable[Path], packages: Sequence[Package]) -> list[tuple[str, str]]:
