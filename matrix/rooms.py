@@ -7,7 +7,6 @@ sessions run side by side. Only the standard library is used: the noxfile is rea
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import sys
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,25 +58,25 @@ TORCH_BUILDS = {"llm-cpu": "cpu", "llm-cuda": "cuda"}
 TRUE_WORDS = {"1", "on", "true", "y", "yes"}
 
 
+def _pip() -> tuple[str, ...]:
+    """Return the command that runs pip: of the Python that runs nox, or else the one on the path; empty without."""
+    if find_spec("pip") is not None:
+        return (sys.executable, "-m", "pip")
+    return tuple(filter(None, [shutil.which("pip3")]))
+
+
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine keeps the settings of uv and pip; the defaults are the machine that runs this."""
+    """Where this machine keeps uv's settings, and what knows pip's; the defaults are the machine that runs this."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path = field(default_factory=Path.home)
     root: Path = Path("/")
-    prefix: Path = field(default_factory=lambda: Path(sys.prefix))
+    pip: tuple[str, ...] = field(default_factory=_pip)
 
     def value(self, name: str) -> str | None:
         """Return an environment variable's value; None when it is absent or empty, which uv and pip take alike."""
         return self.environ.get(name) or None
-
-    def configuration_folders(self) -> tuple[list[Path], Path]:
-        """Return the folders of the system's configuration, and the one of the user's."""
-        named = self.value("XDG_CONFIG_DIRS")
-        system = [Path(folder) for folder in named.split(os.pathsep)] if named else [self.root / "etc" / "xdg"]
-        user = self.value("XDG_CONFIG_HOME") or self.value("APPDATA")
-        return [*system, self.root / "etc"], Path(user) if user else self.home / ".config"
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,10 @@ def _uv_files(machine: Machine) -> list[Path]:
         return [Path(explicit)]
     if machine.value("UV_NO_CONFIG"):
         return []
-    system, user = machine.configuration_folders()
-    return [folder / "uv" / "uv.toml" for folder in (user, *system)]
+    named = machine.value("XDG_CONFIG_DIRS")
+    system = [Path(folder) for folder in named.split(os.pathsep)] if named else [machine.root / "etc" / "xdg"]
+    user = machine.value("XDG_CONFIG_HOME") or machine.value("APPDATA") or machine.home / ".config"
+    return [Path(folder) / "uv" / "uv.toml" for folder in (user, *system, machine.root / "etc")]
 
 
 def _uv_file_keys(path: Path) -> list[str]:
@@ -192,40 +194,27 @@ def _certificates(options: Mapping[str, str], machine: Machine) -> dict[str, str
 
 
 def _pip_options(machine: Machine) -> dict[str, str]:
-    """Merge pip's settings as pip does: [global] of every file, then [install] of every file, then PIP_ variables."""
-    files = [_read_pip_file(path) for path in _pip_files(machine)]
+    """Merge pip's settings as pip does: [global] of every file, then [install] of every file, then PIP_ variables.
+
+    Its ``config debug`` knows the files, and what each says; ``config list`` forgets which of them goes over which.
+    """
+    told = ""
+    if machine.pip:
+        # What is wrong with a file of its own pip says itself, when somebody installs with it.
+        debug = [*machine.pip, "config", "debug"]
+        told = subprocess.run(debug, env=dict(machine.environ), capture_output=True, text=True, check=False).stdout
+    _, *parts = re.split(r"^(env_var|env|global|site|user):\n", told, flags=re.MULTILINE)
+    said = dict(zip(parts[::2], parts[1::2], strict=True))
+    files = "".join(said.get(kind, "") for kind in ("global", "user", "site", "env"))
+    # A value of several lines goes on below its name.
+    lines = re.findall(r"^    ([\w-]+)\.([\w-]+): (.*(?:\n(?!.*: )    .*)*)", files, re.MULTILINE)
     options: dict[str, str] = {}
-    for section in ("global", "install"):
-        for parser in files:
-            if parser.has_section(section):
-                options |= {key.replace("_", "-"): value for key, value in parser.items(section)}
+    for wanted in ("global", "install"):
+        options |= {key: value for section, key, value in lines if section == wanted}
     for name, value in machine.environ.items():
         if name.startswith("PIP_"):
             options[name.removeprefix("PIP_").lower().replace("_", "-")] = value
     return {key: value for key, value in options.items() if value.strip()}
-
-
-def _read_pip_file(path: Path) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read(path, encoding="utf-8")
-    except configparser.Error:
-        return configparser.RawConfigParser()  # pip refuses such a file by itself, with the line that is wrong
-    return parser
-
-
-def _pip_files(machine: Machine) -> list[Path]:
-    """List pip's configuration files from the weakest to the strongest, as ``pip config debug`` does."""
-    explicit = machine.value("PIP_CONFIG_FILE")
-    if explicit == os.devnull:
-        return []
-    system, user = machine.configuration_folders()
-    apple = Path("Library", "Application Support", "pip")
-    files = [folder / "pip" / "pip.conf" for folder in system[:-1]]
-    files += [system[-1] / "pip.conf", machine.root / apple / "pip.conf", machine.home / ".pip" / "pip.conf"]
-    files += [machine.home / apple / "pip.conf", *(user / "pip" / name for name in ("pip.conf", "pip.ini"))]
-    files += [machine.prefix / name for name in ("pip.conf", "pip.ini")]
-    return [*files, Path(explicit)] if explicit else files
 
 
 def gpus(devices: Path = Path("/dev")) -> list[str]:

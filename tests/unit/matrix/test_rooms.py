@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,9 +34,10 @@ EXTRA = "https://extra.invalid/simple"
 MIRROR = "https://mirror.invalid/simple"
 
 
-def machine(folder: Path, **environ: str) -> Machine:
-    """Return a machine that has these variables, and only the files that a test writes into the folder."""
-    return Machine(environ, home=folder / "home", root=folder / "root", prefix=folder / "prefix")
+def machine(folder: Path, *told: str, **environ: str) -> Machine:
+    """Return a machine that has these variables, the files that a test writes, and a pip that says so of its files."""
+    debug = (sys.executable, "-c", f"print({chr(10).join(told)!r})")
+    return Machine(environ, home=folder / "home", root=folder / "root", pip=debug if told else ())
 
 
 def write(path: Path, text: str) -> None:
@@ -90,15 +92,13 @@ def test_a_configuration_file_of_uv_wins(tmp_path: Path, place: str, text: str, 
 
 
 def test_the_folders_of_the_user_and_of_the_system_can_be_named(tmp_path: Path) -> None:
-    """Files that uv and pip read elsewhere, because the XDG variables say so, would be overlooked."""
+    """Files that uv reads elsewhere, because the XDG variables say so, are read there."""
     system = os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
     here = machine(tmp_path, XDG_CONFIG_DIRS=system, XDG_CONFIG_HOME=str(tmp_path / "mine"))
-    write(tmp_path / "second" / "pip" / "pip.conf", "[global]\nfind-links = /second\n")
-    assert package_source("llm-cpu", here).variables == {"UV_FIND_LINKS": "/second"}
-    write(tmp_path / "mine" / "pip" / "pip.conf", "[global]\nfind-links = /mine\n")
-    assert package_source("llm-cpu", here).variables == {"UV_FIND_LINKS": "/mine"}
-    write(tmp_path / "mine" / "uv" / "uv.toml", "no-index = true\n")
-    assert package_source("llm-cpu", here).variables == {}
+    for folder, key in (("second", "find-links"), ("mine", "index-url")):
+        write(tmp_path / folder / "uv" / "uv.toml", f'{key} = "{EXTRA}"\n')
+        place = tmp_path / folder / "uv" / "uv.toml"
+        assert package_source("llm-cpu", here).reason == f"uv's own setting {key} in {place}"
 
 
 def test_uv_can_be_told_which_file_to_read_or_none(tmp_path: Path) -> None:
@@ -111,19 +111,33 @@ def test_uv_can_be_told_which_file_to_read_or_none(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_left_to_the_program_that_owns_it(tmp_path: Path) -> None:
-    """A typing mistake in a configuration file would end in our traceback, not in uv's or pip's explanation."""
+    """A typing mistake in a configuration file ends in uv's explanation, not in our traceback."""
     write(tmp_path / "home" / ".config" / "uv" / "uv.toml", "index = [\n")
-    write(tmp_path / "root" / "etc" / "pip.conf", "no section\n")
     assert package_source("llm-cpu", machine(tmp_path)).reason == "uv's torch backend cpu"
 
 
 def test_settings_of_pip_are_translated(tmp_path: Path) -> None:
-    """What pip would find on this machine, uv would not."""
+    """What pip finds on this machine, uv finds too."""
     here = machine(
         tmp_path,
-        PIP_INDEX_URL=MIRROR,
-        PIP_EXTRA_INDEX_URL=f"{EXTRA} file:///more",
-        PIP_FIND_LINKS="/a /b",
+        "env_var:",
+        "  PIP_NO_INDEX='1'",
+        "env:",
+        "global:",
+        "  /etc/xdg/pip/pip.conf, exists: True",
+        "    global.find-links: ",
+        "    /a",
+        "    /b",
+        "    global.timeout: 3",
+        f"    install.index-url: {MIRROR}",
+        "  /etc/pip.conf, exists: False",
+        "site:",
+        "  /prefix/pip.conf, exists: True",
+        f"    global.extra-index-url: {EXTRA} file:///more",
+        "user:",
+        "  /home/.config/pip/pip.conf, exists: True",
+        "    global.index-url: https://weaker.invalid",
+        "    global.extra-index-url: https://weaker.invalid",
         PIP_NO_INDEX="1",
     )
     assert package_source("llm-cpu", here) == PackageSource(
@@ -139,36 +153,26 @@ def test_settings_of_pip_are_translated(tmp_path: Path) -> None:
 
 
 def test_a_setting_of_pip_that_says_no_is_none(tmp_path: Path) -> None:
-    """``no-index = false`` would cut uv off from every index."""
+    """``no-index = false`` cuts uv off from no index."""
     source = package_source("llm-cpu", machine(tmp_path, PIP_NO_INDEX="false", PIP_FIND_LINKS=" "))
     assert source.variables == {"UV_TORCH_BACKEND": "cpu"}
 
 
-def test_files_of_pip_are_read_in_its_order(tmp_path: Path) -> None:
-    """A weaker file would win over a stronger one, a file over a variable, or [global] over [install]."""
-    write(tmp_path / "root" / "etc" / "pip.conf", "[global]\nfind_links = /system\nindex-url = https://a.invalid\n")
-    write(tmp_path / "home" / ".config" / "pip" / "pip.conf", "[global]\nfind-links = /user\n")
-    own = tmp_path / "own.conf"
-    write(own, "[global]\nextra-index-url =\n    https://one.invalid\n    https://two.invalid\n")
-    write(tmp_path / "prefix" / "pip.conf", "[install]\nindex-url = https://b.invalid\n")
-    variables = package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=str(own))).variables
-    assert variables["UV_FIND_LINKS"] == "/user"
-    assert variables["UV_DEFAULT_INDEX"] == "https://b.invalid"
-    assert variables["UV_INDEX"] == "https://one.invalid https://two.invalid"
-    last = package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=str(own), PIP_INDEX_URL=MIRROR)).variables
-    assert last["UV_DEFAULT_INDEX"] == MIRROR
-
-
-def test_pip_can_be_told_to_read_no_file(tmp_path: Path) -> None:
-    """A user who switched pip's files off would still get what they say."""
-    write(tmp_path / "root" / "etc" / "pip.conf", "[global]\nfind-links = /system\n")
-    assert package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=os.devnull)).variables == {}
-
-
 def test_the_certificates_of_pip_are_handed_on_unless_others_are_set(tmp_path: Path) -> None:
-    """A mirror with a certificate of its own would be refused by uv, or a user's choice overruled."""
+    """A mirror with a certificate of its own is not refused by uv, and a user's choice is not overruled."""
     assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem")).variables == {"SSL_CERT_FILE": "/ca.pem"}
     assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem", SSL_CERT_FILE="/b.pem")).variables == {}
+
+
+@pytest.mark.parametrize("of_nox", [True, False])
+def test_the_pip_at_hand_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, of_nox: bool) -> None:
+    """It is the one beside nox; without it the one on the path; without that, none."""
+    monkeypatch.setattr("matrix.rooms.find_spec", {"pip": "pip"}.get if of_nox else {}.get)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Machine().pip == ((sys.executable, "-m", "pip") if of_nox else ())
+    write(tmp_path / "pip3", "#!/bin/sh\n")
+    (tmp_path / "pip3").chmod(0o700)
+    assert Machine().pip == ((sys.executable, "-m", "pip") if of_nox else (str(tmp_path / "pip3"),))
 
 
 def test_locks_are_compiled_from_whole_indexes_only(tmp_path: Path) -> None:
