@@ -338,7 +338,7 @@ def prove(
         return
     if only_makes_rooms(session):
         return
-    data = rooms.fresh_data_file(MATRIX / "coverage", name)
+    data = rooms.data_file(MATRIX / "coverage", name)
     measured = ["coverage", "run", f"--data-file={data}", f"--context={environment}", "-m", "pytest"]
     contract = ["--skipproof", environment, "--skipproof-session", name]
     rooms.forget_receipt(MATRIX, name)

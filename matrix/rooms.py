@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Machine",
     "PackageSource",
+    "data_file",
     "forget_receipt",
-    "fresh_data_file",
     "gpus",
     "leave_note",
     "lock_environment",
@@ -253,13 +253,10 @@ def site_packages(room: Path) -> list[Path]:
     return [*room.glob("lib/python*/site-packages"), *room.glob("Lib/site-packages")]
 
 
-def fresh_data_file(folder: Path, session: str) -> Path:
-    """Name the coverage data file of a session, with everything that an earlier run of it left behind removed."""
+def data_file(folder: Path, session: str) -> Path:
+    """Name the coverage data file of a session, in a folder that is there; the plugin removes an earlier run's."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / f".coverage.{session}"
-    for leftover in (data, *folder.glob(f"{data.name}.*")):
-        leftover.unlink(missing_ok=True)
-    return data
+    return folder / f".coverage.{session}"
 
 
 def forget_receipt(state: Path, session: str) -> None:

@@ -13,8 +13,8 @@ import pytest
 from matrix.rooms import (
     Machine,
     PackageSource,
+    data_file,
     forget_receipt,
-    fresh_data_file,
     gpus,
     leave_note,
     lock_environment,
@@ -257,15 +257,11 @@ def test_the_right_build_of_torch_is_no_trouble(tmp_path: Path) -> None:
     assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
 
 
-def test_coverage_of_an_earlier_run_is_removed(tmp_path: Path) -> None:
-    """Lines that only an earlier run reached would count as covered, or another session's data would be lost."""
-    folder = tmp_path / "coverage"
-    data = fresh_data_file(folder, "unit-3.11")
-    others = [folder / ".coverage.unit-3.12", folder / ".coverage.skip-check"]
-    for path in (data, folder / ".coverage.unit-3.11.host.7", *others):
-        path.touch()
-    assert fresh_data_file(folder, "unit-3.11") == folder / ".coverage.unit-3.11"
-    assert sorted(folder.iterdir()) == sorted(others)
+def test_the_folder_of_coverage_data_is_there(tmp_path: Path) -> None:
+    """Coverage makes no folder for its data."""
+    data = data_file(tmp_path / "state" / "coverage", "unit-3.11")
+    data.touch()
+    assert data.relative_to(tmp_path).as_posix() == "state/coverage/.coverage.unit-3.11"
 
 
 @pytest.mark.parametrize(

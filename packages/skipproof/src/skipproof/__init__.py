@@ -6,7 +6,7 @@
     detection.py    what is really installed: there, not there, or broken; the preflight of a named run
     drift.py        what is installed against the lock, by package and by file
     search_path.py  folders on the path that are no part of the environment
-    canary.py       faults planted at every run, which the gates must find
+    canary.py       faults planted at every run, which the gate must find in pytest's own reports
     plugin.py       the pytest hooks: marks, header, skips
     named_run.py    the pytest hooks of a run in a named environment: gates, receipt, summary
     outcomes.py     what one test did, against the contract

@@ -91,7 +91,7 @@ class NamedRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Open the receipt, then hold detection, its canaries and the environment against the contract."""
+        """Open the receipt, plant the canaries, and hold the environment against the contract."""
         self._receipt.coverage = self._claim_coverage_data()
         write_receipt(self._contract, self._receipt)
         _stop_for(ExitStatus.CANARY, blind_spots(session))
