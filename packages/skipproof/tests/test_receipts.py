@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,6 +137,13 @@ def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
     project.write("tests/unit/notes.txt", "x")
     project.write("other.py", "x")
     assert sources_digest(project.contract) == before
+
+
+def test_a_source_that_is_not_there_counts_for_nothing(project: Project) -> None:
+    """A source that only some checkouts have changes no digest until it comes."""
+    contract = project.contract
+    named = replace(contract, sources=("gone", *contract.sources))
+    assert sources_digest(named) == sources_digest(contract)
 
 
 def test_renaming_a_source_changes_the_digest(project: Project) -> None:
