@@ -117,6 +117,7 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     """Each file or folder of this project that a page names, somebody can open."""
     text = (ROOT / page).read_text(encoding="utf-8")
     named = re.findall(rf"`(?:backend/)?((?:{FOLDERS})/[\w./-]*)`", text)
+    named += re.findall(r"include\} (?:\.\./)+(?:backend/)?(\S+)", text)
     # The package lies in the root no more where an installed one is tested.
     places = [ROOT, (ROOT / page).parent, Path(llm_backend.__file__).parents[1]]
     found = {name for name in named if any((place / name).exists() for place in places)}
