@@ -31,10 +31,11 @@ __all__ = [
 ]
 
 FOLDER = Path("environments")
-NAMES = ("no-llm", "llm-cpu", "llm-cuda", "sabotage", "browser", "extras", "tools", "docs", "build")
+# One for each environment of [tool.skipproof], and for what checks and builds the project.
+NAMES = tuple(sorted(path.stem for path in (Path(__file__).resolve().parent.parent / FOLDER).glob("*.in")))
 # These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
 # so its hash, differs by source, while the version does not.
-WITHOUT_HASHES = {"llm-cpu": ("torch",), "llm-cuda": ("torch", "triton")}
+WITHOUT_HASHES = ("torch", "triton")
 PIN = re.compile(
     r"^(?P<requirement>[A-Za-z0-9].*?==[^\\\n]*?|-e .*?)[ \\]*\n(?P<hashes>(?: +--hash=.*\n)*)", re.MULTILINE
 )
@@ -128,7 +129,7 @@ def _compiled(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, e
         # uv keeps the hashes that it finds: without any it asks the index, and what was written by hand is mended.
         output.write_text(_drop_hashes(present.read_text(encoding="utf-8"), [r"[^\s=]+"]), encoding="utf-8")
     uv([*compile_arguments(name, output), *extra])
-    return _drop_hashes(output.read_text(encoding="utf-8"), WITHOUT_HASHES.get(name, ()))
+    return _drop_hashes(output.read_text(encoding="utf-8"), WITHOUT_HASHES)
 
 
 def _drop_hashes(text: str, packages: Sequence[str]) -> str:

@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import environments
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -52,9 +54,8 @@ UV_VARIABLES = (
     "UV_TORCH_BACKEND",
 )
 UV_KEYS = ("extra-index-url", "find-links", "index", "index-url", "no-index", "torch-backend")
-# uv's own choice of torch's index, for an environment on a machine where nobody chose.
-TORCH_BACKENDS = {"llm-cpu": "cpu", "llm-cuda": "auto"}
-TORCH_BUILDS = {"llm-cpu": "cpu", "llm-cuda": "cuda"}
+# uv's own choice of torch's index for each build of it, on a machine where nobody chose.
+TORCH_BACKENDS = {"cpu": "cpu", "cuda": "auto"}
 TRUE_WORDS = {"1", "on", "true", "y", "yes"}
 
 
@@ -100,8 +101,9 @@ def package_source(environment: str, machine: Machine) -> PackageSource:
     variables = _pip_as_uv(options)
     if variables:
         return PackageSource(f"pip's {', '.join(sorted(set(options) & set(PIP_SOURCES)))}", variables | certificates)
-    if environment in TORCH_BACKENDS:
-        backend = TORCH_BACKENDS[environment]
+    build = environments.torch_build(environment)
+    if build:
+        backend = TORCH_BACKENDS[build]
         return PackageSource(f"uv's torch backend {backend}", {"UV_TORCH_BACKEND": backend} | certificates)
     return PackageSource("uv's default index", certificates)
 
@@ -238,7 +240,7 @@ def torch_build(room: Path) -> str | None:
 
 def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | None:
     """Say what is wrong with the build of torch that a room holds; None when it is the one its name promises."""
-    wanted, found = TORCH_BUILDS.get(environment), torch_build(room)
+    wanted, found = environments.torch_build(environment), torch_build(room)
     if found in {wanted, None}:
         return None
     return (
