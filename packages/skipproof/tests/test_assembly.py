@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from coverage.exceptions import CoverageException
 
-from matrix import rooms
 from skipproof import merged_coverage, session_coverage
 from skipproof.assembly import Asked, collect
 from skipproof.matrix import FileCoverage, Proof
@@ -205,11 +204,9 @@ def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.Mon
 def test_what_was_only_tried_is_noted(project: Project) -> None:
     """The report shows what a session tried that may fail, and nothing is less proved for it."""
     leave(project, "one", a=PASSED)
-    rooms.leave_note(project.contract.root / project.contract.state, "newest", "red", "torch 3.0")
+    project.write(".matrix/notes/newest.txt", "red on 2026-01-01 with torch 3.0\n")
     matrix = collect(project.contract, Asked()).matrix
-    [note] = matrix.notes
-    assert note.startswith("newest: red on ")
-    assert note.endswith(" with torch 3.0")
+    assert matrix.notes == ["newest: red on 2026-01-01 with torch 3.0"]
     assert not [problem for problem in matrix.problems if "newest" in problem]
 
 
