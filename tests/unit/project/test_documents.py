@@ -18,14 +18,14 @@ import typer
 from llm_backend.cli.app import app
 from llm_backend.llms.settings.config_file import read_config_file
 
+from skipproof import contract
 from skipproof.__main__ import main as skipproof
-from skipproof.contract import read_contract
 from tests.documents import PAGES, Block, blocks, commands, infers, pages, run_python
 
 from .sessions import ROOT, session_names
 
 LINES = 150  # of a README that can be read at a glance
-FOLDERS = "llm_backend|benchmarks|docs|environments|examples|matrix|packages|tests"
+FOLDERS = "llm_backend|skipproof|benchmarks|docs|environments|examples|matrix|packages|tests"
 KINDS = {"python", "console", "toml", "text"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 # Programs of others: what they take is for them to say.
@@ -116,10 +116,12 @@ def test_commands_of_a_page_exist(page: str, pytestconfig: pytest.Config) -> Non
 def test_files_that_a_page_names_are_there(page: str) -> None:
     """Each file or folder of this project that a page names, somebody can open."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    named = re.findall(rf"`(?:backend/)?((?:{FOLDERS})/[\w./-]*)`", text)
-    named += re.findall(r"include\} (?:\.\./)+(?:backend/)?(\S+)", text)
-    # The package lies in the root no more where an installed one is tested.
-    places = [ROOT, (ROOT / page).parent, Path(llm_backend.__file__).parents[1]]
+    own = "(?:backend/|packages/skipproof/src/)?"
+    named = re.findall(rf"`{own}((?:{FOLDERS})/[\w./-]*)`", text)
+    named += re.findall(rf"include\}} (?:\.\./)+{own}(\S+)", text)
+    # The packages lie in the root no more where installed ones are tested.
+    installed = (Path(file).parents[1] for file in (llm_backend.__file__, contract.__file__))
+    places = [ROOT, (ROOT / page).parent, *installed]
     found = {name for name in named if any((place / name).exists() for place in places)}
     assert {name for name in named if "NAME" not in name} - found == set()
 
@@ -146,7 +148,7 @@ def test_tables_of_a_page_are_read(page: str, tmp_path: Path, monkeypatch: pytes
             assert file is not None
             assert file.levels("openai")
         if "skipproof" in tables.get("tool", {}):
-            assert read_contract(tmp_path).environments
+            assert contract.read_contract(tmp_path).environments
 
 
 @pytest.mark.parametrize("page", [page for page in pages("python") if not infers(page)])
