@@ -237,3 +237,13 @@ async def test_a_key_of_another_kind(connect: Connect, scripted: ScriptedServer)
     assert (await agent.invoke(QUESTION)).response == "ok"
     assert scripted.received[0].headers["authorization"] == "Basic dTpw"
     assert scripted.received[0].body["k"] == 1
+
+
+async def test_what_a_chat_model_said_goes_to_no_server(told: ServerAgent, scripted: ScriptedServer) -> None:
+    """What a chat model of LangChain's said beside a turn stays here, and what a server said there goes back to it."""
+    said = {"langchain": {"content": [{"type": "thinking", "thinking": "A die."}]}, "reasoning_content": "Hm."}
+    memory = [MemoryEntry("user", "Hi."), MemoryEntry("assistant", "Hello.", extras=said)]
+    scripted.complete("ok")
+    await told.invoke(AgentPayload(QUESTION, memory=memory))
+    [request] = scripted.received
+    assert request.body["messages"][1] == {"role": "assistant", "content": "Hello.", "reasoning_content": "Hm."}

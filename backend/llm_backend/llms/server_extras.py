@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["REASONING_ITEMS", "call_extras", "merged", "turn_extras", "with_extras"]
+__all__ = ["CHAT_MODEL", "REASONING_ITEMS", "call_extras", "merged", "turn_extras", "with_extras"]
 
-# Under this name extras hold items of the Responses API, which has no messages to put them into.
-REASONING_ITEMS = "reasoning_items"
+# Extras of the Responses API, which has no messages to put them into, and of LangChain's chat models alone.
+REASONING_ITEMS, CHAT_MODEL = "reasoning_items", "langchain"
 # What the format itself has, and what engines put back together from what they understood.
 _OF_A_TURN = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations", "name"})
 _OF_A_CALL = frozenset({"id", "index", "type", "function", "custom"})

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import convert_to_messages
 
+from llm_backend.llms.server_extras import CHAT_MODEL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_kwargs", "extras_of_calls", "extras_of_turn", "message_extras", "with_message_extras"]
 
-# Of our agents' extras, in a message; and of a chat model's message, in our extras.
-_OURS, _THEIRS = "llm_backend_extras", "langchain"
+_OURS = "llm_backend_extras"  # of our agents, in a message
 _FORMAT = ("role", "content", "tool_calls", "tool_call_id")
 _UNDERSTOOD = frozenset({"tool_calls", "function_call", "refusal", "parsed", "audio"})
 _READ_BLOCKS = frozenset(
@@ -55,7 +56,7 @@ def message_extras(message: AIMessage) -> dict[str, Any]:
     kwargs = {name: value for name, value in message.additional_kwargs.items() if name not in _UNDERSTOOD}
     held = {"content": list(filter(_is_plain, content)), "additional_kwargs": dict(filter(_is_plain, kwargs.items()))}
     said = {name: value for name, value in held.items() if value}
-    return {_THEIRS: said} if said else {}
+    return {CHAT_MODEL: said} if said else {}
 
 
 def with_message_extras(messages: Iterable[Mapping[str, Any]]) -> list[BaseMessage]:
@@ -63,7 +64,7 @@ def with_message_extras(messages: Iterable[Mapping[str, Any]]) -> list[BaseMessa
     said = list(messages)
     bare = convert_to_messages([{name: each[name] for name in _FORMAT if name in each} for each in said])
     for message, source in zip(bare, said, strict=True):
-        held = source.get(_THEIRS, {})
+        held = source.get(CHAT_MODEL, {})
         message.additional_kwargs |= held.get("additional_kwargs", {})
         if held.get("content"):
             text = [{"type": "text", "text": message.content}] if message.content else []

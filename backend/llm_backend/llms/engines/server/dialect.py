@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llm_backend.llms.server_extras import REASONING_ITEMS
+from llm_backend.llms.server_extras import CHAT_MODEL, REASONING_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,8 +48,8 @@ def taken_options(generation: GenerationOptions, refused: AbstractSet[str]) -> G
 def taken_messages(
     messages: Iterable[Mapping[str, Any]], refused: AbstractSet[str], *, responses: bool
 ) -> list[dict[str, Any]]:
-    """``messages`` without the extras that the server refuses, or that belong to the other API."""
-    unwanted = refused if responses else refused | {REASONING_ITEMS}
+    """``messages`` without the extras that the server refuses, or that belong to the other API or to a chat model."""
+    unwanted = refused | ({CHAT_MODEL} if responses else {CHAT_MODEL, REASONING_ITEMS})
     taken = [_without(message, unwanted - _OF_A_TURN) for message in messages]
     for message in taken:
         if "tool_calls" in message:
