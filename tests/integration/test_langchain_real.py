@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend import AgentPayload
+from llm_backend import AgentPayload, MemoryEntry
+from llm_backend.llms import wrap_chat_model
 
+from tests.integration.scripted_chat_model import Scripted
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, joined
 
@@ -100,3 +102,32 @@ async def test_an_answer_out_of_a_cache(connect: Connect, scripted: ScriptedServ
     finally:
         set_llm_cache(None)
     assert scripted.received == []
+
+
+async def test_answers_of_a_cache_are_told_apart_by_what_is_sent(connect: Connect, scripted: ScriptedServer) -> None:
+    """LangChain's cache answers a request that was sent before, whole, and none that differs in what goes back."""
+    from langchain_core.caches import InMemoryCache
+    from langchain_core.globals import set_llm_cache
+
+    agent = await connect(scripted.url)
+    scripted.complete("one", reasoning_content="A die.")
+    scripted.complete("two")
+    answers = []
+    set_llm_cache(InMemoryCache())
+    try:
+        for thought in ("a", "b", "a"):
+            turn = MemoryEntry("assistant", "Hi.", extras={"reasoning_content": thought})
+            answer = await agent.invoke(AgentPayload(QUESTION, memory=[MemoryEntry("user", "Hi."), turn]))
+            answers.append((answer.response, answer.thinking))
+    finally:
+        set_llm_cache(None)
+    assert answers == [("one", "A die."), ("two", ""), ("one", "A die.")]
+    assert len(scripted.received) == 2
+
+
+async def test_is_a_wrapped_chat_model(connect: Connect, scripted: ScriptedServer) -> None:
+    """The engine's agent is what wrap_chat_model makes, which knows of a server only where there is one."""
+    agent, wrapped = await connect(scripted.url), wrap_chat_model(Scripted().model)
+    assert isinstance(agent, type(wrapped))
+    assert agent.identity["server"] == scripted.url
+    assert wrapped.identity.keys() == {"engine", "model", "wrapped"}

@@ -52,5 +52,5 @@ def wrap_chat_model(chat_model: BaseChatModel, *, context_window: int | None = N
     needed_by = "wrap_chat_model"
     require_extra("langchain", needed_by)
     module = import_library("llm_backend.llms.engines.langchain.wrapped", "langchain", needed_by)
-    agent: Agent = module.WrappedAgent.around(chat_model, context_window=context_window, timeout=timeout)
+    agent: Agent = module.wrap(chat_model, context_window=context_window, timeout=timeout)
     return agent

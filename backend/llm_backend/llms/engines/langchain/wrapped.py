@@ -1,16 +1,16 @@
-"""Any chat model of LangChain's as one of our agents: the langchain engine on a model that the caller built."""
+"""Any chat model of LangChain's as one of our agents."""
 
 from __future__ import annotations
 
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import get_buffer_string
+from langchain_core.messages import AIMessageChunk, get_buffer_string
+from langsmith import tracing_context
 
 from llm_backend.errors import (
-    AgentClosedError,
     BackendError,
     ConfigError,
     EngineAuthenticationError,
@@ -21,28 +21,32 @@ from llm_backend.errors import (
 )
 from llm_backend.llms.agent import as_payload
 from llm_backend.llms.engines.langchain.extras import message_extras, with_message_extras
-from llm_backend.llms.engines.langchain.langchain_agent import LangChainAgent, read_message
-from llm_backend.llms.engines.server.address import Server
-from llm_backend.llms.engines.server.chat_format import Piece, given
+from llm_backend.llms.engines.server.chat_format import Piece, Request, given, read_reason, read_usage
+from llm_backend.llms.engines.server.dialect import can_be_given_up, taken_options
 from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
+from llm_backend.llms.engines.server.remote_agent import RemoteAgent
+from llm_backend.llms.engines.server.responses_format import response_status
 from llm_backend.llms.payloads import Usage
 from llm_backend.llms.prompting import build_messages
 from llm_backend.llms.settings.agent_settings import AgentSettings
 from llm_backend.llms.structured_output import tell_schema
+from llm_backend.llms.tools.openai_calls import name_calls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
 
     from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
-    from llm_backend.llms.engines.server.chat_format import Request
     from llm_backend.llms.payloads import AgentPayload
 
-__all__ = ["WrappedAgent"]
+__all__ = ["WrappedAgent", "wrap"]
 
+# Where LangChain's packages keep why an answer ended.
+_END_KEYS = ("finish_reason", "stop_reason", "done_reason")
 # Each package has errors of its own; these words in the names of their classes are what they have in common.
 _KINDS: tuple[tuple[str, type[EngineError]], ...] = (
     ("Timeout", EngineTimeoutError),  # before "Connect": OpenAI's and Anthropic's timeouts are connection errors too
@@ -52,7 +56,7 @@ _KINDS: tuple[tuple[str, type[EngineError]], ...] = (
 )
 
 
-class WrappedAgent(LangChainAgent):
+class WrappedAgent(RemoteAgent):
     """Answers by a chat model that the caller built, and that stays theirs to configure and to close.
 
     Generation options that somebody chose are handed to the model under LangChain's usual names (``temperature``,
@@ -60,37 +64,18 @@ class WrappedAgent(LangChainAgent):
     was built. A model that does not know one ignores it or fails: only ``stop`` holds with all, as the answer is cut
     here too. An output schema is told in the prompt, and the answer is checked. A model without async methods of its
     own works in a thread, where leaving early stops it only at its next piece.
+
+    Never traces: LANGSMITH_TRACING and its like would send every prompt to a third party, whatever the model.
     """
 
+    engine: ClassVar[str] = "langchain"
+    _advice: ClassVar[str] = "Make a new one with wrap_chat_model"
     _wrapped: BaseChatModel
-
-    @classmethod
-    def around(cls, chat_model: BaseChatModel, *, context_window: int | None, timeout: float) -> Self:
-        """An agent on ``chat_model``; ``timeout`` in seconds bounds all waits of one request together.
-
-        Raises:
-            ConfigError: it is no chat model, or another argument is wrong.
-        """
-        kind = type(chat_model).__name__
-        if not isinstance(chat_model, BaseChatModel):
-            message = f"chat_model is a {kind}. Give one of LangChain's chat models, as it is before bind or a chain."
-            raise ConfigError(message)
-        names = (getattr(chat_model, name, None) for name in ("model_name", "model"))
-        settings = AgentSettings(
-            model=next((name for name in names if name and isinstance(name, str)), kind),
-            base_url="http://unknown",  # the model knows where it asks
-            timeout=timeout,
-            context_window=context_window,
-        )
-        agent = cls(settings, replace(Server.from_settings(settings), url=f"the other end of {kind}"))
-        agent._wrapped = chat_model
-        agent._refused = frozenset({"temperature"})  # the model's own stays, unless somebody chooses another
-        return agent
 
     @property
     def identity(self) -> dict[str, str]:
-        """As every server's, and what LangChain tells models of one kind apart by."""
-        return {**super().identity, "wrapped": str(self._wrapped.asdict())}
+        """The engine, the model, and what LangChain tells models of one kind apart by."""
+        return {"engine": self.engine, "model": self.model, "wrapped": str(self._wrapped.asdict())}
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together, as the caller said.
@@ -119,22 +104,74 @@ class WrappedAgent(LangChainAgent):
         if count is None:
             return self._sizes.estimate(messages, told.tools_available)
         with self._errors():
-            counted = sum(len(count(get_buffer_string([message]))) for message in self._converted(messages))
+            counted = sum(len(count(get_buffer_string([message]))) for message in with_message_extras(messages))
         return counted + PromptSizes().estimate([], told.tools_available)  # and the tools, and the template's own
 
-    def _check_open(self) -> None:
-        if self._closed:
-            message = f"This agent on {self.model!r} is closed. Make a new one with wrap_chat_model."
-            raise AgentClosedError(message)
-
     def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
-        return super()._request(tell_schema(payload), refused, stream=stream)
+        told = tell_schema(payload)
+        generation = taken_options(told.generation, refused)
+        return Request(
+            messages=name_calls(build_messages(told)),
+            tools=told.tools_available,
+            generation=generation,
+            effort=self._effort(told),
+            stream=stream,
+            ours=can_be_given_up((), generation, None, refused),
+        )
 
-    def _converted(self, messages: list[dict[str, Any]]) -> list[BaseMessage]:
-        return with_message_extras(messages)
+    async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
+        spent: Usage | None = None
+        async with aclosing(self._messages(request)) as messages:
+            while True:
+                # Not around the whole loop: between two pieces the context is the caller's, whose tracing is their own.
+                with tracing_context(enabled=False):
+                    message = await anext(messages, None)
+                if message is None:
+                    return
+                if piece := self._read(message, spent):
+                    spent = piece.usage or spent
+                    yield piece
 
-    def _read(self, message: AIMessage) -> Piece:
-        return replace(read_message(message), extras=message_extras(message))
+    async def _messages(self, request: Request) -> AsyncGenerator[AIMessage, None]:
+        model, options = self._model(request), self._options(request)
+        messages = with_message_extras(request.messages)
+        if not request.stream:
+            yield await model.ainvoke(messages, **options)
+            return
+        chunks = cast("AsyncGenerator[AIMessage, None]", model.astream(messages, **options))  # declared as less
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    def _read(self, message: AIMessage, spent: Usage | None) -> Piece | None:
+        """What a message says; with what the answer had ``spent`` before it, as each says only its own figures."""
+        chunk = message
+        if not isinstance(chunk, AIMessageChunk):  # which has the calls of both kinds in one list, with their texts
+            sound, broken = message.tool_calls, message.invalid_tool_calls
+            chunk = AIMessageChunk(content="", tool_calls=sound, invalid_tool_calls=broken, chunk_position="last")
+        usage = read_usage(message.usage_metadata, "input_tokens", "output_tokens")
+        if usage and spent:
+            usage = Usage(
+                prompt_tokens=spent.prompt_tokens + usage.prompt_tokens,
+                completion_tokens=spent.completion_tokens + usage.completion_tokens,
+            )
+        calls: list[Mapping[str, Any]] = [
+            {
+                "index": call.get("index"),
+                "id": call.get("id"),
+                "function": {"name": call.get("name"), "arguments": call.get("args")},
+            }
+            for call in chunk.tool_call_chunks
+        ]
+        return Piece(
+            text=_text(message),
+            reasoning="".join(str(block.get("reasoning", "")) for block in message.content_blocks),
+            calls=calls,
+            # Not every model says why; one that broke off has raised an error.
+            finish_reason=_finish_reason(message) or ("stop" if chunk.chunk_position else ""),
+            usage=usage,
+            extras=message_extras(message),
+        )
 
     def _model(self, request: Request) -> Runnable[LanguageModelInput, AIMessage]:
         if not request.tools:
@@ -146,45 +183,53 @@ class WrappedAgent(LangChainAgent):
             raise PayloadError(message) from exc
 
     def _options(self, request: Request) -> dict[str, Any]:
-        generation = request.generation
-        return given(
-            {
-                "temperature": generation.temperature,
-                "top_p": generation.top_p,
-                "top_k": generation.top_k,
-                "max_tokens": generation.max_new_tokens,
-                "seed": generation.seed,
-                "stop": list(generation.stop),
-                "reasoning_effort": request.effort and request.effort.effort,
-            }
+        options = asdict(request.generation) | {"stop": list(request.generation.stop)}
+        limit, effort = options.pop("max_new_tokens"), request.effort and request.effort.effort
+        return given({**options, "max_tokens": limit, "reasoning_effort": effort})
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return _model_errors(type(self._wrapped).__name__, self.model)
+
+
+def wrap(chat_model: BaseChatModel, *, context_window: int | None, timeout: float) -> WrappedAgent:
+    """What ``wrap_chat_model`` promises."""
+    kind = type(chat_model).__name__
+    if not isinstance(chat_model, BaseChatModel):
+        message = f"chat_model is a {kind}. Give one of LangChain's chat models, as it is before bind or a chain."
+        raise ConfigError(message)
+    names = (getattr(chat_model, name, None) for name in ("model_name", "model"))
+    model = next((name for name in names if name and isinstance(name, str)), kind)
+    settings = AgentSettings(model=model, timeout=timeout, context_window=context_window)
+    agent = WrappedAgent(settings, f"the other end of {kind}")
+    agent._wrapped = chat_model  # noqa: SLF001  (as for a class method)
+    return agent
+
+
+def _text(message: AIMessage) -> str:
+    refusals = [part.get("refusal") for part in message.content if isinstance(part, dict)]
+    return str(message.text) or "".join(map(str, filter(None, [*refusals, message.additional_kwargs.get("refusal")])))
+
+
+def _finish_reason(message: AIMessage) -> str:
+    """Why the answer ended; empty where that is not said."""
+    metadata = message.response_metadata
+    if "status" in metadata:
+        return response_status(metadata)
+    return read_reason(next((metadata[key] for key in _END_KEYS if metadata.get(key)), ""))
+
+
+@contextmanager
+def _model_errors(kind: str, model: str) -> Iterator[None]:
+    try:
+        yield
+    except BackendError:
+        raise
+    except Exception as exc:
+        names = [each.__name__ for each in type(exc).__mro__]
+        fitting = (error for word, error in _KINDS if any(word in name for name in names))
+        # Not its words, which may quote the prompt or a key.
+        message = (
+            f"{kind} failed with {type(exc).__name__} on {model!r}. "
+            "See this error's cause (__cause__), and how the chat model was built."
         )
-
-    async def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        ended, spent = False, Usage(prompt_tokens=0, completion_tokens=0)
-        async with aclosing(super()._pieces(request)) as pieces:
-            async for piece in pieces:
-                ended = ended or bool(piece.finish_reason)
-                if piece.usage:  # of a chunk; LangChain has callers add them up
-                    spent = Usage(
-                        prompt_tokens=spent.prompt_tokens + piece.usage.prompt_tokens,
-                        completion_tokens=spent.completion_tokens + piece.usage.completion_tokens,
-                    )
-                yield replace(piece, usage=piece.usage and spent)
-        if not ended:  # not every model says why; one that broke off has raised an error
-            yield Piece(finish_reason="stop")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except BackendError:
-            raise
-        except Exception as exc:
-            names = [kind.__name__ for kind in type(exc).__mro__]
-            fitting = (kind for word, kind in _KINDS if any(word in name for name in names))
-            # Not its words, which may quote the prompt or a key.
-            message = (
-                f"{type(self._wrapped).__name__} failed with {type(exc).__name__} on {self.model!r}. "
-                "See this error's cause (__cause__), and how the chat model was built."
-            )
-            raise next(fitting, EngineError)(message) from exc
+        raise next(fitting, EngineError)(message) from exc

@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from llm_backend.errors import (
-    AgentClosedError,
     BackendError,
     ConfigError,
     EngineAuthenticationError,
     EngineConnectionError,
-    EngineResponseError,
     EngineTimeoutError,
 )
-from llm_backend.llms.agent import Agent, as_payload
+from llm_backend.llms.agent import as_payload
 from llm_backend.llms.engines.server.address import Server
-from llm_backend.llms.engines.server.answer import ServerAnswer
 from llm_backend.llms.engines.server.chat_format import Request, as_mapping, given
-from llm_backend.llms.engines.server.dialect import (
-    can_be_given_up,
-    limit_name,
-    refused_by,
-    taken_messages,
-    taken_options,
-)
+from llm_backend.llms.engines.server.dialect import can_be_given_up, limit_name, taken_messages, taken_options
 from llm_backend.llms.engines.server.model_cards import card_window, find_window, only_model, unlisted
-from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
+from llm_backend.llms.engines.server.remote_agent import RemoteAgent
 from llm_backend.llms.engines.server.responses_format import response_options
 from llm_backend.llms.engines.server.time_limits import TimeLimit
 from llm_backend.llms.engines.server.token_counters import CountRequest, TokenCounters, UnknownPathError
 from llm_backend.llms.engines.server.told_errors import as_mappings
-from llm_backend.llms.payloads import MemoryEntry
-from llm_backend.llms.prompting import build_messages, turn_message
+from llm_backend.llms.prompting import build_messages
 from llm_backend.llms.settings.gateway import body_digest, body_of
 from llm_backend.llms.structured_output import output_format
 from llm_backend.llms.tools.openai_calls import name_calls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
-    from llm_backend.llms.engines.server.chat_format import Piece
-    from llm_backend.llms.payloads import AgentPayload, AgentResponse, Event, ReasoningEffort, Usage
+    from llm_backend.llms.payloads import AgentPayload
     from llm_backend.llms.settings.agent_settings import AgentSettings
 
 __all__ = ["ServerAgent"]
@@ -54,24 +42,21 @@ __all__ = ["ServerAgent"]
 _NOT_NOW = (408, 409, 425, 429, 500, 502, 503, 504)  # of statuses, those that say nothing of what the server can
 
 
-class ServerAgent(Agent):
+class ServerAgent(RemoteAgent):
     """Answers payloads by asking a server; engines add how a request travels.
 
     Three settings bound its waits, in seconds: ``connect_timeout``, ``read_timeout`` for each silence of the server,
     and ``timeout`` for all waits of one request together.
     """
 
-    engine: ClassVar[str]
+    _advice: ClassVar[str] = "Load a new one with load_agent"
 
     def __init__(self, settings: AgentSettings, server: Server) -> None:
-        self._settings = settings
+        super().__init__(settings, server.place)
         self._server = server
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._window: int | None = None
-        self._sizes = PromptSizes()
         self._counters = TokenCounters(openais_own=server.is_openais)
-        self._refused: frozenset[str] = frozenset()  # what the server does not take (server_dialect.py)
-        self._closed = self._unopened = False
 
     @classmethod
     async def create(cls, settings: AgentSettings) -> Self:
@@ -85,7 +70,7 @@ class ServerAgent(Agent):
         if agent._server.model:
             return agent
         try:
-            model = only_model(await agent._list_cards(), agent._server.place, agent._server.secrets)
+            model = only_model(await agent._list_cards(), agent._place, agent._server.secrets)
         except BaseException:
             await agent.aclose()
             raise
@@ -95,10 +80,6 @@ class ServerAgent(Agent):
     @abstractmethod
     def _connect(self) -> Any:  # noqa: ANN401  (an openai.AsyncOpenAI, whose library this module does without)
         """Make a client; it connects on the first request."""
-
-    @abstractmethod
-    def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        """Ask for an answer, in one piece unless ``request.stream``; closing the generator closes the connection."""
 
     @property
     def model(self) -> str:
@@ -111,38 +92,7 @@ class ServerAgent(Agent):
         options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
         if self._settings.extra_body:
             options += f", extra_body {body_digest(self._settings.extra_body)}"
-        return {"engine": self.engine, "model": self.model, "server": self._server.place, "options": options}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(model={self.model!r}, server={self._server.place!r})"
-
-    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
-        """Answer ``payload``.
-
-        Raises:
-            AgentClosedError: the agent was closed.
-            PayloadError: the server's API has no place for what the payload asks, or the prompt is too long.
-            StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
-            ModelNotFoundError: the server does not have the model.
-            EngineError: the server failed, or its answer cannot be read.
-        """
-        payload = as_payload(payload)
-        answer = self._new_answer(payload, stream=False)
-        async for _ in self._events(payload, answer):
-            pass
-        return answer.response
-
-    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
-        """Yield the answer's parts as they arrive, and tool calls at the end of it.
-
-        Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
-        EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
-        stream, or where the answer was left at a stop text.
-        """
-        payload = as_payload(payload)
-        async with aclosing(self._events(payload, self._new_answer(payload, stream=True))) as events:
-            async for event in events:
-                yield event
+        return {"engine": self.engine, "model": self.model, "server": self._place, "options": options}
 
     async def get_context_window(self) -> int:
         """How many tokens prompt and answer may have together: what the server's model card says.
@@ -184,11 +134,6 @@ class ServerAgent(Agent):
                 self._sizes.learn(messages, tools, counted)
         return self._sizes.estimate(messages, tools) if counted is None else counted
 
-    async def supports_streaming(self) -> bool:
-        """Always true."""
-        self._check_open()
-        return True
-
     async def aclose(self) -> None:
         """Close the connections to the server; closing twice is fine."""
         self._closed = True
@@ -208,41 +153,6 @@ class ServerAgent(Agent):
                 self._clients.pop(ended, None)
             self._clients[here] = self._connect()
         return self._clients[here]
-
-    def _check_open(self) -> None:
-        if self._closed:
-            message = f"This agent for {self.model!r} is closed. Load a new one with load_agent."
-            raise AgentClosedError(message)
-
-    def _new_answer(self, payload: AgentPayload, *, stream: bool) -> ServerAnswer:
-        self._check_open()
-        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model, unopened=self._unopened)
-
-    async def _events(self, payload: AgentPayload, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
-        async with aclosing(self._accepted(payload, stream=answer.stream)) as pieces:
-            async for piece in pieces:
-                for event in answer.feed(piece):
-                    yield event
-                if answer.stopped:
-                    break
-        if not answer.ended:
-            raise self._broke_off() if answer.begun else self._no_stream()
-        for event in answer.finish():
-            yield event
-        self._unopened = self._unopened or answer.closed_unopened
-        self._learn_size(payload, answer.response)
-
-    def _broke_off(self) -> EngineConnectionError:
-        return EngineConnectionError(
-            f"The server at {self._server.place} broke off before {self.model!r} had finished its answer. "
-            "Ask again, and look into the server's log."
-        )
-
-    def _no_stream(self) -> EngineResponseError:
-        return EngineResponseError(
-            f"The server at {self._server.place} answered with something that is no stream of events. "
-            "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
-        )
 
     def _errors(self) -> AbstractContextManager[None]:
         from llm_backend.llms.engines.server.client_errors import engine_errors  # noqa: PLC0415  (imports the library)
@@ -273,34 +183,6 @@ class ServerAgent(Agent):
             ours=ours,
         )
 
-    def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
-        """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
-        effort = payload.reasoning_effort or self._settings.reasoning_effort
-        return effort if effort and effort.effort != "none" else None
-
-    async def _accepted(self, payload: AgentPayload, *, stream: bool) -> AsyncGenerator[Piece, None]:
-        """Ask; and if the server refuses what can be said otherwise or not at all, do so, now and later."""
-        limit, refused, begun = self._time_limit(), self._refused, False
-        with self._errors():
-            while True:
-                request = self._request(payload, refused, stream=stream)
-                try:
-                    async with aclosing(limit.over(self._pieces(request))) as pieces:
-                        async for piece in pieces:
-                            begun, self._refused = True, self._refused | refused
-                            yield piece
-                except Exception as exc:
-                    self._check_open()  # closing it breaks off what it was doing
-                    named = refused_by(exc, request.ours)
-                    if begun or not named:
-                        raise
-                    refused |= named
-                else:
-                    return
-
-    def _time_limit(self) -> TimeLimit:
-        return TimeLimit(self._settings.timeout, self._server.place)
-
     async def _list_cards(self) -> list[Mapping[str, Any]]:
         with self._errors():
             async with self._time_limit().waiting():
@@ -330,14 +212,14 @@ class ServerAgent(Agent):
         if failure:
             raise failure
         message = (
-            unlisted(cards, self.model, self._server.place, self._server.secrets)
-            or f"The server at {self._server.place} does not say how many tokens {self.model!r} reads. "
+            unlisted(cards, self.model, self._place, self._server.secrets)
+            or f"The server at {self._place} does not say how many tokens {self.model!r} reads. "
         )
         raise ConfigError(message + f"Set context_window under [agent.{self.engine}].")
 
     @property
     def _base(self) -> str:
-        return self._server.place.rstrip("/")
+        return self._place.rstrip("/")
 
     def _count_request(self, payload: AgentPayload) -> CountRequest:
         request = self._request(payload, self._refused, stream=False)
@@ -370,7 +252,7 @@ class ServerAgent(Agent):
         client, options, status = self._client, {"max_retries": 0}, None
         try:
             with self._errors():
-                async with TimeLimit(self._settings.connect_timeout, self._server.place).waiting():
+                async with TimeLimit(self._settings.connect_timeout, self._place).waiting():
                     try:
                         if body is None:
                             answer = await client.get(url, cast_to=object, options=options)
@@ -386,13 +268,3 @@ class ServerAgent(Agent):
         if not isinstance(answer, dict):
             raise UnknownPathError
         return answer
-
-    def _learn_size(self, payload: AgentPayload, response: AgentResponse) -> None:
-        """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""
-        usage: Usage | None = response.metadata["usage"]
-        if usage is None:
-            return
-        messages = build_messages(payload)
-        answer = turn_message(MemoryEntry("assistant", response.response, tool_calls=response.tool_calls))
-        self._sizes.learn(messages, payload.tools_available, usage.prompt_tokens)
-        self._sizes.learn([*messages, answer], payload.tools_available, usage.total_tokens)

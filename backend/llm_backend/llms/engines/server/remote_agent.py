@@ -1,0 +1,168 @@
+"""What every agent does whose model is asked elsewhere: by a server, or by a chat model that the caller built."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import aclosing
+from typing import TYPE_CHECKING, ClassVar
+
+from llm_backend.errors import AgentClosedError, EngineConnectionError, EngineError, EngineResponseError
+from llm_backend.llms.agent import Agent, as_payload
+from llm_backend.llms.engines.server.answer import ServerAnswer
+from llm_backend.llms.engines.server.dialect import refused_by
+from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
+from llm_backend.llms.engines.server.time_limits import TimeLimit
+from llm_backend.llms.payloads import MemoryEntry
+from llm_backend.llms.prompting import build_messages, turn_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
+
+    from llm_backend.llms.engines.server.chat_format import Piece, Request
+    from llm_backend.llms.payloads import AgentPayload, AgentResponse, Event, ReasoningEffort
+    from llm_backend.llms.settings.agent_settings import AgentSettings
+
+__all__ = ["RemoteAgent"]
+
+
+class RemoteAgent(Agent):
+    """Puts answers together from pieces; subclasses say whom to ask for them, and how."""
+
+    engine: ClassVar[str]
+    _advice: ClassVar[str]  # to whoever uses a closed agent
+
+    def __init__(self, settings: AgentSettings, place: str) -> None:
+        self._settings = settings
+        self._place = place  # where the other end is, as errors call it
+        self._sizes = PromptSizes()
+        self._refused: frozenset[str] = frozenset()  # what the other end does not take (dialect.py)
+        self._closed = self._unopened = False
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the other end knows it."""
+        return str(self._settings.model)
+
+    @abstractmethod
+    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
+        """What to ask, without what the other end has ``refused``."""
+
+    @abstractmethod
+    def _errors(self) -> AbstractContextManager[None]:
+        """Turn the errors of the other end into ours."""
+
+    @abstractmethod
+    def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
+        """Ask for an answer, in one piece unless ``request.stream``; closing the generator closes the connection."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r}, server={self._place!r})"
+
+    async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
+        """Answer ``payload``.
+
+        Raises:
+            AgentClosedError: the agent was closed.
+            PayloadError: the server's API has no place for what the payload asks, or the prompt is too long.
+            StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
+            ModelNotFoundError: the server does not have the model.
+            EngineError: the server failed, or its answer cannot be read.
+        """
+        payload = as_payload(payload)
+        answer = self._new_answer(payload, stream=False)
+        async for _ in self._events(payload, answer):
+            pass
+        return answer.response
+
+    async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
+        """Yield the answer's parts as they arrive, and tool calls at the end of it.
+
+        Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
+        EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
+        stream, or where the answer was left at a stop text.
+        """
+        payload = as_payload(payload)
+        async with aclosing(self._events(payload, self._new_answer(payload, stream=True))) as events:
+            async for event in events:
+                yield event
+
+    async def supports_streaming(self) -> bool:
+        """Always true."""
+        self._check_open()
+        return True
+
+    async def aclose(self) -> None:
+        """Answer no more; closing twice is fine."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = f"This agent for {self.model!r} is closed. {self._advice}."
+            raise AgentClosedError(message)
+
+    def _new_answer(self, payload: AgentPayload, *, stream: bool) -> ServerAnswer:
+        self._check_open()
+        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model, unopened=self._unopened)
+
+    async def _events(self, payload: AgentPayload, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._accepted(payload, stream=answer.stream)) as pieces:
+            async for piece in pieces:
+                for event in answer.feed(piece):
+                    yield event
+                if answer.stopped:
+                    break
+        if not answer.ended:
+            raise self._unfinished(answer)
+        for event in answer.finish():
+            yield event
+        self._unopened = self._unopened or answer.closed_unopened
+        self._learn_size(payload, answer.response)
+
+    def _unfinished(self, answer: ServerAnswer) -> EngineError:
+        if answer.begun:
+            return EngineConnectionError(
+                f"The server at {self._place} broke off before {self.model!r} had finished its answer. "
+                "Ask again, and look into the server's log."
+            )
+        return EngineResponseError(
+            f"The server at {self._place} answered with something that is no stream of events. "
+            "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
+        )
+
+    def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
+        """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
+        effort = payload.reasoning_effort or self._settings.reasoning_effort
+        return effort if effort and effort.effort != "none" else None
+
+    async def _accepted(self, payload: AgentPayload, *, stream: bool) -> AsyncGenerator[Piece, None]:
+        """Ask; and if the server refuses what can be said otherwise or not at all, do so, now and later."""
+        limit, refused, begun = self._time_limit(), self._refused, False
+        with self._errors():
+            while True:
+                request = self._request(payload, refused, stream=stream)
+                try:
+                    async with aclosing(limit.over(self._pieces(request))) as pieces:
+                        async for piece in pieces:
+                            begun, self._refused = True, self._refused | refused
+                            yield piece
+                except Exception as exc:
+                    self._check_open()  # closing it breaks off what it was doing
+                    named = refused_by(exc, request.ours)
+                    if begun or not named:
+                        raise
+                    refused |= named
+                else:
+                    return
+
+    def _time_limit(self) -> TimeLimit:
+        return TimeLimit(self._settings.timeout, self._place)
+
+    def _learn_size(self, payload: AgentPayload, response: AgentResponse) -> None:
+        """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""
+        if usage := response.metadata["usage"]:
+            messages = build_messages(payload)
+            answer = turn_message(MemoryEntry("assistant", response.response, tool_calls=response.tool_calls))
+            self._sizes.learn(messages, payload.tools_available, usage.prompt_tokens)
+            self._sizes.learn([*messages, answer], payload.tools_available, usage.total_tokens)
