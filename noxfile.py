@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "packages" / "skipproof" / "src"))
 from matrix import locks, processors, rooms, settings
 from skipproof import drift, machine
-from skipproof.contract import read_contract
+from skipproof.table import read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

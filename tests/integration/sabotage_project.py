@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skipproof.contract import read_contract
+from skipproof.table import read_contract
 
 ROOT = Path(__file__).parents[2]
 FILES = (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from skipproof.contract import read_contract
 from skipproof.matrix import Cell, Matrix, TestRow
 from skipproof.page import render
+from skipproof.table import read_contract
 from support.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
 
 from .page_measures import CELLS, HIDDEN_HEIGHT, POOR_CONTRAST, SHOWN_SESSIONS, SHOWN_TESTS

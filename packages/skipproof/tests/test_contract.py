@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof.contract import ContractError, is_configured, read_contract
+from skipproof.contract import ContractError, Lock
+from skipproof.table import is_configured, read_contract
 from support.project import PYPROJECT, Project
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def test_table_is_read_whole(project: Project) -> None:
     contract = project.contract
     assert contract.promised("bare") == ()
     assert contract.promised("full") == ("alpha", "beta")
-    assert contract.lock("full") == project.root / "locks" / "full.txt"
+    assert contract.locks["full"] == Lock("locks/full.txt")
     assert contract.capabilities["alpha"].modules == ("skipproof_alpha",)
     assert contract.capabilities["beta"].distributions == ("skipproof-beta",)
     assert [name for name, capability in contract.capabilities.items() if capability.depends_on_machine] == ["gpu"]
@@ -40,7 +41,9 @@ def test_program_and_trace_are_read(project: Project) -> None:
 def test_tool_that_is_no_table_is_named(tmp_path: Path) -> None:
     """Broken: a pyproject.toml whose [tool] is a number ends in an AttributeError."""
     (tmp_path / "pyproject.toml").write_text("tool = 3\n")
-    with pytest.raises(ContractError, match=r"has no table \[tool.skipproof\]: add one"):
+    with pytest.raises(
+        ContractError, match=r"has no table \[tool.skipproof\] in pyproject.toml, nor \[skipproof\] in .*: add one"
+    ):
         read_contract(tmp_path)
 
 
@@ -91,7 +94,11 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
     ("old", "new", "fact"),
     [
         ("[tool.skipproof]", "[tool.skipproof", "is not TOML"),
-        ("tool.skipproof", "tool.other", "has no table [tool.skipproof]: add one"),
+        (
+            "tool.skipproof",
+            "tool.other",
+            "has no table [tool.skipproof] in pyproject.toml, nor [skipproof] in another file",
+        ),
         ('locks = "locks"', "", "[tool.skipproof] has no 'locks': add it"),
         ('locks = "locks"', 'locks = "locks"\nlokcs = 1', "no key is called 'lokcs' (did you mean 'locks'?)"),
         ('locks = "locks"', "locks = 3", "[tool.skipproof] locks is 3: it has to be a text"),
@@ -129,10 +136,22 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
         ('full = ["alpha", "beta"]', 'full = ["beta", "beta"]', "full names 'beta' more than once: name it once"),
         ('full = ["alpha", "beta"]', '"a/b" = ["alpha"]', "environments] names 'a/b', and files bear these names"),
         ("alpha = {", '"al pha" = {', "capabilities] names 'al pha', and files bear these names: use letters"),
-        ('["tests", "pyproject.toml", "setup.py"]', "[]", "sources is []: add 'pyproject.toml', or receipts"),
-        ('["tests", "pyproject.toml", "setup.py"]', '["../x"]', "sources is '../x': write a path below the folder"),
-        ('locks = "locks"', 'locks = "/locks"', "locks is '/locks': write a path below the folder of pyproject.toml"),
-        ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the folder"),
+        (
+            '["tests", "pyproject.toml", "setup.py"]',
+            "[]",
+            "sources is []: name the folders of the project's code and tests",
+        ),
+        (
+            '["tests", "pyproject.toml", "setup.py"]',
+            '["../x"]',
+            "sources is '../x': write a path below the project's folder",
+        ),
+        (
+            'locks = "locks"',
+            'locks = "/locks"',
+            "locks is '/locks': write a path below the project's folder, without '..'",
+        ),
+        ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the project's folder"),
     ],
 )
 def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -> None:
@@ -154,6 +173,6 @@ def test_empty_table_is_refused(project: Project) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    """Broken: without a pyproject.toml there is a bare FileNotFoundError, or no error at all."""
-    with pytest.raises(ContractError, match=r"pyproject.toml does not exist: run pytest from the folder"):
+    """A folder without any file of settings is not a project, and the message says where the table would be."""
+    with pytest.raises(ContractError, match=r"has no table .*, or run in the project's folder$"):
         read_contract(tmp_path)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from support.project import Project
 
+HEADING = "pyproject.toml: [tool.skipproof]"
+
 
 def test_installed_module_is_imported(site: Path) -> None:
     """Broken: a capability is called present without its module having been imported."""
@@ -195,14 +197,14 @@ def test_source_that_is_not_there_is_named(project: Project) -> None:
     """Broken: a mistyped source lets every receipt stand for files that it does not cover."""
     (project.root / "setup.py").unlink()
     assert disagreements(project.contract, "bare") == [
-        "[tool.skipproof] sources names 'setup.py', which is not there: correct it, a receipt would cover nothing of it"
+        f"{HEADING} sources names 'setup.py', which is not there: correct it, or a receipt covers nothing of it"
     ]
 
 
 def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
     """Broken: the sources leave the tests out, and a receipt stays good when its tests are changed."""
     assert disagreements(project.contract, "bare", ["tests/unit", "tests", "checks"]) == [
-        "[tool.skipproof] sources covers no checks: add it, or a receipt outlives a change of its own tests"
+        f"{HEADING} sources covers no checks: add it, or a receipt outlives a change of its own tests"
     ]
 
 

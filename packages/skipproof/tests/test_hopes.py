@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from skipproof import session_checks
-from skipproof.contract import Capability, ContractError, read_contract
+from skipproof.contract import Capability, ContractError
 from skipproof.detection import disagreements, leftover_parts, missing_parts, settled
 from skipproof.exits import ExitStatus
 from skipproof.session_checks import Session
+from skipproof.table import read_contract
 from support.project import PYPROJECT, Project
 from support.runs import REAL, violations
 from support.samples import PASSED, current, result
@@ -134,7 +135,7 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     [
         ('"data?"]', '"dota?"]', "environments] bare: no capability is called 'dota' (did you mean 'data'?)"),
         ('"data?"]', '"data?", "data"]', "environments] bare names 'data' with '?' and without: decide for one"),
-        ('"data?"]', '"alpha?"]', "environments] bare promises 'alpha?', which an installation gives: take the '?'"),
+        ('"data?"]', '"alpha?"]', "environments] bare promises 'alpha?', which an installation gives: remove the '?'"),
         ('"~/nothing/*"', '"nothing/*"', "data paths is 'nothing/*': begin it with '~/', or write an absolute path"),
         ('variable = "SKIPPROOF_SERVER"', "variable = 7", "server variable is 7: it has to be a text"),
         ('variable = "SKIPPROOF_SERVER"', "paths = []", "server has nothing to look for: add 'modules', "),

@@ -109,7 +109,7 @@ def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 4
     assert ended.stderr.startswith(f"skipproof {name}: error: ")
-    assert "pyproject.toml does not exist" in ended.stderr
+    assert "has no table [tool.skipproof] in pyproject.toml" in ended.stderr
 
 
 @pytest.mark.parametrize(

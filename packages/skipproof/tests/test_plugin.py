@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof.contract import read_contract
+from skipproof.table import read_contract
 
 if TYPE_CHECKING:
     from support.project import Project
@@ -186,7 +186,7 @@ def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: st
         (project.root / "pyproject.toml").unlink()
     result = project.run(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: */pyproject.toml *: *"])
+    result.stderr.fnmatch_lines(["ERROR: * has no table [[]tool.skipproof[]] in pyproject.toml, *: add one, *"])
 
 
 @pytest.mark.parametrize("text", ["[tool]\nskipproof = 1\n", "[tool.skipproof]\n"])

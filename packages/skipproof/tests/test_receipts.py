@@ -61,7 +61,7 @@ def test_very_many_violations_are_shortened(project: Project) -> None:
         ("", "unit.json is no receipt (Invalid JSON: EOF"),
         ("{}", "unit.json is no receipt (session: Field required)"),
         ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is no receipt ("),
-        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 4"),
+        ('{"format": 99}', "unit.json has format 99, and this plugin reads format 5"),
     ],
 )
 def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -> None:
@@ -111,7 +111,7 @@ def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
     assert clean is not None
     assert len(clean) == 40
     project.write("pyproject.toml", "changed = 1\n" + PYPROJECT)
-    assert checked_out(Contract(project.root, {}, {}, (), "", "")) == f"{clean}+"
+    assert checked_out(Contract(project.root, {}, {}, (), {}, "")) == f"{clean}+"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b"])
@@ -125,18 +125,18 @@ def test_session_name_has_to_be_a_file_name(name: str) -> None:
 def test_sources_digest_follows_every_source(project: Project, changed: str) -> None:
     """Broken: sources change, and receipts of the old ones are still believed."""
     project.write("tests/unit/test_a.py", "A = 1\n")
-    before = sources_digest(project.contract)
+    before = sources_digest(project.contract, None)
     path = project.root / changed
     path.write_text(path.read_text() + "\n" if path.exists() else "")
-    assert sources_digest(project.contract) != before
+    assert sources_digest(project.contract, None) != before
 
 
 def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
     """Broken: byte code or a note in a folder of sources makes every receipt stale."""
-    before = sources_digest(project.contract)
+    before = sources_digest(project.contract, None)
     project.write("tests/unit/notes.txt", "x")
     project.write("other.py", "x")
-    assert sources_digest(project.contract) == before
+    assert sources_digest(project.contract, None) == before
 
 
 def test_a_source_that_is_not_there_counts_for_nothing(project: Project) -> None:
@@ -149,9 +149,9 @@ def test_a_source_that_is_not_there_counts_for_nothing(project: Project) -> None
 def test_renaming_a_source_changes_the_digest(project: Project) -> None:
     """Broken: a file moves, and the digest, made of contents only, does not see it."""
     path = project.write("tests/unit/test_a.py", "A = 1\n")
-    before = sources_digest(project.contract)
+    before = sources_digest(project.contract, None)
     path.rename(path.with_name("test_b.py"))
-    assert sources_digest(project.contract) != before
+    assert sources_digest(project.contract, None) != before
 
 
 def test_lock_digest_follows_the_lock(project: Project) -> None:

@@ -20,7 +20,7 @@ R, G = "tests/real/test_r.py::test_r", "tests/real/test_g.py::test_g"
 
 UNKNOWN = "no capability is called"
 AGAIN = "run this session again"
-TABLE = "was run with another table than [tool.skipproof] is now"
+TABLE = "was run with another table than that of pyproject.toml is now"
 
 
 def judged(project: Project, *receipts: Receipt) -> list[str]:

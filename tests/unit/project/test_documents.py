@@ -18,7 +18,7 @@ import typer
 from llm_backend.cli.app import app
 from llm_backend.llms.settings.config_file import read_config_file
 
-from skipproof import contract
+from skipproof import table
 from skipproof.__main__ import main as skipproof
 from tests.documents import PAGES, Block, blocks, commands, infers, pages, run_python
 
@@ -120,7 +120,7 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     named = re.findall(rf"`{own}((?:{FOLDERS})/[\w./-]*)`", text)
     named += re.findall(rf"include\}} (?:\.\./)+{own}(\S+)", text)
     # The packages lie in the root no more where installed ones are tested.
-    installed = (Path(file).parents[1] for file in (llm_backend.__file__, contract.__file__))
+    installed = (Path(file).parents[1] for file in (llm_backend.__file__, table.__file__))
     places = [ROOT, (ROOT / page).parent, *installed]
     found = {name for name in named if any((place / name).exists() for place in places)}
     assert {name for name in named if "NAME" not in name} - found == set()
@@ -148,7 +148,7 @@ def test_tables_of_a_page_are_read(page: str, tmp_path: Path, monkeypatch: pytes
             assert file is not None
             assert file.levels("openai")
         if "skipproof" in tables.get("tool", {}):
-            assert contract.read_contract(tmp_path).environments
+            assert table.read_contract(tmp_path).environments
 
 
 @pytest.mark.parametrize("page", [page for page in pages("python") if not infers(page)])

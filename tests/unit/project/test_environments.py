@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from matrix import locks
-from skipproof.contract import read_contract
+from skipproof.table import read_contract
 
 from .sessions import ROOT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skipproof import page
-from skipproof.contract import read_contract
+from skipproof.table import read_contract
 
 from .sessions import ROOT
 

@@ -210,5 +210,6 @@ def _proofs_in(receipt: Receipt) -> list[tuple[str, Proof]]:
 
 
 def _project(contract: Contract) -> str:
-    document = tomllib.loads((contract.root / "pyproject.toml").read_text(encoding="utf-8"))
+    path = contract.root / "pyproject.toml"
+    document = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return str(document.get("project", {}).get("name", contract.root.name))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .assembly import Asked, Collected, collect
-from .contract import ContractError, read_contract
+from .contract import ContractError
 from .receipts import ReceiptError
+from .table import read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

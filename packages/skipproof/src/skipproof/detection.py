@@ -159,12 +159,12 @@ def disagreements(contract: Contract, environment: str, suites: Iterable[str] = 
 def _blunt_tools(contract: Contract, suites: Iterable[str]) -> list[str]:
     """Return what would make every test or every receipt prove nothing."""
     found = [
-        f"[tool.skipproof] sources names {name!r}, which is not there: correct it, a receipt would cover nothing of it"
+        f"{contract.heading} sources names {name!r}, which is not there: correct it, or a receipt covers nothing of it"
         for name in contract.sources
         if not (contract.root / name).exists()
     ]
     found += [
-        f"[tool.skipproof] sources covers no {suite}: add it, or a receipt outlives a change of its own tests"
+        f"{contract.heading} sources covers no {suite}: add it, or a receipt outlives a change of its own tests"
         for suite in suites
         if not contract.covers(suite)
     ]
@@ -197,8 +197,7 @@ def _contaminations(contract: Contract, environment: str, capability: Capability
 
 
 def _remedy(contract: Contract, environment: str) -> str:
-    lock = contract.lock(environment).relative_to(contract.root).as_posix()
-    return f"make it exactly its lock again: uv pip sync {lock}"
+    return f"make it exactly its lock again: {contract.locks[environment].command}"
 
 
 def versions(capabilities: Iterable[Capability]) -> list[str]:

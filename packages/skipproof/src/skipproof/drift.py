@@ -1,7 +1,7 @@
 """Lock drift: what is installed in this interpreter against the environment's lock, by package and by file.
 
-Read are pins as ``uv pip compile`` and ``pip-compile`` write them, ``name==version`` with an optional marker, and
-``-e FOLDER``. A version of which only the local part differs (2.13.0+cpu of the pin 2.13.0) is the pinned one.
+What the lock pins, locks.py reads. A version of which only the local part differs (2.13.0+cpu of the pin 2.13.0) is
+the pinned one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from . import search_path
+from .locks import LockError, Pins, pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from packaging.specifiers import SpecifierSet
 
     from .contract import Contract
 
@@ -36,8 +34,6 @@ _INSTALLERS = {"pip"}
 _KEPT_BY_UV = {"setuptools", "wheel", "uv"}
 _RUNS = (".py", ".pyd", ".so", ".pth")
 _HASHES = {"sha256", "sha384", "sha512"}
-_COMMENT = re.compile(r"(^|\s)#.*")
-_HASH = re.compile(r"\s--hash=\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +55,27 @@ class Package:
     editable: Path | None = None
 
 
-class LockError(ValueError):
-    """A line of a lock is no pin."""
-
-
 def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None = None) -> list[str]:
     """Return every way in which what is installed is not the environment's lock, with the way out.
 
     What is installed lies in ``libraries``, which are those of this interpreter when none are given.
     """
     libraries = search_path.libraries() if libraries is None else libraries
-    path = contract.lock(environment)
-    where = path.relative_to(contract.root).as_posix()
-    if not path.is_file():
-        return [f"{where} is not there, so nothing says what {environment} has to be: compile it, or correct 'locks'"]
+    lock = contract.locks[environment]
+    if not (contract.root / lock.file).is_file():
+        fact = f"{lock.file} is not there, so nothing says what {environment} has to be"
+        return [f"{fact}: compile it, or correct 'locks'"]
     packages = list(installed(libraries))
     try:
-        found = differences(path.read_text(encoding="utf-8"), packages, contract.root)
-    except (LockError, UnicodeDecodeError) as error:
-        return [f"{where}: {error}"]
+        found = differences(pins(lock, contract.root), packages)
+    except LockError as error:
+        return [f"{lock.file}: {error}"]
     promised = [contract.capabilities[name] for name in contract.promised(environment)]
     precious = {canonicalize_name(name) for capability in promised for name in capability.distributions}
     for package in packages:
         found += damages(package, content=package.name in precious)
     found += strangers(libraries, packages)
-    remedy = f"make it exactly its lock again: uv pip sync {where}"
+    remedy = f"make it exactly its lock again: {lock.command}"
     lines = [f"{environment} is not its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
     return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
 
@@ -120,20 +112,16 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def differences(lock: str, packages: Sequence[Package], root: Path) -> list[tuple[str, str]]:
-    """Compare the pins of a lock with what is installed; return facts, each with what to add to uv's command line.
-
-    Raises:
-        LockError: a line of the lock is no pin.
-    """
-    wanted, folders = _pins(lock, root)
+def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]]:
+    """Compare what a lock pins with what is installed; return facts, each with what to add to uv's command line."""
+    folders = lock.folders
     editable = {package.editable for package in packages} - {None}
     found = [(f"nothing is installed editable from {folder}", "") for folder in folders if folder not in editable]
     here: dict[str, list[Package]] = {}
     for package in packages:
         if package.editable is None or package.editable not in folders:
             here.setdefault(package.name, []).append(package)
-    for name, specifier in wanted.items():
+    for name, specifier in lock.versions.items():
         versions = [package.version for package in here.pop(name, ())]
         if not versions:
             found.append((f"{name} is not installed, and the lock pins {name}{specifier}", ""))
@@ -193,34 +181,6 @@ def _code(library: Path, folder: str = "") -> Iterator[str]:
                     yield from _code(library, f"{folder}{entry.name}/")
             elif entry.name.endswith(_RUNS) or (entry.is_symlink() and entry.is_dir()):
                 yield f"{folder}{entry.name}"
-
-
-def _pins(lock: str, root: Path) -> tuple[dict[str, SpecifierSet], list[Path]]:
-    """Return the pinned versions that hold on this machine, and the folders installed editable."""
-    wanted: dict[str, SpecifierSet] = {}
-    folders: list[Path] = []
-    for line in _lines(lock):
-        if line.startswith("-e "):
-            folders.append((root / line.removeprefix("-e ").strip()).resolve())
-            continue
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement as error:
-            message = f"{line!r} is no pin ({str(error).partition(chr(10))[0]}); compile the lock again"
-            raise LockError(message) from error
-        if [specifier.operator for specifier in requirement.specifier] != ["=="]:
-            message = f"{line!r} does not pin one version; compile the lock again"
-            raise LockError(message)
-        if requirement.marker is None or requirement.marker.evaluate():
-            wanted[canonicalize_name(requirement.name)] = requirement.specifier
-    return wanted, folders
-
-
-def _lines(lock: str) -> Iterator[str]:
-    for line in lock.replace("\\\n", " ").splitlines():
-        text = _HASH.sub("", _COMMENT.sub("", line)).strip()
-        if text:
-            yield text
 
 
 def _editable(direct_url: str | None) -> Path | None:

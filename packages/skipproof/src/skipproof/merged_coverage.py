@@ -199,7 +199,8 @@ def _combined(
     contract: Contract, receipts: Sequence[Receipt], sources: dict[str, FileReporter], file: Path | None = None
 ) -> Iterator[Coverage]:
     """Merge the sessions' data, into a file or in memory; their own data stays as it is."""
-    coverage = _ParsedOnce(sources, data_file=file, config_file=str(contract.root / "pyproject.toml"))
+    # Its settings stand where the sessions found theirs: in whichever file coverage takes in the project's folder.
+    coverage = _ParsedOnce(sources, data_file=file, config_file=True)
     # The data's paths are relative to the root already. combine would guess at them: where there is a tests/test_a.py,
     # it takes src/tests/test_a.py for that file.
     coverage.set_option("run:relative_files", value=True)

@@ -81,7 +81,8 @@ class NamedRun:
             platform=platform.platform(),
             machine=run_facts(config),
             lock=lock_digest(contract, environment),
-            sources=sources_digest(contract),
+            settings=_settings(config),
+            sources=sources_digest(contract, _settings(config)),
             commit=checked_out(contract),
             suites=self._suites,
             coverage=None,
@@ -177,7 +178,7 @@ class NamedRun:
                 f"pytest.exit broke the run off, with the exit status {int(exitstatus)} of a run that came to its end"
             )
             self._blame(", ".join(self._suites), f"{fact}; take it away, or give it another returncode")
-        if sources_digest(self._contract) != self._receipt.sources:
+        if sources_digest(self._contract, self._receipt.settings) != self._receipt.sources:
             self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
@@ -295,6 +296,11 @@ def _suites(config: pytest.Config) -> list[str]:
             raise pytest.UsageError(message)
         chosen += whole
     return list(dict.fromkeys(chosen))
+
+
+def _settings(config: pytest.Config) -> str | None:
+    path = config.inipath
+    return None if path is None else Path(os.path.relpath(path, config.rootpath)).as_posix()
 
 
 def _result(record: TestRecord) -> TestResult:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .contract import Contract, ContractError, is_configured, read_contract
+from .contract import Contract, ContractError
 from .detection import BrokenInstallError, missing_parts, settled, versions
 from .machine import run_facts, told
 from .named_run import NamedRun
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
+from .table import is_configured, read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -71,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     environment, session = config.getoption("skipproof_environment"), config.getoption("skipproof_session")
     also = config.getoption("skipproof_also_requires")
-    if not is_configured(config.rootpath) and environment is None and session is None and not also:
+    if not is_configured(config.rootpath, config.inipath) and environment is None and session is None and not also:
         return
     config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
@@ -82,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
         message = f"--skipproof {environment} holds all tests to the contract in one process: leave -n and --dist away"
         raise pytest.UsageError(message)
     with _usage_errors():
-        contract = read_contract(config.rootpath)
+        contract = read_contract(config.rootpath, config.inipath)
         if environment is not None:
             contract = settled(contract, environment)
         contract.check_capabilities(also, "--skipproof-also-requires")

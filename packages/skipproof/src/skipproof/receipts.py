@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-FORMAT: Literal[4] = 4
+FORMAT: Literal[5] = 5
 _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -102,7 +102,8 @@ class Receipt(_Model):
         platform: operating system and machine.
         machine: its processor, the features that matter, and what the project's libraries made of it; by fact.
         lock: digest of the environment's lock file when the run started, None when there was none.
-        sources: digest of the sources when the run started.
+        settings: the file that pytest took its settings from, relative to the root; None when there was none.
+        sources: digest of the sources, of the table's file and of that file, when the run started.
         commit: the commit that was checked out, with "+" when files differed from it; None outside of a repository.
         suites: the folders it ran, relative to the root.
         coverage: where its coverage data is, relative to the root; None when nothing was measured.
@@ -116,7 +117,7 @@ class Receipt(_Model):
         seal: the closing mark, a digest over all the rest; only in the receipt of a run that came to its end.
     """
 
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     session: str
     environment: str
     capabilities: list[str]
@@ -124,6 +125,7 @@ class Receipt(_Model):
     platform: str
     machine: dict[str, str] = Field(default_factory=dict)
     lock: str | None
+    settings: str | None = None
     sources: str
     commit: str | None = None
     suites: list[str]
@@ -237,25 +239,28 @@ def _git(contract: Contract, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def sources_digest(contract: Contract) -> str:
-    """Return the SHA-256 over names and contents of all sources, in hexadecimal."""
+def sources_digest(contract: Contract, settings: str | None) -> str:
+    """Return the SHA-256 over names and contents of all sources and of the files that rule them, in hexadecimal.
+
+    These are the file with the table, and ``settings``, that with pytest's settings, relative to the root.
+    """
+    files = dict(_source_files(contract))
+    files |= {name: contract.root / name for name in (contract.table, settings) if name is not None}
     digest = hashlib.sha256()
-    for path in sorted(_source_files(contract)):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(contract.root).as_posix()}\0{content}\n".encode())
+    for name, path in sorted(files.items()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()
 
 
 def lock_digest(contract: Contract, environment: str) -> str | None:
     """Return the SHA-256 of the environment's lock file in hexadecimal, None when there is no such file."""
-    path = contract.lock(environment)
+    path = contract.root / contract.locks[environment].file
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _source_files(contract: Contract) -> Iterator[Path]:
+def _source_files(contract: Contract) -> Iterator[tuple[str, Path]]:
     for name in contract.sources:
         path = contract.root / name
-        if path.is_dir():
-            yield from path.rglob("*.py")
-        elif path.is_file():
-            yield path
+        for file in path.rglob("*.py") if path.is_dir() else [path] if path.is_file() else []:
+            yield file.relative_to(contract.root).as_posix(), file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from .contract import ContractError
@@ -20,11 +21,14 @@ from .receipts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from .contract import Contract
     from .matrix import State
+
+    # The digest of the sources as they are now, for the file that pytest takes its settings from.
+    _Digest = Callable[[str | None], str]
 
 _SHOWN = 5
 _AGAIN = "run this session again"
@@ -62,7 +66,7 @@ def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
         raise ReceiptError(message)
     for name in expected:
         check_session_name(name)
-    sources = sources_digest(contract)
+    sources = cache(partial(sources_digest, contract))
     others = [name for name in present if name not in expected]
     return [_session(contract, name, sources, others) for name in dict.fromkeys(expected or present)]
 
@@ -122,7 +126,7 @@ def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
     return {name: test.requires for name, test in tests.items() if name not in ran}
 
 
-def _session(contract: Contract, name: str, sources: str, others: Sequence[str]) -> Session:
+def _session(contract: Contract, name: str, sources: _Digest, others: Sequence[str]) -> Session:
     path = receipt_path(contract, name)
     if not path.is_file():
         # A session that died before its receipt and one that is misspelt look alike from here.
@@ -132,13 +136,13 @@ def _session(contract: Contract, name: str, sources: str, others: Sequence[str])
     return _judged(contract, path, sources)
 
 
-def _judged(contract: Contract, path: Path, sources: str) -> Session:
+def _judged(contract: Contract, path: Path, sources: _Digest) -> Session:
     try:
         receipt = read_receipt(path)
     except ReceiptError as error:
         return Session(path.stem, "damaged", None, [str(error)])
     unfinished = [] if receipt.finished is not None else [f"its run did not come to its end: {_AGAIN}"]
-    stale = _staleness(contract, receipt, sources)
+    stale = _staleness(contract, receipt, sources(receipt.settings))
     red = [] if unfinished else _redness(receipt)
     state: State = "unfinished" if unfinished else "stale" if stale else "red" if red else "proved"
     return Session(path.stem, state, receipt, [*unfinished, *red, *stale])
@@ -161,14 +165,14 @@ def _staleness(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
         for name, test in receipt.tests.items():
             contract.check_capabilities(test.requires, name)
     except ContractError as error:
-        return [*problems, f"was run with another table than [tool.skipproof] is now ({error}): {_AGAIN}"]
+        return [*problems, f"was run with another table than that of {contract.table} is now ({error}): {_AGAIN}"]
     # Whether a hope held is the machine's doing, and may differ from one run to the next.
     if set(receipt.capabilities) - set(contract.hoped_for(receipt.environment)) != set(promised):
         had, has = (", ".join(names) or "nothing" for names in (receipt.capabilities, promised))
         fact = f"was run when {receipt.environment} had {had}, and the table promises {has} now"
         problems.append(f"{fact}: {_AGAIN}")
     lock = lock_digest(contract, receipt.environment)
-    where = contract.lock(receipt.environment).relative_to(contract.root).as_posix()
+    where = contract.locks[receipt.environment].file
     if lock is None:
         problems.append(f"its environment has no lock: compile {where}, and {_AGAIN}")
     elif receipt.lock != lock:

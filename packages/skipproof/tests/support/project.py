@@ -8,13 +8,15 @@ import importlib
 import textwrap
 from typing import TYPE_CHECKING
 
-from skipproof.contract import Contract, read_contract
 from skipproof.receipts import Receipt, read_receipt
+from skipproof.table import read_contract
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from skipproof.contract import Contract
 
 PYPROJECT = """
 [tool.skipproof]

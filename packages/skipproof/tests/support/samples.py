@@ -53,7 +53,7 @@ def current(project: Project, session: str, environment: str = "bare", **changes
     values = {
         "environment": environment,
         "capabilities": list(contract.promised(environment)),
-        "sources": sources_digest(contract),
+        "sources": sources_digest(contract, changes.get("settings")),
         "lock": lock_digest(contract, environment),
         "gathered": described(data) if data.exists() else None,
     }

@@ -1,0 +1,213 @@
+"""What a lock pins here: the pins whose markers hold in this interpreter, and the folders installed editable.
+
+A lock is one of these, told apart by name:
+
+- requirements, as ``uv pip compile`` and ``pip-compile`` write them: ``name==version`` with an optional marker, and
+  ``-e FOLDER``;
+- ``pylock.toml`` or ``pylock.NAME.toml`` (PEP 751), as ``uv export``, ``pip lock`` and ``pdm`` write it;
+- ``uv.lock``, of which the environment is the project that it lies beside, with some of its extras and groups.
+
+Only a version can be held against what is installed: what a lock takes from a repository, a folder or an address is
+refused by name, unless it is a folder that is installed editable.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from .contract import unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from .contract import Lock
+
+_EXTRAS = "optional-dependencies"
+_COMMENT = re.compile(r"(^|\s)#.*")
+_HASH = re.compile(r"\s--hash=\S+")
+_AGAIN = "compile the lock again"
+_UV_FORMAT = 1
+
+
+class LockError(ValueError):
+    """A lock, or a line of it, says nothing that can be held against what is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What has to be installed, and nothing else.
+
+    Attributes:
+        versions: the versions that may be, by normalized name.
+        folders: the folders of which each is installed editable.
+    """
+
+    versions: dict[str, SpecifierSet] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+
+
+def pins(lock: Lock, root: Path) -> Pins:
+    """Return what a lock, which is there, pins in this interpreter.
+
+    Raises:
+        LockError: it pins something by other means than a version, or is no lock at all.
+    """
+    path = root / lock.file
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".txt":
+            return _of_requirements(text, root)
+        read = _of_uv if path.name == "uv.lock" else _of_pylock
+        return read(tomllib.loads(text), lock, path.parent)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"it cannot be read ({error}); {_AGAIN}"
+        raise LockError(message) from error
+
+
+def _of_requirements(text: str, root: Path) -> Pins:
+    found = Pins()
+    for line in _lines(text):
+        if line.startswith("-e "):
+            found.folders.append((root / line.removeprefix("-e ").strip()).resolve())
+            continue
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement as error:
+            message = f"{line!r} is no pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
+            raise LockError(message) from error
+        if [each.operator for each in requirement.specifier] != ["=="] or ".*" in str(requirement.specifier):
+            message = f"{line!r} does not pin one version; {_AGAIN}"
+            raise LockError(message)
+        if requirement.marker is None or requirement.marker.evaluate():
+            found.versions[canonicalize_name(requirement.name)] = requirement.specifier
+    return found
+
+
+def _lines(lock: str) -> Iterator[str]:
+    for line in lock.replace("\\\n", " ").splitlines():
+        text = _HASH.sub("", _COMMENT.sub("", line)).strip()
+        if text:
+            yield text
+
+
+def _of_pylock(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
+    from packaging import pylock  # noqa: PLC0415 - an environment with another lock need not pay for it
+
+    try:
+        whole = pylock.Pylock.from_dict(document)
+        _check_names("extra", lock.extras, whole.extras or ())
+        _check_names("group", lock.groups, whole.dependency_groups or ())
+        chosen = whole.select(extras=lock.extras, dependency_groups=lock.groups or None)
+        packages = [package for package, _ in chosen]
+    except (pylock.PylockValidationError, pylock.PylockSelectError) as error:
+        message = f"it is no lock of this environment ({error}); {_AGAIN}"
+        raise LockError(message) from error
+    found = Pins()
+    for package in packages:
+        if package.directory is not None and package.directory.editable:
+            found.folders.append((folder / package.directory.path).resolve())
+        elif package.is_direct or package.version is None:
+            raise LockError(_without_version(package.name))
+        else:
+            found.versions[package.name] = SpecifierSet(f"=={package.version}")
+    return found
+
+
+def _of_uv(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
+    try:
+        _check_uv(document)
+        reached = _Reached(document["package"])
+        reached.add_project(lock)
+        found = Pins()
+        for package in reached.found:
+            if (path := _editable(package)) is not None:
+                found.folders.append((folder / path).resolve())
+            elif "registry" in package["source"]:
+                found.versions[canonicalize_name(package["name"])] = SpecifierSet(f"=={package['version']}")
+            elif "virtual" not in package["source"]:
+                raise LockError(_without_version(package["name"]))
+    except (AttributeError, KeyError, TypeError, InvalidMarker, InvalidSpecifier) as error:
+        message = f"it is not written as uv writes it ({type(error).__name__}: {error}); {_AGAIN}"
+        raise LockError(message) from error
+    return found
+
+
+def _check_uv(document: Mapping[str, Any]) -> None:
+    if document.get("version") != _UV_FORMAT:
+        message = f"it has format {document.get('version')!r} of uv.lock, and format {_UV_FORMAT} is read: export a"
+        message = f"{message} pylock.NAME.toml for each environment"
+        raise LockError(message)
+    if "conflicts" in document:
+        message = "extras or groups in it conflict, and its markers say which in a way of uv's own: export a"
+        message = f"{message} pylock.NAME.toml for each environment"
+        raise LockError(message)
+    if not SpecifierSet(document["requires-python"]).contains(platform.python_version(), prereleases=True):
+        message = f"it is for Python {document['requires-python']}, and this is {platform.python_version()}; {_AGAIN}"
+        raise LockError(message)
+
+
+class _Reached:
+    """The packages of a uv.lock that are installed here, found by following from one to those it depends on."""
+
+    def __init__(self, packages: list[dict[str, Any]]) -> None:
+        self.packages = packages
+        self.found: list[dict[str, Any]] = []
+        self._followed: set[tuple[int, str | None]] = set()
+
+    def add_project(self, lock: Lock) -> None:
+        """Add the project that the lock lies beside, with the extras and groups of an environment."""
+        here = [package for package in self.packages if "." in package["source"].values()]
+        if not here:
+            message = "it holds no project of its own folder: export a pylock.NAME.toml for each environment"
+            raise LockError(message)
+        [project] = here
+        metadata, groups = project.get("metadata", {}), project.get("dev-dependencies", {})
+        _check_names("extra", lock.extras, [*metadata.get("provides-extras", ()), *project.get(_EXTRAS, {})])
+        _check_names("group", lock.groups, {**metadata.get("requires-dev", {}), **groups})
+        self._add(project, lock.extras)
+        for name in lock.groups:
+            self._follow(groups.get(name, ()))
+
+    def _add(self, package: dict[str, Any], extras: Collection[str]) -> None:
+        for extra in (None, *map(canonicalize_name, extras)):
+            place = (id(package), extra)
+            if place not in self._followed:
+                self._followed.add(place)
+                self._follow(package.get(_EXTRAS, {}).get(extra, ()) if extra else package.get("dependencies", ()))
+                if extra is None:
+                    self.found.append(package)
+
+    def _follow(self, edges: Collection[dict[str, Any]]) -> None:
+        for edge in edges:
+            if "marker" not in edge or Marker(edge["marker"]).evaluate():
+                for package in self.packages:
+                    # uv names version and source where there are several packages of a name.
+                    if all(package.get(key) == edge[key] for key in ("name", "version", "source") if key in edge):
+                        self._add(package, edge.get("extra", ()))
+
+
+def _check_names(kind: str, asked: Collection[str], known: Collection[str]) -> None:
+    for name in asked:
+        if canonicalize_name(name) not in map(canonicalize_name, known):
+            message = f"{unknown(kind, name, dict.fromkeys(known))}; correct the table, or compile the lock with it"
+            raise LockError(message)
+
+
+def _editable(package: Mapping[str, Any]) -> str | None:
+    path = package["source"].get("editable")
+    return None if path is None else str(path)
+
+
+def _without_version(name: str) -> str:
+    fact = f"{name} comes from a repository, a folder or an address, which no version pins"
+    return f"{fact}: take it from an index, or install its folder editable"

@@ -1,0 +1,250 @@
+"""Reads the table of a project, and checks it: an unset or unknown key is an error, never a default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from .contract import PROBES, Capability, Contract, ContractError, Lock, unknown
+from .table_files import find_table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from .table_files import Table
+
+_TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
+_LISTS = ("modules", "distributions", "programs", "paths")
+_PROOFS = (*_LISTS, "variable", "probe")
+_TEXTS = ("variable", "probe", "trace", "digest")
+_CAPABILITY_KEYS = ("digest", "install", "trace", *_PROOFS)
+_LOCK_KEYS = ("path", "extras", "groups")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOCK = re.compile(r".+\.txt|pylock(\.[^.]+)?\.toml|uv\.lock")
+
+
+def is_configured(root: Path, settings: Path | None = None) -> bool:
+    """Say whether a project has a table, right or wrong; ``settings`` is the file that pytest was told of."""
+    try:
+        return find_table(root, settings) is not None
+    except ContractError:
+        return True
+
+
+def read_contract(root: Path, settings: Path | None = None) -> Contract:
+    """Read and check the table of the project in ``root``; ``settings`` is the file that pytest was told of.
+
+    Raises:
+        ContractError: there is no table, there are two, or something in it is wrong.
+    """
+    table = find_table(root, settings)
+    if table is None:
+        fact = f"{root} has no table [tool.skipproof] in pyproject.toml, nor [skipproof] in another file of settings"
+        message = f"{fact}: add one, as python -m pydoc skipproof.contract shows it, or run in the project's folder"
+        raise ContractError(message)
+    for key in _TOP_KEYS:
+        if key not in table.content:
+            message = f"{table.where()} has no {key!r}: add it, an unset expectation proves nothing"
+            raise ContractError(message)
+    _refuse_unknown_keys(table.where(), table.content, _TOP_KEYS)
+    promises = {
+        name: _strings(table.where("environments", name), promised)
+        for name, promised in _entries(table, "environments").items()
+    }
+    contract = Contract(
+        root=root,
+        capabilities={
+            name: _capability(name, entry, table.where("capabilities", name))
+            for name, entry in _entries(table, "capabilities").items()
+        },
+        environments={
+            name: tuple(each for each in promised if not each.endswith("?")) for name, promised in promises.items()
+        },
+        optional={
+            name: tuple(each.removesuffix("?") for each in promised if each.endswith("?"))
+            for name, promised in promises.items()
+        },
+        sources=_sources(f"{table.where()} sources", table.content["sources"]),
+        locks=_locks(root, table, promises),
+        state=_path(f"{table.where()} state", table.content["state"]),
+        table=table.file,
+        heading=table.where(),
+    )
+    _check_promises(contract, table)
+    return contract
+
+
+def _check_promises(contract: Contract, table: Table) -> None:
+    promised: set[str] = set()
+    for name, promises in contract.environments.items():
+        where, hopes = table.where("environments", name), contract.optional[name]
+        contract.check_capabilities([*promises, *hopes], where)
+        _check_hopes(contract, where, promises, hopes)
+        promised.update(promises, hopes)
+    for name in contract.capabilities:
+        if name not in promised:
+            where = table.where("capabilities", name)
+            message = f"{where} is promised by no environment: a test that needs it would run nowhere"
+            raise ContractError(message)
+
+
+def _check_hopes(contract: Contract, where: str, promises: Collection[str], hopes: Collection[str]) -> None:
+    for hope in hopes:
+        if hope in promises:
+            message = f"{where} names {hope!r} with '?' and without: decide for one"
+            raise ContractError(message)
+        if contract.capabilities[hope].depends_on_installation:
+            message = f"{where} promises {hope + '?'!r}, which an installation gives: remove the '?', or the promise"
+            raise ContractError(message)
+
+
+def _capability(name: str, entry: object, where: str) -> Capability:
+    if not isinstance(entry, dict):
+        message = f"{where} is {entry!r}: write a table with 'install' and what to look for"
+        raise ContractError(message)
+    _refuse_unknown_keys(where, entry, _CAPABILITY_KEYS)
+    if "install" not in entry:
+        message = f"{where} has no 'install': say how to get it, the skip reason prints it"
+        raise ContractError(message)
+    texts = {key: _string(f"{where} {key}", entry[key]) for key in _TEXTS if key in entry}
+    lists = {key: _strings(f"{where} {key}", entry[key]) for key in _LISTS if key in entry}
+    if not any((*lists.values(), *map(texts.get, _PROOFS))):
+        message = f"{where} has nothing to look for: add {', '.join(map(repr, _PROOFS[:-1]))} or {_PROOFS[-1]!r}"
+        raise ContractError(message)
+    _check_texts(where, texts)
+    for module in lists.get("modules", ()):
+        if _MODULE.fullmatch(module) is None:
+            message = f"{where} modules is {module!r}: write a module's name as it is imported, such as 'torch.nn'"
+            raise ContractError(message)
+    for path in lists.get("paths", ()):
+        if not Path(path).expanduser().is_absolute():
+            message = f"{where} paths is {path!r}: begin it with '~/', or write an absolute path"
+            raise ContractError(message)
+    return Capability(
+        name=name,
+        install=_string(f"{where} install", entry["install"]),
+        modules=lists.get("modules", ()),
+        distributions=lists.get("distributions", ()),
+        programs=lists.get("programs", ()),
+        paths=lists.get("paths", ()),
+        variable=texts.get("variable"),
+        probe=texts.get("probe"),
+        trace=texts.get("trace"),
+        digest=texts.get("digest"),
+    )
+
+
+def _check_texts(where: str, texts: Mapping[str, str]) -> None:
+    probe, digest = texts.get("probe"), texts.get("digest")
+    if probe is not None and probe not in PROBES:
+        raise ContractError(f"{where}: " + unknown("probe", probe, PROBES))
+    if digest is None:
+        return
+    if _SHA256.fullmatch(digest) is None:
+        message = f"{where} digest is {digest!r}: write the SHA-256 of the weights, 64 digits of 0-9 and a-f"
+        raise ContractError(message)
+    if "trace" not in texts:
+        message = f"{where} has a 'digest' and no 'trace': name the audit event that has to carry the digest"
+        raise ContractError(message)
+
+
+def _locks(root: Path, table: Table, environments: Collection[str]) -> dict[str, Lock]:
+    value = table.content["locks"]
+    if not isinstance(value, dict):
+        folder = _path(f"{table.where()} locks", value)
+        return {name: _lock_in(root, folder, name, table.where()) for name in environments}
+    for name in value:
+        if name not in environments:
+            message = f"{table.where('locks', name)}: {unknown('environment', name, environments)}"
+            raise ContractError(message)
+    for name in environments:
+        if name not in value:
+            message = f"{table.where('locks')} has no lock of {name}: add one, nothing else says what it has to be"
+            raise ContractError(message)
+    return {name: _lock(table.where("locks", name), value[name]) for name in environments}
+
+
+def _lock_in(root: Path, folder: str, environment: str, where: str) -> Lock:
+    plain, other = (PurePosixPath(folder, name) for name in (f"{environment}.txt", f"pylock.{environment}.toml"))
+    if not (root / other).is_file():
+        return Lock(plain.as_posix())
+    if (root / plain).is_file():
+        message = f"{where} locks: both {plain} and {other} are locks of {environment}: keep one of them"
+        raise ContractError(message)
+    return Lock(other.as_posix())
+
+
+def _lock(where: str, entry: object) -> Lock:
+    entry = {"path": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or "path" not in entry:
+        message = f"{where} is {entry!r}: write the path of a lock, or a table with 'path', 'extras' and 'groups'"
+        raise ContractError(message)
+    _refuse_unknown_keys(where, entry, _LOCK_KEYS)
+    file = PurePosixPath(_path(where, entry["path"]))
+    if _LOCK.fullmatch(file.name) is None:
+        message = f"{where} is {file.name!r}: a lock is a *.txt of pins, pylock.toml, pylock.NAME.toml or uv.lock"
+        raise ContractError(message)
+    extras, groups = (_strings(f"{where} {key}", entry.get(key, [])) for key in ("extras", "groups"))
+    if file.suffix == ".txt" and (extras or groups):
+        message = f"{where} asks {file} for extras or groups, and its lines are for one environment: remove them"
+        raise ContractError(message)
+    if file.name == "uv.lock" and entry.keys().isdisjoint(("extras", "groups")):
+        message = f"{where} is {file}, which holds several environments: say which, by 'extras' and 'groups'"
+        raise ContractError(message)
+    return Lock(file.as_posix(), extras, groups)
+
+
+def _sources(where: str, value: object) -> tuple[str, ...]:
+    sources = tuple(_path(where, source) for source in _strings(where, value))
+    if not sources:
+        message = f"{where} is []: name the folders of the project's code and tests, which a receipt is a proof of"
+        raise ContractError(message)
+    return sources
+
+
+def _entries(table: Table, key: str) -> dict[str, Any]:
+    where, value = table.where(key), table.content[key]
+    if not isinstance(value, dict) or not value:
+        message = f"{where} is {value!r}: it has to be a table with at least one entry"
+        raise ContractError(message)
+    for name in value:
+        if _NAME.fullmatch(name) is None:
+            message = f"{where} names {name!r}, and files bear these names: use letters, digits, '.', '_' and '-'"
+            raise ContractError(message)
+    return value
+
+
+def _refuse_unknown_keys(where: str, entry: Mapping[str, Any], allowed: Collection[str]) -> None:
+    for key in entry:
+        if key not in allowed:
+            raise ContractError(f"{where}: " + unknown("key", key, allowed))
+
+
+def _path(where: str, value: object) -> str:
+    path = _string(where, value)
+    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
+        message = f"{where} is {path!r}: write a path below the project's folder, without '..'"
+        raise ContractError(message)
+    return path
+
+
+def _string(where: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        message = f"{where} is {value!r}: it has to be a text that is not empty"
+        raise ContractError(message)
+    return value
+
+
+def _strings(where: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        message = f"{where} is {value!r}: it has to be a list of texts"
+        raise ContractError(message)
+    texts = tuple(_string(where, item) for item in value)
+    for text in texts:
+        if texts.count(text) > 1:
+            message = f"{where} names {text!r} more than once: name it once"
+            raise ContractError(message)
+    return texts

@@ -1,0 +1,210 @@
+"""What each kind of lock pins, by locks that uv wrote: of requirements, of PEP 751, and its own.
+
+The files in ``locks/`` are what uv 0.13.9 made of the pyproject.toml beside them, from a folder ``wheels`` of empty
+wheels; the two others were exported for the environment with the extra "fast" and the group "test".
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof.contract import Lock
+from skipproof.drift import drift
+from skipproof.locks import LockError, Pins, pins
+from support.project import PYPROJECT
+
+if TYPE_CHECKING:
+    from support.project import Project
+
+LOCKS = Path(__file__).parent / "locks"
+FULL = Lock("uv.lock", ("fast",), ("test",))
+FORKED = "==2.0" if sys.version_info >= (3, 13) else "==1.0"
+EVERYTHING = {
+    "skipproof-alpha": "==1.5",
+    "skipproof-beta": "==2.5",
+    "skipproof-forked": FORKED,
+    "skipproof-kernel": "==3.0",
+    "skipproof-runner": "==4.0",
+    "skipproof-speed": "==0.1",
+}
+
+
+def versions(found: Pins) -> dict[str, str]:
+    """Return the pinned versions as texts."""
+    return {name: str(specifier) for name, specifier in sorted(found.versions.items())}
+
+
+def changed(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    """Copy a lock with one change, and return the folder of the copy."""
+    text = (LOCKS / name).read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("lock", [Lock("full.txt"), Lock("pylock.full.toml"), FULL], ids=lambda lock: str(lock.file))
+def test_each_kind_of_lock_says_the_same(lock: Lock) -> None:
+    """Three locks of one environment pin the same versions, by their markers, and the project itself as editable."""
+    found = pins(lock, LOCKS)
+    assert versions(found) == EVERYTHING
+    assert found.folders == [LOCKS.resolve()]
+
+
+@pytest.mark.parametrize(
+    ("extras", "groups", "names"),
+    [
+        ((), (), {"skipproof-forked"}),
+        (("empty",), ("none",), {"skipproof-forked"}),
+        (("alpha",), (), {"skipproof-forked", "skipproof-alpha", "skipproof-kernel"}),
+        (("Alpha",), ("dev",), {"skipproof-forked", "skipproof-alpha", "skipproof-kernel", "skipproof-docs"}),
+        ((), ("beta",), {"skipproof-forked", "skipproof-beta"}),
+    ],
+)
+def test_an_environment_of_uv_lock_is_its_extras_and_groups(
+    extras: tuple[str, ...], groups: tuple[str, ...], names: set[str]
+) -> None:
+    """A uv.lock pins for an environment what its extras and groups reach, and nothing of the others."""
+    assert pins(Lock("uv.lock", extras, groups), LOCKS).versions.keys() == names
+
+
+def test_a_pylock_may_hold_several_environments(tmp_path: Path) -> None:
+    """A pylock.toml that has extras and groups pins for an environment those that it names."""
+    head = 'created-by = "uv"\n'
+    text = (
+        (LOCKS / "pylock.full.toml")
+        .read_text(encoding="utf-8")
+        .replace(head, head + 'extras = ["fast"]\ndependency-groups = ["test"]\ndefault-groups = ["test"]\n')
+    )
+    for name, marker in (("speed", "'fast' in extras"), ("runner", "'test' in dependency_groups")):
+        line = f'name = "skipproof-{name}"\n'
+        assert line in text
+        text = text.replace(line, f'{line}marker = "{marker}"\n')
+    (tmp_path / "pylock.toml").write_text(text, encoding="utf-8")
+    assert versions(pins(Lock("pylock.toml", ("fast",), ("test",)), tmp_path)) == EVERYTHING
+    assert EVERYTHING.keys() - pins(Lock("pylock.toml"), tmp_path).versions.keys() == {"skipproof-speed"}
+
+
+def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
+    """A project that uv does not install is not missed, and what it depends on is wanted all the same."""
+    found = pins(FULL, changed(tmp_path, "uv.lock", 'editable = "."', 'virtual = "."'))
+    assert (versions(found), found.folders) == (EVERYTHING, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "fact"),
+    [
+        (
+            "uv.lock",
+            "version = 1\n",
+            "version = 2\n",
+            "it has format 2 of uv.lock, and format 1 is read: export a pylock",
+        ),
+        ("uv.lock", 'requires-python = ">=3.11"', 'requires-python = ">=99"', "it is for Python >=99, and this is 3."),
+        ("uv.lock", "revision = 5\n", "conflicts = []\n", "extras or groups in it conflict, and its markers say"),
+        (
+            "uv.lock",
+            'editable = "."',
+            'editable = "elsewhere"',
+            "it holds no project of its own folder: export a pylock.",
+        ),
+        ("uv.lock", "sys_platform != 'skipproof'", "x", "it is not written as uv writes it (InvalidMarker: "),
+        (
+            "uv.lock",
+            'name = "skipproof-beta"\nversion = "2.5"\n',
+            'name = "skipproof-beta"\n',
+            "writes it (KeyError: 'ver",
+        ),
+        (
+            "uv.lock",
+            'version = "2.5"\nsource = { registry = "wheels" }',
+            'version = "2.5"\nsource = { git = "somewhere" }',
+            "skipproof-beta comes from a repository, a folder or an address, which no version pins: take it from an",
+        ),
+        (
+            "uv.lock",
+            "version = 1\n",
+            "version =\n",
+            "it cannot be read (Invalid value (at line 1, column 10)); compile",
+        ),
+        (
+            "pylock.full.toml",
+            'lock-version = "1.0"\n',
+            "",
+            "no lock of this environment (Missing required value in 'lock-",
+        ),
+        ("pylock.full.toml", '">=3.11"', '">=99"', "it is no lock of this environment (python_full_version '3."),
+        (
+            "pylock.full.toml",
+            "editable = true",
+            "editable = false",
+            "skipproof-sample comes from a repository, a folder",
+        ),
+        ("pylock.full.toml", 'version = "2.5"\n', "", "skipproof-beta comes from a repository, a folder or an address"),
+    ],
+)
+def test_what_a_lock_cannot_hold_is_said(tmp_path: Path, name: str, old: str, new: str, fact: str) -> None:
+    """A lock that cannot be held against what is installed is refused, with what there is to do."""
+    folder = changed(tmp_path, name, old, new)
+    with pytest.raises(LockError) as caught:
+        pins(FULL if name == "uv.lock" else Lock(name), folder)
+    assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lock", "fact"),
+    [
+        (Lock("uv.lock", ("fats",)), "no extra is called 'fats' (did you mean 'fast'?); there are: alpha, fast, empty"),
+        (
+            Lock("uv.lock", (), ("tests",)),
+            "no group is called 'tests' (did you mean 'test'?); there are: beta, dev, none, test",
+        ),
+        (
+            Lock("pylock.full.toml", ("fast",)),
+            "no extra is called 'fast'; there are: none; correct the table, or compile",
+        ),
+        (Lock("pylock.full.toml", (), ("test",)), "no group is called 'test'; there are: none; correct the table, or"),
+    ],
+)
+def test_extra_that_the_lock_lacks_is_named(lock: Lock, fact: str) -> None:
+    """An extra or a group that is not in the lock is refused, with those that are."""
+    with pytest.raises(LockError) as caught:
+        pins(lock, LOCKS)
+    assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lock", "command"),
+    [
+        (Lock("locks/full.txt"), "uv pip sync locks/full.txt"),
+        (Lock("pylock.toml", ("a",), ("b", "c")), "uv pip sync pylock.toml --extra a --group b --group c"),
+        (FULL, "uv sync --active --locked --no-default-groups --extra fast --group test"),
+        (Lock("sub/uv.lock"), "uv sync --active --locked --no-default-groups --project sub"),
+    ],
+)
+def test_the_way_out_is_the_command_of_that_lock(lock: Lock, command: str) -> None:
+    """The command that makes an environment its lock again is the one for that kind of lock."""
+    assert lock.command == command
+
+
+def test_drift_from_uv_lock_is_named(project: Project) -> None:
+    """What is installed is held against a uv.lock, and the way out is uv sync."""
+    shutil.copy(LOCKS / "uv.lock", project.root)
+    entry = '{ path = "uv.lock", extras = ["alpha"], groups = ["beta"] }'
+    locks = f'{{ bare = "locks/bare.txt", full = {entry}, big = "locks/big.txt" }}'
+    project.write("pyproject.toml", PYPROJECT.replace('locks = "locks"', f"locks = {locks}"))
+    project.install_alpha()
+    project.install_beta()
+    project.install("skipproof-kernel", "3.1", {})
+    project.install("skipproof-forked", FORKED.removeprefix("=="), {})
+    command = "uv sync --active --locked --no-default-groups --extra alpha --group beta"
+    head, tail = "full is not its lock: ", f"; make it exactly its lock again: {command}"
+    again = f"{tail} --reinstall-package skipproof-kernel"
+    assert drift(project.contract, "full") == [
+        f"{head}nothing is installed editable from {project.root.resolve()}{tail}",
+        f"{head}skipproof-kernel 3.1 is installed, and the lock pins skipproof-kernel==3.0{again}",
+    ]

@@ -1,0 +1,313 @@
+"""Where the table may stand, and that it says the same wherever it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof.contract import ContractError, Lock
+from skipproof.table import is_configured, read_contract
+from support.project import PYPROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.project import Project
+
+TABLE, _, REST = PYPROJECT.partition("[tool.pytest")
+TOML = TABLE.replace("tool.skipproof", "skipproof")
+INI = """
+[skipproof]
+sources = tests, pyproject.toml, setup.py
+locks = locks
+state = .matrix
+
+[skipproof:capability:alpha]
+modules = skipproof_alpha
+install = pip install alpha
+
+[skipproof:capability:beta]
+distributions =
+    skipproof-beta
+install = pip install beta
+
+[skipproof:capability:gpu]
+probe = cuda
+install = a machine
+    with a GPU
+
+[skipproof:environments]
+bare =
+full = alpha, beta
+big = alpha
+    beta
+    gpu
+"""
+FILES = {
+    "pytest.toml": (TOML, "[skipproof]"),
+    ".pytest.toml": (TOML, "[skipproof]"),
+    "pytest.ini": (INI, "[skipproof]"),
+    ".pytest.ini": (INI, "[skipproof]"),
+    "tox.ini": (INI, "[skipproof]"),
+    "setup.cfg": (INI, "[skipproof]"),
+    "pyproject.toml": (TABLE, "[tool.skipproof]"),
+}
+SETTINGS = """
+[{section}]
+addopts = -p no:cacheprovider --import-mode=importlib
+testpaths = tests/unit tests/real
+"""
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_table_says_the_same_in_each_file(project: Project, file: str) -> None:
+    """The contract of a project is the same whichever of pytest's files its table stands in."""
+    expected = project.contract
+    text, heading = FILES[file]
+    project.write("pyproject.toml", "[project]\nname = 'mine'\n")
+    project.write(file, text)
+    assert is_configured(project.root)
+    assert read_contract(project.root) == replace(expected, table=file, heading=f"{file}: {heading}")
+
+
+@pytest.mark.parametrize(
+    ("file", "section"),
+    [("pytest.ini", "pytest"), (".pytest.ini", "pytest"), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")],
+)
+def test_a_project_without_pyproject_is_proved(project: Project, file: str, section: str) -> None:
+    """A project that has all its settings in an INI file has its run, its receipt, and one that follows that file."""
+    (project.root / "pyproject.toml").unlink()
+    path = project.write(file, INI.replace("pyproject.toml, ", "") + SETTINGS.format(section=section))
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
+    receipt = project.receipt("bare")
+    assert receipt.settings == file
+    path.write_text(path.read_text() + "# a change\n")
+    project.run("--skipproof", "bare")
+    assert project.receipt("bare").sources != receipt.sources
+
+
+def test_settings_beside_the_table_are_part_of_the_proof(project: Project) -> None:
+    """A receipt follows the file that pytest was told to take its settings from, and that with the table."""
+    settings = project.write("ci.ini", SETTINGS.format(section="pytest"))
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+
+    def digest() -> str:
+        assert project.run("-c", "ci.ini", "--skipproof", "bare").ret == pytest.ExitCode.OK
+        assert project.receipt("bare").settings == "ci.ini"
+        return project.receipt("bare").sources
+
+    digests = {digest()}
+    settings.write_text(settings.read_text() + "# a change\n")
+    digests.add(digest())
+    project.write("pyproject.toml", PYPROJECT.replace('"pyproject.toml", ', ""))
+    digests.add(digest())
+    project.write("pyproject.toml", PYPROJECT.replace('"pyproject.toml", ', "") + "# a change\n")
+    digests.add(digest())
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize(("file", "text"), [("ci.ini", INI), ("ci.toml", TOML)])
+def test_the_table_may_stand_where_pytest_is_told_to_look(project: Project, file: str, text: str) -> None:
+    """A table in a file that pytest has by -c is the project's."""
+    project.write("pyproject.toml", "")
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    section = SETTINGS.format(section="pytest") if file.endswith("ini") else "[pytest]\ntestpaths = ['tests/unit']\n"
+    path = project.write(file, text + section)
+    assert not is_configured(project.root)
+    assert read_contract(project.root, path).table == file
+    assert project.run("-c", file, "--skipproof", "bare").ret == pytest.ExitCode.OK
+
+
+def test_two_tables_are_a_usage_error(project: Project) -> None:
+    """Two tables in two files stop every run, and the message names both."""
+    project.write("setup.cfg", INI)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    both = "pyproject.toml: [[]tool.skipproof[]] and setup.cfg: [[]skipproof[]] are two tables: keep one of them"
+    result.stderr.fnmatch_lines([f"ERROR: {both}"])
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fact"),
+    [
+        (
+            "pytest.toml",
+            "[tool.skipproof]\n",
+            "pytest.toml has [tool.skipproof], which nobody reads there: call it [skip",
+        ),
+        (
+            "pyproject.toml",
+            "[skipproof]\n",
+            "pyproject.toml has [skipproof], which nobody reads there: call it [tool.s",
+        ),
+        (
+            "pyproject.toml",
+            "[tool]\nskipproof = 1\n",
+            "pyproject.toml: tool.skipproof is 1: make it a table, python -m",
+        ),
+        (
+            "setup.cfg",
+            "[tool:skipproof]\n",
+            "setup.cfg has [tool:skipproof], which nobody reads there: call it [skippr",
+        ),
+        ("tox.ini", "[tool.skipproof:environments]\n", "nobody reads there: call it [skipproof:environments]"),
+        ("tox.ini", "[skipproof]\na\n", "tox.ini is not an INI file (Source contains parsing errors"),
+        ("pytest.toml", "skipproof.state = 1\nskipproof\n", "pytest.toml is not TOML (Expected '='"),
+        (
+            "tox.ini",
+            "[skipproof:enviroments]\n",
+            "tox.ini has [skipproof:enviroments], which is no part of the table; ",
+        ),
+        (
+            "tox.ini",
+            "[skipproof:lock]\n",
+            "tox.ini has [skipproof:lock], which is no part of the table; there are: [skip",
+        ),
+        (
+            "tox.ini",
+            "[skipproof:lock:a]\n[skipproof]\nlocks = x\n",
+            "tox.ini has 'locks' in [skipproof], and [skipproof:lock:a]: keep the folder, or one section for each lock",
+        ),
+        ("tox.ini", "[skipproof]\n", "tox.ini: [skipproof] has no 'capabilities': add it, an unset expectation proves"),
+        (
+            "setup.cfg",
+            INI.replace("probe = cuda", "prbe = x"),
+            "setup.cfg: [skipproof:capability:gpu]: no key is called",
+        ),
+        (
+            "setup.cfg",
+            INI.replace("full = alpha,", "full = alhpa,"),
+            "setup.cfg: [skipproof:environments] full: no capab",
+        ),
+        (
+            "setup.cfg",
+            INI.replace("[skipproof:environments]", "[other]"),
+            "setup.cfg: [skipproof] has no 'environments'",
+        ),
+        (
+            "setup.cfg",
+            INI.replace("bare =", "a/b ="),
+            "setup.cfg: [skipproof:environments] names 'a/b', and files bear",
+        ),
+        (
+            "setup.cfg",
+            INI.replace("ity:gpu", "ity:g/u"),
+            "setup.cfg: [skipproof:capability:NAME] names 'g/u', and files",
+        ),
+        ("pytest.toml", TOML.replace('= "locks"', "= 3"), "pytest.toml: [skipproof] locks is 3: it has to be a text"),
+        (
+            "pytest.toml",
+            TOML.replace('["alpha", "beta"]', "1"),
+            "pytest.toml: [skipproof.environments] full is 1: it has",
+        ),
+    ],
+)
+def test_wrong_table_is_named_with_its_file(tmp_path: Path, file: str, text: str, fact: str) -> None:
+    """What is wrong in a table is refused with its file and section, as they are written there."""
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    assert is_configured(tmp_path)
+    with pytest.raises(ContractError) as caught:
+        read_contract(tmp_path)
+    assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", "[project]\ndependencies = ['pytest-skipproof']\n"),
+        ("pyproject.toml", "[project]\ndependencies = ['pytest-skipproof'\n"),
+        ("tox.ini", "[testenv:skipproof]\ndeps = pytest-skipproof\n"),
+        ("tox.ini", "[testenv\ndeps = pytest-skipproof\n"),
+        ("setup.cfg", "[options]\ntests_require = pytest-skipproof\n"),
+        ("pytest.toml", "[pytest]\naddopts = ['-p', 'no:skipproof']\n"),
+        ("pytest.ini", "[pytest]\naddopts = -p no:skipproof\n"),
+    ],
+)
+def test_a_project_that_only_names_the_plugin_is_not_configured(tmp_path: Path, file: str, text: str) -> None:
+    """A file that names the plugin without having its table, readable or not, is nothing to it."""
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    assert not is_configured(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("locks", "expected"),
+    [
+        ('"locks"', {"bare": Lock("locks/bare.txt"), "full": Lock("locks/pylock.full.toml")}),
+        (
+            '{ bare = "a.txt", full = { path = "uv.lock", extras = ["x"], groups = [] } }',
+            {"bare": Lock("a.txt"), "full": Lock("uv.lock", ("x",))},
+        ),
+        (
+            '{ bare = "pylock.toml", full = "b/pylock.c.toml" }',
+            {"bare": Lock("pylock.toml"), "full": Lock("b/pylock.c.toml")},
+        ),
+    ],
+)
+def test_locks_are_a_folder_or_a_file_each(project: Project, locks: str, expected: dict[str, Lock]) -> None:
+    """The lock of an environment lies in the folder, under either name, or where the table says."""
+    (project.root / "locks" / "full.txt").rename(project.root / "locks" / "pylock.full.toml")
+    environments = 'bare = []\nfull = ["alpha", "beta", "gpu"]\n'
+    text = PYPROJECT.replace('locks = "locks"', f"locks = {locks}")
+    head, _, tail = text.partition("bare = []\n")
+    project.write("pyproject.toml", head + environments + tail[tail.index("[tool.pytest") :])
+    assert project.contract.locks == expected
+
+
+def test_locks_have_a_section_each_in_an_ini_file(project: Project) -> None:
+    """An INI file gives each environment a section for its lock."""
+    sections = "".join(f"[skipproof:lock:{name}]\npath = {name}.txt\n" for name in ("bare", "big"))
+    full = "[skipproof:lock:full]\npath = uv.lock\nextras = a, b\ngroups = c\n"
+    (project.root / "pyproject.toml").unlink()
+    project.write("tox.ini", INI.replace("locks = locks\n", "") + sections + full)
+    assert project.contract.locks == {
+        "bare": Lock("bare.txt"),
+        "big": Lock("big.txt"),
+        "full": Lock("uv.lock", ("a", "b"), ("c",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("locks", "fact"),
+    [
+        ('{ bare = "a.txt", full = "b.txt" }', "[tool.skipproof.locks] has no lock of big: add one, nothing else says"),
+        ('{ baer = "a.txt" }', "[tool.skipproof.locks] baer: no environment is called 'baer' (did you mean 'bare'?)"),
+        ("{ bare = 3, full = 'a.txt', big = 'a.txt' }", "[tool.skipproof.locks] bare is 3: write the path of a lock"),
+        ("{ bare = {}, full = 'a.txt', big = 'a.txt' }", "[tool.skipproof.locks] bare is {}: write the path of a lock"),
+        (
+            "{ bare = '../a.txt', full = 'a.txt', big = 'a.txt' }",
+            "bare is '../a.txt': write a path below the project's",
+        ),
+        (
+            "{ bare = 'poetry.lock', full = 'a.txt', big = 'a.txt' }",
+            "bare is 'poetry.lock': a lock is a *.txt of pins,",
+        ),
+        (
+            "{ bare = 'uv.lock', full = 'a.txt', big = 'a.txt' }",
+            "bare is uv.lock, which holds several environments: say",
+        ),
+        (
+            "{ bare = { path = 'a.txt', extras = ['b'] }, full = 'a.txt', big = 'a.txt' }",
+            "bare asks a.txt for extras or groups, and its lines are for one environment: remove them",
+        ),
+        (
+            "{ bare = { path = 'a.txt', extra = ['b'] }, full = 'a.txt', big = 'a.txt' }",
+            "[tool.skipproof.locks] bare: no key is called 'extra' (did you mean 'extras'?); there are: path, ex",
+        ),
+    ],
+)
+def test_wrong_lock_is_named(project: Project, locks: str, fact: str) -> None:
+    """A lock that is missing from the table, or that nobody can read, is refused."""
+    project.write("pyproject.toml", PYPROJECT.replace('locks = "locks"', f"locks = {locks}"))
+    with pytest.raises(ContractError) as caught:
+        read_contract(project.root)
+    assert fact in str(caught.value)
+
+
+def test_two_locks_of_one_environment_are_refused(project: Project) -> None:
+    """A folder with two locks of one environment leaves open what the environment has to be."""
+    project.write("locks/pylock.full.toml", "")
+    with pytest.raises(ContractError, match=r"both locks/full.txt and locks/pylock.full.toml are locks of full: keep"):
+        read_contract(project.root)
