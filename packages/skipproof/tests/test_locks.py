@@ -165,7 +165,7 @@ def test_what_a_lock_cannot_hold_is_said(tmp_path: Path, name: str, old: str, ne
         ),
         (
             Lock("pylock.full.toml", ("fast",)),
-            "no extra is called 'fast'; there are: none; correct the table, or compile",
+            "no extra is called 'fast'; there are: none; correct the table, or",
         ),
         (Lock("pylock.full.toml", (), ("test",)), "no group is called 'test'; there are: none; correct the table, or"),
     ],

@@ -12,6 +12,7 @@ from skipproof import merge
 from skipproof.__main__ import main
 from skipproof.exits import ExitStatus
 from skipproof.receipts import Outcome, write_receipt
+from support.project import PYPROJECT
 from support.samples import ARCS, current, result, write_data
 
 if TYPE_CHECKING:
@@ -93,6 +94,19 @@ def test_no_receipt_is_a_usage_error(
     assert message in capsys.readouterr().err
 
 
+def test_the_table_is_found_where_pytest_was_told_to_look(
+    measured: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A merge takes the table from the file that it is told of, as pytest does by -c."""
+    table, _, rest = PYPROJECT.partition("[tool.pytest")
+    measured.write("pyproject.toml", f"[tool.pytest{rest}")
+    measured.write("ci.toml", table.replace("tool.skipproof", "skipproof"))
+    with pytest.raises(SystemExit) as ended:
+        merge.main(["-c", "ci.toml"])
+    assert ended.value.code == pytest.ExitCode.USAGE_ERROR
+    assert ".matrix/receipts holds no receipt at all" in capsys.readouterr().err
+
+
 def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a misspelt --require is an unproven matrix, or no error at all."""
     leave(measured, "one", "bare")
@@ -115,7 +129,7 @@ def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--help"], 0, "usage: skipproof {merge,report} [options]"),
+        (["--help"], 0, "usage: skipproof {merge,report,doctor} [options]"),
         (["murge"], 4, "skipproof: error: no command is called 'murge'"),
         ([], 4, "skipproof: error: no command given"),
     ],

@@ -242,3 +242,13 @@ def test_required_capability_that_nobody_had_is_refused(project: Project) -> Non
     ]
     with pytest.raises(ContractError, match=r"^--require: no capability is called 'gpo' \(did you mean 'gpu'\?\)"):
         session_checks.lacking(project.contract, receipts, ["gpo"])
+
+
+def test_a_receipt_follows_the_settings_that_its_run_had(project: Project) -> None:
+    """A run that took pytest's settings from another file is stale as soon as that file is changed."""
+    settings = project.write("ci.ini", "[pytest]\n")
+    write_receipt(project.contract, current(project, "unit", settings="ci.ini"))
+    write_receipt(project.contract, current(project, "full"))
+    assert [each.state for each in session_checks.load(project.contract, ["unit", "full"])] == ["proved", "proved"]
+    settings.write_text("[pytest]\naddopts = -q\n")
+    assert [each.state for each in session_checks.load(project.contract, ["unit", "full"])] == ["stale", "proved"]

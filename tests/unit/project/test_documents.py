@@ -26,7 +26,7 @@ from .sessions import ROOT, session_names
 
 LINES = 150  # of a README that can be read at a glance
 FOLDERS = "llm_backend|skipproof|benchmarks|docs|environments|examples|matrix|packages|tests"
-KINDS = {"python", "console", "toml", "text"}
+KINDS = {"python", "console", "toml", "ini", "text"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 # Programs of others: what they take is for them to say.
 OTHERS = {".", "git", "hf", "pip", "python3", "tail", "uv", "echo", "/dev/null"}
@@ -149,6 +149,14 @@ def test_tables_of_a_page_are_read(page: str, tmp_path: Path, monkeypatch: pytes
             assert file.levels("openai")
         if "skipproof" in tables.get("tool", {}):
             assert table.read_contract(tmp_path).environments
+
+
+@pytest.mark.parametrize("page", pages("ini"))
+def test_ini_files_of_a_page_are_read(page: str, tmp_path: Path) -> None:
+    """Each INI file of a page is a table of the plugin."""
+    for block in blocks(page, "ini"):
+        (tmp_path / "tox.ini").write_text(block.text, encoding="utf-8")
+        assert table.read_contract(tmp_path).environments
 
 
 @pytest.mark.parametrize("page", [page for page in pages("python") if not infers(page)])

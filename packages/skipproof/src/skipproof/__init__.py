@@ -2,8 +2,11 @@
 
 ::
 
-    contract.py     what the table says: capabilities, environments, the exact skip reason
+    contract.py     what the table says: capabilities, environments, locks, the exact skip reason
+    table.py        reads the table, and checks it
+    table_files.py  the files in which it may stand, and how it is written there
     detection.py    what is really installed: there, not there, or broken; the preflight of a named run
+    locks.py        what a lock pins here: requirements, pylock.toml, uv.lock
     drift.py        what is installed against the lock, by package and by file
     search_path.py  folders on the path that are no part of the environment
     canary.py       faults planted at every run, which the gate must find in pytest's own reports
@@ -22,9 +25,10 @@
     command_line.py  what the subcommands share
     merge.py        the gate over all sessions: skipproof merge
     report.py       the report: skipproof report
-    __main__.py     the command skipproof, which has both
+    doctor.py       what a run would say, without tests: skipproof doctor
+    __main__.py     the command skipproof, which has all three
     terminal.py     its table; markdown.py, junit.py and page.py are its other forms, summary.py what they share
     machine.py      which processor a run was on, and with which features
 
-It reads everything that it has to know of a project from ``[tool.skipproof]``, and does nothing where there is none.
+It reads everything that it has to know of a project from its table, and does nothing where there is none.
 """

@@ -1,17 +1,17 @@
-"""The command ``skipproof``, which is ``python -m skipproof`` too: ``merge`` and ``report``, in the project's root."""
+"""The command ``skipproof``, which is ``python -m skipproof`` too: ``merge``, ``report`` and ``doctor``."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from . import merge, report
+from . import doctor, merge, report
 from .command_line import USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"merge": merge.main, "report": report.main}
+COMMANDS = {"merge": merge.main, "report": report.main, "doctor": doctor.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

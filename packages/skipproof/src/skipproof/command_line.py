@@ -1,4 +1,4 @@
-"""What ``skipproof merge`` and ``skipproof report`` have in common: their options, and what both make of them."""
+"""What the subcommands of ``skipproof`` have in common: their options, and what they make of them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,25 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
+def make_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Return the parser of a subcommand, with the option that all of them have; its errors end with 4, as pytest's."""
+    parser = _Parser(prog=f"skipproof {name}", description=description)
+    parser.add_argument(
+        "-c",
+        "--config-file",
+        type=Path,
+        metavar="FILE",
+        help="where the table stands, when pytest finds that file by its own -c only",
+    )
+    return parser
+
+
 def collected(name: str, description: str, arguments: Sequence[str] | None) -> tuple[Contract, Collected]:
     """Read the contract in the working folder, and the matrix that its receipts make.
 
     Exits with 4, as pytest does, when the options, the table or the receipts' folder leave nothing to look at.
     """
-    parser = _Parser(prog=f"skipproof {name}", description=description)
+    parser = make_parser(name, description)
     parser.add_argument(
         "--expect",
         action="extend",
@@ -59,7 +72,7 @@ def collected(name: str, description: str, arguments: Sequence[str] | None) -> t
     )
     options = parser.parse_args(arguments)
     try:
-        contract = read_contract(Path.cwd())
+        contract = read_contract(Path.cwd(), options.config_file)
         return contract, collect(contract, Asked(options.expect, options.require, options.last))
     except (ContractError, ReceiptError) as error:
         parser.error(str(error))

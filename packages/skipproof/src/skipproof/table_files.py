@@ -80,8 +80,8 @@ def find_table(root: Path, settings: Path | None = None) -> Table | None:
         ContractError: two files have one, it stands where it is not read, or a file that names it cannot be read.
     """
     paths = [root / name for name in _NAMES]
-    if settings is not None and settings not in paths:
-        paths.append(settings)
+    if settings is not None and root / settings not in paths:
+        paths.append(root / settings)
     tables = [table for path in paths if (table := _read(path, root)) is not None]
     if len(tables) > 1:
         first, second, *_ = tables

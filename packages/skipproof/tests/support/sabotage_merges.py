@@ -82,6 +82,15 @@ def afterwards(change: Callable[[Project], object]) -> Plant:
     return plant
 
 
+def other_settings(project: Project) -> Ending:
+    """Change the file that one session took pytest's settings from, after it ran."""
+    project.write("ci.ini", "[pytest]\n")
+    leave(project, "unit", settings="ci.ini")
+    leave(project, "other", "full", capabilities=["alpha", "beta"])
+    project.write("ci.ini", "[pytest]\naddopts = -k nothing\n")
+    return merged("unit", "other")
+
+
 def edited(old: str, new: str) -> Callable[[Project], object]:
     """Edit the receipt by hand."""
 
@@ -166,11 +175,12 @@ PLANTS: dict[str, Plant] = {
     "A red run is merged": receipts(exit_status=1, tests={ID: result("failed")}),
     "A receipt is edited by hand": afterwards(edited('"passed"', '"skipped"')),
     "A receipt is cut off": afterwards(edited('"tests"', "")),
-    "A receipt of another schema version": afterwards(edited('"format": 4', '"format": 1')),
+    "A receipt of another schema version": afterwards(edited('"format": 5', '"format": 1')),
     "A receipt is copied from another session": afterwards(
         lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
     ),
     "A receipt of yesterday's sources": afterwards(lambda project: project.write(UNIT, "def test_a(): assert 1\n")),
+    "A receipt of other settings of pytest": other_settings,
     "A receipt of another lock": afterwards(lambda project: project.write("locks/bare.txt", "pytest==9\n")),
     "An environment without a lock": afterwards(lambda project: (project.root / "locks/bare.txt").unlink()),
     "A session collected fewer tests": afterwards(grown),

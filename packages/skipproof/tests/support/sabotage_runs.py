@@ -42,6 +42,16 @@ def file(name: str, text: str, *options: str, environment: str = "full") -> Plan
     return plant
 
 
+def also(text: str) -> Plant:
+    """Write a setup.cfg beside pyproject.toml, and run."""
+
+    def plant(project: Project) -> Ending:
+        project.write("setup.cfg", text)
+        return run(project)
+
+    return plant
+
+
 def options(*options: str) -> Plant:
     """Run with options."""
     return lambda project: run(project, *options)
@@ -154,6 +164,8 @@ PLANTS: dict[str, Plant] = {
     "`requires` without a name": file(REAL, "@pytest.mark.requires()\n" + TEST + "1"),
     "A key of the table is misspelt": table("locks =", "lokcs ="),
     "An environment promises what is not in the table": table('["alpha", "beta"]', '["alpha", "betta"]'),
+    "The table stands in two files": also("[skipproof]\n"),
+    "The table stands where nobody reads it": also("[tool:skipproof]\n"),
     "One test file stands for the whole suite": options(UNIT),
     # Preflight.
     "A promised library raises on import": lambda project: run(project, alpha="raise RuntimeError('no AVX')"),
@@ -165,6 +177,9 @@ PLANTS: dict[str, Plant] = {
     "A file of a promised distribution is gone": halved,
     "A library leaks into the slim environment": leaked,
     "A package is upgraded by hand": installed(upgraded),
+    "A lock leaves the version open": installed(
+        lambda project: project.write("locks/full.txt", "skipproof-alpha==1.*\n")
+    ),
     "A file of a package is edited by hand": installed(
         lambda project: (project.site / "skipproof_alpha.py").write_text("x = 1\n", encoding="utf-8")
     ),

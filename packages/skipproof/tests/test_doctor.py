@@ -1,0 +1,104 @@
+"""What a run would say, said without a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skipproof import doctor, search_path
+from skipproof.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.project import Project
+
+
+@pytest.fixture
+def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The project, in its folder; alpha is installed, as the environment "full" has it."""
+    monkeypatch.chdir(project.root)
+    project.install_alpha("__version__ = '1.5'")
+    return project
+
+
+def test_everything_is_said(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Table, environments, locks, capabilities and path are told, and nothing has to be corrected."""
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "table: pyproject.toml: [tool.skipproof]",
+        "environment bare: has no extra capability; its lock is locks/bare.txt",
+        "environment full: has alpha, beta; its lock is locks/full.txt",
+        "environment big: has alpha, beta, gpu; its lock is locks/big.txt",
+        "capability alpha: here, skipproof_alpha 1.5",
+        "capability beta: not here, lacks distribution skipproof-beta; pip install beta",
+        "capability gpu: not here, lacks hardware cuda; a machine with a GPU",
+        "path: nothing on it that is no part of the environment; --environment NAME says whether it is NAME",
+        "nothing to correct",
+    ]
+    assert not (here.root / ".matrix").exists()
+
+
+def test_an_environment_is_held_against_its_lock(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """With an environment named, what its run would refuse is told, and ends with 1; what is exact ends with 0."""
+    assert doctor.main(["--environment", "full"]) == 1
+    *_, drift, lacking, count = capsys.readouterr().out.splitlines()
+    assert drift.startswith("to correct: full is not its lock: skipproof-beta is not installed, and the lock pins")
+    assert lacking.startswith("to correct: full promises beta, but distribution skipproof-beta is missing; make it")
+    assert count == "2 to correct"
+    here.install_beta()
+    assert doctor.main(["--environment", "full"]) == 0
+    *_, sound, count = capsys.readouterr().out.splitlines()
+    assert (sound, count) == ("full: this is what its name, its table and its lock say", "nothing to correct")
+
+
+def test_hopes_are_told_as_they_hold_here(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an environment has where the machine has it is told with "?" where it does not."""
+    text = (here.root / "pyproject.toml").read_text()
+    here.write("pyproject.toml", text.replace("bare = []", 'bare = ["gpu?"]'))
+    assert doctor.main([]) == 0
+    assert "environment bare: has gpu?; its lock is locks/bare.txt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", ["broken", "lock", "path"])
+def test_what_has_to_be_corrected_is_counted(
+    here: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+) -> None:
+    """A broken library, an environment without a lock and a folder that leaks in are each something to correct."""
+    said = {
+        "broken": "alpha: module skipproof_alpha is installed but broken (RuntimeError: no AVX); install it again",
+        "lock": "locks/big.txt is not there, so nothing says what big has to be: compile it, or correct 'locks'",
+        "path": f"{tmp_path} is on the path of this Python and no part of the environment: nothing says where",
+    }[fault]
+    if fault == "broken":
+        (here.site / "skipproof_alpha.py").write_text("raise RuntimeError('no AVX')")
+    elif fault == "lock":
+        (here.root / "locks" / "big.txt").unlink()
+    else:
+        monkeypatch.setattr(search_path, "folders", lambda: [tmp_path])
+    assert doctor.main([]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 to correct"
+    assert any(line.startswith(f"to correct: {said}") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (["--environment", "ful"], "skipproof doctor: error: no environment is called 'ful' (did you mean 'full'?)"),
+        (["--config-file", "other.ini"], "other.ini: [skipproof] has no 'capabilities'"),
+        (["full"], "skipproof doctor: error: unrecognized arguments: full"),
+    ],
+)
+def test_wrong_question_ends_with_4(
+    here: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], fact: str
+) -> None:
+    """An environment that is not in the table, and a wrong table, end as they do with pytest."""
+    if "--config-file" in arguments:
+        here.write("pyproject.toml", "")
+        here.write("other.ini", "[skipproof]\n")
+    with pytest.raises(SystemExit) as ended:
+        doctor.main(arguments)
+    assert ended.value.code == pytest.ExitCode.USAGE_ERROR
+    assert fact in capsys.readouterr().err
