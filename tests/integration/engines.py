@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from llm_backend.errors import EngineRefusalError, ModelNotFoundError
-from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.engine_registry import import_agent_class
 from llm_backend.llms.models.store import PACKAGED_MODEL
 from llm_backend.llms.settings.agent_settings import AgentSettings
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from llm_backend.llms.agent import Agent
-    from llm_backend.llms.settings.agent_settings import EngineName
 
     from tests.integration.server import ModelServer
 
@@ -41,7 +39,7 @@ class Case:
         unknown_model: the error about a model that is not there.
     """
 
-    engine: EngineName
+    engine: str
     asks_server: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -94,8 +92,7 @@ def open_agent(case: Case, server: ModelServer | None) -> Open:
     place = {"base_url": server.url, "model": server.model} if server else {"model": PACKAGED_MODEL}
 
     async def open_agent(**settings: Any) -> Agent:
-        engine = ENGINES[case.engine]
-        agent_class = getattr(import_module(engine.module), engine.class_name)
+        agent_class = import_agent_class(case.engine)
         opened: Agent = await agent_class.create(AgentSettings(**{**place, **case.settings, **settings}))
         return opened
 

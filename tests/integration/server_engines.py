@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.engine_registry import import_agent_class
 from llm_backend.llms.settings.agent_settings import AgentSettings
 
 from tests.integration import questions
@@ -61,8 +60,7 @@ def server_engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def connect(server_engine: str) -> AsyncIterator[Connect]:
     """Make an agent for a server, and close it after the test."""
-    engine = next(engine for name, engine in ENGINES.items() if name == server_engine)
-    agent_class = getattr(import_module(engine.module), engine.class_name)
+    agent_class = import_agent_class(server_engine)
     agents: list[ServerAgent] = []
 
     async def connect(url: str, model: str | None = "m", **settings: Any) -> ServerAgent:

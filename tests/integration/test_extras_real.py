@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms.agent_loader import ENGINES
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.models.store import packaged_gguf
 
 from .extra_rooms import BROUGHT, INSTALLERS, ROOT, Room, build_wheel, furnish, write_constraints

@@ -15,6 +15,7 @@ from llm_backend.cli import chatting, inspection, model_commands, trusting
 from llm_backend.cli.printing import say_error
 from llm_backend.errors import BackendError
 from llm_backend.llms.availability import own_version
+from llm_backend.llms.engine_registry import ENGINES, engine_names
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -36,7 +37,13 @@ config = typer.Typer(
 app.add_typer(config, name="config")
 
 Engine = Annotated[
-    str | None, typer.Option("--engine", "-e", help="huggingface, openai or langchain; default: as configured.")
+    str | None,
+    typer.Option(
+        "--engine",
+        "-e",
+        help=f"{', '.join(ENGINES)}, or another distribution's; default: as configured.",
+        autocompletion=engine_names,
+    ),
 ]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Name or path; default: as configured.")]
 ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help="This one, and no other.")]

@@ -16,10 +16,10 @@ from llm_backend.cli.printing import print_json, say_error, write
 from llm_backend.cli.running import error_console, interruptible, run
 from llm_backend.errors import BackendError, PayloadError
 from llm_backend.llms.agent_loader import load_agent, read_config
+from llm_backend.llms.agent_validation import ValidationReport, validate_agent_report
 from llm_backend.llms.conversations.conversation import Conversation
 from llm_backend.llms.conversations.store import MemoryStore
 from llm_backend.llms.payloads import AgentPayload, GenerationOptions
-from llm_backend.llms.validation import ValidationReport, validate_agent_report
 
 if TYPE_CHECKING:
     import asyncio

@@ -15,8 +15,15 @@ from urllib.parse import urlsplit
 
 from llm_backend.cli.printing import print_json, print_table, write
 from llm_backend.errors import BackendError, BrokenExtraError, EngineBusyError, EngineError, ExtraError
-from llm_backend.llms.agent_loader import ENGINES, argument_levels, choose_engine, settings_levels
-from llm_backend.llms.availability import GGUF_LIBRARIES, LIBRARIES, import_library, own_version
+from llm_backend.llms.agent_loader import argument_levels, choose_engine, settings_levels
+from llm_backend.llms.availability import (
+    GGUF_LIBRARIES,
+    OURS,
+    QUANTIZATION_LIBRARIES,
+    import_library,
+    own_version,
+)
+from llm_backend.llms.engine_registry import engine_names, find_engine, import_agent_class
 from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.model_cards import unlisted
 from llm_backend.llms.models.cache import list_cached
@@ -31,7 +38,6 @@ if TYPE_CHECKING:
     from llm_backend.cli.chatting import Where
     from llm_backend.llms.engines.server.server_agent import ServerAgent
     from llm_backend.llms.models.cache import CachedModel
-    from llm_backend.llms.settings.agent_settings import EngineName
     from llm_backend.llms.settings.trust import Standing
 
 __all__ = ["show_config", "show_health"]
@@ -98,20 +104,34 @@ def show_health(where: Where, *, as_json: bool) -> bool:
 
 def _libraries() -> Iterator[Finding]:
     yield Finding("llm-backend", "ok", f"{own_version()}, Python {platform.python_version()}, {sys.platform}")
-    for name, engine in ENGINES.items():
-        yield _library(f"engine {name}", f"The {name} engine", engine.extra, *LIBRARIES[engine.extra])
+    yield from map(_engine, engine_names())
     yield _library("GGUF files", "Reading GGUF files", "llm", *GGUF_LIBRARIES)
     yield _library("structured output", "Structured output of a local model", "llm", "llguidance")
-    yield _library("quantization", "Quantization", "quantization", *LIBRARIES["quantization"])
+    yield _library("quantization", "Quantization", "quantization", *QUANTIZATION_LIBRARIES)
+
+
+def _engine(name: str) -> Finding:
+    try:
+        engine = find_engine(name)
+        if engine.distribution == OURS:
+            return _library(f"engine {name}", f"The {name} engine", engine.extra, *engine.libraries)
+        import_agent_class(name)
+    except ExtraError as exc:
+        return _without(f"engine {name}", exc)
+    return Finding(f"engine {name}", "ok", f"{engine.distribution} {version(engine.distribution)}")
 
 
 def _library(what: str, needed_by: str, extra: str, *modules: str) -> Finding:
     try:
         found = [import_library(module, extra, needed_by) for module in modules]
     except ExtraError as exc:
-        return _trouble(what, "broken" if isinstance(exc, BrokenExtraError) else "missing", exc)
+        return _without(what, exc)
     named = (f"{module.__name__} {getattr(module, '__version__', '')}".rstrip() for module in found)
     return Finding(what, "ok", ", ".join(named))
+
+
+def _without(what: str, exc: ExtraError) -> Finding:
+    return _trouble(what, "broken" if isinstance(exc, BrokenExtraError) else "missing", exc)
 
 
 def _machine() -> Iterator[Finding]:
@@ -157,7 +177,7 @@ def _fit(model: CachedModel, directory: Path) -> Finding:
 def _settings(where: Where) -> Iterator[Finding]:
     try:
         file = where.read_config()
-        engine: EngineName = choose_engine([], file)
+        engine = choose_engine([], file)
         levels = settings_levels(engine, [], file)
         settings = build_settings(levels)
     except BackendError as exc:
@@ -166,18 +186,18 @@ def _settings(where: Where) -> Iterator[Finding]:
     read = f"{file.path}, {_STANDINGS[file.standing]}" if file else "no config.toml, so environment and defaults"
     yield Finding("settings", "ok", read)
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
-    if engine != "huggingface" and settings.base_url:
+    if settings.base_url and find_engine(engine).asks_server:
         hurried = SettingsLevel("doctor", {"timeout": _SECONDS, "connect_timeout": _SECONDS, "max_retries": 0})
         yield _server(engine, build_settings([hurried, *levels]))
 
 
-def _server(engine: EngineName, settings: AgentSettings) -> Finding:
+def _server(engine: str, settings: AgentSettings) -> Finding:
     """What an agent would meet there: the server is asked for its models, with the key."""
     place = Server.from_settings(settings).place
-    needed = ENGINES[engine]
     try:
-        module = import_library(needed.module, needed.extra, f"The {engine} engine")
-        agent_class = getattr(module, needed.class_name)
+        agent_class = import_agent_class(engine)
+        if not hasattr(agent_class, "model_cards"):  # another distribution's may have no such list
+            return _reached(place, settings)
         with ThreadPoolExecutor(1) as thread:  # where no event loop runs, as one may do here
             cards = thread.submit(asyncio.run, _cards_of(agent_class, settings)).result()
     except ExtraError:  # which is a finding of its own

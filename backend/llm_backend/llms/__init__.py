@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_backend.llms.agent_loader import load_agent
-    from llm_backend.llms.chat_model import as_chat_model, wrap_chat_model
+    from llm_backend.llms.agent_validation import validate_agent, validate_agent_report
     from llm_backend.llms.conversations.conversation import Conversation
     from llm_backend.llms.conversations.store import MemoryStore, SQLiteStore
+    from llm_backend.llms.engines.langchain import as_chat_model, wrap_chat_model
     from llm_backend.llms.settings.config_file import find_config_file, get_agent_config
     from llm_backend.llms.tools.definitions import Tool
     from llm_backend.llms.tools.rounds import run_with_tools
-    from llm_backend.llms.validation import validate_agent, validate_agent_report
 
 __all__ = [
     "Conversation",
@@ -38,14 +38,14 @@ _HOMES = {
     "MemoryStore": "llm_backend.llms.conversations.store",
     "SQLiteStore": "llm_backend.llms.conversations.store",
     "Tool": "llm_backend.llms.tools.definitions",
-    "as_chat_model": "llm_backend.llms.chat_model",
+    "as_chat_model": "llm_backend.llms.engines.langchain",
     "find_config_file": "llm_backend.llms.settings.config_file",
     "get_agent_config": "llm_backend.llms.settings.config_file",
     "load_agent": "llm_backend.llms.agent_loader",
     "run_with_tools": "llm_backend.llms.tools.rounds",
-    "validate_agent": "llm_backend.llms.validation",
-    "validate_agent_report": "llm_backend.llms.validation",
-    "wrap_chat_model": "llm_backend.llms.chat_model",
+    "validate_agent": "llm_backend.llms.agent_validation",
+    "validate_agent_report": "llm_backend.llms.agent_validation",
+    "wrap_chat_model": "llm_backend.llms.engines.langchain",
 }
 
 

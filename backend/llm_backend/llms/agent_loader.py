@@ -1,53 +1,36 @@
-"""Load an agent: choose the engine, read its settings, check what is installed, build."""
+"""Load an agent: choose the engine, read its settings, check what is installed, build.
+
+What does so is awaited, or entered with ``async with``; who forgets that is told so.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from llm_backend.errors import AgentValidationError, ConfigError, MissingExtraError
-from llm_backend.llms.agent_loading import AgentLoading
-from llm_backend.llms.availability import import_library, install_advice, is_installed, require_extra
+from llm_backend.errors import AgentValidationError, ConfigError, MissingExtraError, NotAwaitedError
+from llm_backend.llms.agent_validation import NONSENSE, validate_agent
+from llm_backend.llms.availability import install_advice, is_installed
+from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGINE, import_agent_class
 from llm_backend.llms.engines.server.time_limits import require_asyncio
 from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings
 from llm_backend.llms.settings.config_file import read_config_file
 from llm_backend.llms.settings.environment import environment_levels, server_is_set
-from llm_backend.llms.validation import NONSENSE, validate_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Protocol
+    from collections.abc import Generator, Sequence
+    from types import TracebackType
 
     from llm_backend.llms.agent import Agent
-    from llm_backend.llms.settings.agent_settings import EngineName
     from llm_backend.llms.settings.config_file import ConfigFile
 
-    class _EngineClass(Protocol):
-        async def create(self, settings: AgentSettings) -> Agent: ...
-
-
-__all__ = ["ENGINES", "argument_levels", "choose_engine", "load_agent", "read_config", "settings_levels"]
+__all__ = ["AgentLoading", "argument_levels", "choose_engine", "load_agent", "read_config", "settings_levels"]
 
 _log = logging.getLogger(__name__)
-
-
-class Engine(NamedTuple):
-    """Where an engine lives."""
-
-    module: str
-    class_name: str  # of its agents
-    extra: str  # of this package, which installs its libraries
-
-
-ENGINES: dict[EngineName, Engine] = {
-    "openai": Engine("llm_backend.llms.engines.server.openai_agent", "OpenAIAgent", "openai"),
-    "huggingface": Engine("llm_backend.llms.engines.huggingface.huggingface_agent", "HuggingFaceAgent", "llm"),
-    "langchain": Engine("llm_backend.llms.engines.langchain.langchain_agent", "LangChainAgent", "langchain"),
-}
 
 
 def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
@@ -62,8 +45,8 @@ def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
     """Load an agent: ``await`` it and close the agent with ``aclose``, or use it in ``async with``.
 
     Args:
-        backend: "openai", "huggingface" or "langchain". None: what ``settings`` or the configuration file says; else
-            openai when a server's address is set, else huggingface when torch is installed.
+        backend: the name of an engine, ours or another distribution's. None: what ``settings`` or the configuration
+            file says; else openai when a server's address is set, else huggingface when torch is installed.
         model: a model's name or path, over what is configured.
         validate: ask the model a few questions first, and refuse one that answers none of them.
         use_config: read the configuration file; the environment is read in any case.
@@ -103,8 +86,8 @@ async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
     file = read_config(config_file, use_config=use_config)
     engine = choose_engine(arguments, file)
     chosen = build_settings(settings_levels(engine, arguments, file))
-    agent_class = await asyncio.to_thread(_import_engine, engine)
-    agent = await agent_class.create(chosen)
+    agent_class = await asyncio.to_thread(import_agent_class, engine)
+    agent: Agent = await agent_class.create(chosen)
     if validate:
         await _validate_or_close(agent, engine, chosen)
     _log.info("loaded the %s engine", engine)
@@ -149,7 +132,7 @@ def read_config(config_file: str | os.PathLike[str] | None, *, use_config: bool)
     return None
 
 
-def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> EngineName:
+def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> str:
     """Name the engine that ``load_agent`` takes.
 
     Raises:
@@ -160,41 +143,34 @@ def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -
     levels = [arguments, [file.level()] if file else []]
     if chosen := next((engine for level in levels if (engine := build_settings(level).backend)), None):
         return chosen
-    told = any("base_url" in level.values for level in arguments) or (file and file.says("base_url", "openai"))
+    told = any("base_url" in level.values for level in arguments) or (file and file.says("base_url", SERVER_ENGINE))
     if told or server_is_set():
-        return "openai"
-    if is_installed("torch"):
-        return "huggingface"
+        return SERVER_ENGINE
+    local = ENGINES[LOCAL_ENGINE]
+    library = local.libraries[0]
+    if is_installed(library):
+        return LOCAL_ENGINE
     message = (
-        "No backend was chosen, and none can be: no server's address is set, and torch is not installed."
+        f"No backend was chosen, and none can be: no server's address is set, and {library} is not installed."
         " Set OPENAI_API_URL (or base_url in config.toml) to an OpenAI-compatible server,"
-        f" or install a local engine with: {install_advice('llm')}."
+        f" or install a local engine with: {install_advice(local.extra)}."
     )
-    raise MissingExtraError(message, name="torch")
+    raise MissingExtraError(message, name=library)
 
 
-def settings_levels(
-    engine: EngineName, arguments: Sequence[SettingsLevel], file: ConfigFile | None
-) -> list[SettingsLevel]:
+def settings_levels(engine: str, arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> list[SettingsLevel]:
     """Everything that says something about an agent of ``engine``, the highest first.
 
     Raises:
         ConfigError: a variable that the file names is not set.
+        BrokenExtraError: as ``find_engine``.
     """
     configured = file.levels(engine) if file else []
     detected = SettingsLevel("what is there", {"backend": engine})
     return [*arguments, *configured, *environment_levels(engine), detected]
 
 
-def _import_engine(name: EngineName) -> _EngineClass:
-    """Import the engine's libraries and module; takes seconds for torch, so it runs in a worker thread."""
-    engine, needed_by = ENGINES[name], f"The {name} engine"
-    require_extra(engine.extra, needed_by)
-    module = import_library(engine.module, engine.extra, needed_by)
-    return cast("_EngineClass", getattr(module, engine.class_name))
-
-
-async def _validate_or_close(agent: Agent, engine: EngineName, settings: AgentSettings) -> None:
+async def _validate_or_close(agent: Agent, engine: str, settings: AgentSettings) -> None:
     sound = False
     try:
         sound = await validate_agent(agent)
@@ -208,3 +184,50 @@ async def _validate_or_close(agent: Agent, engine: EngineName, settings: AgentSe
             " If it is sound (not every model knows English), load it with validate=False."
         )
         raise AgentValidationError(message)
+
+
+class AgentLoading(Coroutine[Any, Any, "Agent"]):
+    """A coroutine that loads an agent, and with ``async with`` closes it, too."""
+
+    def __init__(self, work: Coroutine[Any, Any, Agent]) -> None:
+        self._work = work
+        self._agent: Agent
+
+    def __await__(self) -> Generator[Any, Any, Agent]:
+        return self._work.__await__()
+
+    def send(self, value: Any) -> Any:  # noqa: ANN401  (as every coroutine)
+        """Go on with the work; tasks do that."""
+        return self._work.send(value)
+
+    def throw(self, *error: Any) -> Any:  # noqa: ANN401  (as every coroutine)
+        """Raise an error in the work, as it is cancelled."""
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """Give the work up."""
+        self._work.close()
+
+    async def __aenter__(self) -> Agent:
+        self._agent = await self._work
+        return await self._agent.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._agent.__aexit__(kind, error, where)
+
+    def __repr__(self) -> str:
+        return "<load_agent(...), not awaited>"
+
+
+def _refuse(_: AgentLoading, name: str) -> NoReturn:
+    message = (
+        f"load_agent(...) is no agent until it is awaited, so it has no {name!r}."
+        " Write: agent = await load_agent(...), or: async with load_agent(...) as agent."
+    )
+    raise NotAwaitedError(message, name=name)
+
+
+# Not in the class: type checkers find a forgotten await by themselves, unless they see that any attribute is there.
+AgentLoading.__getattr__ = _refuse  # type: ignore[attr-defined]

@@ -14,28 +14,25 @@ from typing import TYPE_CHECKING
 from llm_backend.errors import BrokenExtraError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import ModuleType
 
 __all__ = [
     "GGUF_LIBRARIES",
-    "LIBRARIES",
+    "OURS",
+    "QUANTIZATION_LIBRARIES",
     "import_library",
     "install_advice",
     "is_installed",
     "missing_library",
     "own_version",
-    "require_extra",
+    "require_libraries",
 ]
 
-# What an engine, or a setting of one, cannot do without, by the extra that installs it.
-LIBRARIES = {
-    "openai": ("openai",),
-    "langchain": ("langchain_openai",),
-    "llm": ("torch", "transformers"),
-    "quantization": ("bitsandbytes", "accelerate"),
-}
+OURS = "llm-backend"  # this distribution
 # Without accelerate, transformers calls a GGUF file unreadable.
 GGUF_LIBRARIES = ("gguf", "accelerate")
+QUANTIZATION_LIBRARIES = ("bitsandbytes", "accelerate")
 
 
 def is_installed(module: str) -> bool:
@@ -46,38 +43,40 @@ def is_installed(module: str) -> bool:
 def own_version() -> str:
     """This package's version, or that there is none: a checkout runs without being installed, too."""
     try:
-        return version("llm-backend")
+        return version(OURS)
     except PackageNotFoundError:
         return "(a checkout that is not installed)"
 
 
-def missing_library(extra: str) -> str | None:
-    """Name the first library of ``extra`` that is not installed, without importing any; None if all are there."""
-    return next((module for module in LIBRARIES[extra] if not is_installed(module)), None)
+def missing_library(libraries: Iterable[str]) -> str | None:
+    """Name the first of ``libraries`` that is not installed, without importing any; None if all are there."""
+    return next((module for module in libraries if not is_installed(module)), None)
 
 
-def require_extra(extra: str, needed_by: str) -> None:
-    """Import all libraries of ``extra``; slow the first time, so not for the event loop.
+def require_libraries(libraries: Sequence[str], extra: str, needed_by: str, distribution: str = OURS) -> None:
+    """Import all ``libraries``; slow the first time, so not for the event loop.
 
     Args:
-        extra: the extra of this package that installs them.
+        libraries: their top-level modules.
+        extra: what installs them, of ``distribution``; the distribution itself where it is empty.
         needed_by: who needs them, as the error says it: "The huggingface engine".
+        distribution: whose engine it is.
 
     Raises:
         MissingExtraError: one is not installed.
         BrokenExtraError: one is installed, but does not import.
     """
-    missing = missing_library(extra)  # known at once, where importing the others first would take seconds
+    missing = missing_library(libraries)  # known at once, where importing the others first would take seconds
     if missing is not None:
-        raise _missing(missing, extra, needed_by)
-    for module in LIBRARIES[extra]:
-        import_library(module, extra, needed_by)
+        raise _missing(missing, needed_by, install_advice(extra, distribution=distribution))
+    for module in libraries:
+        import_library(module, extra, needed_by, distribution)
 
 
-def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
-    """Import ``module``, a library that ``extra`` installs (or a module of ours that needs one).
+def import_library(module: str, extra: str, needed_by: str, distribution: str = OURS) -> ModuleType:
+    """Import ``module``, a library that ``extra`` installs (or a module of the engine that needs one).
 
-    Takes and raises as ``require_extra`` does.
+    Takes and raises as ``require_libraries`` does.
     """
     logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
     logger.addFilter(_is_not_about_kernels)
@@ -85,19 +84,21 @@ def import_library(module: str, extra: str, needed_by: str) -> ModuleType:
         return import_module(module)
     except Exception as exc:
         if isinstance(exc, ModuleNotFoundError) and exc.name == module:
-            raise _missing(module, extra, needed_by) from exc
+            raise _missing(module, needed_by, install_advice(extra, distribution=distribution)) from exc
         message = (
             f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."
-            f" Install it again with: {install_advice(extra, '--force-reinstall ')}."
+            f" Install it again with: {install_advice(extra, '--force-reinstall ', distribution)}."
         )
         raise BrokenExtraError(message, name=module) from exc
     finally:
         logger.removeFilter(_is_not_about_kernels)
 
 
-def install_advice(extra: str, options: str = "") -> str:
-    """How to install ``extra``: from a checkout, because on an index anybody could take this package's name."""
-    return f"pip install {options}'.[{extra}]', in a checkout of llm-backend"
+def install_advice(extra: str, options: str = "", distribution: str = OURS) -> str:
+    """How to install ``extra``: ours from a checkout, because on an index anybody could take this package's name."""
+    if distribution == OURS:
+        return f"pip install {options}'.[{extra}]', in a checkout of llm-backend"
+    return f"pip install {options}'{distribution}[{extra}]'" if extra else f"pip install {options}{distribution}"
 
 
 def _is_not_about_kernels(record: logging.LogRecord) -> bool:
@@ -108,6 +109,6 @@ def _is_not_about_kernels(record: logging.LogRecord) -> bool:
     return "No module named 'kernels'" not in record.getMessage()
 
 
-def _missing(module: str, extra: str, needed_by: str) -> MissingExtraError:
-    message = f"{needed_by} needs {module}, which is not installed. Install it with: {install_advice(extra)}."
+def _missing(module: str, needed_by: str, advice: str) -> MissingExtraError:
+    message = f"{needed_by} needs {module}, which is not installed. Install it with: {advice}."
     return MissingExtraError(message, name=module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_backend.llms.server_extras import with_extras
+from llm_backend.llms.message_extras import with_extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms import agent_loader
-from llm_backend.llms.agent_loader import ENGINES, Engine
-from llm_backend.llms.availability import LIBRARIES
-from llm_backend.llms.settings.agent_settings import ENGINE_NAMES
+from llm_backend.llms.engine_registry import ENGINES
 
 from tests.unit.backend.fake_agent import FakeAgent
 
@@ -30,11 +28,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def fake_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the fake agent behind every engine's name; torch is installed."""
+    """Put the fake agent behind every engine's name; its library is there."""
     module: Any = ModuleType("fake_engine")
     module.FakeAgent = FakeAgent
     monkeypatch.setitem(sys.modules, "fake_engine", module)
-    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
-    for name in ENGINE_NAMES:
-        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "FakeAgent", "fake"))
-    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")
+    for name, engine in ENGINES.items():
+        fake = replace(engine, agent="fake_engine:FakeAgent", libraries=("json",), extra="fake")
+        monkeypatch.setitem(ENGINES, name, fake)

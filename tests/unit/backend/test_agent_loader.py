@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,20 @@ from llm_backend.errors import (
     UnknownEngineError,
 )
 from llm_backend.llms import agent_loader
-from llm_backend.llms.agent_loader import ENGINES, Engine, load_agent
-from llm_backend.llms.availability import LIBRARIES
+from llm_backend.llms.agent_loader import load_agent
+from llm_backend.llms.agent_validation import PROBES
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.payloads import AgentResponse
-from llm_backend.llms.settings.agent_settings import ENGINE_NAMES, AgentSettings
-from llm_backend.llms.validation import PROBES
 
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:
     from llm_backend.llms.payloads import AgentPayload
+    from llm_backend.llms.settings.agent_settings import AgentSettings
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
+HUGGINGFACE = ENGINES["huggingface"]  # as it is, with nothing fake in its place
 PARIS = {PROBES[0].question: AgentResponse(response="The capital of France is Paris.")}
 
 
@@ -74,7 +76,7 @@ async def test_an_unknown_engine_is_refused(backend: str) -> None:
 
 async def test_an_unknown_engine_is_refused_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A typo in an argument costs the import of torch, or hides behind another error."""
-    monkeypatch.setattr(agent_loader, "import_library", None)
+    monkeypatch.setattr(agent_loader, "import_agent_class", None)
     monkeypatch.setattr(agent_loader, "read_config_file", None)
     with pytest.raises(UnknownEngineError):
         await load_agent("hugginface")
@@ -190,6 +192,7 @@ async def test_torch_chooses_huggingface(text: str) -> None:
 async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody without torch and without a server is not told what to do."""
     monkeypatch.setattr(agent_loader, "is_installed", lambda _: False)
+    monkeypatch.setitem(ENGINES, "huggingface", HUGGINGFACE)
     with pytest.raises(MissingExtraError) as caught:
         await load_agent()
     assert str(caught.value) == (
@@ -202,7 +205,7 @@ async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_missing_library_is_told_by_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error does not say which engine needs the library."""
-    monkeypatch.setitem(LIBRARIES, "fake", ("h3_absent",))
+    monkeypatch.setitem(ENGINES, "langchain", replace(ENGINES["langchain"], libraries=("h3_absent",)))
     with pytest.raises(MissingExtraError) as caught:
         await load_agent("langchain")
     assert str(caught.value) == (
@@ -215,7 +218,7 @@ async def test_an_engine_that_does_not_import_is_broken(monkeypatch: pytest.Monk
     """A library of a version that the engine cannot use fails with a bare ImportError."""
     (tmp_path / "h3_engine.py").write_text("from json import no_such_name", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(ENGINES, "openai", Engine("h3_engine", "FakeAgent", "fake"))
+    monkeypatch.setitem(ENGINES, "openai", replace(ENGINES["openai"], agent="h3_engine:FakeAgent"))
     with pytest.raises(BrokenExtraError, match="The openai engine needs h3_engine"):
         await load_agent("openai")
 
@@ -228,15 +231,10 @@ async def test_engines_are_imported_off_the_event_loop(monkeypatch: pytest.Monke
         threads.append((name, threading.current_thread()))
         return FakeAgent
 
-    monkeypatch.setattr(agent_loader, "_import_engine", import_engine)
+    monkeypatch.setattr(agent_loader, "import_agent_class", import_engine)
     await load_agent("huggingface", validate=False)
     assert [name for name, _ in threads] == ["huggingface"]
     assert threads[0][1] is not threading.current_thread()
-
-
-def test_the_table_knows_every_engine() -> None:
-    """An engine has a name, but no module behind it."""
-    assert set(ENGINES) == set(ENGINE_NAMES)
 
 
 async def test_a_sound_agent_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from llm_backend.errors import BrokenExtraError, MissingExtraError
 from llm_backend.llms import availability
-from llm_backend.llms.availability import LIBRARIES, import_library, is_installed, missing_library, require_extra
+from llm_backend.llms.availability import import_library, is_installed, missing_library, require_libraries
+from llm_backend.llms.engine_registry import import_agent_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pyte
     """The most frequent error of all does not say what to install."""
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
-        require_extra("llm", "The huggingface engine")
+        import_agent_class("huggingface")
     assert str(caught.value) == (
         "The huggingface engine needs torch, which is not installed."
         " Install it with: pip install '.[llm]', in a checkout of llm-backend."
@@ -38,14 +39,13 @@ def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pyte
 def test_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names a library that is there."""
     monkeypatch.setattr(availability, "find_spec", lambda name: name != "transformers" or None)
-    assert missing_library("llm") == "transformers"
+    assert missing_library(["torch", "transformers"]) == "transformers"
 
 
-def test_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_missing() -> None:
     """An extra that is installed counts as missing."""
-    monkeypatch.setitem(LIBRARIES, "extra", ("json", "wave"))
-    assert missing_library("extra") is None
-    require_extra("extra", "This test")
+    assert missing_library(["json", "wave"]) is None
+    require_libraries(["json", "wave"], "extra", "This test")
     assert "wave" in sys.modules
 
 
@@ -92,12 +92,11 @@ def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, 
     assert type(caught.value.__cause__).__name__ == cause.partition(":")[0]
 
 
-def test_a_broken_library_of_an_extra_is_found(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_library_of_an_extra_is_found(libraries: Path) -> None:
     """A library that is found but does not import passes the check of its extra."""
     (libraries / "h3_broken.py").write_text("raise OSError", encoding="utf-8")
-    monkeypatch.setitem(LIBRARIES, "extra", ("json", "h3_broken"))
     with pytest.raises(BrokenExtraError, match="This test needs h3_broken"):
-        require_extra("extra", "This test")
+        require_libraries(["json", "h3_broken"], "extra", "This test")
 
 
 def test_a_library_that_imports_is_returned() -> None:

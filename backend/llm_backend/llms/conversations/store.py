@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llm_backend.errors import ConversationFormatError, ConversationStoreError, PayloadError
 from llm_backend.llms.payloads import MemoryEntry, ToolCall
-from llm_backend.llms.settings.folders import data_folder
+from llm_backend.llms.settings.environment import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llm_backend.errors import ModelFormatError
-from llm_backend.llms.availability import GGUF_LIBRARIES, import_library, require_extra
+from llm_backend.llms.availability import GGUF_LIBRARIES, require_libraries
+from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE
 from llm_backend.llms.models.memory import conversion_memory, ensure_ram
 
 if TYPE_CHECKING:
@@ -119,9 +120,8 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
 
     """
     needed_by = f"Converting {source.name}"
-    require_extra("llm", needed_by)
-    for library in GGUF_LIBRARIES:
-        import_library(library, "llm", needed_by)
+    local = ENGINES[LOCAL_ENGINE]
+    require_libraries((*local.libraries, *GGUF_LIBRARIES), local.extra, needed_by)
     ensure_ram(conversion_memory(source), needed_by)
     import torch
     from safetensors import SafetensorError

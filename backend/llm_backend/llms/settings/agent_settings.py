@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from llm_backend.errors import ConfigError, UnknownEngineError, shown
+from llm_backend.llms.engine_registry import ENGINES, engine_names
 from llm_backend.llms.payloads import GenerationOptions, ReasoningEffort
 from llm_backend.llms.settings.gateway import BODY, HEADERS, Body, Headers, names_authorization
 
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
-    "ENGINE_NAMES",
-    "SERVER_ENGINES",
     "AgentSettings",
-    "EngineName",
     "Quantization",
     "SettingsLevel",
     "build_settings",
@@ -37,9 +35,6 @@ __all__ = [
     "without_query",
 ]
 
-EngineName = Literal["openai", "huggingface", "langchain"]
-ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
-SERVER_ENGINES: tuple[EngineName, ...] = ("openai", "langchain")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "int8", "int4"]
 
@@ -57,9 +52,10 @@ def without_query(address: str) -> str:
 
 def unknown_engine(name: object, source: str) -> UnknownEngineError:
     """The error for an engine called ``name`` that ``source`` asks for."""
-    known = ", ".join(repr(engine) for engine in ENGINE_NAMES)
+    known = engine_names()
     return UnknownEngineError(
-        f"{source}: there is no engine {name!r}.{close_match(str(name), ENGINE_NAMES)} Use one of: {known}."
+        f"{source}: there is no engine {name!r}.{close_match(str(name), known)}"
+        f" Use one of: {', '.join(map(repr, known))}."
     )
 
 
@@ -79,6 +75,12 @@ def _one_of(choices: object) -> str:
 
 def _accept_text(value: object) -> object:
     return SecretStr(value) if isinstance(value, str) else value
+
+
+def _is_an_engine(name: str) -> str:
+    if name not in ENGINES and name not in engine_names():
+        raise ValueError
+    return name
 
 
 def _fits_a_header(key: SecretStr) -> SecretStr:
@@ -101,6 +103,7 @@ def _can_be_reached(address: str | None) -> str | None:
     return address
 
 
+_EngineName = Annotated[str, AfterValidator(_is_an_engine)]
 _Key = Annotated[SecretStr, BeforeValidator(_accept_text), AfterValidator(_fits_a_header)]
 _Address = Annotated[str | None, AfterValidator(_can_be_reached)]
 _SWITCH = "true or false"
@@ -146,7 +149,7 @@ class AgentSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
-    backend: EngineName | None = Field(default=None, description=_one_of(EngineName))
+    backend: _EngineName | None = Field(default=None, description="an engine's name")
     model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a text")
     revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a text")
     api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a text")
@@ -308,7 +311,8 @@ def _allowed(path: Sequence[str]) -> dict[str, str]:
     """The keys that are known where the one at ``path`` stands, and what each may be."""
     if len(path) > 1:
         return {name: _one_of(kind) for name, kind in get_type_hints(ReasoningEffort).items()}
-    return {name: str(field.description) for name, field in AgentSettings.model_fields.items()}
+    allowed = {name: str(field.description) for name, field in AgentSettings.model_fields.items()}
+    return allowed | {"backend": f"one of: {', '.join(engine_names())}"}
 
 
 def _level_of(path: Sequence[str], levels: Sequence[SettingsLevel]) -> SettingsLevel:

@@ -21,17 +21,11 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from llm_backend.errors import ConfigError, ConfigFileError, UntrustedConfigError, printable
-from llm_backend.llms.settings.agent_settings import (
-    ENGINE_NAMES,
-    SERVER_ENGINES,
-    AgentSettings,
-    SettingsLevel,
-    build_settings,
-    close_match,
-)
+from llm_backend.llms.engine_registry import engine_names, find_engine
+from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings, close_match
 from llm_backend.llms.settings.config_toml import FILE_VARIABLE, parse, read_content
 from llm_backend.llms.settings.trust import needs_consent, standing_of, trust, withdraw
 from llm_backend.llms.settings.variables import expand
@@ -39,7 +33,6 @@ from llm_backend.llms.settings.variables import expand
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_backend.llms.settings.agent_settings import EngineName
     from llm_backend.llms.settings.trust import Standing
 
 __all__ = [
@@ -71,7 +64,7 @@ class AgentConfig:
 
     path: Path
     agent: AgentSettings
-    engines: Mapping[EngineName, AgentSettings]
+    engines: Mapping[str, AgentSettings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +83,13 @@ class ConfigFile:
     standing: Standing
     root: str
     common: Mapping[str, object] = field(repr=False)
-    engines: Mapping[EngineName, Mapping[str, object]] = field(repr=False)
+    engines: Mapping[str, Mapping[str, object]] = field(repr=False)
 
-    def says(self, key: str, engine: EngineName) -> bool:
+    def says(self, key: str, engine: str) -> bool:
         """Whether ``key`` is set for ``engine``, in its own section or in the common one."""
         return key in self.common or key in self.engines.get(engine, {})
 
-    def level(self, engine: EngineName | None = None) -> SettingsLevel:
+    def level(self, engine: str | None = None) -> SettingsLevel:
         """The section of ``engine`` (empty if there is none), or else the common one, with variables replaced.
 
         Raises:
@@ -108,14 +101,15 @@ class ConfigFile:
             SettingsLevel(f"{printable(str(self.path))} [{self.root}.{engine}]", self.engines.get(engine, {}))
         )
 
-    def levels(self, engine: EngineName) -> list[SettingsLevel]:
+    def levels(self, engine: str) -> list[SettingsLevel]:
         """What it says to ``engine``, the highest first. A path to a model starts from the file's folder.
 
         Raises:
             ConfigError: a variable is not set.
+            BrokenExtraError: as ``find_engine``.
         """
         levels = [self.level(engine), self.level()]
-        if engine in SERVER_ENGINES:  # whose models' names are the server's
+        if find_engine(engine).asks_server:  # whose models' names are the server's
             return levels
         return [replace(level, values=self._with_place(level.values)) for level in levels]
 
@@ -291,14 +285,16 @@ def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
     if not isinstance(tables, dict):
         message = f"{where}: {root} is a {type(tables).__name__}. Make it a table that starts with the line [{root}]."
         raise ConfigError(message)
-    common, engines = {}, {}
+    common, engines, known = {}, {}, engine_names()
     for name, value in tables.items():
-        if name in ENGINE_NAMES:
-            engines[cast("EngineName", name)] = _engine_table(f"{printable(str(path))} [{root}.{name}]", value, root)
-        elif isinstance(value, dict) and name not in AgentSettings.model_fields:
+        if name in AgentSettings.model_fields:
+            common[name] = value
+        elif name in known:
+            engines[name] = _engine_table(f"{printable(str(path))} [{root}.{name}]", value, root)
+        elif isinstance(value, dict):
             message = (
-                f"{where}: there is no section [{root}.{printable(name)}].{close_match(name, ENGINE_NAMES)}"
-                f" The sections are: {', '.join(f'[{root}.{engine}]' for engine in ENGINE_NAMES)}."
+                f"{where}: there is no section [{root}.{printable(name)}].{close_match(name, known)}"
+                f" The sections are: {', '.join(f'[{root}.{engine}]' for engine in known)}."
             )
             raise ConfigError(message)
         else:
@@ -327,7 +323,7 @@ def _choose_root(path: Path, document: Mapping[str, object]) -> str:
 
 def _refuse_misspelt(path: Path, document: Mapping[str, object]) -> None:
     """Refuse a section whose name is much like ours and that holds what ours may: its settings would be ignored."""
-    roots, ours = (_ROOT, _LEGACY_ROOT), {*AgentSettings.model_fields, *ENGINE_NAMES}
+    roots, ours = (_ROOT, _LEGACY_ROOT), {*AgentSettings.model_fields, *engine_names()}
     for name, table in document.items():
         alike = get_close_matches(name.lower(), roots, n=1, cutoff=_ALIKE)
         if alike and name not in roots and isinstance(table, dict) and ours & table.keys():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from llm_backend.llms.settings.agent_settings import SERVER_ENGINES, SettingsLevel
+import platformdirs
 
-if TYPE_CHECKING:
-    from llm_backend.llms.settings.agent_settings import EngineName
+from llm_backend.llms.engine_registry import find_engine
+from llm_backend.llms.settings.agent_settings import SettingsLevel
 
-__all__ = ["environment_levels", "server_is_set"]
+__all__ = ["data_folder", "environment_levels", "server_is_set"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +26,22 @@ def server_is_set() -> bool:
     return any(os.environ.get(name) for name in _ADDRESSES)
 
 
-def environment_levels(engine: EngineName) -> list[SettingsLevel]:
+def data_folder() -> Path:
+    """Where this package keeps what is the user's: ``LLM_BACKEND_DATA``, or the user's data folder."""
+    chosen = os.environ.get("LLM_BACKEND_DATA") or platformdirs.user_data_dir("llm-backend")
+    return Path(os.path.expanduser(chosen))  # noqa: PTH111  (Path's own raises for an unknown user)
+
+
+def environment_levels(engine: str) -> list[SettingsLevel]:
     """What the environment says to ``engine``, a level for each variable, highest first; an empty one counts as unset.
 
     A server's address and key are only for the engines that speak to one.
     """
+    asks_server = find_engine(engine).asks_server
     addresses = {value.rstrip("/") for name in _ADDRESSES if (value := os.environ.get(name))}
-    if engine in SERVER_ENGINES and len(addresses) > 1:
+    if asks_server and len(addresses) > 1:
         _log.warning("%s and %s name different servers, and the first decides. Unset one of them.", *_ADDRESSES)
-    variables = _VARIABLES | (_SERVER_VARIABLES if engine in SERVER_ENGINES else {})
+    variables = _VARIABLES | (_SERVER_VARIABLES if asks_server else {})
     return [
         SettingsLevel(f"environment variable {name}", {key: value})
         for name, key in variables.items()

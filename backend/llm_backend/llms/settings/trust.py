@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llm_backend.errors import ConfigError
 from llm_backend.llms.settings.agent_settings import AgentSettings
-from llm_backend.llms.settings.folders import data_folder
+from llm_backend.llms.settings.environment import data_folder
 from llm_backend.llms.settings.variables import variables_in
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from llm_backend.errors import EngineResponseError
+from llm_backend.llms.message_extras import call_extras, merged
 from llm_backend.llms.payloads import ToolCall
-from llm_backend.llms.server_extras import call_extras, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

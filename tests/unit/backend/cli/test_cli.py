@@ -9,6 +9,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,9 @@ import llm_backend.cli
 import pytest
 from llm_backend.cli import main
 from llm_backend.errors import EngineError
-from llm_backend.llms import agent_loader
-from llm_backend.llms.agent_loader import ENGINES, Engine
-from llm_backend.llms.availability import LIBRARIES
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.models.directory_store import DirectoryStore
 from llm_backend.llms.payloads import AgentPayload, End, Text
-from llm_backend.llms.settings.agent_settings import ENGINE_NAMES
 
 from tests.unit.backend import talker
 from tests.unit.backend.talker import ANSWER, Talker
@@ -51,10 +49,9 @@ def _engines(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = ModuleType("fake_engine")
     module.Talker = Talker
     monkeypatch.setitem(sys.modules, "fake_engine", module)
-    monkeypatch.setitem(LIBRARIES, "fake", ("json",))
-    for name in ENGINE_NAMES:
-        monkeypatch.setitem(ENGINES, name, Engine("fake_engine", "Talker", "fake"))
-    monkeypatch.setattr(agent_loader, "is_installed", lambda name: name == "torch")
+    for name, engine in ENGINES.items():
+        fake = replace(engine, agent="fake_engine:Talker", libraries=("json",), extra="fake")
+        monkeypatch.setitem(ENGINES, name, fake)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +16,7 @@ from llm_backend.cli import inspection
 from llm_backend.cli.chatting import Where
 from llm_backend.errors import ConfigError, UntrustedConfigError
 from llm_backend.llms import agent_loader, availability
-from llm_backend.llms.agent_loader import ENGINES
-from llm_backend.llms.availability import LIBRARIES
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.models.cache import CachedModel
 from llm_backend.llms.models.memory import ModelMemory
 from llm_backend.llms.settings.agent_settings import AgentSettings
@@ -34,13 +34,14 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = ModuleType("a_library")
     library.__dict__["__version__"] = "1.5"
     monkeypatch.setitem(sys.modules, "a_library", library)
-    for extra in LIBRARIES:
-        monkeypatch.setitem(LIBRARIES, extra, ("a_library",))
+    for name, engine in ENGINES.items():
+        monkeypatch.setitem(ENGINES, name, replace(engine, libraries=("a_library",)))
+    monkeypatch.setattr(inspection, "QUANTIZATION_LIBRARIES", ("a_library",))
     for module in (agent_loader, availability):
-        monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library", "torch"})
+        monkeypatch.setattr(module, "is_installed", lambda name: name in {"a_library", "broken_library"})
     for part in ("gguf", "accelerate", "llguidance", "pynvml"):
         monkeypatch.setitem(sys.modules, part, library)
-    monkeypatch.setitem(ENGINES, "openai", ENGINES["openai"]._replace(module="no_such_engine"))
+    monkeypatch.setitem(ENGINES, "openai", replace(ENGINES["openai"], agent="no_such_engine:OpenAIAgent"))
     monkeypatch.setattr(inspection, "get_available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 0)
     monkeypatch.setattr(inspection, "packaged_gguf", lambda: None)
@@ -184,7 +185,7 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 def test_what_is_missing_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
     """A person is left alone with what is missing."""
-    LIBRARIES["openai"] = ("absent_library",)
+    ENGINES["openai"] = replace(ENGINES["openai"], libraries=("absent_library",))
     sound, found = findings(capsys)
     assert sound
     missing = found["engine openai"]
@@ -225,7 +226,7 @@ def test_a_broken_library_is_not_called_missing(
     """A broken installation looks like one that was never made, and the machine is called healthy."""
     (tmp_path / "broken_library.py").write_text("raise OSError('libfoo')")
     monkeypatch.syspath_prepend(tmp_path)
-    LIBRARIES["openai"] = ("broken_library",)
+    ENGINES["openai"] = replace(ENGINES["openai"], libraries=("broken_library",))
     sound, found = findings(capsys)
     assert not sound
     assert found["engine openai"].state == "broken"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from llm_backend.llms.settings.agent_settings import ENGINE_NAMES
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings.environment import environment_levels, server_is_set
-
-if TYPE_CHECKING:
-    from llm_backend.llms.settings.agent_settings import EngineName
 
 SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in)
 DIFFER = "OPENAI_API_URL and OPENAI_BASE_URL name different servers, and the first decides. Unset one of them."
 
 
-@pytest.mark.parametrize("engine", ENGINE_NAMES)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_environment_speaks_to_the_right_engines(
-    engine: EngineName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every variable is read, highest first, and a server's address and key go to no local engine."""
     monkeypatch.setenv("AF_LLM_MODEL", "m")

@@ -17,7 +17,7 @@ from llm_backend.errors import (
     MissingExtraError,
     ModelFormatError,
 )
-from llm_backend.llms.availability import require_extra
+from llm_backend.llms.availability import QUANTIZATION_LIBRARIES, require_libraries
 from llm_backend.llms.engines.huggingface.loaded_models import acquire
 from llm_backend.llms.engines.huggingface.model import GenerationCancelledError, ModelKey
 from llm_backend.llms.models.memory import (
@@ -128,7 +128,7 @@ def _ensure_quantisable(settings: AgentSettings, quantization: Quantization) -> 
             "Set dtype to 'auto', or quantization to 'int4' or 'none'."
         )
         raise ConfigError(message)
-    require_extra("quantization", f"quantization {quantization!r}")
+    require_libraries(QUANTIZATION_LIBRARIES, "quantization", f"quantization {quantization!r}")
 
 
 def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:

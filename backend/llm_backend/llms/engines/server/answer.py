@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llm_backend.errors import EngineResponseError
 from llm_backend.llms.answer_parsing import AnswerParser, StopFilter
 from llm_backend.llms.engines.server.chat_format import Piece, graver_reason
+from llm_backend.llms.message_extras import merged
 from llm_backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
-from llm_backend.llms.server_extras import merged
 from llm_backend.llms.structured_output import output_format
 from llm_backend.llms.tools.openai_calls import read_calls, tool_name
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_backend.errors import EngineResponseError
 from llm_backend.llms.engines.server.told_errors import as_mappings
+from llm_backend.llms.message_extras import merged, turn_extras
 from llm_backend.llms.payloads import Usage
-from llm_backend.llms.server_extras import merged, turn_extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

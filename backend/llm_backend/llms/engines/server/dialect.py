@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llm_backend.llms.server_extras import CHAT_MODEL, REASONING_ITEMS
+from llm_backend.llms.message_extras import CHAT_MODEL, REASONING_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

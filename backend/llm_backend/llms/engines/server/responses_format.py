@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_backend.errors import EngineError, EngineResponseError, PayloadError
 from llm_backend.llms.engines.server.chat_format import DONE_EVENT, Piece, extra_body, given, read_usage
 from llm_backend.llms.engines.server.told_errors import as_mappings
-from llm_backend.llms.server_extras import REASONING_ITEMS
+from llm_backend.llms.message_extras import REASONING_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

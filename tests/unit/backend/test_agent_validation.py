@@ -14,8 +14,8 @@ from llm_backend.errors import (
     EngineTimeoutError,
     PayloadError,
 )
+from llm_backend.llms.agent_validation import PROBES, validate_agent, validate_agent_report
 from llm_backend.llms.payloads import AgentPayload, AgentResponse
-from llm_backend.llms.validation import PROBES, validate_agent, validate_agent_report
 
 from tests.unit.backend.fake_agent import FakeAgent
 

@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, cast, 
 
 from typing_extensions import TypeVar
 
-from llm_backend.llms.generation import Effort, GenerationOptions, ReasoningEffort, Summary
-from llm_backend.llms.payload_checks import (
+from llm_backend.llms.payloads.checks import (
     require,
     require_choice,
     require_json,
@@ -22,6 +21,7 @@ from llm_backend.llms.payload_checks import (
     require_list,
     require_text,
 )
+from llm_backend.llms.payloads.generation import Effort, GenerationOptions, ReasoningEffort, Summary
 
 __all__ = [
     "AgentPayload",

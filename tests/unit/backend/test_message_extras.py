@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from llm_backend.llms.server_extras import call_extras, merged, turn_extras, with_extras
+from llm_backend.llms.message_extras import call_extras, merged, turn_extras, with_extras
 
 
 def test_what_the_format_has_is_no_extra() -> None:

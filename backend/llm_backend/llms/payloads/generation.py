@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Literal, get_args
 
 from llm_backend.errors import shown
-from llm_backend.llms.payload_checks import require, require_choice, require_text
+from llm_backend.llms.payloads.checks import require, require_choice, require_text
 
 __all__ = ["Effort", "GenerationOptions", "ReasoningEffort", "Summary"]
 

@@ -1,0 +1,161 @@
+"""The one place that says which engines there are; whatever names, lists or loads one reads it here.
+
+It stands below the settings, which check an engine's name, so it cannot stand in ``engines/``, which read settings.
+
+Another distribution joins with an entry point whose object is an ``Engine``::
+
+    [project.entry-points."llm_backend.engines"]
+    echo = "echo_engine:ENGINE"
+
+From then on ``load_agent("echo")``, the section ``[agent.echo]``, ``--engine echo`` and ``doctor`` know it. Its name is
+read from the installed metadata; its module is imported when it is asked for, and its libraries when it is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from llm_backend.errors import BrokenExtraError, MissingExtraError
+from llm_backend.llms.availability import OURS, import_library, install_advice, require_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ENGINES",
+    "LOCAL_ENGINE",
+    "SERVER_ENGINE",
+    "Engine",
+    "engine_names",
+    "find_engine",
+    "import_agent_class",
+    "import_part",
+]
+
+_GROUP = "llm_backend.engines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Where an engine lives, and what it needs.
+
+    Attributes:
+        agent: "module:Class" of its agents; ``await Class.create(settings)`` makes an Agent of AgentSettings.
+        libraries: the top-level modules that it cannot do without, imported one after the other before ``agent``.
+        extra: of its distribution, installs them; empty where they come with the distribution itself.
+        asks_server: whether it asks an OpenAI-compatible server: it is told the address and the key that the
+            environment names, and its models' names are the server's. Else they may be paths.
+        distribution: who offers it; of an entry point that is known.
+    """
+
+    agent: str
+    libraries: tuple[str, ...] = ()
+    extra: str = ""
+    asks_server: bool = False
+    distribution: str = OURS
+
+
+ENGINES = {
+    "openai": Engine(
+        agent="llm_backend.llms.engines.server.openai_agent:OpenAIAgent",
+        libraries=("openai",),
+        extra="openai",
+        asks_server=True,
+    ),
+    "huggingface": Engine(
+        agent="llm_backend.llms.engines.huggingface.huggingface_agent:HuggingFaceAgent",
+        libraries=("torch", "transformers"),
+        extra="llm",
+    ),
+    "langchain": Engine(
+        agent="llm_backend.llms.engines.langchain.langchain_agent:LangChainAgent",
+        libraries=("langchain_openai",),
+        extra="langchain",
+        asks_server=True,
+    ),
+}
+# Those that are chosen where nobody chooses: by a server's address, and by the first library.
+SERVER_ENGINE, LOCAL_ENGINE = "openai", "huggingface"
+
+
+def engine_names() -> tuple[str, ...]:
+    """Every engine's name: ours, then those of other distributions."""
+    return (*ENGINES, *sorted(_offers().keys() - ENGINES.keys()))
+
+
+def find_engine(name: str) -> Engine:
+    """The engine called ``name``, which is one of ``engine_names``.
+
+    Raises:
+        BrokenExtraError: two distributions offer it, or what the entry point names is no ``Engine``.
+    """
+    offers = _offers().get(name, ())
+    offering = [*([OURS] if name in ENGINES else []), *map(_distribution, offers)]
+    if len(offering) > 1:
+        message = f"{' and '.join(offering)} both offer an engine {name!r}. Uninstall all but one of them."
+        raise BrokenExtraError(message, name=name)
+    return _described(*offers) if offers else ENGINES[name]
+
+
+def import_agent_class(name: str) -> Any:  # noqa: ANN401  (each engine has its own)
+    """The class of an engine's agents, with its libraries; takes seconds for torch, so not for the event loop.
+
+    Raises:
+        MissingExtraError: a library of the engine is not installed.
+        BrokenExtraError: one does not import, or the engine itself does not.
+    """
+    engine, needed_by = find_engine(name), f"The {name} engine"
+    found = import_part(engine, engine.agent, needed_by)
+    if callable(getattr(found, "create", None)):
+        return found
+    message = f"{needed_by} of {engine.distribution} is broken: {engine.agent} has no method create. Ask its authors."
+    raise BrokenExtraError(message, name=name)
+
+
+def import_part(engine: Engine, reference: str, needed_by: str) -> Any:  # noqa: ANN401  (whatever stands there)
+    """What ``reference`` ("module:name") names of ``engine``, once its libraries are there.
+
+    ``needed_by`` is who needs them, as an error says it. Raises as ``import_agent_class`` does.
+    """
+    about = {"extra": engine.extra, "needed_by": needed_by, "distribution": engine.distribution}
+    require_libraries(engine.libraries, **about)
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(import_library(module, **about), name)
+    except (MissingExtraError, AttributeError) as exc:  # it is no library, so its distribution is not whole
+        advice = install_advice(engine.extra, "--force-reinstall ", engine.distribution)
+        message = f"{needed_by} needs {reference}, which {engine.distribution} lacks. Install it again with: {advice}."
+        raise BrokenExtraError(message, name=module) from exc
+
+
+@cache
+def _offers() -> Mapping[str, tuple[EntryPoint, ...]]:
+    """The entry points of other distributions by their names; read once, as it takes some milliseconds."""
+    found = entry_points(group=_GROUP)
+    return {name: tuple(found.select(name=name)) for name in found.names}
+
+
+def _distribution(offer: EntryPoint) -> str:
+    return str(offer.dist and offer.dist.name)
+
+
+def _described(offer: EntryPoint) -> Engine:
+    try:
+        engine: object = offer.load()
+    except Exception as exc:
+        raise _broken(offer, f"{type(exc).__name__}: {exc}") from exc
+    if not isinstance(engine, Engine):
+        raise _broken(offer, f"it is a {type(engine).__name__}, not an Engine")
+    return replace(engine, distribution=_distribution(offer))
+
+
+def _broken(offer: EntryPoint, fact: str) -> BrokenExtraError:
+    distribution = _distribution(offer)
+    return BrokenExtraError(
+        f"The {offer.name} engine of {distribution} is installed, but {offer.value} cannot be loaded ({fact})."
+        f" Install it again with: {install_advice('', '--force-reinstall ', distribution)}.",
+        name=offer.module,
+    )
