@@ -1,26 +1,22 @@
 """Async LLM agents over local Hugging Face models, OpenAI-compatible servers and LangChain.
 
-Importing this package loads no engine and no heavy library.
+Importing this package loads no engine and no heavy library. Its names are those that ``as`` makes public.
 """
 
-from llm_backend.errors import BackendError
+from llm_backend.errors import BackendError as BackendError
 from llm_backend.llms.payloads import (
-    AgentPayload,
-    AgentResponse,
-    GenerationOptions,
-    MemoryEntry,
-    ReasoningEffort,
-    ToolCall,
-    Usage,
+    AgentPayload as AgentPayload,
+    AgentResponse as AgentResponse,
+    End as End,
+    Event as Event,
+    GenerationOptions as GenerationOptions,
+    MemoryEntry as MemoryEntry,
+    Reasoning as Reasoning,
+    ReasoningEffort as ReasoningEffort,
+    Text as Text,
+    Timings as Timings,
+    ToolCall as ToolCall,
+    ToolCallEvent as ToolCallEvent,
+    Usage as Usage,
+    UsageEvent as UsageEvent,
 )
-
-__all__ = [
-    "AgentPayload",
-    "AgentResponse",
-    "BackendError",
-    "GenerationOptions",
-    "MemoryEntry",
-    "ReasoningEffort",
-    "ToolCall",
-    "Usage",
-]

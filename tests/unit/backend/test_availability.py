@@ -10,7 +10,6 @@ import pytest
 from llm_backend.errors import BrokenExtraError, MissingExtraError
 from llm_backend.llms import availability
 from llm_backend.llms.availability import import_library, is_installed, missing_library, require_libraries
-from llm_backend.llms.engine_registry import import_agent_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,18 +21,6 @@ def libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
-
-
-def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The most frequent error of all does not say what to install."""
-    monkeypatch.setattr(availability, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError) as caught:
-        import_agent_class("huggingface")
-    assert str(caught.value) == (
-        "The huggingface engine needs torch, which is not installed."
-        " Install it with: pip install '.[llm]', in a checkout of llm-backend."
-    )
-    assert caught.value.name == "torch"
 
 
 def test_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,220 @@
+"""Engines of other distributions join by entry point; what is wrong with one is told by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from llm_backend.errors import MissingExtraError
+from llm_backend.llms import availability
+from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGINE, engine_names, import_agent_class
+
+from tests.unit.backend.engine_packages import Folder, echo_engine, install, write_wheel
+
+DESCRIBED = "from llm_backend.llms import Engine\nENGINE = Engine({})\n"
+# By the distribution: the engines that it offers, and its modules.
+TROUBLES = {
+    "needy-engine": (
+        {"needy": "needy:ENGINE"},
+        {"needy.py": DESCRIBED.format("agent='needy_agent:Agent', libraries=('h3_absent',), extra='fast'")},
+    ),
+    "bare-engine": (
+        {"bare": "bare:ENGINE"},
+        {"bare.py": DESCRIBED.format("agent='h3_bare:Agent', libraries=('h3_absent',)")},
+    ),
+    "broken-engine": ({"broken": "broken_engine:ENGINE"}, {"broken_engine.py": "raise OSError('libfoo')\n"}),
+    "gone-engine": ({"gone": "h3_gone:ENGINE"}, {}),
+    "shapeless-engine": ({"shapeless": "shapeless:ENGINE"}, {"shapeless.py": "ENGINE = 'agent'\n"}),
+    "headless-engine": ({"headless": "headless:ENGINE"}, {"headless.py": DESCRIBED.format("agent='h3_gone:Agent'")}),
+    "nameless-engine": ({"nameless": "nameless:ENGINE"}, {"nameless.py": DESCRIBED.format("agent='nameless:Agent'")}),
+    "idle-engine": (
+        {"idle": "idle:ENGINE"},
+        {"idle.py": DESCRIBED.format("agent='idle:Agent'") + "class Agent: ...\n"},
+    ),
+    "another-openai": ({"openai": "needy:ENGINE"}, {}),
+    "first-twin": ({"twin": "needy:ENGINE"}, {}),
+    "second-twin": ({"twin": "needy:ENGINE"}, {}),
+}
+# By the engine: the error, and what it says.
+ERRORS = {
+    "needy": (
+        "MissingExtraError",
+        "The needy engine needs h3_absent, which is not installed. Install it with: pip install 'needy-engine[fast]'.",
+    ),
+    "bare": (
+        "MissingExtraError",
+        "The bare engine needs h3_absent, which is not installed. Install it with: pip install bare-engine.",
+    ),
+    "broken": (
+        "BrokenExtraError",
+        (
+            "The broken engine of broken-engine is installed, but broken_engine:ENGINE cannot be loaded (OSError: libfoo)."
+            " Install it again with: pip install --force-reinstall broken-engine."
+        ),
+    ),
+    "gone": (
+        "BrokenExtraError",
+        (
+            "The gone engine of gone-engine is installed, but h3_gone:ENGINE cannot be loaded (ModuleNotFoundError: No"
+            " module named 'h3_gone'). Install it again with: pip install --force-reinstall gone-engine."
+        ),
+    ),
+    "shapeless": (
+        "BrokenExtraError",
+        (
+            "The shapeless engine of shapeless-engine is installed, but shapeless:ENGINE cannot be loaded (it is a str, not"
+            " an Engine). Install it again with: pip install --force-reinstall shapeless-engine."
+        ),
+    ),
+    "headless": (
+        "BrokenExtraError",
+        (
+            "The headless engine needs h3_gone:Agent, which headless-engine lacks."
+            " Install it again with: pip install --force-reinstall headless-engine."
+        ),
+    ),
+    "nameless": (
+        "BrokenExtraError",
+        (
+            "The nameless engine needs nameless:Agent, which nameless-engine lacks."
+            " Install it again with: pip install --force-reinstall nameless-engine."
+        ),
+    ),
+    "idle": (
+        "BrokenExtraError",
+        "The idle engine of idle-engine is broken: idle:type has no method create. Ask its authors.",
+    ),
+    "openai": (
+        "BrokenExtraError",
+        "llm-backend and another-openai both offer an engine 'openai'. Uninstall all but one of them.",
+    ),
+    "twin": (
+        "BrokenExtraError",
+        "first-twin and second-twin both offer an engine 'twin'. Uninstall all but one of them.",
+    ),
+}
+LOAD = """
+import asyncio, json
+from llm_backend.errors import BackendError
+from llm_backend.llms import load_agent
+
+async def main():
+    told = {}
+    for name in %r:
+        try:
+            await load_agent(name)
+        except BackendError as exc:
+            told[name] = [type(exc).__name__, str(exc)]
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+ASK = """
+import asyncio, json
+from llm_backend.llms import load_agent
+
+async def main():
+    async with load_agent("echo", validate=False, settings={"context_window": 7}) as agent:
+        answer = await agent.invoke("Polly?")
+        print(json.dumps([answer.response, answer.metadata["engine"], await agent.get_context_window()]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The example engine, installed."""
+    folder = tmp_path_factory.mktemp("echo")
+    return install(folder / "installed", echo_engine(folder))
+
+
+@pytest.fixture(scope="module")
+def troubles(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Distributions with something wrong with each, installed."""
+    folder = tmp_path_factory.mktemp("troubles")
+    return install(folder / "installed", *(write_wheel(folder, name, *parts) for name, parts in TROUBLES.items()))
+
+
+def test_an_engine_of_another_distribution_answers(echo: Folder) -> None:
+    """The engine is loaded by its name, with settings, and answers."""
+    assert echo.says(ASK) == ["Polly?", "echo", 7]
+
+
+def test_the_command_takes_it(echo: Folder) -> None:
+    """The option --engine takes its name, and completes it."""
+    assert echo.command("chat", "--engine", "echo", "Polly?").stdout == "Polly?\n"
+    words = {"_LLM_BACKEND_COMPLETE": "complete_bash", "COMP_WORDS": "llm-backend chat --engine e", "COMP_CWORD": "3"}
+    assert echo.command(**words).stdout == "echo\n"
+
+
+def test_a_configuration_file_takes_it(echo: Folder) -> None:
+    """A file chooses it, and has a section for it."""
+    Path("config.toml").write_text("[agent]\nbackend = 'echo'\n[agent.echo]\nmodel = './polly'\n", "utf-8")
+    done = echo.command("config", "--json", "--config", "config.toml", AF_LLM_MODEL="m", OPENAI_API_KEY="k" * 9)
+    shown = json.loads(done.stdout)
+    assert shown["backend"]["value"] == "echo"
+    # It asks no server: the path is one from the file's folder, and the server's key goes elsewhere.
+    assert (shown["model"]["value"], shown["api_key"]["value"]) == (str(Path.cwd() / "polly"), "")
+    assert shown["model"]["from"].endswith("config.toml [agent.echo]")
+
+
+def test_doctor_shows_it(echo: Folder) -> None:
+    """Doctor names the distribution and its version."""
+    finding = echo.doctor()["engine echo"]
+    assert (finding["state"], finding["fact"]) == ("ok", "echo-engine 1.0")
+
+
+def test_it_is_checked_as_ours_are(echo: Folder) -> None:
+    """An agent that answers nonsense is refused, whoever made its engine; other names are told with it."""
+    told = echo.says(LOAD % (["echo", "ecko"],))
+    assert told["echo"][0] == "AgentValidationError"
+    assert told["ecko"] == [
+        "UnknownEngineError",
+        (
+            "argument backend: there is no engine 'ecko'. Did you mean 'echo'?"
+            " Use one of: 'openai', 'huggingface', 'langchain', 'echo'."
+        ),
+    ]
+
+
+def test_it_is_found_without_being_imported(echo: Folder) -> None:
+    """Nobody's engines are looked for when the package is imported, and listing them imports none."""
+    code = """
+import sys, json, llm_backend, llm_backend.llms
+registry = "llm_backend.llms.engine_registry"
+looked = registry in sys.modules
+from llm_backend.llms.engine_registry import engine_names
+print(json.dumps([looked, engine_names()[-1], "echo_engine" in sys.modules]))
+"""
+    assert echo.says(code) == [False, "echo", False]
+
+
+def test_what_is_wrong_with_an_engine_is_told(troubles: Folder) -> None:
+    """A broken engine, or one whose name is taken, has a named error and never looks absent."""
+    told = {name: tuple(error) for name, error in troubles.says(LOAD % (list(ERRORS),)).items()}
+    assert told == ERRORS
+    found = troubles.doctor()
+    states = {name: found[f"engine {name}"]["state"] for name in ERRORS}
+    assert states == {
+        name: "missing" if error == "MissingExtraError" else "broken" for name, (error, _) in ERRORS.items()
+    }
+
+
+def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most frequent error of all says what to install."""
+    monkeypatch.setattr(availability, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as caught:
+        import_agent_class("huggingface")
+    assert str(caught.value) == (
+        "The huggingface engine needs torch, which is not installed."
+        " Install it with: pip install '.[llm]', in a checkout of llm-backend."
+    )
+    assert caught.value.name == "torch"
+
+
+def test_the_engines_that_are_chosen_are_there() -> None:
+    """The engine that a server's address chooses asks one, and the other does not."""
+    assert [ENGINES[name].asks_server for name in (SERVER_ENGINE, LOCAL_ENGINE)] == [True, False]
+    assert set(ENGINES) <= set(engine_names())
