@@ -13,6 +13,7 @@ from llm_backend.llms.settings.agent_settings import AgentSettings
 from pydantic import BaseModel, Field
 
 from tests.integration.questions import QUESTION
+from tests.unit.backend.prepared_once import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,20 @@ class Person(BaseModel):
     home: Home
     partner: Short | None
     lucky: int | bool
+
+
+@pytest.mark.parametrize("way", ["whole", "streamed", "counted"])
+async def test_a_request_is_prepared_once(agent: Agent, ask: Callable[..., Any], way: str) -> None:
+    """The schema of a request is compiled once, and its messages are built once."""
+    payload = ask(ADA, max_new_tokens=30, output_schema={"type": "object", "properties": {"age": {"const": 36}}})
+    with counted() as prepared:
+        if way == "whole":
+            assert (await agent.invoke(payload)).metadata["finish_reason"] == "stop"
+        elif way == "streamed":
+            assert [event async for event in agent.stream_events(payload)]
+        else:
+            assert await agent.count_tokens(payload) > 0
+    assert prepared == {"schemas": 1, "messages": 1}
 
 
 async def test_an_answer_is_the_object(agent: Agent, ask: Callable[..., Any]) -> None:

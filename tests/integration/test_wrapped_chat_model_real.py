@@ -27,6 +27,7 @@ from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, joined
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
+from tests.unit.backend.prepared_once import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,7 +240,9 @@ class TestChatModels:
         scripted = Scripted('{"city": "Paris"}', "Paris")
         wrapped = wrap_chat_model(scripted.model)
         payload = AgentPayload(QUESTION, output_schema=Capital)
-        assert (await wrapped.invoke(payload)).parsed == Capital(city="Paris")
+        with counted() as prepared:
+            assert (await wrapped.invoke(payload)).parsed == Capital(city="Paris")
+        assert prepared["messages"] == 1
         assert '"city"' in scripted.received[0][0].content
         with pytest.raises(StructuredOutputError):
             await wrapped.invoke(payload)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from llm_backend.llms.payloads import AgentPayload, MemoryEntry
 
-__all__ = ["build_messages", "build_text_messages", "plain_prompt", "turn_message", "write_calls", "write_tools"]
+__all__ = ["build_messages", "plain_prompt", "turn_message", "write_calls", "write_tools"]
 
 _TOOL_INSTRUCTIONS = """\
 You can call these tools:
@@ -33,11 +33,6 @@ def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"
     the extras of turns and calls; as an object for chat templates.
     """
     return _messages(payload, _system_prompt(payload), [turn_message(entry, arguments) for entry in payload.memory])
-
-
-def build_text_messages(payload: AgentPayload, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same for models that know no tools: the tools and the calls of them are written out as text."""
-    return write_tools(write_calls(build_messages(payload, arguments="object")), tools)
 
 
 def write_tools(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 from pydantic_core import from_json
 
-from llm_backend.errors import PayloadError, SchemaError, StructuredOutputError, shown
+from llm_backend.errors import SchemaError, StructuredOutputError, shown
 from llm_backend.llms.tools.schemas import SchemaValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_backend.llms.payloads import AgentPayload
-
-__all__ = ["OutputFormat", "output_format", "tell_schema"]
-
-_INSTRUCTIONS = "Answer with JSON that fits this JSON schema, and with nothing else:\n"
+__all__ = ["OutputFormat", "output_format"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +75,6 @@ def output_format(output_schema: Any) -> OutputFormat | None:  # noqa: ANN401  (
         message = f"output_schema is a type without a JSON schema: {shown(str(exc))}. Use types that JSON can carry."
         raise SchemaError(message) from exc
     return OutputFormat(name=_name(schema), schema=schema, read=adapter.validate_json)
-
-
-def tell_schema(payload: AgentPayload) -> AgentPayload:
-    """The payload with its output schema in the system prompt, for a model that nobody else tells.
-
-    Raises:
-        PayloadError: there are tools too; where only JSON can be said, none can be called.
-        SchemaError: ``output_schema`` is no schema.
-    """
-    output = output_format(payload.output_schema)
-    if output is None:
-        return payload
-    if payload.tools_available:
-        message = "This model cannot both call tools and answer by output_schema. Ask twice: tools first."
-        raise PayloadError(message)
-    told = _INSTRUCTIONS + json.dumps(output.schema, ensure_ascii=False)
-    return replace(payload, system_context="\n\n".join(filter(None, [payload.system_context, told])))
 
 
 def _name(schema: Mapping[str, Any]) -> str:

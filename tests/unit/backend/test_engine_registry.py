@@ -49,8 +49,8 @@ ERRORS = {
     "broken": (
         "BrokenExtraError",
         (
-            "The broken engine of broken-engine is installed, but broken_engine:ENGINE cannot be loaded (OSError: libfoo)."
-            " Install it again with: pip install --force-reinstall broken-engine."
+            "The broken engine of broken-engine is installed, but broken_engine:ENGINE cannot be loaded (OSError:"
+            " libfoo). Install it again with: pip install --force-reinstall broken-engine."
         ),
     ),
     "gone": (
@@ -63,8 +63,8 @@ ERRORS = {
     "shapeless": (
         "BrokenExtraError",
         (
-            "The shapeless engine of shapeless-engine is installed, but shapeless:ENGINE cannot be loaded (it is a str, not"
-            " an Engine). Install it again with: pip install --force-reinstall shapeless-engine."
+            "The shapeless engine of shapeless-engine is installed, but shapeless:ENGINE cannot be loaded (it is a str,"
+            " not an Engine). Install it again with: pip install --force-reinstall shapeless-engine."
         ),
     ),
     "headless": (
@@ -83,7 +83,7 @@ ERRORS = {
     ),
     "idle": (
         "BrokenExtraError",
-        "The idle engine of idle-engine is broken: idle:type has no method create. Ask its authors.",
+        "The idle engine of idle-engine is broken: idle:Agent has no method create. Ask its authors.",
     ),
     "openai": (
         "BrokenExtraError",

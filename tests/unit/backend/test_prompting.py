@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm_backend import AgentPayload, MemoryEntry, ToolCall
-from llm_backend.llms.prompting import build_messages, build_text_messages, plain_prompt
+from llm_backend.llms.prompting import build_messages, plain_prompt, write_calls, write_tools
 
 CALL = ToolCall(name="add", arguments={"a": 1}, id="call-1")
 TOOL = {"type": "function", "function": {"name": "add"}}
@@ -68,7 +68,8 @@ def test_only_servers_get_extras() -> None:
 
 def test_tools_as_text() -> None:
     """A model that knows no tools is not told of them, or not shown its own earlier calls."""
-    system, first, call, answer, last = build_text_messages(AgentPayload("Now?", memory=MEMORY), [TOOL])
+    messages = build_messages(AgentPayload("Now?", memory=MEMORY), arguments="object")
+    system, first, call, answer, last = write_tools(write_calls(messages), [TOOL])
     assert system["role"] == "system"
     assert '{"type": "function", "function": {"name": "add"}}' in system["content"]
     assert call == {"role": "assistant", "content": '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'}
@@ -77,7 +78,7 @@ def test_tools_as_text() -> None:
 
 def test_no_tools_no_instructions() -> None:
     """Instructions for tools are sent where there are none."""
-    assert build_text_messages(AgentPayload("Hi"), []) == [{"role": "user", "content": "Hi"}]
+    assert write_tools(write_calls(build_messages(AgentPayload("Hi"))), []) == [{"role": "user", "content": "Hi"}]
 
 
 def test_lone_message_is_continued() -> None:

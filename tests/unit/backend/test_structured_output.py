@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from llm_backend.llms.answer_parsing import AnswerParser
 from llm_backend.llms.engines.server.chat_format import Request, chat_options
 from llm_backend.llms.engines.server.responses_format import response_options
 from llm_backend.llms.payloads import AgentPayload, GenerationOptions
-from llm_backend.llms.structured_output import OutputFormat, output_format, tell_schema
+from llm_backend.llms.structured_output import OutputFormat, output_format
 from pydantic import BaseModel, Field
 
 
@@ -47,8 +46,6 @@ def asked(schema: Any) -> OutputFormat:
 def test_nothing_is_asked_for() -> None:
     """An answer without a schema is taken for JSON."""
     assert output_format(None) is None
-    payload = AgentPayload("Hello.")
-    assert tell_schema(payload) is payload
 
 
 @pytest.mark.parametrize(
@@ -149,19 +146,6 @@ def test_servers_are_told(schema: Any, name: str, strict: bool) -> None:  # noqa
     chat, responses = chat_options(request), response_options(request)
     assert chat["extra_body"]["response_format"] == {"type": "json_schema", "json_schema": told}
     assert responses["extra_body"]["text"] == {"format": {"type": "json_schema", **told}}
-
-
-def test_a_local_model_is_told() -> None:
-    """A model has to guess what it may say."""
-    told = tell_schema(AgentPayload("Who?", system_context="Be brief.", output_schema=Person))
-    assert told.system_context.startswith("Be brief.\n\nAnswer with JSON that fits this JSON schema")
-    assert told.system_context.endswith(json.dumps(asked(Person).schema))
-
-
-def test_a_local_model_cannot_call_tools_as_well() -> None:
-    """Tools are offered to a model that can say nothing but JSON."""
-    with pytest.raises(PayloadError, match="cannot both call tools and answer by output_schema"):
-        tell_schema(AgentPayload("Who?", output_schema=Person, tools_available=[{"type": "function"}]))
 
 
 ANSWER = '{"a": "<think>x</think> <tool_call>{}</tool_call> <|channel|>"}'

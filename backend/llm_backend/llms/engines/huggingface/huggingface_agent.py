@@ -16,7 +16,6 @@ from llm_backend.llms.engines.huggingface.loaded_models import release
 from llm_backend.llms.engines.huggingface.loading import choose_context_window, engine_errors, load_model
 from llm_backend.llms.engines.huggingface.model import GenerationCancelledError
 from llm_backend.llms.payloads import AgentResponse, End, UsageEvent
-from llm_backend.llms.structured_output import output_format
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -100,7 +99,7 @@ class HuggingFaceAgent(Agent):
 
         """
         payload, pieces = as_payload(payload), list[str]()
-        prompt, parser, request, output = await self._request(payload, pieces.append)
+        prompt, parser, request = await self._request(payload, pieces.append)
         raw = await self._finished(self._submit(request), request)
         parser.feed("".join(pieces))
         parser.finish()
@@ -111,7 +110,7 @@ class HuggingFaceAgent(Agent):
             thinking=parsed.thinking,
             code=parsed.code,
             tool_calls=parsed.tool_calls,
-            parsed=output.parse(parsed.response, raw.finish_reason) if output else None,
+            parsed=prompt.output.parse(parsed.response, raw.finish_reason) if prompt.output else None,
             metadata={
                 "engine": "huggingface",
                 "model": self._resolved.name,
@@ -139,7 +138,7 @@ class HuggingFaceAgent(Agent):
             elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        _, parser, request, output = await self._request(as_payload(payload), pass_on)
+        prompt, parser, request = await self._request(as_payload(payload), pass_on)
         future = self._submit(request)
         future.add_done_callback(lambda _: pass_on(None))
         try:
@@ -150,8 +149,8 @@ class HuggingFaceAgent(Agent):
             for event in parser.finish():
                 yield event
             self._unopened = self._unopened or parser.closed_unopened
-            if output:
-                output.parse(parser.result().response, raw.finish_reason)
+            if prompt.output:
+                prompt.output.parse(parser.result().response, raw.finish_reason)
             yield UsageEvent(usage=raw.usage, timings=raw.timings)
             yield End("tool_calls" if parser.result().tool_calls else raw.finish_reason)
         finally:
@@ -196,7 +195,7 @@ class HuggingFaceAgent(Agent):
 
     async def _request(
         self, payload: AgentPayload, on_text: Callable[[str], object]
-    ) -> tuple[Prompt, AnswerParser, GenerationRequest, OutputFormat | None]:
+    ) -> tuple[Prompt, AnswerParser, GenerationRequest]:
         options = payload.generation.over(self._settings.generation_defaults())
         prompt = await self._prompt(payload)
         self._check_usable()
@@ -210,20 +209,19 @@ class HuggingFaceAgent(Agent):
         limit = min(options.max_new_tokens or DEFAULT_MAX_NEW_TOKENS, room)
         stops = (*options.stop, *prompt.stops, *self._loaded.stop_texts)
         options = replace(options, max_new_tokens=limit, stop=stops)
-        output = output_format(payload.output_schema)
         request = GenerationRequest(
             prompt_ids=prompt.ids,
             options=options,
             on_text=on_text,
-            constraint=await self._constraint(output, len(prompt.ids)) if output else None,
+            constraint=await self._constraint(prompt.output, len(prompt.ids)) if prompt.output else None,
         )
         parser = AnswerParser(
             thinking=prompt.thinking,
-            structured=output is not None,
+            structured=prompt.output is not None,
             tools=payload.tools_available,
             unopened=self._unopened,
         )
-        return prompt, parser, request, output
+        return prompt, parser, request
 
     async def _constraint(self, output: OutputFormat, prompt_length: int) -> Any:  # noqa: ANN401  (a LogitsProcessor)
         with engine_errors(self._resolved.name, self._loaded.key.device):

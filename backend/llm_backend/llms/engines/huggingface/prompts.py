@@ -20,14 +20,15 @@ from tokenizers import Tokenizer, pre_tokenizers
 from llm_backend.errors import PayloadError, shown
 from llm_backend.llms.answer_parsing import MARKS, AnswerParser
 from llm_backend.llms.engines.huggingface.arrangement import arrange, arrangements, stand_ins
-from llm_backend.llms.prompting import build_messages, plain_prompt, write_calls, write_tools
-from llm_backend.llms.structured_output import tell_schema
+from llm_backend.llms.prepared_request import prepare
+from llm_backend.llms.prompting import plain_prompt, write_calls, write_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_backend.llms.engines.huggingface.arrangement import Arrangement
     from llm_backend.llms.payloads import AgentPayload, Effort
+    from llm_backend.llms.structured_output import OutputFormat
 
 __all__ = ["Prompt", "PromptMaker"]
 
@@ -52,16 +53,18 @@ _PROBED = {"id": "call00000", "type": "function", "function": {"name": "probe", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a model reads before it answers.
+    """What a model reads before it answers, and what its answer has to be.
 
     Attributes:
         ids: token ids.
+        output: what the payload's output schema asks for, if it has one.
         thinking: whether the prompt opened a block of reasoning.
         stops: texts that end the answer.
         reads_calls: whether calls in the form in which the template writes them can be read.
     """
 
     ids: list[int]
+    output: OutputFormat | None
     thinking: bool = False
     stops: tuple[str, ...] = ()
     reads_calls: bool = True
@@ -79,22 +82,23 @@ class PromptMaker:
 
         Raises:
             PayloadError: the chat template refuses the conversation, or leaves out a part of it, however that is told.
+            SchemaError: the output schema is none.
         """
         if self._template.source != self._tokenizer.chat_template:
             self._template = _Template(self._tokenizer)
         template = self._template
-        payload, json_only = tell_schema(payload), payload.output_schema is not None
-        messages = template.seamed(build_messages(payload, arguments="object"))
+        request = prepare(payload, tells_schema=True, arguments="object")
+        messages, output = template.seamed(request.messages), request.output
         tools = template.seamed(list(payload.tools_available))
         if template.source is None:
             text, stops = plain_prompt(write_tools(write_calls(messages), tools))
-            return Prompt(ids=template.encoded(text, add_special_tokens=True), stops=stops)
-        text, given = template.told(messages, tools, "none" if json_only else effort, model)
+            return Prompt(ids=template.encoded(text, add_special_tokens=True), output=output, stops=stops)
+        text, given = template.told(messages, tools, "none" if output else effort, model)
         thinking = template.knows_thinking and text.rstrip().endswith("<think>")
-        if thinking and json_only:
+        if thinking and output:
             text, thinking = f"{text.rstrip()}\n\n</think>\n\n", False
         ids = template.encoded(text, add_special_tokens=False)
-        return Prompt(ids=ids, thinking=thinking, reads_calls=not given or template.reads_calls)
+        return Prompt(ids=ids, output=output, thinking=thinking, reads_calls=not given or template.reads_calls)
 
 
 class _Template:

@@ -19,7 +19,6 @@ from llm_backend.errors import (
     EngineTimeoutError,
     PayloadError,
 )
-from llm_backend.llms.agent import as_payload
 from llm_backend.llms.engines.langchain.extras import message_extras, with_message_extras
 from llm_backend.llms.engines.server.chat_format import Piece, Request, given, read_reason, read_usage
 from llm_backend.llms.engines.server.dialect import can_be_given_up, taken_options
@@ -27,10 +26,7 @@ from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
 from llm_backend.llms.engines.server.remote_agent import RemoteAgent
 from llm_backend.llms.engines.server.responses_format import response_status
 from llm_backend.llms.payloads import Usage
-from llm_backend.llms.prompting import build_messages
 from llm_backend.llms.settings.agent_settings import AgentSettings
-from llm_backend.llms.structured_output import tell_schema
-from llm_backend.llms.tools.openai_calls import name_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -42,6 +38,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
     from llm_backend.llms.payloads import AgentPayload
+    from llm_backend.llms.prepared_request import PreparedRequest
 
 __all__ = ["WrappedAgent", "wrap"]
 
@@ -70,6 +67,7 @@ class WrappedAgent(RemoteAgent):
 
     engine: ClassVar[str] = "langchain"
     _advice: ClassVar[str] = "Make a new one with wrap_chat_model"
+    _tells_schema: ClassVar[bool] = True
     _wrapped: BaseChatModel
 
     @property
@@ -98,23 +96,21 @@ class WrappedAgent(RemoteAgent):
         The model's own ``get_num_tokens_from_messages`` is not asked: it may load a tokenizer that is not the model's,
         or ask the network for the count.
         """
-        self._check_open()
-        told = tell_schema(as_payload(payload))
-        messages, count = build_messages(told), self._wrapped.custom_get_token_ids
+        request, count = self._prepared(payload), self._wrapped.custom_get_token_ids
+        messages, tools = request.messages, request.payload.tools_available
         if count is None:
-            return self._sizes.estimate(messages, told.tools_available)
+            return self._sizes.estimate(messages, tools)
         with self._errors():
             counted = sum(len(count(get_buffer_string([message]))) for message in with_message_extras(messages))
-        return counted + PromptSizes().estimate([], told.tools_available)  # and the tools, and the template's own
+        return counted + PromptSizes().estimate([], tools)  # and the tools, and the template's own
 
-    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
-        told = tell_schema(payload)
-        generation = taken_options(told.generation, refused)
+    def _request(self, prepared: PreparedRequest, refused: AbstractSet[str], *, stream: bool) -> Request:
+        generation = taken_options(prepared.payload.generation, refused)
         return Request(
-            messages=name_calls(build_messages(told)),
-            tools=told.tools_available,
+            messages=prepared.messages,
+            tools=prepared.payload.tools_available,
             generation=generation,
-            effort=self._effort(told),
+            effort=self._effort(prepared.payload),
             stream=stream,
             ours=can_be_given_up((), generation, None, refused),
         )

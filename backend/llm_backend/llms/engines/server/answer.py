@@ -10,13 +10,13 @@ from llm_backend.llms.answer_parsing import AnswerParser, StopFilter
 from llm_backend.llms.engines.server.chat_format import Piece, graver_reason
 from llm_backend.llms.message_extras import merged
 from llm_backend.llms.payloads import AgentResponse, End, Timings, ToolCallEvent, UsageEvent
-from llm_backend.llms.structured_output import output_format
 from llm_backend.llms.tools.openai_calls import read_calls, tool_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from llm_backend.llms.payloads import AgentPayload, Event, ToolCall, Usage
+    from llm_backend.llms.payloads import Event, ToolCall, Usage
+    from llm_backend.llms.prepared_request import PreparedRequest
 
 __all__ = ["ServerAnswer"]
 
@@ -25,25 +25,23 @@ class ServerAnswer:
     """Give it the pieces as they come; it gives back what is certain, as events.
 
     Attributes:
+        request: what it answers.
         stream: whether it comes in pieces.
         begun: whether anything came.
         response: the whole answer, once it is finished.
-
-    Raises:
-        SchemaError: the payload's output schema is none.
     """
 
     response: AgentResponse
 
-    def __init__(self, payload: AgentPayload, *, stream: bool, engine: str, model: str, unopened: bool = False) -> None:
-        self._engine, self._model, self._session = engine, model, payload.session_id
-        self.stream = stream
-        self._output = output_format(payload.output_schema)
-        self._offered = frozenset(map(tool_name, payload.tools_available))
-        self._parser = AnswerParser(
-            structured=self._output is not None, tools=payload.tools_available, unopened=unopened
-        )
-        self._stops = StopFilter(payload.generation.stop)  # servers should cut there, but some leave the stop text in
+    def __init__(
+        self, request: PreparedRequest, *, stream: bool, engine: str, model: str, unopened: bool = False
+    ) -> None:
+        self.request, self.stream = request, stream
+        self._engine, self._model, tools = engine, model, request.payload.tools_available
+        self._offered = frozenset(map(tool_name, tools))
+        self._parser = AnswerParser(structured=request.output is not None, tools=tools, unopened=unopened)
+        # Servers should cut there, but some leave the stop text in.
+        self._stops = StopFilter(request.payload.generation.stop)
         self._calls: list[Mapping[str, Any]] = []
         self._extras: list[Mapping[str, Any]] = []
         self._finish_reason = ""
@@ -115,7 +113,8 @@ class ServerAnswer:
             message = "The server says that the model calls tools, but not which. Look into the server's log."
             raise EngineResponseError(message)
         reason = "tool_calls" if calls and reason == "stop" else reason
-        parsed = self._output.parse(found.response, reason) if self._output and not calls else None
+        output = self.request.output
+        parsed = output.parse(found.response, reason) if output and not calls else None
         timings = Timings(queued=0.0, first_token=self._first_token, total=time.perf_counter() - self._started)
         self.response = AgentResponse(
             response=found.response,
@@ -127,7 +126,7 @@ class ServerAnswer:
                 "engine": self._engine,
                 "model": self._model,
                 "finish_reason": reason,
-                "session_id": self._session,
+                "session_id": self.request.payload.session_id,
                 "usage": self._usage,
                 "timings": timings,
             },

@@ -13,7 +13,9 @@ from llm_backend.llms.engines.server.dialect import refused_by
 from llm_backend.llms.engines.server.prompt_sizes import PromptSizes
 from llm_backend.llms.engines.server.time_limits import TimeLimit
 from llm_backend.llms.payloads import MemoryEntry
-from llm_backend.llms.prompting import build_messages, turn_message
+from llm_backend.llms.prepared_request import prepare
+from llm_backend.llms.prompting import turn_message
+from llm_backend.llms.tools.openai_calls import name_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from llm_backend.llms.engines.server.chat_format import Piece, Request
     from llm_backend.llms.payloads import AgentPayload, AgentResponse, Event, ReasoningEffort
+    from llm_backend.llms.prepared_request import PreparedRequest
     from llm_backend.llms.settings.agent_settings import AgentSettings
 
 __all__ = ["RemoteAgent"]
@@ -32,6 +35,7 @@ class RemoteAgent(Agent):
 
     engine: ClassVar[str]
     _advice: ClassVar[str]  # to whoever uses a closed agent
+    _tells_schema: ClassVar[bool]  # in the prompt, where nothing else of a request says it
 
     def __init__(self, settings: AgentSettings, place: str) -> None:
         self._settings = settings
@@ -46,7 +50,7 @@ class RemoteAgent(Agent):
         return str(self._settings.model)
 
     @abstractmethod
-    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
+    def _request(self, prepared: PreparedRequest, refused: AbstractSet[str], *, stream: bool) -> Request:
         """What to ask, without what the other end has ``refused``."""
 
     @abstractmethod
@@ -70,9 +74,8 @@ class RemoteAgent(Agent):
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
         """
-        payload = as_payload(payload)
         answer = self._new_answer(payload, stream=False)
-        async for _ in self._events(payload, answer):
+        async for _ in self._events(answer):
             pass
         return answer.response
 
@@ -83,8 +86,7 @@ class RemoteAgent(Agent):
         EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
         stream, or where the answer was left at a stop text.
         """
-        payload = as_payload(payload)
-        async with aclosing(self._events(payload, self._new_answer(payload, stream=True))) as events:
+        async with aclosing(self._events(self._new_answer(payload, stream=True))) as events:
             async for event in events:
                 yield event
 
@@ -102,12 +104,18 @@ class RemoteAgent(Agent):
             message = f"This agent for {self.model!r} is closed. {self._advice}."
             raise AgentClosedError(message)
 
-    def _new_answer(self, payload: AgentPayload, *, stream: bool) -> ServerAnswer:
+    def _prepared(self, payload: AgentPayload | str) -> PreparedRequest:
         self._check_open()
-        return ServerAnswer(payload, stream=stream, engine=self.engine, model=self.model, unopened=self._unopened)
+        prepared = prepare(as_payload(payload), tells_schema=self._tells_schema)
+        name_calls(prepared.messages)
+        return prepared
 
-    async def _events(self, payload: AgentPayload, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
-        async with aclosing(self._accepted(payload, stream=answer.stream)) as pieces:
+    def _new_answer(self, payload: AgentPayload | str, *, stream: bool) -> ServerAnswer:
+        request = self._prepared(payload)
+        return ServerAnswer(request, stream=stream, engine=self.engine, model=self.model, unopened=self._unopened)
+
+    async def _events(self, answer: ServerAnswer) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._accepted(answer.request, stream=answer.stream)) as pieces:
             async for piece in pieces:
                 for event in answer.feed(piece):
                     yield event
@@ -118,7 +126,7 @@ class RemoteAgent(Agent):
         for event in answer.finish():
             yield event
         self._unopened = self._unopened or answer.closed_unopened
-        self._learn_size(payload, answer.response)
+        self._learn_size(answer.request, answer.response)
 
     def _unfinished(self, answer: ServerAnswer) -> EngineError:
         if answer.begun:
@@ -136,12 +144,12 @@ class RemoteAgent(Agent):
         effort = payload.reasoning_effort or self._settings.reasoning_effort
         return effort if effort and effort.effort != "none" else None
 
-    async def _accepted(self, payload: AgentPayload, *, stream: bool) -> AsyncGenerator[Piece, None]:
+    async def _accepted(self, prepared: PreparedRequest, *, stream: bool) -> AsyncGenerator[Piece, None]:
         """Ask; and if the server refuses what can be said otherwise or not at all, do so, now and later."""
         limit, refused, begun = self._time_limit(), self._refused, False
         with self._errors():
             while True:
-                request = self._request(payload, refused, stream=stream)
+                request = self._request(prepared, refused, stream=stream)
                 try:
                     async with aclosing(limit.over(self._pieces(request))) as pieces:
                         async for piece in pieces:
@@ -159,10 +167,10 @@ class RemoteAgent(Agent):
     def _time_limit(self) -> TimeLimit:
         return TimeLimit(self._settings.timeout, self._place)
 
-    def _learn_size(self, payload: AgentPayload, response: AgentResponse) -> None:
+    def _learn_size(self, prepared: PreparedRequest, response: AgentResponse) -> None:
         """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""
         if usage := response.metadata["usage"]:
-            messages = build_messages(payload)
+            messages, tools = prepared.messages, prepared.payload.tools_available
             answer = turn_message(MemoryEntry("assistant", response.response, tool_calls=response.tool_calls))
-            self._sizes.learn(messages, payload.tools_available, usage.prompt_tokens)
-            self._sizes.learn([*messages, answer], payload.tools_available, usage.total_tokens)
+            self._sizes.learn(messages, tools, usage.prompt_tokens)
+            self._sizes.learn(name_calls([*messages, answer]), tools, usage.total_tokens)

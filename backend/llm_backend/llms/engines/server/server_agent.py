@@ -24,10 +24,7 @@ from llm_backend.llms.engines.server.responses_format import response_options
 from llm_backend.llms.engines.server.time_limits import TimeLimit
 from llm_backend.llms.engines.server.token_counters import CountRequest, TokenCounters, UnknownPathError
 from llm_backend.llms.engines.server.told_errors import as_mappings
-from llm_backend.llms.prompting import build_messages
 from llm_backend.llms.settings.gateway import body_digest, body_of
-from llm_backend.llms.structured_output import output_format
-from llm_backend.llms.tools.openai_calls import name_calls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from llm_backend.llms.payloads import AgentPayload
+    from llm_backend.llms.prepared_request import PreparedRequest
     from llm_backend.llms.settings.agent_settings import AgentSettings
 
 __all__ = ["ServerAgent"]
@@ -50,6 +48,7 @@ class ServerAgent(RemoteAgent):
     """
 
     _advice: ClassVar[str] = "Load a new one with load_agent"
+    _tells_schema: ClassVar[bool] = False
 
     def __init__(self, settings: AgentSettings, server: Server) -> None:
         super().__init__(settings, server.place)
@@ -124,12 +123,11 @@ class ServerAgent(RemoteAgent):
         what it counted when it answered the same beginning, and a token for each byte of what is new: exact for a
         prompt that was answered already, about four times too many for English text never sent before.
         """
-        self._check_open()
-        payload = as_payload(payload)
-        messages, tools = build_messages(payload), payload.tools_available
+        request = self._prepared(payload)
+        messages, tools = request.messages, request.payload.tools_available
         counted = self._sizes.counted(messages, tools)
         if counted is None:
-            counted = await self._counters.count(self._count_request(payload), self._ask)
+            counted = await self._counters.count(self._count_request(request), self._ask)
             if counted is not None:
                 self._sizes.learn(messages, tools, counted)
         return self._sizes.estimate(messages, tools) if counted is None else counted
@@ -159,10 +157,10 @@ class ServerAgent(RemoteAgent):
 
         return engine_errors(self._server)
 
-    def _request(self, payload: AgentPayload, refused: AbstractSet[str], *, stream: bool) -> Request:
-        responses = self._settings.use_responses
+    def _request(self, prepared: PreparedRequest, refused: AbstractSet[str], *, stream: bool) -> Request:
+        payload, responses = prepared.payload, self._settings.use_responses
         generation = taken_options(payload.generation.over(self._settings.generation_defaults()), refused)
-        messages = taken_messages(name_calls(build_messages(payload)), refused, responses=responses)
+        messages = taken_messages(prepared.messages, refused, responses=responses)
         limit = None if responses else limit_name(self._server.limit_name, refused)
         ours = can_be_given_up(messages, generation, limit, refused)
         if stream and "stream_options" not in refused:
@@ -170,13 +168,12 @@ class ServerAgent(RemoteAgent):
         if generation.temperature is None and "temperature" not in refused:
             generation = replace(generation, temperature=0.0)
             ours["temperature"] = "temperature"
-        output = output_format(payload.output_schema)
         return Request(
             messages=messages,
             tools=payload.tools_available,
             generation=generation,
             effort=self._effort(payload),
-            output=output.definition if output else None,
+            output=prepared.output.definition if prepared.output else None,
             stream=stream,
             limit_name=limit or "",
             body=body_of(self._settings.extra_body),
@@ -221,8 +218,8 @@ class ServerAgent(RemoteAgent):
     def _base(self) -> str:
         return self._place.rstrip("/")
 
-    def _count_request(self, payload: AgentPayload) -> CountRequest:
-        request = self._request(payload, self._refused, stream=False)
+    def _count_request(self, prepared: PreparedRequest) -> CountRequest:
+        request = self._request(prepared, self._refused, stream=False)
         chat = {
             "model": self.model,
             "messages": request.messages,
