@@ -15,7 +15,6 @@ from llm_backend.errors import PayloadError, shown
 from llm_backend.llms.agent import only_text
 from llm_backend.llms.conversations.history import arrange, is_summary, largest, summary_of
 from llm_backend.llms.conversations.store import SQLiteStore, StoredTurn
-from llm_backend.llms.payload_checks import require_choice, require_count
 from llm_backend.llms.payloads import (
     AgentPayload,
     AgentResponse,
@@ -26,6 +25,7 @@ from llm_backend.llms.payloads import (
     Text,
     ToolCallEvent,
 )
+from llm_backend.llms.payloads.checks import require_choice, require_count
 from llm_backend.llms.tools.rounds import ToolRounds, remembered
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from llm_backend.errors import ToolCallError, ToolRoundsError, shown
 from llm_backend.llms.agent import as_payload, is_cancelled
-from llm_backend.llms.payload_checks import require_choice, require_count, require_kind
 from llm_backend.llms.payloads import MemoryEntry, Usage
+from llm_backend.llms.payloads.checks import require_choice, require_count, require_kind
 from llm_backend.llms.tools.definitions import as_text, tools_by_name
 
 if TYPE_CHECKING:
