@@ -29,7 +29,7 @@ from llm_backend.llms.engines.server.model_cards import unlisted
 from llm_backend.llms.models.cache import list_cached
 from llm_backend.llms.models.memory import get_available_memory, get_available_vram, model_memory_requirements
 from llm_backend.llms.models.store import PACKAGED_MODEL, cache_directory, packaged_gguf
-from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings
+from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ def show_config(where: Where, *, as_json: bool) -> None:
     """
     arguments, file = argument_levels(where.engine, where.model), where.read_config()
     levels = settings_levels(choose_engine(arguments, file), arguments, file)
-    settings = build_settings(levels)
+    settings = AgentSettings(*levels)
     rows = [["config.toml", str(file.path) if file else "", _STANDINGS[file.standing] if file else "none is read"]]
     rows += [[str(name), _shown(value), _source(str(name), levels)] for name, value in settings.__repr_args__()]
     if as_json:
@@ -179,7 +179,7 @@ def _settings(where: Where) -> Iterator[Finding]:
         file = where.read_config()
         engine = choose_engine([], file)
         levels = settings_levels(engine, [], file)
-        settings = build_settings(levels)
+        settings = AgentSettings(*levels)
     except BackendError as exc:
         yield _trouble("settings", "broken", exc)
         return
@@ -188,7 +188,7 @@ def _settings(where: Where) -> Iterator[Finding]:
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
     if settings.base_url and find_engine(engine).asks_server:
         hurried = SettingsLevel("doctor", {"timeout": _SECONDS, "connect_timeout": _SECONDS, "max_retries": 0})
-        yield _server(engine, build_settings([hurried, *levels]))
+        yield _server(engine, AgentSettings(hurried, *levels))
 
 
 def _server(engine: str, settings: AgentSettings) -> Finding:

@@ -17,7 +17,7 @@ from llm_backend.llms.agent_validation import NONSENSE, validate_agent
 from llm_backend.llms.availability import install_advice, is_installed
 from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGINE, import_agent_class
 from llm_backend.llms.engines.server.time_limits import require_asyncio
-from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings
+from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel
 from llm_backend.llms.settings.config_file import read_config_file
 from llm_backend.llms.settings.environment import environment_levels, server_is_set
 
@@ -85,7 +85,7 @@ async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
     arguments = argument_levels(backend, model, settings)
     file = read_config(config_file, use_config=use_config)
     engine = choose_engine(arguments, file)
-    chosen = build_settings(settings_levels(engine, arguments, file))
+    chosen = AgentSettings(*settings_levels(engine, arguments, file))
     agent_class = await asyncio.to_thread(import_agent_class, engine)
     agent: Agent = await agent_class.create(chosen)
     if validate:
@@ -114,7 +114,7 @@ def argument_levels(
     named = {"backend": backend, "model": model}
     levels = [SettingsLevel(f"argument {name}", {name: value}) for name, value in named.items() if value is not None]
     levels.append(SettingsLevel("argument settings", dict(settings or {})))
-    build_settings(levels)
+    AgentSettings(*levels)
     return levels
 
 
@@ -141,7 +141,7 @@ def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -
         ConfigError: the file's common section is wrong.
     """
     levels = [arguments, [file.level()] if file else []]
-    if chosen := next((engine for level in levels if (engine := build_settings(level).backend)), None):
+    if chosen := next((engine for level in levels if (engine := AgentSettings(*level).backend)), None):
         return chosen
     told = any("base_url" in level.values for level in arguments) or (file and file.says("base_url", SERVER_ENGINE))
     if told or server_is_set():

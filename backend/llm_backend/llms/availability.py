@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llm_backend.errors import BrokenExtraError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "import_library",
     "install_advice",
     "is_installed",
-    "missing_library",
     "own_version",
     "require_libraries",
 ]
@@ -48,11 +47,6 @@ def own_version() -> str:
         return "(a checkout that is not installed)"
 
 
-def missing_library(libraries: Iterable[str]) -> str | None:
-    """Name the first of ``libraries`` that is not installed, without importing any; None if all are there."""
-    return next((module for module in libraries if not is_installed(module)), None)
-
-
 def require_libraries(libraries: Sequence[str], extra: str, needed_by: str, distribution: str = OURS) -> None:
     """Import all ``libraries``; slow the first time, so not for the event loop.
 
@@ -66,9 +60,9 @@ def require_libraries(libraries: Sequence[str], extra: str, needed_by: str, dist
         MissingExtraError: one is not installed.
         BrokenExtraError: one is installed, but does not import.
     """
-    missing = missing_library(libraries)  # known at once, where importing the others first would take seconds
-    if missing is not None:
-        raise _missing(missing, needed_by, install_advice(extra, distribution=distribution))
+    for module in libraries:  # known at once, where importing the others first would take seconds
+        if not is_installed(module):
+            raise _missing(module, needed_by, install_advice(extra, distribution=distribution))
     for module in libraries:
         import_library(module, extra, needed_by, distribution)
 

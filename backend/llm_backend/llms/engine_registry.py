@@ -143,19 +143,16 @@ def _distribution(offer: EntryPoint) -> str:
 
 
 def _described(offer: EntryPoint) -> Engine:
+    distribution, cause = _distribution(offer), None
     try:
-        engine: object = offer.load()
-    except Exception as exc:
-        raise _broken(offer, f"{type(exc).__name__}: {exc}") from exc
-    if not isinstance(engine, Engine):
-        raise _broken(offer, f"it is a {type(engine).__name__}, not an Engine")
-    return replace(engine, distribution=_distribution(offer))
-
-
-def _broken(offer: EntryPoint, fact: str) -> BrokenExtraError:
-    distribution = _distribution(offer)
-    return BrokenExtraError(
+        engine = offer.load()
+        fact = f"it is a {type(engine).__name__}, not an Engine"
+    except Exception as exc:  # noqa: BLE001  (a module of others may raise anything; it is the cause of our error)
+        engine, cause, fact = None, exc, f"{type(exc).__name__}: {exc}"
+    if isinstance(engine, Engine):
+        return replace(engine, distribution=distribution)
+    message = (
         f"The {offer.name} engine of {distribution} is installed, but {offer.value} cannot be loaded ({fact})."
-        f" Install it again with: {install_advice('', '--force-reinstall ', distribution)}.",
-        name=offer.module,
+        f" Install it again with: {install_advice('', '--force-reinstall ', distribution)}."
     )
+    raise BrokenExtraError(message, name=offer.module) from cause

@@ -29,7 +29,6 @@ __all__ = [
     "AgentSettings",
     "Quantization",
     "SettingsLevel",
-    "build_settings",
     "close_match",
     "unknown_engine",
     "without_query",
@@ -114,6 +113,9 @@ _LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
 class AgentSettings(BaseModel):
     """What an engine needs to know to make an agent, frozen. ``None`` leaves the choice to the engine.
 
+    Made of values by their names; or of ``SettingsLevel``s, highest first, which are merged key by key, in tables
+    inside them too.
+
     Attributes:
         backend: the engine's name.
         model: a packaged model, a directory, a GGUF file or a hub name; for a server, the name that it knows.
@@ -144,6 +146,7 @@ class AgentSettings(BaseModel):
         extra_body: fields that each question to the server carries, over those that are said otherwise; shown as stars.
 
     Raises:
+        UnknownEngineError: ``backend`` is no engine's name.
         ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
     """
 
@@ -230,16 +233,6 @@ class AgentSettings(BaseModel):
         return GenerationOptions(
             max_new_tokens=self.max_new_tokens, temperature=temperature, top_p=self.top_p, top_k=self.top_k
         )
-
-
-def build_settings(levels: Sequence[SettingsLevel]) -> AgentSettings:
-    """Merge ``levels``, highest first, key by key (in tables inside them too), and check the result.
-
-    Raises:
-        UnknownEngineError: ``backend`` is no engine's name.
-        ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
-    """
-    return AgentSettings(*levels)
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

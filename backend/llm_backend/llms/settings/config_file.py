@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from llm_backend.errors import ConfigError, ConfigFileError, UntrustedConfigError, printable
 from llm_backend.llms.engine_registry import engine_names, find_engine
-from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, build_settings, close_match
+from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel, close_match
 from llm_backend.llms.settings.config_toml import FILE_VARIABLE, parse, read_content
 from llm_backend.llms.settings.trust import needs_consent, standing_of, trust, withdraw
 from llm_backend.llms.settings.variables import expand
@@ -161,8 +161,8 @@ def get_agent_config(path: str | os.PathLike[str] | None = None) -> AgentConfig 
     file = read_config_file(path)
     if file is None:
         return None
-    common = build_settings([file.level()])
-    engines = {engine: build_settings([file.level(engine)]) for engine in file.engines}
+    common = AgentSettings(file.level())
+    engines = {engine: AgentSettings(file.level(engine)) for engine in file.engines}
     return AgentConfig(file.path, common, MappingProxyType(engines))
 
 

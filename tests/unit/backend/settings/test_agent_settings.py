@@ -10,7 +10,6 @@ from llm_backend.errors import ConfigError, UnknownEngineError
 from llm_backend.llms.settings.agent_settings import (
     AgentSettings,
     SettingsLevel,
-    build_settings,
     unknown_engine,
 )
 from pydantic import SecretStr, ValidationError
@@ -20,7 +19,7 @@ SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in, to look for in messages)
 
 def _refusal(**values: object) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        build_settings([SettingsLevel("file.toml [agent]", values)])
+        AgentSettings(SettingsLevel("file.toml [agent]", values))
     return caught.value
 
 
@@ -200,14 +199,14 @@ def test_hidden_values_are_not_shown() -> None:
     """A value that came from the environment, and may be a secret, is shown."""
     level = SettingsLevel("file.toml [agent]", {"device": SECRET}, frozenset({"device"}))
     with pytest.raises(ConfigError, match="device is wrong") as caught:
-        build_settings([level])
+        AgentSettings(level)
     assert SECRET not in str(caught.value)
 
 
 def test_keys_are_secret_in_repr() -> None:
     """Printing settings, or where they come from, shows the key."""
     level = SettingsLevel("file.toml [agent]", {"api_key": SECRET})
-    settings = build_settings([level])
+    settings = AgentSettings(level)
     assert settings.api_key == SecretStr(SECRET)
     assert SECRET not in f"{level!r}{settings!r}{settings}"
 
@@ -267,14 +266,10 @@ def test_whole_numbers_are_accepted_for_numbers() -> None:
 
 def test_levels_merge_key_by_key() -> None:
     """A higher level drops a lower one's other keys, or a lower one wins, also inside a table."""
-    settings = build_settings(
-        [
-            SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
-            SettingsLevel("middle", {"model": "b", "top_k": 2}),
-            SettingsLevel(
-                "low", {"top_k": 3, "device": "cpu", "reasoning_effort": {"effort": "high", "summary": "auto"}}
-            ),
-        ]
+    settings = AgentSettings(
+        SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
+        SettingsLevel("middle", {"model": "b", "top_k": 2}),
+        SettingsLevel("low", {"top_k": 3, "device": "cpu", "reasoning_effort": {"effort": "high", "summary": "auto"}}),
     )
     assert (settings.model, settings.top_k, settings.device) == ("a", 2, "cpu")
     assert settings.reasoning_effort == ReasoningEffort(effort="low", summary="auto")
@@ -287,7 +282,7 @@ def test_an_error_names_the_level_that_decided() -> None:
         SettingsLevel("low", {"model": 5, "top_k": 0, "reasoning_effort": {"effort": "?", "summary": "?"}}),
     ]
     with pytest.raises(ConfigError) as caught:
-        build_settings(levels)
+        AgentSettings(*levels)
     assert [line.partition(" is ")[0] for line in str(caught.value).splitlines()] == [
         "low: reasoning_effort.summary",
         "low: top_k",
@@ -314,7 +309,7 @@ def test_two_quantizations_are_refused_with_both_places(
 ) -> None:
     """Weights are asked for in two forms, and one of the two is silently dropped."""
     with pytest.raises(ConfigError) as caught:
-        build_settings([SettingsLevel("one", first), SettingsLevel("two", second)])
+        AgentSettings(SettingsLevel("one", first), SettingsLevel("two", second))
     assert str(caught.value) == message
     with pytest.raises(ConfigError, match="Leave only one of them"):
         AgentSettings(**first, **second)
@@ -337,7 +332,7 @@ def test_quantization_has_two_names(values: dict[str, Any], quantization: str) -
 
 def test_no_levels_are_the_defaults() -> None:
     """The documented defaults are not what an engine gets."""
-    settings = build_settings([])
+    settings = AgentSettings()
     assert settings == AgentSettings()
     assert (settings.timeout, settings.connect_timeout, settings.read_timeout) == (300.0, 5.0, 60.0)
     assert (settings.max_retries, settings.device, settings.trust_remote_code) == (2, "auto", False)
