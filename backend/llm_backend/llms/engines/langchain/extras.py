@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import convert_to_messages
 
-from llm_backend.llms.server_extras import CHAT_MODEL
+from llm_backend.llms.message_extras import CHAT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

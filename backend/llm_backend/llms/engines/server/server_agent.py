@@ -14,7 +14,6 @@ from llm_backend.errors import (
     EngineConnectionError,
     EngineTimeoutError,
 )
-from llm_backend.llms.agent import as_payload
 from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.chat_format import Request, as_mapping, given
 from llm_backend.llms.engines.server.dialect import can_be_given_up, limit_name, taken_messages, taken_options
