@@ -84,7 +84,7 @@ class PayloadError(BackendError, ValueError):
 class ContextWindowError(PayloadError):
     """The prompt, by itself or with the tokens that the answer may have, is longer than the model's context window."""
 
-    prompt_tokens: int
+    prompt_tokens: int  # at least so many, where a server counts no further (vLLM)
     context_window: int  # in tokens, too: what the model reads at most
 
 

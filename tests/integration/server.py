@@ -115,7 +115,8 @@ class ScriptedServer:
     received: list[Received] = field(default_factory=list)
     scripts: list[Script] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
-    pages: dict[str, object] = field(default_factory=dict)  # what it answers at a path beside those of the API
+    # What it answers at a path beside those of the API: JSON, or a status, or both.
+    pages: dict[str, object] = field(default_factory=dict)
     beside: list[Received] = field(default_factory=list)  # what it was asked there; it has nothing at any other path
 
     def answer(self, body: object, status: int = 200, **headers: str) -> None:
@@ -126,11 +127,11 @@ class ScriptedServer:
 
         self.send(text.encode(), kind, status, **fields)
 
-    def send(self, body: bytes, kind: str, status: int = 200, **fields: str) -> None:
+    def send(self, body: bytes, kind: str, status: int = 200, /, **fields: str) -> None:
         """Answer with these bytes."""
 
         async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(_head(status, kind, {**fields, "content-length": str(len(body))}) + body)
+            writer.write(_head(status, kind, {"content-length": str(len(body)), **fields}) + body)
 
         self.scripts.append(script)
 
@@ -176,7 +177,8 @@ class ScriptedServer:
         else:
             self.beside.append(received)
             page = self.pages.get(path, 404)
-            status, said = (page, {"error": {"message": "?"}}) if isinstance(page, int) else (200, page)
+            page = (page, {"error": {"message": "?"}}) if isinstance(page, int) else page
+            status, said = page if isinstance(page, tuple) else (200, page)
             body = json.dumps(said).encode()
             writer.write(_head(status, "application/json", {"content-length": str(len(body))}) + body)
         writer.close()

@@ -124,7 +124,7 @@ async def test_malformed_answers(scripted: ScriptedServer, told: ServerAgent, bo
 @pytest.mark.parametrize(
     ("ending", "words"),
     [
-        pytest.param(b"", "failed: .*Check that the server runs", id="connection lost"),
+        pytest.param(b"", "broke off before 'm' had finished its answer: .*Ask again", id="connection lost"),
         pytest.param(END, "broke off before 'm' had finished", id="no end"),
         pytest.param(chunk("data: {broken\n\n") + END, "cannot be read: ", id="no JSON"),
         pytest.param(chunk('data: {"error": "no memory"}\n\n') + END, "failed: no memory", id="error"),
@@ -139,6 +139,15 @@ async def test_death_in_the_middle_of_a_stream(
     assert await anext(stream) == "He"
     with pytest.raises(EngineError, match=words):
         await anext(stream)
+
+
+async def test_death_in_the_middle_of_a_whole_answer(scripted: ScriptedServer, told: ServerAgent) -> None:
+    """A whole answer whose rest never comes is told as broken off, and is not asked for again."""
+    scripted.send(b'{"choices": [', "application/json", **{"content-length": "99"})
+    with pytest.raises(EngineConnectionError, match="broke off before 'm' had finished its answer: ") as caught:
+        await told.invoke(AgentPayload(QUESTION))
+    assert caught.value.retryable
+    assert len(scripted.received) == 1
 
 
 def part(arguments: str, **more: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +24,7 @@ from llm_backend.errors import (
     PayloadError,
 )
 from llm_backend.llms.engines.server.address import Server
-from llm_backend.llms.engines.server.told_errors import ToldError
+from llm_backend.llms.engines.server.told_errors import BrokenOffError, ToldError
 from llm_backend.llms.settings.agent_settings import AgentSettings
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def foreign(
     return made
 
 
-def translated(error: Exception) -> Exception:
+def translated(error: Exception, server: Server = SERVER) -> Exception:
     """What comes out when ``error`` goes in."""
     from llm_backend.llms.engines.server.client_errors import engine_errors
 
-    with pytest.raises(Exception) as caught, engine_errors(SERVER):  # noqa: PT011  (any: it is looked at)
+    with pytest.raises(Exception) as caught, engine_errors(server):  # noqa: PT011  (any: it is looked at)
         raise error
     return caught.value
 
@@ -251,3 +252,15 @@ def test_secrets_in_causes_and_addresses() -> None:
         assert "sk-secret" not in shown
         assert "hidden" not in shown
         assert "***" in shown
+
+
+def test_answer_that_breaks_off() -> None:
+    """An answer that breaks off is told with how it did, and with the model where there is one."""
+    lost = BrokenOffError()
+    lost.__cause__ = foreign("httpx2.ReadError", "reset by peer")
+    ours = translated(lost)
+    assert isinstance(ours, EngineConnectionError)
+    assert ours.retryable
+    words = "The server at http://here/v1 broke off before {} had finished its answer: reset by peer. Ask again"
+    assert str(ours).startswith(words.format("'m'"))
+    assert str(translated(lost, replace(SERVER, model=""))).startswith(words.format("it"))

@@ -33,7 +33,7 @@ from llm_backend.llms.engines.server.address import words_in
 from llm_backend.llms.engines.server.context_overflow import read_overflow
 from llm_backend.llms.engines.server.secret_masking import mask
 from llm_backend.llms.engines.server.time_limits import asked_wait
-from llm_backend.llms.engines.server.told_errors import ToldError, codes_of, facts_of, status_of
+from llm_backend.llms.engines.server.told_errors import BrokenOffError, ToldError, codes_of, facts_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +100,14 @@ def _connection(exc: BaseException, server: Server) -> BackendError:
 
 def _led_by(exc: BaseException | None, kind: type[BaseException]) -> bool:
     return exc is not None and (isinstance(exc, kind) or _led_by(exc.__cause__, kind))
+
+
+def _broke_off(exc: BaseException, server: Server) -> BackendError:
+    what = repr(server.model) if server.model else "it"
+    return EngineConnectionError(
+        f"The server at {server.way} broke off before {what} had finished its answer: {server.words(exc)}. "
+        "Ask again, and look into the server's log."
+    )
 
 
 def _proxy_refused(words: str, server: Server) -> BackendError:
@@ -230,6 +238,7 @@ _STATUSES: dict[int, Mapper] = {
 }
 _MAPPERS: dict[type, Mapper] = {
     ToldError: _told,
+    BrokenOffError: _broke_off,
     openai.APIError: _told,
     openai.APIConnectionError: _connection,
     openai.APIResponseValidationError: _unreadable,

@@ -32,7 +32,8 @@ _OVERFLOW = re.compile(
     r"|longer than the (maximum )?model|maximum (allowed )?(prompt|model|sequence|input) length|prompt exceeds"
     r"|exceeded max(imum)? (context|prompt|model|sequence|input|tokens?|length)"
     r"|number of (input )?tokens allowed|`inputs` (tokens \+|must have)|input length (should|exceeds)"
-    r"|reduce the length of the (messages|input|prompt)",
+    r"|reduce the length of the (messages|input|prompt)|exceeds the max_model_len"
+    r"|max_tokens must be at least 1, got (0|-\d)",  # vLLM, whose prompt leaves no token for the answer
     re.IGNORECASE,
 )
 _N = r"(\d[\d,]*)"
@@ -42,6 +43,7 @@ _WINDOW = (
     rf"> {_N}",
     rf"{_N}(?: tokens)? max(?:imum)?\b",
     rf"maximum (?:allowed )?(?:prompt|model|sequence|input|context|number)\b\D{{0,40}}{_N}",
+    rf"max_model_len {_N}",
     rf"must (?:be <=|have less than) {_N}",
     rf"(?:token limit|limit is|limit of|range of input length should be \[\d+,)\D{{0,5}}{_N}",
 )
@@ -49,7 +51,7 @@ _PROMPT = (
     rf"{_N} (?:tokens )?(?:in|from|of) (?:the |your )?(?:input messages|messages|prompt|text input)",
     rf"(?:request|prompt|input) \((?:length )?{_N}",
     rf"(?:input )?token count \(?(?:of )?{_N}",
-    rf"input length {_N} exceeds",
+    rf"(?:input|prompt) length {_N} exceeds",
     rf"{_N} `inputs`",
     rf"prompt is too long: {_N}",
     rf"(?:passed|first) {_N} (?:input )?tokens",
@@ -58,6 +60,7 @@ _PROMPT = (
     rf"context limit: {_N} \+",
     rf"(?:n_keep|given): {_N}",
 )
+_PASSED = (rf"upper bound for {_N} input tokens",)  # where vLLM counts characters only, as more cannot be so few tokens
 _ANSWER = (
     rf"{_N} (?:tokens )?(?:in|for) (?:the )?(?:completion|output)",
     rf"{_N} `max_new_tokens`",
@@ -73,7 +76,7 @@ class Overflow:
     """What does not fit, in tokens; None for what the server does not say.
 
     Attributes:
-        prompt: the prompt's.
+        prompt: the prompt's; at least so many where the server counts no further (vLLM).
         answer: those that the answer may have.
         window: those that the model reads and writes together.
     """
@@ -115,6 +118,9 @@ def read_overflow(
     window = window if window is not None else _first(_WINDOW, words)
     answer, total = _first(_ANSWER, words), _first(_TOTAL, words)
     prompt = prompt if prompt is not None else _first(_PROMPT, words)
+    passed = _first(_PASSED, words)
+    if prompt is None and passed is not None:
+        prompt = passed + 1
     if total is not None and (prompt is None or answer is None):
         prompt = total - answer if answer is not None else total
     return Overflow(prompt, answer, window)

@@ -13,6 +13,7 @@ from llm_backend.errors import (
     EngineAuthenticationError,
     EngineConnectionError,
     EngineTimeoutError,
+    PayloadError,
 )
 from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.engines.server.chat_format import Request, as_mapping, given
@@ -258,7 +259,7 @@ class ServerAgent(RemoteAgent):
                         status = getattr(exc, "status_code", None)  # our errors may have no cause, to hide a secret
                         raise
         except BackendError as exc:
-            if status is None or (status in _NOT_NOW):
+            if status is None or status in _NOT_NOW or isinstance(exc, PayloadError):  # such as: it is too long
                 return None
             raise UnknownPathError from exc
         if not isinstance(answer, dict):

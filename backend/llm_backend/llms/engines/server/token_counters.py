@@ -105,8 +105,9 @@ _WAYS = (_responses, _chat, _tokenize, _template, _chat_tokenize, _messages)
 
 
 def _number(answer: Answer | None, key: str) -> int | None:
-    """The number under ``key``, or how long the list there is; 0 where there is neither."""
-    told = None if answer is None else answer.get(key)
+    """The number under ``key``, or how long the list there is; 0 where there is neither, or LiteLLM guessed."""
+    guessed = answer is not None and answer.get("litellm_count_source") == "local_estimate"
+    told = None if answer is None or guessed else answer.get(key)
     told = len(told) if isinstance(told, list) else told
     return None if answer is None else told if type(told) is int else 0
 

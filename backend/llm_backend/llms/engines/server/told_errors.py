@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ToldError", "as_mappings", "codes_of", "error_in", "error_in_event", "facts_of", "status_of", "words_of"]
+__all__ = [
+    "BrokenOffError",
+    "ToldError",
+    "as_mappings",
+    "codes_of",
+    "error_in",
+    "error_in_event",
+    "facts_of",
+    "status_of",
+    "words_of",
+]
 
 # Why an answer ended that is none: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek; Google.
 _FAILED_ENDS = re.compile(
@@ -41,6 +51,10 @@ _STATUSES: tuple[tuple[str, int], ...] = (
     (r"networkerror", 502),
     (r"internal|servererror|apierror|^error$|^abort$", 500),
 )
+
+
+class BrokenOffError(Exception):
+    """The connection ended in the middle of an answer; the cause says how."""
 
 
 class ToldError(Exception):

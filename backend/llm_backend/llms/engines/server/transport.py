@@ -17,7 +17,7 @@ import httpx2
 import openai
 
 from llm_backend.llms.engines.server.time_limits import asked_wait, seconds_left
-from llm_backend.llms.engines.server.told_errors import ToldError, error_in, error_in_event, status_of
+from llm_backend.llms.engines.server.told_errors import BrokenOffError, ToldError, error_in, error_in_event, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -28,6 +28,7 @@ _BUSY = (429, 503, 529)
 _GATEWAY_TIMEOUTS = (504, 524)  # said by one who waited in vain for a server that has begun
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds; the library's own
 _BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
+_LOST = (httpx2.NetworkError, httpx2.RemoteProtocolError, ssl.SSLError, anyio.EndOfStream)  # of connections
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # of whichever lines, also by turns
 
 
@@ -51,6 +52,7 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
 
         Raises:
             ToldError: the answer is an error, and no status tells which.
+            BrokenOffError: the connection ended in the middle of the answer.
             openai.APIConnectionError: the connection failed, and to try again would not help.
         """
         progress = _Progress()
@@ -64,6 +66,8 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
         try:
             response = await super().send(request, stream=stream, **options)
         except (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream) as exc:
+            if progress.answered and isinstance(exc, _LOST):
+                raise BrokenOffError from exc
             if progress.may_try_again(exc) and _pause(request) < seconds_left():
                 raise
             timed_out = isinstance(exc, httpx2.TimeoutException)
@@ -75,10 +79,14 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
 
 
 class _Progress:
-    """How far a request came, as the transport below notes it."""
+    """How far a request came, as the transport below notes it.
+
+    Attributes:
+        answered: whether the server has begun to answer.
+    """
 
     def __init__(self) -> None:
-        self._connected = self._sent = self._answered = False
+        self._connected = self._sent = self.answered = False
         self._to_proxy = False  # what is being sent is only the question whether the proxy lets the request through
 
     async def note(self, event: str, info: Mapping[str, Any]) -> None:
@@ -89,7 +97,7 @@ class _Progress:
         elif event.endswith("send_request_body.complete"):
             self._sent = not self._to_proxy
         elif event.endswith("receive_response_headers.complete"):
-            self._answered = not self._to_proxy
+            self.answered = not self._to_proxy
 
     def may_try_again(self, exc: Exception) -> bool:
         """Whether the server has surely not begun, and another try may go better.
@@ -102,7 +110,7 @@ class _Progress:
         if "CERTIFICATE_VERIFY_FAILED" in str(exc):
             return False
         kept = not self._connected and not isinstance(exc, httpx2.TimeoutException)
-        return not self._answered and (kept or not self._sent)
+        return not self.answered and (kept or not self._sent)
 
 
 def _pause(request: httpx2.Request) -> float:
@@ -160,7 +168,7 @@ class _Events(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         rest, seen, begun = b"", 0, False  # what is no whole event yet, and how much of it holds no end of one
-        async for data in self._response.aiter_bytes():
+        async for data in self._data():
             rest += data
             if not begun and len(rest) >= len(BOM_UTF8):
                 rest, begun = rest.removeprefix(BOM_UTF8), True  # which is none of the first field's name
@@ -171,6 +179,13 @@ class _Events(httpx2.AsyncByteStream):
             seen = max(0, len(rest) - 3)
         self._look(rest)
         yield rest
+
+    async def _data(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._response.aiter_bytes():
+                yield data
+        except _LOST as exc:
+            raise BrokenOffError from exc
 
     def _look(self, event: bytes) -> None:
         error = error_in_event(event)

@@ -6,7 +6,7 @@ import pytest
 from llm_backend.errors import ContextWindowError, PayloadError
 from llm_backend.llms.engines.server.context_overflow import Overflow, read_overflow
 
-# What servers say, and the tokens of prompt, answer and window in it. OpenAI and Azure, vLLM (six wordings of several
+# What servers say, and the tokens of prompt, answer and window in it. OpenAI and Azure, vLLM (wordings of several
 # versions), llama.cpp, SGLang, TGI, LM Studio, Anthropic, OpenRouter, Mistral, Google, xAI, Moonshot, Cerebras,
 # Fireworks, Ollama, Bedrock, Cohere, Alibaba; and three that say something else.
 SAID: list[tuple[str, tuple[int | None, int | None, int | None] | None]] = [
@@ -175,6 +175,36 @@ SAID: list[tuple[str, tuple[int | None, int | None, int | None] | None]] = [
         (131393, None, 131040),
     ),
     ("prompt exceeded maximum tokens", (None, None, None)),
+    (
+        (
+            "This model's maximum context length is 2048 tokens. However, your prompt contains at least 2049 input "
+            "tokens, which exceeds this limit even without any output tokens. Please reduce the length of the input "
+            "prompt. (parameter=input_tokens, value=2049)"
+        ),
+        (2049, None, 2048),
+    ),
+    (
+        (
+            "This model's maximum context length is 2048 tokens. However, your prompt contains 500148 characters "
+            "(more than 165888 characters, which is the upper bound for 2048 input tokens). Please reduce the length "
+            "of the input prompt. (parameter=input_text, value=500148)"
+        ),
+        (2049, None, 2048),
+    ),
+    (
+        "The engine prompt length 2048 exceeds the max_model_len 2048. Please reduce prompt.",
+        (2048, None, 2048),
+    ),
+    (
+        (
+            "The decoder prompt (length 2048) plus the number of requested output tokens (at least 1) is longer than "
+            "the maximum model length of 2048. Make sure that `max_model_len` is no smaller than the number of text "
+            "tokens (prompt + requested output tokens)."
+        ),
+        (2048, None, 2048),
+    ),
+    ("max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)", (None, None, None)),
+    ("max_tokens must be at least 1, got -983.", (None, None, None)),
     ("Unknown parameter: context_length", None),
     ("context_window: Extra inputs are not permitted", None),
     ("Too many tokens, please wait before trying again.", None),

@@ -38,6 +38,8 @@ class Server:
         ({"apply-template": {"prompt": "<Hi>"}, "tokenize": {"tokens": [1, 2, 3]}}, 3),
         ({"chat_tokenize": {"tokenize_response": [{}, {}]}}, 2),
         ({"v1/messages/count_tokens": {"input_tokens": 7}}, 7),
+        ({"v1/messages/count_tokens": {"input_tokens": 7, "litellm_count_source": "provider"}}, 7),
+        ({"v1/messages/count_tokens": {"input_tokens": 7, "litellm_count_source": "local_estimate"}}, None),
         ({"tokenize": {"tokens": []}, "apply-template": {"prompt": 5}}, None),
         ({"tokenize": {"count": True}}, None),
         ({}, None),
