@@ -16,6 +16,7 @@ import llm_backend
 import pytest
 import typer
 from llm_backend.cli.app import app
+from llm_backend.llms.settings.agent_settings import AgentSettings
 from llm_backend.llms.settings.config_file import read_config_file
 
 from skipproof import table
@@ -165,6 +166,22 @@ async def test_python_of_a_page(page: str) -> None:
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         await run_python(block, names)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("docs/configuration.md", list(AgentSettings.model_fields)),
+        ("docs/getting-started.md", list(EXTRAS)),
+        ("README.md", list(EXTRAS)),
+    ],
+    ids=["settings", "extras", "extras of the README"],
+)
+def test_tables_of_a_page_are_whole(page: str, names: list[str]) -> None:
+    """What the code knows has its row in the table that lists it."""
+    rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert names
+    assert [name for name in names if not any(re.search(rf"`{name}[`.]", row) for row in rows)] == []
 
 
 def test_the_readme_is_short() -> None:
