@@ -113,8 +113,8 @@ _LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
 class AgentSettings(BaseModel):
     """What an engine needs to know to make an agent, frozen. ``None`` leaves the choice to the engine.
 
-    Made of values by their names; or of ``SettingsLevel``s, highest first, which are merged key by key, in tables
-    inside them too.
+    Made of values by their names; or of ``SettingsLevel`` objects, highest first, which are merged key by key, in
+    tables inside them too.
 
     Attributes:
         backend: the engine's name.
