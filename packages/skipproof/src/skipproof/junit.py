@@ -1,7 +1,8 @@
 """The matrix as JUnit XML: one document for each environment, one testsuite for each of its sessions.
 
 Programs that read it know passed, skipped, failure and error. A breach of the contract is a failure, whatever the test
-came to; what is wrong with the session itself is the error of a testcase of its own, so that no reader can miss it.
+came to: in pytest's own XML a lying skip is only skipped, and an unexpected pass has passed. What is wrong with the
+session itself is the error of a testcase of its own, so that no reader can miss it.
 """
 
 from __future__ import annotations
