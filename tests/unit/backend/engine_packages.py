@@ -45,13 +45,13 @@ class Folder:
         return self.run(_COMMAND, *arguments, **variables)
 
     def says(self, code: str) -> Any:
-        """What a program prints as JSON, which has to succeed."""
+        """Return the JSON that a program prints; the program has to succeed."""
         done = self.run(code)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def doctor(self) -> dict[str, dict[str, str]]:
-        """What ``llm-backend doctor`` finds, by what it looks at."""
+        """Return the findings of ``llm-backend doctor``, by what each looks at."""
         return {finding["what"]: finding for finding in json.loads(self.command("doctor", "--json").stdout)}
 
 
@@ -75,14 +75,14 @@ def write_wheel(folder: Path, name: str, engines: Mapping[str, str], modules: Ma
 
 
 def echo_engine(folder: Path) -> Path:
-    """The wheel of examples/echo_engine, of what its pyproject.toml says."""
+    """The wheel of examples/echo_engine, built from what its pyproject.toml says."""
     project = tomllib.loads((_EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
     modules = {str(path.relative_to(_EXAMPLE)): path.read_text("utf-8") for path in _EXAMPLE.rglob("*.py")}
     return write_wheel(folder, project["name"], project["entry-points"]["llm_backend.engines"], modules)
 
 
 def install(place: Path, *wheels: Path) -> Folder:
-    """Install wheels into a folder, with the pip that comes with Python; nothing is fetched."""
+    """Install wheels into a folder with Python's own pip, offline."""
     [pip] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
     options = [
         "--isolated",

@@ -1,4 +1,4 @@
-"""An agent without a model, for tests of what is around agents."""
+"""An agent without a model, for tests of the code around agents."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def about(**known: Any) -> ResponseMetadata:
-    """What is known of an answer that no engine made: less than an engine knows."""
+    """Metadata of an answer that no engine made: less than an engine knows."""
     return cast("ResponseMetadata", known)
 
 
 class FakeAgent:
-    """Answers each message with what ``answers`` has for it, or with nothing."""
+    """Answers each message with its entry in ``answers``, or with nothing."""
 
     created: FakeAgent
     identity: ClassVar = {"engine": "fake", "model": "none"}
 
-    # The rest of the protocol, which nothing here calls.
+    # The rest of the protocol, never called here.
     invoke_with_tools = stream = stream_events = get_context_window = count_tokens = AsyncMock()
     supports_streaming = AsyncMock()
     __aenter__, __aexit__ = Agent.__aenter__, Agent.__aexit__

@@ -1,4 +1,4 @@
-"""Counts what is made of payloads: the real things are made, and seen being made."""
+"""Counts what is made from payloads, while the real things are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["counted"]
 
 @contextmanager
 def counted() -> Iterator[dict[str, int]]:
-    """How many schemas are compiled and how many lists of messages are built, wherever that is."""
+    """Count the schemas that are compiled and the lists of messages that are built, wherever that happens."""
     made = {"schemas": 0, "messages": 0}
 
     class Validator(SchemaValidator):

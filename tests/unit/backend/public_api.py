@@ -1,4 +1,4 @@
-"""Writes down what users can rely on: names, signatures, fields, errors, commands and their options."""
+"""Writes down what users can rely on: names, signatures, fields, errors, commands and options."""
 
 from __future__ import annotations
 

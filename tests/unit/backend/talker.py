@@ -1,4 +1,4 @@
-"""An agent that gives one answer to whatever it is asked."""
+"""An agent that gives the same answer to every message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Talker(Agent):
         return AgentResponse(response=ANSWER, metadata=about(usage=Usage(prompt_tokens=1, completion_tokens=2)))
 
     async def get_context_window(self) -> int:
-        """Room for everything."""
+        """A window with room for everything."""
         return 1000
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:

@@ -1,4 +1,4 @@
-"""The protocol tells an agent from something else."""
+"""The protocol recognises agents, and texts stand for payloads."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.unit.backend.word_agent import TOOL, WordAgent
 
 
 def test_an_agent_is_recognised() -> None:
-    """An object with all methods does not pass for an agent."""
+    """An object with all methods is an agent."""
     assert isinstance(FakeAgent(), Agent)
 
 
 def test_something_else_is_no_agent() -> None:
-    """An object without the methods passes for an agent."""
+    """An object without the methods is not an agent."""
     assert not isinstance(object(), Agent)
 
 
 def test_a_text_stands_for_a_payload() -> None:
-    """A plain text is the message of a payload that says nothing else; a payload stays the same one."""
+    """A text becomes the message of an otherwise empty payload; a payload stays the same one."""
     payload = AgentPayload("Hi.")
     assert as_payload("Hi.") == payload
     assert as_payload(payload) is payload
@@ -32,7 +32,7 @@ def test_a_text_stands_for_a_payload() -> None:
 
 @pytest.mark.parametrize(("wrong", "fact"), [("", "is empty"), (None, "is a NoneType"), (b"Hi.", "is a bytes")])
 def test_what_is_neither_text_nor_payload_is_refused(wrong: Any, fact: str) -> None:
-    """Nothing, or something else than a text, is refused with the error of a payload that was made of it."""
+    """Anything but a text or a payload is refused with a PayloadError."""
     with pytest.raises(PayloadError, match=f"^user_message {fact}"):
         as_payload(wrong)
 

@@ -37,7 +37,7 @@ PARIS = {PROBES[0].question: AgentResponse(response="The capital of France is Pa
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever file a test writes is named, and so needs no consent."""
+    """Name whatever file a test writes, so that it needs no consent."""
     _write("")
     monkeypatch.setenv("LLM_BACKEND_CONFIG", "config.toml")
 
@@ -57,7 +57,7 @@ async def _settings(backend: str | None = None, model: str | None = None, **opti
 
 
 async def test_the_agent_of_the_engine_is_returned() -> None:
-    """The caller gets something else than what the engine made."""
+    """The caller gets the agent that the engine made."""
     agent = await load_agent("huggingface", validate=False)
     assert agent is FakeAgent.created
     assert not FakeAgent.created.closed
@@ -65,7 +65,7 @@ async def test_the_agent_of_the_engine_is_returned() -> None:
 
 @pytest.mark.parametrize("backend", ["hugginface", "", "HUGGINGFACE"])
 async def test_an_unknown_engine_is_refused(backend: str) -> None:
-    """A misspelled engine is taken for none, or its error has no way out."""
+    """An unknown engine is refused with the close match."""
     with pytest.raises(UnknownEngineError) as caught:
         await load_agent(backend)
     message = str(caught.value)
@@ -75,7 +75,7 @@ async def test_an_unknown_engine_is_refused(backend: str) -> None:
 
 
 async def test_an_unknown_engine_is_refused_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A typo in an argument costs the import of torch, or hides behind another error."""
+    """An unknown engine is refused before any import or file is read."""
     monkeypatch.setattr(agent_loader, "import_agent_class", None)
     monkeypatch.setattr(agent_loader, "read_config_file", None)
     with pytest.raises(UnknownEngineError):
@@ -93,7 +93,7 @@ async def test_an_unknown_engine_is_refused_before_anything_else(monkeypatch: py
     ],
 )
 async def test_the_highest_level_decides(present: int, model: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A level of the documented precedence is skipped, or two have changed places."""
+    """Each level wins over those below it, in the documented order."""
     if present >= 2:
         monkeypatch.setenv("AF_LLM_MODEL", "environment")
     common = "[agent]\nmodel = 'common'\n" if present >= 3 else ""
@@ -104,7 +104,7 @@ async def test_the_highest_level_decides(present: int, model: str | None, monkey
 
 
 async def test_levels_complete_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A level that says something about one key hides all keys of the levels below."""
+    """A level that sets one key leaves the other keys of lower levels alone."""
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     _write("[agent]\ntimeout = 5\nbackend = 'langchain'\n[agent.openai]\nbase_url = 'http://host'\n")
     settings = await _settings("openai", "m")
@@ -114,14 +114,14 @@ async def test_levels_complete_each_other(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_the_file_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``use_config=False`` reads the file, or leaves out the environment, too."""
+    """``use_config=False`` skips the file, and still reads the environment."""
     _write("[agent]\nmodel = 'common'\nnot_a_key = 1")
     monkeypatch.setenv("AF_LLM_MODEL", "environment")
     assert (await _settings("huggingface", use_config=False)).model == "environment"
 
 
 async def test_a_wrong_argument_is_refused() -> None:
-    """A model that is no text reaches an engine, or the error does not say which argument."""
+    """A model that is not a text is refused, and the error names the argument."""
     model: Any = 5
     with pytest.raises(ConfigError) as caught:
         await load_agent("huggingface", model)
@@ -129,7 +129,7 @@ async def test_a_wrong_argument_is_refused() -> None:
 
 
 async def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong variable of the environment reaches an engine, or the error does not name it."""
+    """A wrong variable of the environment is refused by its name."""
     monkeypatch.setenv("OPENAI_API_URL", "localhost:8000")
     with pytest.raises(ConfigError) as caught:
         await load_agent("openai")
@@ -137,7 +137,7 @@ async def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_wrong_key_is_refused_with_its_section() -> None:
-    """A misspelled key is ignored."""
+    """A misspelled key is refused, and the error names its section."""
     path = _write("[agent.huggingface]\ntemprature = 1\n")
     with pytest.raises(ConfigError) as caught:
         await load_agent("huggingface")
@@ -147,13 +147,13 @@ async def test_a_wrong_key_is_refused_with_its_section() -> None:
 
 
 async def test_a_section_of_an_unused_engine_may_need_what_is_not_set() -> None:
-    """A file that several machines share stops those that do not use one of its engines."""
+    """An unused engine's section may use a variable that is not set."""
     _write("[agent]\nbackend = 'huggingface'\n[agent.openai]\napi_key = '${H_UNSET}'\n")
     assert (await _settings()).backend == "huggingface"
 
 
 async def test_old_names_in_the_file_are_told_to_the_caller() -> None:
-    """The warning about a section's old name points into this package, so nobody is shown it."""
+    """The warning about a section's old name points to the caller's own line."""
     _write("[midori_ai_agent_base]\nmodel = 'm'\n")
     with pytest.warns(DeprecationWarning, match="old name") as caught:
         await load_agent("huggingface", validate=False)
@@ -161,14 +161,14 @@ async def test_old_names_in_the_file_are_told_to_the_caller() -> None:
 
 
 async def test_the_configured_engine_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``backend`` in the file is ignored for what is in the environment."""
+    """``backend`` in the file wins over auto-detection."""
     monkeypatch.setenv("OPENAI_API_URL", "http://host")
     _write("[agent]\nbackend = 'langchain'\n")
     assert (await _settings()).backend == "langchain"
 
 
 async def test_a_servers_address_chooses_openai(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Auto-detection overlooks ``OPENAI_API_URL``."""
+    """``OPENAI_API_URL`` chooses the openai engine."""
     monkeypatch.setenv("OPENAI_API_URL", "http://host")
     settings = await _settings()
     assert (settings.backend, settings.base_url) == ("openai", "http://host")
@@ -176,7 +176,7 @@ async def test_a_servers_address_chooses_openai(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("section", ["agent", "agent.openai"])
 async def test_a_configured_address_chooses_openai(section: str) -> None:
-    """Auto-detection overlooks ``base_url`` in the file."""
+    """``base_url`` in the file chooses the openai engine."""
     _write(f"[{section}]\nbase_url = 'http://host'\n")
     settings = await _settings()
     assert (settings.backend, settings.base_url) == ("openai", "http://host")
@@ -184,13 +184,13 @@ async def test_a_configured_address_chooses_openai(section: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[agent]\nmodel = 'm'\n[agent.langchain]\nbase_url = 'http://host'\n"])
 async def test_torch_chooses_huggingface(text: str) -> None:
-    """Auto-detection overlooks torch, or takes another engine's address for openai's."""
+    """Torch chooses the huggingface engine, also beside another engine's address."""
     _write(text)
     assert (await _settings()).backend == "huggingface"
 
 
 async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody without torch and without a server is not told what to do."""
+    """Without torch and without a server, the error says how to get either."""
     monkeypatch.setattr(agent_loader, "is_installed", lambda _: False)
     monkeypatch.setitem(ENGINES, "huggingface", HUGGINGFACE)
     with pytest.raises(MissingExtraError) as caught:
@@ -204,7 +204,7 @@ async def test_no_engine_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_missing_library_is_told_by_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error does not say which engine needs the library."""
+    """The error says which engine needs the library."""
     monkeypatch.setitem(ENGINES, "langchain", replace(ENGINES["langchain"], libraries=("h3_absent",)))
     with pytest.raises(MissingExtraError) as caught:
         await load_agent("langchain")
@@ -215,7 +215,7 @@ async def test_a_missing_library_is_told_by_engine(monkeypatch: pytest.MonkeyPat
 
 
 async def test_an_engine_that_does_not_import_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A library of a version that the engine cannot use fails with a bare ImportError."""
+    """An engine that does not import raises BrokenExtraError."""
     (tmp_path / "h3_engine.py").write_text("from json import no_such_name", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(ENGINES, "openai", replace(ENGINES["openai"], agent="h3_engine:FakeAgent"))
@@ -224,7 +224,7 @@ async def test_an_engine_that_does_not_import_is_broken(monkeypatch: pytest.Monk
 
 
 async def test_engines_are_imported_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing torch stops every other request for seconds."""
+    """Importing an engine does not block the event loop."""
     threads = []
 
     def import_engine(name: str) -> type[FakeAgent]:
@@ -238,7 +238,7 @@ async def test_engines_are_imported_off_the_event_loop(monkeypatch: pytest.Monke
 
 
 async def test_a_sound_agent_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working agent is refused or closed."""
+    """A working agent passes validation, and stays open."""
     monkeypatch.setattr(FakeAgent, "invoke", _answering(PARIS))
     agent = await load_agent("huggingface")
     assert agent is FakeAgent.created
@@ -254,7 +254,7 @@ def _answering(answers: dict[str, AgentResponse]) -> object:
 
 @pytest.mark.parametrize(("model", "named"), [(None, "The default model"), ("some/model", "The model 'some/model'")])
 async def test_a_broken_agent_is_closed_and_refused(model: str | None, named: str) -> None:
-    """A model with damaged weights goes into service, or stays in memory."""
+    """An agent that answers nonsense is refused and closed."""
     with pytest.raises(AgentValidationError) as caught:
         await load_agent("huggingface", model)
     assert str(caught.value) == (
@@ -266,7 +266,7 @@ async def test_a_broken_agent_is_closed_and_refused(model: str | None, named: st
 
 
 async def test_an_error_while_validating_closes_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent whose server is gone stays open, or its error is swallowed."""
+    """An error during validation closes the agent, and reaches the caller."""
 
     async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
         message = "no server"
@@ -279,7 +279,7 @@ async def test_an_error_while_validating_closes_the_agent(monkeypatch: pytest.Mo
 
 
 async def test_cancelling_while_validating_closes_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that gives up leaves a model in memory that nobody can close."""
+    """Cancelling during validation closes the agent."""
     asked = asyncio.Event()
 
     async def hang(_: FakeAgent, __: AgentPayload) -> AgentResponse:

@@ -1,4 +1,4 @@
-"""What ``load_agent`` returns is awaited, entered or run as any coroutine; and says so where that is forgotten."""
+"""What ``load_agent`` returns is awaited, entered or run as any coroutine, and says so where that is forgotten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("fake_engines")
 
 
 async def test_loading_is_entered_and_left() -> None:
-    """``async with`` loads an agent without a further ``await``, and closes it, also when the work in it fails."""
+    """``async with`` loads an agent without an ``await``, and closes it, even after an error."""
 
     async def fail() -> None:
         async with load_agent("huggingface", validate=False) as agent:
@@ -30,13 +30,13 @@ async def test_loading_is_entered_and_left() -> None:
 
 
 def test_loading_runs_as_any_coroutine() -> None:
-    """What starts coroutines starts this one, too."""
+    """Whatever starts coroutines starts this one, too."""
     agent = asyncio.run(load_agent("huggingface", validate=False))
     assert isinstance(agent, FakeAgent)
 
 
 def test_a_forgotten_await_is_told() -> None:
-    """Who uses what is returned as the agent is told to await it, and it does not pass for an agent."""
+    """Using it as the agent raises an error that says to await it, and it is not an Agent."""
     loading: Any = load_agent("huggingface")
     with pytest.raises(NotAwaitedError) as caught:
         loading.invoke("Hi.")

@@ -1,4 +1,4 @@
-"""Validation tells a working agent from the ways in which one does not work."""
+"""Validation tells a working agent from a broken one, and says what is broken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.unit.backend.fake_agent import FakeAgent
     ],
 )
 async def test_one_right_answer_is_enough(number: int, response: AgentResponse) -> None:
-    """A small model, one that only continues texts, or one that still thinks, is taken for a broken one."""
+    """One right answer is enough, also from a small, a base or a reasoning model."""
     agent = FakeAgent({PROBES[number].question: response})
     assert await validate_agent(agent) is True
     assert [payload.user_message for payload in agent.payloads] == [probe.question for probe in PROBES[: number + 1]]
@@ -53,19 +53,19 @@ async def test_one_right_answer_is_enough(number: int, response: AgentResponse) 
     ],
 )
 async def test_nonsense_is_no_answer(text: str) -> None:
-    """A model with destroyed weights passes, because its answer is not empty or holds the right letters."""
+    """Nonsense fails, even where it holds the right letters."""
     agent = FakeAgent({probe.question: AgentResponse(response=text) for probe in PROBES})
     assert await validate_agent(agent) is False
 
 
 async def test_echoing_the_question_is_no_answer() -> None:
-    """A server that only repeats what it is sent passes for a model."""
+    """A server that only echoes the question fails."""
     agent = FakeAgent({probe.question: AgentResponse(response=probe.question) for probe in PROBES})
     assert await validate_agent(agent) is False
 
 
 async def test_questions_are_short_and_greedy() -> None:
-    """Validation takes long, or its verdict changes from run to run."""
+    """Questions ask for few tokens, greedily, so that the verdict is quick and stays the same."""
     agent = FakeAgent()
     await validate_agent(agent)
     options = {(payload.generation.max_new_tokens, payload.generation.temperature) for payload in agent.payloads}
@@ -73,7 +73,7 @@ async def test_questions_are_short_and_greedy() -> None:
 
 
 async def test_report_on_a_working_agent() -> None:
-    """The report says something else than the verdict, or keeps the model's words."""
+    """The report has the verdict and its reason, without the model's words."""
     report = await validate_agent_report(FakeAgent({PROBES[1].question: AgentResponse(response="4")}))
     assert (report.verdict, report.works, report.questions, report.error) == ("works", True, 2, None)
     assert report.reason == "it answered question 2 of 4 rightly."
@@ -81,7 +81,7 @@ async def test_report_on_a_working_agent() -> None:
 
 
 async def test_report_on_nonsense() -> None:
-    """Destroyed weights are not told apart from an agent that cannot be asked."""
+    """Nonsense is reported as such, not as an agent that cannot be asked."""
     report = await validate_agent_report(FakeAgent())
     assert (report.verdict, report.works, report.questions) == ("nonsense", False, 4)
     assert report.reason.startswith("it answered none of 4 simple questions rightly. Its weights may be damaged")
@@ -101,7 +101,7 @@ async def test_report_on_nonsense() -> None:
 async def test_report_says_why_an_agent_cannot_be_asked(
     error: BackendError, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that can go wrong looks the same, or leaves as an exception."""
+    """Each kind of error has its verdict, and none is raised."""
 
     async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
         raise error
@@ -113,7 +113,7 @@ async def test_report_says_why_an_agent_cannot_be_asked(
 
 
 async def test_an_agent_that_never_answers_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report waits for ever."""
+    """An agent that never answers is reported as too slow."""
 
     async def hang(_: FakeAgent, __: AgentPayload) -> AgentResponse:
         response: asyncio.Future[AgentResponse] = asyncio.get_running_loop().create_future()
@@ -126,7 +126,7 @@ async def test_an_agent_that_never_answers_is_too_slow(monkeypatch: pytest.Monke
 
 
 async def test_a_foreign_timeout_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug that raises TimeoutError is reported as a slow model."""
+    """A TimeoutError of foreign code is not reported as a slow model."""
 
     async def fail(_: FakeAgent, __: AgentPayload) -> AgentResponse:
         raise TimeoutError

@@ -1,4 +1,4 @@
-"""A model's text is taken apart the same way whole and in pieces."""
+"""A model's text is parsed the same way whole and in pieces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REQUEST = (
 
 
 def split_answer(text: str, **options: Any) -> ParsedAnswer:
-    """What a whole answer holds, where tools are offered unless ``options`` say otherwise."""
+    """The parts of a whole answer, with tools offered unless ``options`` say otherwise."""
     parser = AnswerParser(**{"tools": TOOLS, **options})
     parser.feed(text)
     parser.finish()
@@ -36,7 +36,7 @@ def split_answer(text: str, **options: Any) -> ParsedAnswer:
 
 
 def in_pieces(text: str, size: int, **options: Any) -> list[Event]:
-    """What comes of ``text`` when it arrives ``size`` characters at a time."""
+    """The events of ``text`` that arrives ``size`` characters at a time."""
     parser = AnswerParser(**{"tools": TOOLS, **options})
     pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
     return [event for events in (*pieces, parser.finish()) for event in events]
@@ -48,32 +48,32 @@ def joined(events: list[Event], kind: type[Reasoning | Text]) -> str:
 
 
 def test_reasoning_is_taken_out() -> None:
-    """Reasoning at an answer's beginning is no part of it."""
+    """Reasoning at an answer's beginning is not part of it."""
     parsed = split_answer("<think> first </think>\n<think>second</think>\n\nThe answer is 4. ")
     assert (parsed.thinking, parsed.response) == ("first\nsecond", "The answer is 4.")
 
 
 def test_unclosed_reasoning_is_no_answer() -> None:
-    """Reasoning that was cut off does not leak into the answer."""
+    """Reasoning that was cut off is not part of the answer."""
     parsed = split_answer(" <think>I was cut o")
     assert (parsed.thinking, parsed.response) == ("I was cut o", "")
 
 
 def test_prompt_may_open_the_reasoning() -> None:
-    """Reasoning whose opening tag stood in the prompt is taken for the answer."""
+    """Reasoning whose opening tag stood in the prompt is still reasoning."""
     parsed = split_answer("hmm</think>4", thinking=True)
     assert (parsed.thinking, parsed.response) == ("hmm", "4")
 
 
 def test_tool_calls_are_parsed_whole() -> None:
-    """A tool call is cut at a comma or a bracket, or stays in the answer."""
+    """A tool call is read whole, commas and brackets included, and leaves the answer."""
     parsed = split_answer(f"I will add. {CALL}")
     assert parsed.tool_calls == (ToolCall(name="add", arguments={"a": 1, "text": "x, (y)"}),)
     assert parsed.response == "I will add."
 
 
 def test_unclosed_tool_call_is_still_one() -> None:
-    """A whole call whose closing tag was cut off is lost."""
+    """A whole call without its closing tag is still a call."""
     assert split_answer(CALL.removesuffix("</tool_call>")).tool_calls[0].name == "add"
 
 
@@ -91,7 +91,7 @@ def test_unclosed_tool_call_is_still_one() -> None:
     ids=lambda body: body[:40],
 )
 def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What the model wrote is lost because it is no proper tool call, or its text goes into the log."""
+    """A malformed call stays in the answer, and its text is not logged."""
     text = f"<tool_call>{body}</tool_call>"
     parsed = split_answer(text)
     assert (parsed.response, parsed.tool_calls) == (text, ())
@@ -122,7 +122,7 @@ def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCa
     ],
 )
 def test_pieces_equal_the_whole(text: str, size: int) -> None:
-    """A joined stream is the invoked answer, wherever the pieces were cut."""
+    """A joined stream equals the whole answer, wherever the pieces were cut."""
     events, whole = in_pieces(text, size), split_answer(text)
     assert joined(events, Text) == whole.response
     assert joined(events, Reasoning) == whole.thinking
@@ -131,7 +131,7 @@ def test_pieces_equal_the_whole(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("mark", ["</think>", "\n</think>\n\n", "</think> "])
 def test_lone_closing_tag_parts_reasoning_from_the_answer(mark: str) -> None:
-    """What stands before a closing tag whose opening one the model never wrote is reasoning."""
+    """Text before a lone closing tag is reasoning."""
     parsed = split_answer(f"They greet me.{mark}Hello!")
     assert (parsed.thinking, parsed.response) == ("They greet me.", "Hello!")
     assert split_answer("They greet me.</think>").thinking == "They greet me."
@@ -144,7 +144,7 @@ def test_lone_closing_tag_in_a_stream() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_stream_of_a_model_that_closes_what_it_did_not_open(size: int) -> None:
-    """Where an earlier answer had a lone closing tag, a stream is held back until its own, and told as the whole is."""
+    """After one lone closing tag, later streams wait for theirs."""
     first = AnswerParser()
     assert first.feed("They greet me.</think> Hello!") == [Reasoning("They greet me."), Text("Hello!")]
     assert first.closed_unopened
@@ -166,7 +166,7 @@ PROSE = [
 @pytest.mark.parametrize("size", [1, 4, 1000])
 @pytest.mark.parametrize("text", PROSE)
 def test_marks_in_prose_are_prose(text: str, size: int) -> None:
-    """Marks of reasoning behind an answer's beginning are what the answer says."""
+    """Reasoning tags after an answer's beginning are part of the answer."""
     assert split_answer(text).response == text
     events = in_pieces(text, size)
     assert (joined(events, Text), joined(events, Reasoning)) == (text, "")
@@ -174,7 +174,7 @@ def test_marks_in_prose_are_prose(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["<think>x</think> y", "x</think>y", "<|channel|>analysis<|message|>x"])
 def test_reasoning_beside_the_text_leaves_its_marks_alone(text: str) -> None:
-    """Where a server tells the reasoning apart, no mark in the text is one."""
+    """Where a server tells reasoning apart, tags in the text are text."""
     parser = AnswerParser(tools=TOOLS)
     assert parser.reason("hmm") == [Reasoning("hmm")]
     parser.feed(text)
@@ -193,7 +193,7 @@ def test_reasoning_beside_the_text_leaves_its_marks_alone(text: str) -> None:
     ],
 )
 def test_no_tools_no_calls(text: str, size: int) -> None:
-    """Where no tools were offered, what looks like a call is the answer's text, passed on as it comes."""
+    """Where no tools were offered, a call's text is the answer's, passed on as it comes."""
     parsed = split_answer(text, tools=())
     assert (parsed.response, parsed.tool_calls) == (text, ())
     assert joined(in_pieces(text, size, tools=()), Text) == text
@@ -208,18 +208,18 @@ def test_no_tools_no_calls(text: str, size: int) -> None:
     ],
 )
 def test_json_is_text_from_its_beginning(text: str, response: str) -> None:
-    """An answer that is to be JSON holds no marks once it has begun, and may be reasoned about before."""
+    """A JSON answer holds no tags once it has begun; reasoning may come before."""
     assert split_answer(text, structured=True).response == response
 
 
 def test_channels_are_taken_apart() -> None:
-    """Reasoning that a model writes into a channel of its own is taken for the answer, or their marks stay in it."""
+    """Reasoning in a channel of its own is not part of the answer, nor are the channel's marks."""
     parsed = split_answer(CHANNELS)
     assert (parsed.thinking, parsed.response) == ("They ask\nfor 2+2.\nEasy.", "The answer\n is 4.")
 
 
 def test_call_in_a_channel_is_read() -> None:
-    """A tool that a model asks for in a channel is not called, or the call stays in the answer."""
+    """A call in a channel is read, and leaves the answer."""
     parsed = split_answer(REQUEST)
     assert parsed.tool_calls == (ToolCall(name="get_weather", arguments={"city": "Paris"}),)
     assert (parsed.response, parsed.thinking) == ("I will look.", "")
@@ -233,14 +233,14 @@ def test_recipient_before_the_channel() -> None:
 
 
 def test_request_without_tools_is_text() -> None:
-    """What a model sends to a function where none was offered is not lost."""
+    """A message to a function is text where none was offered."""
     parsed = split_answer("<|channel|>commentary to=add<|message|>{}<|call|>", tools=())
     assert (parsed.response, parsed.tool_calls) == ("{}", ())
 
 
 @pytest.mark.parametrize("body", ["not JSON", "[1]"])
 def test_malformed_call_in_a_channel_stays_in_the_answer(body: str) -> None:
-    """What a model sends to a function is lost because it is no JSON object."""
+    """A malformed call in a channel stays in the answer."""
     parsed = split_answer(f"<|channel|>commentary to=add<|message|>{body}<|call|>")
     assert (parsed.response, parsed.tool_calls) == (body, ())
 
@@ -254,13 +254,13 @@ def test_malformed_call_in_a_channel_stays_in_the_answer(body: str) -> None:
     ],
 )
 def test_unfinished_channels(text: str, thinking: str, response: str) -> None:
-    """An answer that was cut inside a channel loses text, or shows reasoning or a half header."""
+    """An answer cut inside a channel keeps its text, and shows no reasoning and no half header."""
     parsed = split_answer(text)
     assert (parsed.thinking, parsed.response) == (thinking, response)
 
 
 def test_text_is_passed_on_at_once() -> None:
-    """A stream holds back text that is certain to belong to the answer."""
+    """A stream passes on text as soon as it certainly belongs to the answer."""
     parser = AnswerParser()
     pieces = ("Hello", " ", "world", " <", "b>", "<think>so", " far")
     assert [parser.feed(piece) for piece in pieces] == [
@@ -283,14 +283,14 @@ def test_text_is_passed_on_at_once() -> None:
     ],
 )
 def test_first_code_block_is_found(response: str, code: str | None) -> None:
-    """The answer's code is not its first closed block."""
+    """The answer's code is its first closed block."""
     assert split_answer(response).code == code
 
 
 @pytest.mark.parametrize(("text", "calls"), [('No. [TOOL_CALLS]add{"a": 1}', 1), ('{"a": "[TOOL_CALLS]add{}"}', 0)])
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_prose_where_json_was_asked_for(text: str, calls: int, size: int) -> None:
-    """Only in JSON are marks a part of it, whether the text comes in pieces or whole."""
+    """Call tags count in prose, and are text inside JSON, in pieces and whole."""
     events = in_pieces(text, size, structured=True)
     assert sum(isinstance(event, ToolCallEvent) for event in events) == calls
     assert joined(events, Text) == ("No." if calls else text)
@@ -298,19 +298,19 @@ def test_prose_where_json_was_asked_for(text: str, calls: int, size: int) -> Non
 
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_stop_text_ends_the_text(size: int) -> None:
-    """A stop text that arrives in pieces is passed on, or what comes after it."""
+    """A stop text in pieces is not passed on, nor is what follows it."""
     text, stop = "one, two. END three", StopFilter(["XYZ", " END"])
     shown = "".join(stop.feed(text[start : start + size]) for start in range(0, len(text), size) if not stop.stopped)
     assert (shown + stop.finish(), stop.stopped) == ("one, two.", True)
 
 
 def test_beginning_of_a_stop_text_is_not_lost() -> None:
-    """Text that only looked like the beginning of a stop text is swallowed."""
+    """Text that only looked like the beginning of a stop text is passed on."""
     stop = StopFilter(["END"])
     assert (stop.feed("the EN"), stop.feed("GINE E"), stop.finish()) == ("the ", "ENGINE ", "E")
     assert not stop.stopped
 
 
 def test_no_stop_texts_hold_nothing_back() -> None:
-    """Without stop texts a part of the text is held back."""
+    """Without stop texts no text is held back."""
     assert StopFilter([]).feed("all of it") == "all of it"

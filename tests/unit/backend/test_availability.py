@@ -1,4 +1,4 @@
-"""A library that is missing and one that is broken are different errors."""
+"""A missing library and a broken one are different errors."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A directory whose modules can be imported, for this test alone."""
+    """A directory whose modules can be imported, for one test."""
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
 def test_the_first_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names a library that is there."""
+    """The error names the first library that is missing."""
     monkeypatch.setattr(availability, "find_spec", lambda name: name != "transformers" or None)
     with pytest.raises(MissingExtraError, match=r"^This test needs transformers, which"):
         require_libraries(["torch", "transformers"], "extra", "This test")
 
 
 def test_nothing_is_missing() -> None:
-    """An extra that is installed counts as missing."""
+    """An extra that is installed lacks nothing."""
     require_libraries(["json", "wave"], "extra", "This test")
     assert "wave" in sys.modules
 
 
 @pytest.mark.usefixtures("libraries")
 def test_looking_does_not_import(libraries: Path) -> None:
-    """Asking whether torch is there takes the seconds of its import, or runs a broken one."""
+    """Looking for a library does not import it."""
     (libraries / "h3_loud.py").write_text("raise SystemExit", encoding="utf-8")
     assert is_installed("h3_loud")
     assert not is_installed("h3_absent")
 
 
 def test_a_library_that_is_not_there_is_missing() -> None:
-    """A missing library is no MissingExtraError, or the cause is lost."""
+    """A missing library raises MissingExtraError, from its cause."""
     with pytest.raises(MissingExtraError) as caught:
         import_library("h3_absent", "some-extra", "This test")
     assert str(caught.value) == (
@@ -66,7 +66,7 @@ def test_a_library_that_is_not_there_is_missing() -> None:
     ],
 )
 def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, cause: str) -> None:
-    """A broken installation looks like none, so that its tests are skipped and its cause is never seen."""
+    """A library that does not import raises BrokenExtraError, from its cause."""
     (libraries / "h3_broken.py").write_text(source, encoding="utf-8")
     with pytest.raises(BrokenExtraError) as caught:
         import_library("h3_broken", "some-extra", "This test")
@@ -80,19 +80,19 @@ def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, 
 
 
 def test_a_broken_library_of_an_extra_is_found(libraries: Path) -> None:
-    """A library that is found but does not import passes the check of its extra."""
+    """Checking an extra finds a library that is installed but does not import."""
     (libraries / "h3_broken.py").write_text("raise OSError", encoding="utf-8")
     with pytest.raises(BrokenExtraError, match="This test needs h3_broken"):
         require_libraries(["json", "h3_broken"], "extra", "This test")
 
 
 def test_a_library_that_imports_is_returned() -> None:
-    """The caller gets no module, or another one."""
+    """The caller gets the imported module."""
     assert import_library("json", "extra", "This test") is sys.modules["json"]
 
 
 def test_a_checkout_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed, as with PYTHONPATH in a fresh clone, it has a version to show."""
+    """A checkout that is not installed still has a version to show."""
 
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)

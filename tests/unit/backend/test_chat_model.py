@@ -1,4 +1,4 @@
-"""Tests of the door to LangChain where LangChain is not there; with it, it is tested on real chains."""
+"""The way into LangChain where LangChain is not installed; with it, real chains test it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.backend.fake_agent import FakeAgent
 
 
 def test_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no LangChain is not told how to get it."""
+    """Without LangChain the error says how to install it."""
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
     with pytest.raises(
         MissingExtraError, match=r"^as_chat_model needs langchain_openai, which is not installed\. Install"
@@ -21,7 +21,7 @@ def test_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrapping_without_langchain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no LangChain is not told how to get it, or is told that another function needs it."""
+    """Without LangChain the error names the function that needs it, and how to install it."""
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
     model: Any = object()
     with pytest.raises(MissingExtraError, match=r"^wrap_chat_model needs langchain_openai, which is not installed"):

@@ -1,4 +1,4 @@
-"""Engines of other distributions join by entry point; what is wrong with one is told by its name."""
+"""Engines of other distributions join by entry point, and a fault in one is reported by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGIN
 from tests.unit.backend.engine_packages import Folder, echo_engine, install, write_wheel
 
 DESCRIBED = "from llm_backend.llms import Engine\nENGINE = Engine({})\n"
-# By the distribution: the engines that it offers, and its modules.
+# By distribution: the engines that it offers, and its modules.
 TROUBLES = {
     "needy-engine": (
         {"needy": "needy:ENGINE"},
@@ -36,7 +36,7 @@ TROUBLES = {
     "first-twin": ({"twin": "needy:ENGINE"}, {}),
     "second-twin": ({"twin": "needy:ENGINE"}, {}),
 }
-# By the engine: the error, and what it says.
+# By engine: the error, and what it says.
 ERRORS = {
     "needy": (
         "MissingExtraError",
@@ -132,7 +132,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Distributions with something wrong with each, installed."""
+    """Installed distributions, each with a fault."""
     folder = tmp_path_factory.mktemp("troubles")
     return install(folder / "installed", *(write_wheel(folder, name, *parts) for name, parts in TROUBLES.items()))
 
@@ -143,19 +143,19 @@ def test_an_engine_of_another_distribution_answers(echo: Folder) -> None:
 
 
 def test_the_command_takes_it(echo: Folder) -> None:
-    """The option --engine takes its name, and completes it."""
+    """The option --engine accepts its name, and completes it."""
     assert echo.command("chat", "--engine", "echo", "Polly?").stdout == "Polly?\n"
     words = {"_LLM_BACKEND_COMPLETE": "complete_bash", "COMP_WORDS": "llm-backend chat --engine e", "COMP_CWORD": "3"}
     assert echo.command(**words).stdout == "echo\n"
 
 
 def test_a_configuration_file_takes_it(echo: Folder) -> None:
-    """A file chooses it, and has a section for it."""
+    """A file can choose it, and can have a section for it."""
     Path("config.toml").write_text("[agent]\nbackend = 'echo'\n[agent.echo]\nmodel = './polly'\n", "utf-8")
     done = echo.command("config", "--json", "--config", "config.toml", AF_LLM_MODEL="m", OPENAI_API_KEY="k" * 9)
     shown = json.loads(done.stdout)
     assert shown["backend"]["value"] == "echo"
-    # It asks no server: the path is one from the file's folder, and the server's key goes elsewhere.
+    # It asks no server: the path starts from the file's folder, and the server's key goes elsewhere.
     assert (shown["model"]["value"], shown["api_key"]["value"]) == (str(Path.cwd() / "polly"), "")
     assert shown["model"]["from"].endswith("config.toml [agent.echo]")
 
@@ -167,7 +167,7 @@ def test_doctor_shows_it(echo: Folder) -> None:
 
 
 def test_it_is_checked_as_ours_are(echo: Folder) -> None:
-    """An agent that answers nonsense is refused, whoever made its engine; other names are told with it."""
+    """It is validated as ours are, and errors about unknown engines list it."""
     told = echo.says(LOAD % (["echo", "ecko"],))
     assert told["echo"][0] == "AgentValidationError"
     assert told["ecko"] == [
@@ -180,7 +180,7 @@ def test_it_is_checked_as_ours_are(echo: Folder) -> None:
 
 
 def test_it_is_found_without_being_imported(echo: Folder) -> None:
-    """Nobody's engines are looked for when the package is imported, and listing them imports none."""
+    """Importing the package looks for no engines, and listing them imports none."""
     code = """
 import sys, json, llm_backend, llm_backend.llms
 registry = "llm_backend.llms.engine_registry"
@@ -192,7 +192,7 @@ print(json.dumps([looked, engine_names()[-1], "echo_engine" in sys.modules]))
 
 
 def test_what_is_wrong_with_an_engine_is_told(troubles: Folder) -> None:
-    """A broken engine, or one whose name is taken, has a named error and never looks absent."""
+    """A faulty engine raises a named error, and doctor reports it as missing or broken."""
     told = {name: tuple(error) for name, error in troubles.says(LOAD % (list(ERRORS),)).items()}
     assert told == ERRORS
     found = troubles.doctor()
@@ -215,6 +215,6 @@ def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pyte
 
 
 def test_the_engines_that_are_chosen_are_there() -> None:
-    """The engine that a server's address chooses asks one, and the other does not."""
+    """A server's address chooses an engine that asks one; torch, one that does not."""
     assert [ENGINES[name].asks_server for name in (SERVER_ENGINE, LOCAL_ENGINE)] == [True, False]
     assert set(ENGINES) <= set(engine_names())

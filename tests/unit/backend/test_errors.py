@@ -1,4 +1,4 @@
-"""The error tree is what its drawing says."""
+"""The error tree matches its drawing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llm_backend.errors import (
 
 
 def _drawn() -> dict[str, set[str]]:
-    """The bases of each class, as the drawing in the module's docstring has them."""
+    """The bases of each class, as drawn in the module's docstring."""
     bases: dict[str, set[str]] = {}
     ancestors: list[str] = []
     for line in str(errors.__doc__).splitlines():
@@ -33,33 +33,33 @@ CLASSES: list[type[BackendError]] = [kind for kind in vars(errors).values() if i
 
 
 def test_drawing_is_the_tree() -> None:
-    """The drawing that readers rely on differs from the classes that are raised."""
+    """The drawing shows the classes that are raised."""
     real = {kind.__name__: {base.__name__ for base in kind.__bases__} for kind in CLASSES}
     assert _drawn() == real | {"BackendError": set()}
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_all_derive_from_the_root(kind: type) -> None:
-    """``except BackendError`` misses an error that we raise on purpose."""
+    """``except BackendError`` catches every error that we raise on purpose."""
     assert issubclass(kind, BackendError)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_errors_come_whole_out_of_another_process(kind: type[BackendError]) -> None:
-    """A pool of processes breaks, or loses the figures, because an error cannot be unpickled."""
+    """Every error survives pickling, with its figures."""
     error = kind("what", name="torch")
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301  (made by this test)
     assert (type(copy), str(copy), copy.name) == (kind, "what", "torch")
 
 
 def test_what_may_be_asked_again() -> None:
-    """A program asks again in vain, or gives up what only takes a little longer; or has to parse a message for it."""
+    """Only the errors of a busy, unreachable or slow engine are retryable."""
     again = {kind.__name__ for kind in CLASSES if kind.retryable}
     assert again == {"EngineBusyError", "EngineConnectionError", "EngineTimeoutError"}
 
 
 def test_figures_travel_with_the_errors() -> None:
-    """A caller that handles an error in code has to parse its message."""
+    """Errors carry their figures as attributes."""
     window = ContextWindowError("too long", prompt_tokens=9, context_window=8)
     memory = InsufficientMemoryError("too large", required=7, available=6)
     busy = EngineBusyError("later", running=1, queued=5)

@@ -1,4 +1,4 @@
-"""Importing the package is light, and its public names are there."""
+"""Importing the package is light."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _run(code: str, *blocked: str) -> tuple[int, str]:
 
 
 def test_blocker_sees_an_import() -> None:
-    """The tests below could not fail, because their detector is blind."""
+    """The detector that the tests below rely on sees an import."""
     assert _run("import wave", *HEAVY, "wave") == (1, "loaded wave\n")
 
 
 def test_import_backend_is_light() -> None:
-    """``import llm_backend`` loads a library that takes long."""
+    """``import llm_backend`` loads no heavy library."""
     assert _run("import llm_backend.llms", *HEAVY, "pydantic", "jsonschema", "psutil", "filelock", "platformdirs") == (
         0,
         "",
@@ -67,12 +67,12 @@ def test_import_backend_is_light() -> None:
 
 
 def test_importing_the_loader_is_light() -> None:
-    """Importing ``load_agent`` loads an engine's library before an engine is chosen."""
+    """Importing ``load_agent`` loads no engine's library."""
     code = "from llm_backend.llms import *; load_agent; as_chat_model; import llm_backend.llms.models.memory"
     assert _run(code, *HEAVY) == (0, "")
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    """A typo in an import gives a confusing error, or none."""
+    """An unknown name is an AttributeError that names it."""
     with pytest.raises(AttributeError, match=r"module 'llm_backend\.llms' has no attribute 'load_agnt'"):
         _ = llm_backend.llms.load_agnt  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What an application says in code, and which file it names, decide what is loaded."""
+"""Settings in code, and the file that an application names, decide what is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("fake_engines")
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever file a test writes is named, and so needs no consent."""
+    """Name whatever file a test writes, so that it needs no consent."""
     _write("")
     monkeypatch.setenv("LLM_BACKEND_CONFIG", "config.toml")
 
@@ -36,7 +36,7 @@ async def _settings(backend: str | None = None, model: str | None = None, **opti
 
 
 async def test_settings_in_code_go_over_file_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An application can set everything in code, and what it leaves open is as configured."""
+    """Settings in code win; what they leave open is as configured."""
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     _write("[agent]\nbackend = 'huggingface'\ntimeout = 5\ntop_k = 3\nmodel = 'of the file'\n")
     said = {"backend": "openai", "base_url": "http://host", "api_key": "from-code", "timeout": 7.0}
@@ -49,7 +49,7 @@ async def test_settings_in_code_go_over_file_and_environment(monkeypatch: pytest
 
 
 async def test_settings_may_be_agent_settings() -> None:
-    """Of AgentSettings what was set goes over the file, and no default does."""
+    """Of AgentSettings, what was set wins over the file, and defaults do not."""
     _write("[agent]\ntimeout = 5\nreasoning_effort = { effort = 'low' }\n")
     said = AgentSettings(api_key="from-code", base_url="http://host", reasoning_effort={"effort": "high"})
     settings = await _settings(settings=said)
@@ -60,14 +60,14 @@ async def test_settings_may_be_agent_settings() -> None:
 
 @pytest.mark.parametrize("wrong", [["temperature"], {1: 2}, "temperature"])
 async def test_settings_of_another_kind_are_refused(wrong: Any) -> None:
-    """What is no mapping of names is refused before anything is read, with an example of one."""
+    """Anything but a mapping is refused before any file is read, with an example."""
     _write("not TOML")
     with pytest.raises(ConfigError, match=rf"^argument settings is a {type(wrong).__name__}, or has keys that are no"):
         await load_agent(settings=wrong)
 
 
 async def test_a_wrong_setting_in_code_is_told_with_its_place() -> None:
-    """A misspelt setting in code is not ignored, and a key's value is not shown."""
+    """A misspelled setting in code is refused, and no key is shown."""
     with pytest.raises(ConfigError) as caught:
         await load_agent(settings={"temprature": 1, "api_key": 5})
     told = str(caught.value).splitlines()
@@ -79,7 +79,7 @@ async def test_a_wrong_setting_in_code_is_told_with_its_place() -> None:
 
 
 async def test_a_file_can_be_named_in_code(tmp_path: Path) -> None:
-    """The file that an argument names is read, and not the one in the environment; a contradiction is told."""
+    """The file named by an argument is read, not the environment's; a contradiction is refused."""
     _write("[agent]\nmodel = 'near'\n")
     other = tmp_path / "other.toml"
     other.write_text("[agent]\nmodel = 'other'\n")
@@ -91,7 +91,7 @@ async def test_a_file_can_be_named_in_code(tmp_path: Path) -> None:
 
 
 async def test_a_found_file_needs_consent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is loaded by the word of a file that nobody named, unless the application leaves it out."""
+    """A found file that chooses who answers is refused, unless the application skips it."""
     monkeypatch.delenv("LLM_BACKEND_CONFIG")
     monkeypatch.setenv("OPENAI_API_KEY", "mine")
     _write("[agent]\nbackend = 'openai'\nbase_url = 'http://attacker'\n")
@@ -113,7 +113,7 @@ async def test_a_found_file_needs_consent(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 async def test_a_model_s_path_starts_from_its_file(model: str, engine: str, meant: str, tmp_path: Path) -> None:
-    """A path to a model leads to the same place from every folder; names, and those on a server, are left alone."""
+    """A model's relative path starts from its file; names and server models stay."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "config.toml").write_text(f"[agent]\nmodel = '{model}'\n")

@@ -1,4 +1,4 @@
-"""Tests of what servers want back as they said it."""
+"""What servers need back exactly as they sent it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llm_backend.llms.message_extras import call_extras, merged, turn_extras, wi
 
 
 def test_what_the_format_has_is_no_extra() -> None:
-    """Only what engines do not understand goes back as it came; an empty text counts as said."""
+    """Only fields that no engine reads are extras, even those with an empty text."""
     known: dict[str, Any] = {"role": "assistant", "content": "Hi", "tool_calls": [], "refusal": None, "annotations": []}
     assert turn_extras({**known, "reasoning_content": "", "later": None}) == {"reasoning_content": ""}
     assert call_extras({"id": "a", "index": 0, "type": "function", "function": {"name": "f", "arguments": ""}}) == {}
@@ -17,7 +17,7 @@ def test_what_the_format_has_is_no_extra() -> None:
 
 
 def test_extras_replace_nothing() -> None:
-    """Extras stand beside what a message says, at both levels, and never change it."""
+    """Extras are added to a message, at both levels, and never change it."""
     call = {"id": "a", "function": {"name": "roll"}}
     extras = {"id": "b", "function": {"name": "other", "k": 1}, "extra_content": 2}
     assert with_extras(call, extras) == {"id": "a", "function": {"name": "roll", "k": 1}, "extra_content": 2}
@@ -67,5 +67,5 @@ SEALED = {"type": "reasoning.encrypted", "index": 0, "data": "d"}
     ],
 )
 def test_pieces_of_a_stream(pieces: list[dict[str, Any]], whole: dict[str, Any]) -> None:
-    """The extras of a stream are those of the whole answer: texts grow, what is repeated is said once."""
+    """A stream's extras are those of the whole answer: texts grow, and repeats count once."""
     assert merged(pieces) == whole

@@ -30,7 +30,7 @@ from llm_backend.errors import LONGEST_VALUE, PayloadError
     ],
 )
 def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> None:
-    """A generation option that no engine can follow reaches an engine, or the error does not help."""
+    """A generation option that no engine can follow is refused with what is allowed."""
     with pytest.raises(PayloadError) as caught:
         GenerationOptions(**options)
     assert str(caught.value) == f"{message}, or None for the default."
@@ -41,20 +41,20 @@ def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> Non
     [("###", "'###'"), (("",), "('',)"), (("a", 5), "('a', 5)"), (5, "5"), (None, "None"), ({"a": 1}, "{'a': 1}")],
 )
 def test_wrong_stop_texts_are_refused(stop: Any, value: str) -> None:
-    """A stop text that is none ends every answer at once, or fails with an error of Python's."""
+    """Empty stop texts, and anything but texts, are refused."""
     with pytest.raises(PayloadError) as caught:
         GenerationOptions(stop=stop)
     assert str(caught.value) == f"stop is {value}. Give a sequence of texts that are not empty, such as ('###',)."
 
 
 def test_a_broken_stop_text_is_refused() -> None:
-    """A stop text that cannot be sent fails in mid-request, with an error of Python's."""
+    """A stop text that cannot be encoded is refused."""
     with pytest.raises(PayloadError, match=r"^a stop text holds '\\ud83d' at 1, which is no character"):
         GenerationOptions(stop=("x\ud83d",))
 
 
 def test_a_long_value_is_cut_in_its_error() -> None:
-    """A megabyte that stands where a number should fills the log."""
+    """A huge wrong value is shortened in its error."""
     number: Any = "x" * 1_000_000
     with pytest.raises(PayloadError) as caught:
         GenerationOptions(top_k=number)
@@ -62,20 +62,20 @@ def test_a_long_value_is_cut_in_its_error() -> None:
 
 
 def test_options_at_their_limits_are_accepted() -> None:
-    """A value that is allowed is refused."""
+    """A value at its limit is accepted."""
     options = GenerationOptions(max_new_tokens=1, temperature=0, top_p=1, top_k=1, seed=0)
     assert (options.max_new_tokens, options.temperature, options.top_p, options.top_k, options.seed) == (1, 0, 1, 1, 0)
 
 
 def test_options_go_over_defaults_one_by_one() -> None:
-    """An option of a payload drops other configured options, or a zero counts as not given."""
+    """Each option of a payload wins over its default, zero included; the others stay."""
     defaults = GenerationOptions(max_new_tokens=5, temperature=0.7, stop=("a",))
     merged = GenerationOptions(temperature=0, top_k=2).over(defaults)
     assert merged == GenerationOptions(max_new_tokens=5, temperature=0, top_k=2, stop=("a",))
 
 
 def test_stop_texts_become_a_tuple() -> None:
-    """Options made with a list cannot be hashed or shared."""
+    """Stop texts given as a list become a tuple."""
     stops: Any = ["a", "b"]
     assert GenerationOptions(stop=stops).stop == ("a", "b")
 
@@ -92,7 +92,7 @@ def test_stop_texts_become_a_tuple() -> None:
     ],
 )
 def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> None:
-    """A reasoning effort that no server knows is sent to one."""
+    """An unknown reasoning effort is refused."""
     with pytest.raises(PayloadError) as caught:
         ReasoningEffort(**arguments)
     assert str(caught.value) == message
@@ -116,7 +116,7 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
     ],
 )
 def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> None:
-    """A turn of the conversation that no chat template knows reaches one."""
+    """A turn that no chat template could render is refused."""
     with pytest.raises(PayloadError) as caught:
         MemoryEntry(*arguments)
     assert str(caught.value) == message
@@ -130,14 +130,14 @@ def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> No
     ],
 )
 def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -> None:
-    """A call that no engine can write down fails in mid-request, with an error of Python's."""
+    """A call that no engine could write is refused."""
     with pytest.raises(PayloadError) as caught:
         ToolCall(name=name, arguments=arguments)
     assert str(caught.value) == message
 
 
 def test_wrong_extras_are_refused() -> None:
-    """What no server can get back is refused when it is given, or when it is to be sent."""
+    """Extras of the wrong type are refused at once, and those that JSON cannot hold when sent."""
     wrong: Any = "s"
     with pytest.raises(PayloadError, match="a tool call's extras is a str"):
         ToolCall(name="roll", arguments={}, extras=wrong)
@@ -201,7 +201,7 @@ def test_wrong_extras_are_refused() -> None:
     ],
 )
 def test_wrong_payloads_are_refused(arguments: dict[str, Any], message: str) -> None:
-    """An empty message, or a field of the wrong kind, reaches a model, or fails there with an error of Python's."""
+    """An empty message, or a field of the wrong type, is refused."""
     with pytest.raises(PayloadError) as caught:
         AgentPayload(**arguments)
     assert str(caught.value) == message
@@ -209,12 +209,12 @@ def test_wrong_payloads_are_refused(arguments: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("schema", [{"type": "object"}, int, list[int], None], ids=str)
 def test_output_schemas_are_taken(schema: Any) -> None:
-    """A schema or type that answers can be held to is refused."""
+    """A schema, or a type with one, is accepted."""
     assert AgentPayload("Hi", output_schema=schema).output_schema == schema
 
 
 def test_only_the_message_is_required() -> None:
-    """The simplest payload cannot be made, or its defaults say something to the model."""
+    """A payload needs only its message, and its defaults tell the model nothing."""
     payload = AgentPayload("hi")
     assert (payload.system_context, payload.thinking_blob, payload.session_id) == ("", "", None)
     assert (dict(payload.user_profile), tuple(payload.memory), tuple(payload.tools_available)) == ({}, (), ())
@@ -222,26 +222,26 @@ def test_only_the_message_is_required() -> None:
 
 
 def test_payloads_are_frozen() -> None:
-    """A payload can change after it was checked."""
+    """A payload cannot be changed."""
     payload: Any = AgentPayload("hi")
     with pytest.raises(FrozenInstanceError):
         payload.user_message = ""
 
 
 def test_usage_adds_up() -> None:
-    """The total of the tokens is wrong."""
+    """The total is the sum of prompt and completion tokens."""
     assert Usage(prompt_tokens=3, completion_tokens=4).total_tokens == 7
 
 
 def test_a_response_needs_only_its_text() -> None:
-    """An engine has to fill in what it does not know."""
+    """A response needs only its text."""
     response = AgentResponse(response="hi")
     assert (response.thinking, response.code, response.tool_calls, dict(response.metadata)) == ("", None, (), {})
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", object()], ids=["set", "nan", "half", "object"])
 def test_what_is_no_json_is_refused(value: object) -> None:
-    """A tool, or a call of one, that no engine can write down gives a foreign error in mid-request."""
+    """A tool or a call that JSON cannot hold is refused."""
     tool = {"type": "function", "function": {"name": "roll", "default": value}}
     with pytest.raises(PayloadError, match=r"^tools_available cannot be written as JSON: .*Give texts, numbers"):
         AgentPayload("Hi", tools_available=[tool])
@@ -251,13 +251,13 @@ def test_what_is_no_json_is_refused(value: object) -> None:
 
 
 def test_any_mapping_is_json() -> None:
-    """Tools in a mapping that is no dict are refused."""
+    """Tools may be any mapping."""
     function = MappingProxyType({"name": "roll"})
     assert AgentPayload("Hi", tools_available=[MappingProxyType({"type": "function", "function": function})])
 
 
 def test_a_tools_result_can_be_the_last_word() -> None:
-    """A model cannot go on from a tool's result, or from nothing at all."""
+    """The message may be empty after a tool's result, and only there."""
     asked = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={})])
     assert AgentPayload("", memory=[asked, MemoryEntry("tool", "6")])
     with pytest.raises(PayloadError, match="user_message is empty"):
@@ -266,7 +266,7 @@ def test_a_tools_result_can_be_the_last_word() -> None:
 
 @pytest.mark.parametrize(("called", "answered"), [((), None), ((), "c1"), (("c1",), "c2")])
 def test_a_result_without_its_call_is_refused(called: tuple[str, ...], answered: str | None) -> None:
-    """A server refuses the conversation in its own words, or a model makes up what the result is about."""
+    """A tool's result without its call is refused."""
     calls = [ToolCall(name="roll", arguments={}, id=name) for name in called]
     memory = [
         MemoryEntry("assistant", "", tool_calls=calls),
@@ -278,7 +278,7 @@ def test_a_result_without_its_call_is_refused(called: tuple[str, ...], answered:
 
 @pytest.mark.parametrize(("called", "answered"), [("c1", "c1"), ("c1", None), (None, "c1")])
 def test_a_result_of_a_call_is_fine(called: str | None, answered: str | None) -> None:
-    """The results of models that give their calls no names are refused."""
+    """A result fits its call also where either has no id."""
     memory = [
         MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id=called)]),
         MemoryEntry("tool", "6", metadata={"tool_call_id": answered}),

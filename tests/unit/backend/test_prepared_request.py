@@ -1,4 +1,4 @@
-"""What a request needs of its payload is made of it once."""
+"""What a request needs from its payload is made once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
 
 
 class Person(BaseModel):
-    """What is asked for."""
+    """The class of an answer."""
 
     name: str
 
 
 def test_a_local_model_is_told() -> None:
-    """The schema stands at the end of the system prompt of a model that nobody else tells."""
+    """A local model finds the schema at the end of its system prompt."""
     request = prepare(AgentPayload("Who?", system_context="Be brief.", output_schema=Person), tells_schema=True)
     assert request.output is not None
     system = request.messages[0]["content"]
@@ -32,19 +32,19 @@ def test_a_local_model_is_told() -> None:
 
 
 def test_a_server_is_told_otherwise() -> None:
-    """Where the request itself carries the schema, the prompt is the payload's."""
+    """Where the request itself carries the schema, the prompt stays the payload's."""
     request = prepare(AgentPayload("Who?", output_schema=Person))
     assert request.messages == [{"role": "user", "content": "Who?"}]
 
 
 def test_nothing_is_asked_for() -> None:
-    """An answer without a schema is any text."""
+    """Without a schema, any text is an answer."""
     request = prepare(AgentPayload("Hello."), tells_schema=True)
     assert (request.output, request.messages) == (None, [{"role": "user", "content": "Hello."}])
 
 
 def test_a_local_model_cannot_call_tools_as_well() -> None:
-    """No tools are offered to a model that can say nothing but JSON."""
+    """A schema and tools together are refused for a local model."""
     payload = AgentPayload("Who?", output_schema=Person, tools_available=[{"type": "function"}])
     with pytest.raises(PayloadError, match="cannot both call tools and answer by output_schema"):
         prepare(payload, tells_schema=True)
@@ -52,7 +52,7 @@ def test_a_local_model_cannot_call_tools_as_well() -> None:
 
 @pytest.mark.parametrize("way", ["whole", "streamed", "counted"])
 async def test_a_server_s_request_is_prepared_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its schema is compiled once and its messages are built once, refusals and what the server counts included."""
+    """A schema is compiled once and messages are built once, even across refusals."""
     monkeypatch.setattr(Told, "client", Client(), raising=False)
     agent = await make()
     said = {"text": '{"name": "Ada"}', "finish_reason": "stop", "usage": Usage(prompt_tokens=9, completion_tokens=5)}

@@ -1,4 +1,4 @@
-"""A payload becomes the messages that a model reads; nothing that the caller gave is left out."""
+"""A payload becomes the messages that a model reads, and nothing that the caller gave is lost."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MEMORY = (
 
 
 def test_message_alone() -> None:
-    """A bare message is sent with a system prompt that nobody asked for."""
+    """A bare message is sent without a system prompt."""
     assert build_messages(AgentPayload("Hi")) == [{"role": "user", "content": "Hi"}]
 
 
 def test_system_prompt_holds_all_that_is_known() -> None:
-    """The user's profile or earlier reasoning does not reach the model."""
+    """The user's profile and earlier reasoning are in the system prompt."""
     payload = AgentPayload(
         "Hi", system_context="Be kind.", user_profile={"name": "Ada", "age": 36}, thinking_blob="So far."
     )
@@ -32,7 +32,7 @@ def test_system_prompt_holds_all_that_is_known() -> None:
 
 
 def test_memory_keeps_roles_order_and_tool_calls() -> None:
-    """Earlier turns are flattened, reordered, or lose which call a tool's answer belongs to."""
+    """Earlier turns keep their roles, their order and their tool calls."""
     messages = build_messages(AgentPayload("And now?", memory=MEMORY))
     function = {"name": "add", "arguments": '{"a": 1}'}
     assert messages == [
@@ -48,13 +48,13 @@ def test_memory_keeps_roles_order_and_tool_calls() -> None:
 
 
 def test_templates_get_arguments_as_objects() -> None:
-    """A chat template that iterates over arguments is given their JSON text."""
+    """Chat templates get arguments as objects, not as JSON text."""
     call = build_messages(AgentPayload("And now?", memory=MEMORY), arguments="object")[1]["tool_calls"][0]
     assert call["function"]["arguments"] == {"a": 1}
 
 
 def test_only_servers_get_extras() -> None:
-    """What a server said beside the format goes back to it with its turn and its call, and into no template."""
+    """Extras go back to a server with their turn and call, and into no template."""
     call = ToolCall(name="roll", arguments={}, id="c", extras={"extra_content": {"k": 1}, "id": "other"})
     entry = MemoryEntry("assistant", "Hm.", tool_calls=[call], extras={"reasoning_content": "Why?", "role": "other"})
     payload = AgentPayload("Go on.", memory=[MemoryEntry("user", "Roll."), entry])
@@ -67,7 +67,7 @@ def test_only_servers_get_extras() -> None:
 
 
 def test_tools_as_text() -> None:
-    """A model that knows no tools is not told of them, or not shown its own earlier calls."""
+    """A model without tools of its own reads them, and its earlier calls, as text."""
     messages = build_messages(AgentPayload("Now?", memory=MEMORY), arguments="object")
     system, first, call, answer, last = write_tools(write_calls(messages), [TOOL])
     assert system["role"] == "system"
@@ -77,18 +77,18 @@ def test_tools_as_text() -> None:
 
 
 def test_no_tools_no_instructions() -> None:
-    """Instructions for tools are sent where there are none."""
+    """Without tools there are no instructions for them."""
     assert write_tools(write_calls(build_messages(AgentPayload("Hi"))), []) == [{"role": "user", "content": "Hi"}]
 
 
 def test_lone_message_is_continued() -> None:
-    """A base model is given a transcript where it should go on with the text."""
+    """A base model gets a lone message as it is, to go on with."""
     messages = build_messages(AgentPayload("Once upon", system_context="A tale."))
     assert plain_prompt(messages) == ("A tale.\n\nOnce upon", ())
 
 
 def test_conversation_becomes_a_transcript() -> None:
-    """A base model is not told who spoke, or may go on to speak for the user."""
+    """A base model gets a transcript, and stops before it speaks for the user."""
     payload = AgentPayload("Bye", memory=[MemoryEntry("user", "Hi"), MemoryEntry("assistant", "Hello")])
     assert plain_prompt(build_messages(payload)) == (
         "User: Hi\nAssistant: Hello\nUser: Bye\nAssistant:",
@@ -97,6 +97,6 @@ def test_conversation_becomes_a_transcript() -> None:
 
 
 def test_nothing_follows_a_tools_result() -> None:
-    """The user seems to say nothing after a tool's result, which templates and servers refuse."""
+    """No empty message follows a tool's result."""
     messages = build_messages(AgentPayload(" ", memory=MEMORY))
     assert [message["role"] for message in messages] == [entry.role for entry in MEMORY]

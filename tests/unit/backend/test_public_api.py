@@ -1,4 +1,4 @@
-"""What users can rely on changes on purpose only."""
+"""What users can rely on changes only on purpose."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _compare(expected: str, found: str) -> None:
 
 
 def test_the_public_api_is_as_it_was_reviewed() -> None:
-    """Names, signatures, fields, errors, commands and options are those of public_api.txt."""
+    """The public API is the one in public_api.txt."""
     _compare(FILE.read_text("utf-8"), described())
 
 
 def test_a_change_is_shown(tmp_path: Path) -> None:
-    """A name that is gone fails the test above, which shows it and says what to do."""
+    """A missing name fails the test above, which shows it and says what to do."""
     write(tmp_path / "api.txt")
     lines = (tmp_path / "api.txt").read_text("utf-8")
     assert lines == described()

@@ -1,4 +1,4 @@
-"""What an output schema asks for, how servers are told, and what is made of an answer."""
+"""What an output schema asks for, how servers are told, and how the answer is read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def asked(schema: Any) -> OutputFormat:
 
 
 def test_nothing_is_asked_for() -> None:
-    """An answer without a schema is taken for JSON."""
+    """Without a schema no format is asked for."""
     assert output_format(None) is None
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_asked_for() -> None:
     ],
 )
 def test_an_answer_becomes_an_object(schema: Any, text: str, value: object) -> None:
-    """A right answer is refused, or read as something else."""
+    """An answer that fits the schema becomes its object."""
     assert asked(schema).parse(text, "stop") == value
 
 
@@ -77,7 +77,7 @@ def test_an_answer_becomes_an_object(schema: Any, text: str, value: object) -> N
     ],
 )
 def test_another_answer_is_an_error(schema: Any, text: str, fault: str) -> None:
-    """An answer that does not fit comes back as one that does, or as an error without a name."""
+    """An answer that does not fit the schema raises a named error."""
     with pytest.raises(StructuredOutputError, match=fault) as caught:
         asked(schema).parse(text, "stop")
     assert caught.value.text == text
@@ -85,13 +85,13 @@ def test_another_answer_is_an_error(schema: Any, text: str, fault: str) -> None:
 
 
 def test_a_cut_answer_is_an_error() -> None:
-    """The beginning of a number is taken for the number."""
+    """An answer that was cut off is an error, even where its beginning fits."""
     with pytest.raises(StructuredOutputError, match="was cut before its JSON was whole"):
         asked(int).parse("12", "length")
 
 
 class Opaque:
-    """What has no JSON schema."""
+    """A type without a JSON schema."""
 
 
 @pytest.mark.parametrize(
@@ -102,26 +102,26 @@ class Opaque:
     ],
 )
 def test_bad_schemas_are_refused(schema: Any, message: str) -> None:
-    """A schema's fault is found out from the answer, or from a server's error."""
+    """A faulty schema is refused before any model is asked."""
     with pytest.raises(SchemaError, match=message):
         output_format(schema)
 
 
 @pytest.mark.parametrize("schema", ["Person", 1, [Person], Person(name="Ada", homes=[])])
 def test_what_is_no_schema_is_no_payload(schema: Any) -> None:
-    """A mistake in a payload is found out when a model is there already."""
+    """Anything but a schema or a type is refused by the payload."""
     with pytest.raises(PayloadError, match=r"output_schema is a .*Give a JSON schema"):
         AgentPayload("Hello.", output_schema=schema)
 
 
 def test_a_schema_that_is_no_json_is_no_payload() -> None:
-    """A request is built that cannot be sent."""
+    """A schema that JSON cannot hold is refused by the payload."""
     with pytest.raises(PayloadError, match="output_schema cannot be written as JSON"):
         AgentPayload("Hello.", output_schema={"const": object()})
 
 
 def test_a_type_s_schema_is_closed() -> None:
-    """A model may go on for ever with properties that nobody asked for."""
+    """A type's schema allows no further properties, except where the type does."""
     schema = asked(Person).schema
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Home"]["additionalProperties"] is False
@@ -139,7 +139,7 @@ def test_a_type_s_schema_is_closed() -> None:
     ],
 )
 def test_servers_are_told(schema: Any, name: str, strict: bool) -> None:  # noqa: FBT001  (a case's expectation)
-    """A server is not told of the schema, or is told to hold strictly what OpenAI refuses to."""
+    """Servers get the schema, as strict only where OpenAI takes it so."""
     output = asked(schema)
     request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None, output=output.definition)
     told = {"name": name, "schema": output.schema, "strict": strict}
@@ -154,7 +154,7 @@ ANSWER = '{"a": "<think>x</think> <tool_call>{}</tool_call> <|channel|>"}'
 @pytest.mark.parametrize("before", ["", " \n", "<think>Hm.</think>\n"])
 @pytest.mark.parametrize("size", [1, 1000])
 def test_marks_within_json_are_text(before: str, size: int) -> None:
-    """A part of a JSON text is taken out of it, because it looks like reasoning or a tool call."""
+    """Tags inside JSON are part of its text."""
     text, parser = before + ANSWER, AnswerParser(structured=True)
     for start in range(0, len(text), size):
         parser.feed(text[start : start + size])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class City(BaseModel):
-    """What is asked for."""
+    """The class of an answer."""
 
     name: str
 
@@ -29,7 +29,7 @@ PARIS = AgentResponse(response="", parsed=City(name="Paris"), metadata=about(usa
 
 
 async def test_an_answer_is_of_the_class_that_was_asked_for() -> None:
-    """An answer to a payload with a class is typed as that class, whoever asks, and has it."""
+    """An answer is typed as the payload's class, whoever asks, and is of it."""
     agent: Agent = FakeAgent({"?": PARIS})
     payload = AgentPayload("?", output_schema=City)
     assert_type(payload, AgentPayload[City])
@@ -45,7 +45,7 @@ async def test_an_answer_is_of_the_class_that_was_asked_for() -> None:
 
 
 async def test_a_conversation_is_typed_too() -> None:
-    """A turn of a conversation with a class is typed as that class."""
+    """A conversation's turn is typed as the class that was asked for."""
     agent = WordAgent()
     agent.said = [PARIS]
     conversation = Conversation(agent, "s", store=MemoryStore())
@@ -55,7 +55,7 @@ async def test_a_conversation_is_typed_too() -> None:
 
 
 async def test_without_a_class_anything_may_be_parsed() -> None:
-    """Without a schema, or with one as JSON, nobody is told a type that does not hold."""
+    """Without a class, ``parsed`` is typed as Any."""
     agent = FakeAgent({})
     answer = await agent.invoke(AgentPayload("?"))
     assert_type(answer.parsed, Any)
@@ -64,7 +64,7 @@ async def test_without_a_class_anything_may_be_parsed() -> None:
 
 
 def test_metadata_is_typed() -> None:
-    """What is known of an answer has the types of its values."""
+    """An answer's metadata is typed value by value."""
     metadata = PARIS.metadata
     assert_type(metadata["usage"], Usage | None)
     assert metadata["usage"] is None
@@ -74,7 +74,7 @@ def test_metadata_is_typed() -> None:
 
 
 def test_generic_classes_work_when_the_program_runs() -> None:
-    """A payload and a response can be made by their generic names, and copied."""
+    """Generic payloads and responses can be made and copied at run time."""
     payload = AgentPayload[City]("?", output_schema=City)
     assert copy.copy(payload) == payload == AgentPayload("?", output_schema=City)
     assert AgentResponse[City](response="", parsed=City(name="Paris"), metadata=about(usage=None)) == PARIS

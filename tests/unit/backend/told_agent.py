@@ -1,4 +1,4 @@
-"""An agent of an engine whose server says what a test wants."""
+"""An agent whose server says what a test wants."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class UnknownError(EngineError):
-    """What the server says where it has nothing."""
+    """The server's error where it has nothing."""
 
     status_code = 404
 
 
 @dataclass
 class Client:
-    """Stands in for the library's client: lists cards, and is closed."""
+    """Stands in for the library's client: lists cards, and can be closed."""
 
     cards: object = field(default_factory=list)
     closed: int = 0
@@ -40,21 +40,21 @@ class Client:
 
     @property
     def models(self) -> Client:
-        """Where the cards are."""
+        """Where the cards are listed."""
         return self
 
     async def list(self) -> object:
-        """The cards."""
+        """List the cards."""
         self.asked += 1
         return SimpleNamespace(model_dump=lambda **_: {"data": self.cards})
 
     async def get(self, url: str, **_: object) -> object:
-        """Nothing but cards."""
+        """Return the cards, and nothing else."""
         self.looked_up.append(url)
         raise UnknownError
 
     async def post(self, url: str, **_: object) -> object:
-        """Nothing there, or what it is told to say."""
+        """Return what it is told to say at this path, or fail."""
         self.looked_up.append(url)
         if url not in self.pages:
             raise UnknownError
@@ -81,7 +81,7 @@ class Told(ServerAgent):
         return self.client
 
     def _errors(self) -> nullcontext[None]:
-        return nullcontext()  # the client library, whose errors become ours, is not here
+        return nullcontext()  # the client library, whose errors become ours, is not installed
 
     async def list_models(self) -> None:
         """Ask the client of this loop."""
@@ -96,7 +96,7 @@ class Told(ServerAgent):
 
 
 class RefusalError(Exception):
-    """What a server says that does not take an option."""
+    """A server's refusal of an option."""
 
     status_code = 400
 
@@ -106,17 +106,17 @@ class RefusalError(Exception):
 
 
 async def make(model: str | None = "m", **settings: Any) -> Told:
-    """An agent that needs no network."""
+    """Make an agent that needs no network."""
     return await Told.create(AgentSettings(model=model, base_url="http://here/v1", **settings))
 
 
 async def ask(agent: Told, *said: Any, **payload: Any) -> AgentResponse:
-    """One answer, of what the server says to each try."""
+    """Get one answer; the server says the next of these at each try."""
     agent.said += [[each] for each in said]
     return await agent.invoke(AgentPayload("Hi.", **payload))
 
 
 async def joined(agent: Told, *said: Any, **payload: Any) -> str:
-    """One streamed answer."""
+    """Get one streamed answer, joined."""
     agent.said += said
     return "".join([piece async for piece in agent.stream(AgentPayload("Hi.", **payload))])

@@ -1,4 +1,4 @@
-"""An agent that counts words for tokens and answers what it is told to."""
+"""An agent that counts words as tokens and answers what it is told to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALL = ToolCall(name="roll", arguments={}, id="c1")
 
 
 class WordAgent(FakeAgent):
-    """Has a window of some words, and answers "ok" to whatever it is told nothing else for."""
+    """Has a window of some words, and answers "ok" where it is told nothing else."""
 
     def __init__(self, window: int = 1000) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class WordAgent(FakeAgent):
         self.arrived = asyncio.Event()
 
     async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
-        """Answer what was told, or "ok"."""
+        """Answer what it was told to, or "ok"."""
         self.payloads.append(as_payload(payload))
         self.arrived.set()
-        await asyncio.sleep(0)  # as every real agent, lets others go on meanwhile
+        await asyncio.sleep(0)  # like every real agent, let others run meanwhile
         if self.waiting:
             await self.waiting.wait()
         said = self.said.pop(0) if self.said else AgentResponse(response="ok")
@@ -46,7 +46,7 @@ class WordAgent(FakeAgent):
         return said
 
     async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:  # type: ignore[override]
-        """The same in events, the text in two pieces."""
+        """Give the same answer as events, the text in two pieces."""
         said = await self.invoke(payload)
         yield Text(said.response[:1])
         yield Text(said.response[1:])
@@ -55,30 +55,30 @@ class WordAgent(FakeAgent):
         yield End("tool_calls" if said.tool_calls else "stop", said.extras)
 
     async def get_context_window(self) -> int:  # type: ignore[override]
-        """The window."""
+        """Return the window."""
         return self.window
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:  # type: ignore[override]
-        """The words."""
+        """Count the words."""
         self.counted.append(as_payload(payload))
         return words(as_payload(payload))
 
 
 def words(payload: AgentPayload) -> int:
-    """How many words a request has."""
+    """Count the words of a request."""
     return sum(len(message["content"].split()) for message in build_messages(payload))
 
 
 def answer(text: str, *calls: ToolCall) -> AgentResponse:
-    """An answer."""
+    """Make an answer."""
     return AgentResponse(response=text, tool_calls=calls, metadata=about(model="m"))
 
 
 def talk(agent: WordAgent, **options: Any) -> Conversation:
-    """A conversation that starts from nothing."""
+    """Start a conversation with no history."""
     return Conversation(agent, "s", **{"store": MemoryStore(), **options})
 
 
 async def said(conversation: Conversation) -> list[tuple[str, str]]:
-    """The history, short."""
+    """Return the history as pairs of role and text."""
     return [(entry.role, entry.content) for entry in await conversation.history()]

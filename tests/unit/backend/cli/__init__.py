@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of the command line that need no extra."""

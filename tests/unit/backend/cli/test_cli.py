@@ -1,4 +1,4 @@
-"""The command: what it prints where, what it refuses, and what it ends with."""
+"""The command line: what it prints and where, what it refuses, and its exit status."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class Input(io.TextIOWrapper):
-    """Standard input, which is a terminal when a test says so."""
+    """Standard input, a terminal where the test says so."""
 
     terminal = False
 
     def isatty(self) -> bool:
-        """Say what the test says."""
+        """Return what the test says."""
         return self.terminal
 
 
@@ -75,7 +75,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Make the command believe that it runs on a terminal, on which these lines are typed."""
+    """Make the command see a terminal on which these lines are typed."""
 
     def terminal(*lines: str | BaseException) -> None:
         typed = iter(lines)
@@ -95,7 +95,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 def test_one_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """The answer does not reach standard output alone and whole, or the options do not reach the agent."""
+    """The answer alone goes to standard output, and the options reach the agent."""
     arguments = ["--system", "Be brief.", "--max-new-tokens", "7", "--temperature", "0.5", "--seed", "3"]
     assert command("chat", "What", "is it?", *arguments) == 0
     assert capsys.readouterr() == (f"{ANSWER}\n", "")
@@ -106,7 +106,7 @@ def test_one_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_json_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """A program cannot read the answer, or what it cost."""
+    """With ``--json`` a program can read the answer and its cost."""
     assert command("chat", "--json", "x") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["response"] == ANSWER
@@ -116,7 +116,7 @@ def test_json_answer(command: Command, capsys: pytest.CaptureFixture[str]) -> No
 def test_answer_into_a_file(
     command: Command, terminal: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who types a question, and sends the answer into a file, finds the prompts of a conversation in it."""
+    """A typed question whose answer goes into a file leaves no conversation prompts there."""
     terminal()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert command("chat", stdin=b"What is it?\n") == 0
@@ -124,7 +124,7 @@ def test_answer_into_a_file(
 
 
 def test_interrupt_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the first half second ends in a traceback."""
+    """Ctrl-C during the first half second exits with 130 and no traceback."""
 
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
@@ -144,7 +144,7 @@ def test_interrupt_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_streams_that_cannot_be_used(shell: str, status: int, error: str) -> None:
-    """A closed or full stream ends in a traceback, or a full disk passes for success."""
+    """A closed or full stream causes no traceback, and a full disk is a failure."""
     done = subprocess.run(
         ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m llm_backend {shell}"],
         capture_output=True,
@@ -156,7 +156,7 @@ def test_streams_that_cannot_be_used(shell: str, status: int, error: str) -> Non
 
 
 def test_unknown_options_and_engines(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """A typo is taken for something else, or a script cannot tell it from a failure."""
+    """An unknown option exits with 2, an unknown engine with 1 and the close match."""
     assert command("chat", "--modle", "x") == 2
     assert "--modle" in capsys.readouterr().err
     assert command("chat", "-e", "opnai", "x") == 1
@@ -164,7 +164,7 @@ def test_unknown_options_and_engines(command: Command, capsys: pytest.CaptureFix
 
 
 def test_the_file_can_be_left_out(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--no-config`` reads the file, or the file is never read."""
+    """``--no-config`` skips the file, which is otherwise read."""
     with open("config.toml", "w", encoding="utf-8") as file:  # noqa: PTH123  (in the test's own directory)
         file.write("[agent]\nnot_a_key = 1\n")
     assert command("chat", "x") == 1
@@ -175,7 +175,7 @@ def test_the_file_can_be_left_out(command: Command, capsys: pytest.CaptureFixtur
 def test_conversation_on_a_terminal(
     command: Command, terminal: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second turn does not know the first, or an empty line is sent."""
+    """The second turn knows the first, and an empty line is not sent."""
     terminal("first", "", "second")
     assert command("chat", "--system", "Be brief.") == 0
     first, second = Talker.created.payloads
@@ -192,7 +192,7 @@ def test_failed_turn_does_not_end_the_conversation(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One failure throws a person out of the conversation, or is remembered as an answer."""
+    """The conversation goes on after a failed turn, which is not remembered."""
     terminal("first", "second")
     monkeypatch.setattr(Talker, "stream_events", _fails_once(EngineError("on fire")))
     assert command("chat") == 0
@@ -207,7 +207,7 @@ def test_interrupt_stops_an_answer_and_then_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Ctrl-C during an answer ends the conversation, or at the prompt it does not end the command with 130."""
+    """Ctrl-C stops only the answer; at the prompt it exits with 130."""
     terminal("first", KeyboardInterrupt())
     monkeypatch.setattr(Talker, "stream_events", _fails_once(KeyboardInterrupt()))
     monkeypatch.setattr(os, "_exit", sys.exit)  # pytest's own process has to go on
@@ -219,7 +219,7 @@ def test_interrupt_stops_an_answer_and_then_the_command(
 def test_interrupt_ends_the_process_at_once(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C waits for a thread that is still loading a model."""
+    """Ctrl-C ends the process even while a thread is still loading a model."""
 
     class LeftError(Exception):
         pass
@@ -242,14 +242,14 @@ def test_interrupt_ends_the_process_at_once(
 def test_json_wants_a_message(
     command: Command, terminal: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--json`` on a terminal talks in JSON with a person, or waits for nothing."""
+    """``--json`` on a terminal without a message is refused."""
     terminal()
     assert command("chat", "--json") == 1
     assert "--json answers one message." in capsys.readouterr().err
 
 
 def _fails_once(error: BaseException) -> Any:
-    """A ``stream_events`` of which the first call raises."""
+    """A ``stream_events`` whose first call raises."""
     calls: list[AgentPayload] = []
 
     async def stream_events(_: Talker, payload: AgentPayload) -> AsyncGenerator[Event, None]:
@@ -263,7 +263,7 @@ def _fails_once(error: BaseException) -> Any:
 
 
 def test_validation(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """A script cannot tell a working agent from a broken one."""
+    """A working agent passes validation with exit status 0, in words and as JSON."""
     assert command("validate") == 0
     assert capsys.readouterr().out.startswith("works: it answered question 1 of 4 rightly. (")
     assert command("validate", "--json") == 0
@@ -274,14 +274,14 @@ def test_validation(command: Command, capsys: pytest.CaptureFixture[str]) -> Non
 def test_failed_validation(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A broken agent ends with 0."""
+    """A broken agent fails validation with a non-zero exit status."""
     monkeypatch.setattr(talker, "ANSWER", "banana")
     assert command("validate") == 1
     assert capsys.readouterr().out.startswith("nonsense: it answered none of 4 simple questions")
 
 
 def test_version_and_help(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody can say which version a report is about, or what the command can do."""
+    """The command prints its version and its help."""
     assert command("--version") == 0
     assert capsys.readouterr().out.startswith("llm-backend 0.")
     assert command("--help") == 0
@@ -289,7 +289,7 @@ def test_version_and_help(command: Command, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m llm_backend`` is not the command."""
+    """``python -m llm_backend`` runs the command."""
     monkeypatch.setattr(sys, "argv", ["llm_backend", "--version"])
     with pytest.raises(SystemExit):
         runpy.run_module("llm_backend", run_name="__main__")
@@ -297,12 +297,12 @@ def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_importing_the_module_runs_nothing() -> None:
-    """A tool that imports every module of the package starts the command."""
+    """Importing ``llm_backend.__main__`` does not run the command."""
     assert "main" in runpy.run_module("llm_backend.__main__")
 
 
 def test_config_and_doctor_are_there(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that is tested by its function cannot be called."""
+    """``config`` and ``doctor`` run from the command line."""
     assert command("config", "-e", "openai", "-m", "m") == 0
     assert "model\tm\targument model\n" in capsys.readouterr().out
     assert command("doctor") in {0, 1}
@@ -310,7 +310,7 @@ def test_config_and_doctor_are_there(command: Command, capsys: pytest.CaptureFix
 
 
 def test_a_file_can_be_named(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command that loads an agent, or shows what it would be, takes a file by name, or leaves it out."""
+    """Every command that reads settings takes ``--config``, or ``--no-config``, but not both."""
     path = tmp_path / "other.toml"
     path.write_text("[agent]\nmodel = 'm'\n")
     for words in (["chat", "x"], ["validate"], ["config"], ["doctor"]):
@@ -325,7 +325,7 @@ def test_a_file_can_be_named(command: Command, tmp_path: Path, capsys: pytest.Ca
 def test_consent_on_the_command_line(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A found file is used after its user has said so, and no longer after they withdrew that."""
+    """A found file is used only after its user trusts it, and until they withdraw that."""
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
     path = tmp_path / "config.toml"
     path.write_text("[agent]\nmodel = 'm'\n[agent.openai]\napi_key = 'sk-secret'\n")
@@ -348,7 +348,7 @@ def test_consent_on_the_command_line(
 def test_models_are_there(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that is tested by its function cannot be called, or removes a model without asking."""
+    """``models`` runs from the command line, and removes a model only after a yes."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path))
     DirectoryStore(tmp_path / "models").provide("key", lambda folder: (folder / "config.json").touch())
     assert command("models", "list") == 0

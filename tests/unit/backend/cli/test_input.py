@@ -1,4 +1,4 @@
-"""The question is what was typed and what a pipe gives, and nothing that waits for ever or is dropped in silence."""
+"""The question is what was typed plus what a pipe gives; nothing waits for ever or is dropped in silence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EMPTY = "PayloadError: The message is empty. Give one as an argument, or on stan
 
 @contextmanager
 def piped(*pieces: bytes, close: bool = True) -> Iterator[TextIOWrapper]:
-    """A pipe in which these pieces come one after the other; and nothing more, also where it stays open."""
+    """A pipe that receives these pieces one after the other, and nothing more, even if it stays open."""
     out, into = os.pipe()
 
     def write() -> None:
@@ -48,7 +48,7 @@ def piped(*pieces: bytes, close: bool = True) -> Iterator[TextIOWrapper]:
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run the command with this input, and return the question that the agent got; empty where it failed."""
+    """Run the command with this input, and return the question that the agent got, or "" if the command failed."""
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setenv("GOMP_SPINCOUNT", "1")
 
@@ -74,20 +74,20 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
     ],
 )
 def test_a_pipe_goes_with_the_message(words: list[str], question: str, ask: Ask) -> None:
-    """What a pipe gives follows the message after a blank line, without byte order mark and last line end."""
+    """A pipe's text follows the message after a blank line, without BOM or final newline."""
     with piped(b"\xef\xbb\xbfWhat\n", "is ä?\r\n".encode()) as stdin:
         assert ask(stdin, *words) == question
 
 
 def test_a_file_goes_with_the_message(ask: Ask, tmp_path: Path) -> None:
-    """Input from a file is as good as that of a pipe, however long it is."""
+    """Input from a file works like input from a pipe, however long it is."""
     (tmp_path / "text").write_text("word " * 50_000)
     with (tmp_path / "text").open() as stdin:
         assert ask(stdin, "Summarise:") == "Summarise:\n\n" + "word " * 50_000
 
 
 def test_a_pipe_that_does_not_wait_is_waited_for(ask: Ask) -> None:
-    """A pipe that another program set not to wait, as Node.js does, is read when something comes."""
+    """A non-blocking pipe, as Node.js makes it, is read once data arrives."""
     out, into = os.pipe()
     os.set_blocking(out, False)
 
@@ -103,7 +103,7 @@ def test_a_pipe_that_does_not_wait_is_waited_for(ask: Ask) -> None:
 
 
 def test_a_terminal_is_not_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that is typed with the command does not wait for more to be typed."""
+    """A message typed with the command does not wait for more input."""
     with piped(b"typed later") as stdin:
         monkeypatch.setattr(stdin, "isatty", lambda: True)
         assert ask(stdin, "Hi.") == "Hi."
@@ -111,7 +111,7 @@ def test_a_terminal_is_not_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("text", [b"", b" \n"])
 def test_an_empty_pipe_does_not_change_the_message(text: bytes, ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no input, as from cron or /dev/null, the message is the question, and nothing is said of it."""
+    """Without input, as under cron or from /dev/null, the message goes alone."""
     with piped(text) as stdin:
         assert ask(stdin, "Hi.") == "Hi."
     with Path(os.devnull).open() as stdin:
@@ -121,7 +121,7 @@ def test_an_empty_pipe_does_not_change_the_message(text: bytes, ask: Ask, capsys
 
 @pytest.mark.parametrize("words", [[], ["-"], ["Summarise:", "-"], [""]])
 def test_input_that_was_asked_for_has_to_come(words: list[str], ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty input is no question, and where it was asked for by name, the message alone is none either."""
+    """Empty input is refused, even beside a message if ``-`` asked for it."""
     with piped(b" \n") as stdin:
         assert ask(stdin, *words) == ""
     assert capsys.readouterr() == ("", EMPTY)
@@ -130,7 +130,7 @@ def test_input_that_was_asked_for_has_to_come(words: list[str], ask: Ask, capsys
 def test_a_silent_pipe_is_not_waited_for(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pipe that somebody left open, and writes nothing to, is left alone, and that is told."""
+    """An open pipe that nobody writes to is ignored, with a note that says so."""
     monkeypatch.setattr(chatting, "_PATIENCE", 0.01)
     with piped(close=False) as stdin:
         assert ask(stdin, "Hi.") == "Hi."
@@ -142,7 +142,7 @@ def test_a_silent_pipe_is_not_waited_for(
 
 @pytest.mark.parametrize("words", [[], ["Summarise:", "-"]])
 def test_input_that_was_asked_for_is_waited_for(words: list[str], ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow command on the other side of the pipe is heard out where its output was asked for by name."""
+    """With ``-`` the command waits for a slow program at the pipe's other end."""
     waited: list[float | None] = []
 
     class Patient(SimpleQueue[bytes]):
@@ -158,7 +158,7 @@ def test_input_that_was_asked_for_is_waited_for(words: list[str], ask: Ask, monk
 
 @pytest.mark.parametrize("words", [[], ["Summarise:"]])
 def test_input_that_is_no_text(words: list[str], ask: Ask, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Bytes that are no UTF-8, or a folder for a file, end in a named error."""
+    """Bytes that are not UTF-8, and a directory instead of a file, raise a named error."""
     with piped(b"ab\xff") as stdin:
         assert ask(stdin, *words) == ""
     assert capsys.readouterr().err == "PayloadError: Standard input is not UTF-8 (at byte 2). Convert it first.\n"

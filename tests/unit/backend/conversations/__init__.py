@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of conversations that need no extra."""

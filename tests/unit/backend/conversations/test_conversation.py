@@ -1,4 +1,4 @@
-"""Tests of conversations, with an agent that counts words for tokens and answers what it is told to."""
+"""Conversations, with an agent that counts words as tokens and answers what it is told to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def test_each_turn_knows_those_before() -> None:
-    """A turn, the system prompt or the user's profile does not reach the model, or the answer's metadata is lost."""
+    """Each request holds the earlier turns, system prompt and profile; metadata comes back."""
     agent = WordAgent()
     agent.said = [answer("Hello Ada.")]
     conversation = talk(agent, system_context="Be brief.", user_profile={"age": 5})
@@ -44,7 +44,7 @@ async def test_each_turn_knows_those_before() -> None:
 
 
 async def test_new_objects_on_the_same_file_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A conversation is lost when the program ends, or is not kept in a file by default."""
+    """A conversation is kept in a file by default, and goes on in another program."""
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path))
     await Conversation(WordAgent(), "s").ask("One.")
     agent = WordAgent()
@@ -54,7 +54,7 @@ async def test_new_objects_on_the_same_file_go_on(tmp_path: Path, monkeypatch: p
 
 
 async def test_stream_is_stored_when_it_is_whole() -> None:
-    """A streamed answer is not remembered, or is although only a part of it was read."""
+    """A streamed answer is stored once it was read to its end, and only then."""
     agent = WordAgent()
     conversation = talk(agent)
     assert [piece async for piece in conversation.stream("One.")] == ["o", "k"]
@@ -65,7 +65,7 @@ async def test_stream_is_stored_when_it_is_whole() -> None:
 
 
 async def test_failed_turn_leaves_nothing() -> None:
-    """A question whose answer failed stays in the history, or the conversation cannot go on after it."""
+    """A failed turn leaves nothing in the history, and the conversation goes on."""
     agent = WordAgent()
     agent.said = [EngineError("no"), EngineError("no")]
     conversation = talk(agent)
@@ -79,7 +79,7 @@ async def test_failed_turn_leaves_nothing() -> None:
 
 
 async def test_cancelled_turn_leaves_nothing() -> None:
-    """A cancelled question stays in the history, or keeps the session from going on."""
+    """A cancelled turn leaves nothing in the history, and the session goes on."""
     agent = WordAgent()
     agent.waiting = asyncio.Event()
     conversation = talk(agent)
@@ -94,7 +94,7 @@ async def test_cancelled_turn_leaves_nothing() -> None:
 
 
 async def test_turns_of_a_session_wait_for_each_other() -> None:
-    """Two turns at once do not see each other, though they are of one session; or other sessions wait as well."""
+    """Turns of one session run one after the other; other sessions do not wait."""
     agent, store = WordAgent(), MemoryStore()
     same = [Conversation(agent, "s", store=store) for _ in range(3)]
     await asyncio.gather(*(conversation.ask(str(number)) for number, conversation in enumerate(same)))
@@ -112,7 +112,7 @@ async def test_turns_of_a_session_wait_for_each_other() -> None:
 
 
 async def test_event_loops_in_threads(tmp_path: Path) -> None:
-    """A session cannot be used from two event loops, or loses turns when it is."""
+    """Two event loops can use one session, and no turn is lost."""
     store = SQLiteStore(tmp_path / "file")
 
     async def several() -> None:
@@ -129,7 +129,7 @@ async def test_event_loops_in_threads(tmp_path: Path) -> None:
 
 
 async def test_clear_and_another_start() -> None:
-    """A session that was cleared still remembers."""
+    """A cleared session remembers nothing."""
     agent = WordAgent()
     conversation = talk(agent)
     await conversation.ask("One.")
@@ -140,14 +140,14 @@ async def test_clear_and_another_start() -> None:
 
 
 async def test_tool_calls_and_results_stay_together() -> None:
-    """A tool's result is sent without its call, or goes to another call than its own."""
+    """A tool's result stays with its own call, also when old turns are dropped."""
     agent = WordAgent(window=30)
     agent.said = [answer("", CALL, ToolCall(name="flip", arguments={}))]
     conversation = talk(agent, answer_tokens=1)
     await conversation.ask("Roll and flip.", tools_available=[TOOL])
     with pytest.raises(PayloadError, match=r"The model called roll, flip, and waits for the result\. Add it with add"):
         await conversation.ask("And?")
-    # Another process may have asked something at the same time.
+    # Another process may have asked something meanwhile.
     await conversation.store.append("s", [MemoryEntry("user", "Else?"), MemoryEntry("assistant", "No.")])
     await conversation.add(MemoryEntry("tool", "4", metadata={"tool_call_id": "c1"}), MemoryEntry("tool", "heads"))
     await conversation.ask("And?")
@@ -167,7 +167,7 @@ async def test_tool_calls_and_results_stay_together() -> None:
 
 
 async def test_going_on_from_a_result() -> None:
-    """After a tool's result the user has to say something, or the result is cut off for want of room."""
+    """After a tool's result no message is needed, and the result is kept however long it is."""
     agent = WordAgent(window=40)
     agent.said = [answer("", CALL)]
     conversation = talk(agent)
@@ -182,7 +182,7 @@ async def test_going_on_from_a_result() -> None:
 
 
 async def test_calls_without_tools_are_not_kept() -> None:
-    """A call of a tool that nobody offered keeps a conversation from ever going on."""
+    """A call of a tool that nobody offered is not stored."""
     agent = WordAgent()
     agent.said = [answer("I roll.", CALL)]
     conversation = talk(agent)
@@ -200,7 +200,7 @@ async def test_calls_without_tools_are_not_kept() -> None:
     ],
 )
 async def test_result_without_a_call(calls: tuple[ToolCall, ...], result: str | None, waiting: str) -> None:
-    """A tool's result that answers no call is stored, and spoils every request from then on."""
+    """A tool's result that answers no call is refused, and not stored."""
     conversation = talk(WordAgent())
     await conversation.add(MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=calls))
     with pytest.raises(PayloadError, match=f"A tool's result answers the call {waiting}. Put the call's id"):
@@ -209,7 +209,7 @@ async def test_result_without_a_call(calls: tuple[ToolCall, ...], result: str | 
 
 
 async def test_stored_result_without_a_call() -> None:
-    """A stored result without its call is sent to a model, which then refuses the conversation in words of its own."""
+    """A stored result without its call is refused before a model is asked."""
     conversation = talk(WordAgent())
     await conversation.store.append("s", [MemoryEntry("tool", "4")])
     with pytest.raises(PayloadError, match="A tool's result answers the call None"):
@@ -218,7 +218,7 @@ async def test_stored_result_without_a_call() -> None:
 
 
 async def test_conversation_that_begins_with_the_assistant() -> None:
-    """A greeting is lost."""
+    """A greeting by the assistant is the first turn of the history."""
     agent = WordAgent()
     conversation = talk(agent)
     await conversation.add(MemoryEntry("assistant", "Welcome!"))
@@ -228,7 +228,7 @@ async def test_conversation_that_begins_with_the_assistant() -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", b"\xff", [{"type": "image_url", "image_url": {"url": "data:,"}}], None])
 async def test_what_is_no_text(text: Any) -> None:
-    """Broken text, bytes or an image reach a model that can only read, or stay in the history."""
+    """Broken text, bytes and images are refused, and not stored."""
     conversation = talk(WordAgent())
     with pytest.raises(PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is a .*\. Give a text)\."):
         await conversation.ask(text)
@@ -238,7 +238,7 @@ async def test_what_is_no_text(text: Any) -> None:
 
 
 async def test_halves_of_characters_in_an_answer() -> None:
-    """An answer that holds half of a character cannot be stored, and is lost with its question."""
+    """An answer with half a character is stored, with "?" for that half."""
     agent = WordAgent()
     agent.said = [answer("a\ud800b")]
     conversation = talk(agent)
@@ -248,7 +248,7 @@ async def test_halves_of_characters_in_an_answer() -> None:
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\x1bb", "a" * 201, "\ud800", 5, None])
 def test_bad_name_of_a_session(name: Any) -> None:
-    """A session gets a name that spoils logs, or cannot be stored."""
+    """A session's name that could spoil logs, or cannot be stored, is refused."""
     with pytest.raises(PayloadError, match=r"session_id is .*\. Give 1 to 200 printable characters"):
         Conversation(WordAgent(), name, store=MemoryStore())
 
@@ -264,13 +264,13 @@ def test_bad_name_of_a_session(name: Any) -> None:
     ],
 )
 async def test_wrong_option(option: dict[str, Any], message: str) -> None:
-    """A typo in an option means something, or fails with an error of Python's."""
+    """A wrong option is refused by our error."""
     with pytest.raises(PayloadError, match=message):
         await talk(WordAgent(), **option).ask("Hi.")
 
 
 async def test_control_characters_in_the_name_of_a_call() -> None:
-    """A model that calls a tool by a name with control characters writes them into logs and terminals."""
+    """Control characters in a call's name or id are escaped in errors."""
     conversation = talk(WordAgent())
     call = ToolCall(name="a\x1b[2J", arguments={}, id="c\x1b")
     await conversation.add(MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=[call]))
@@ -282,6 +282,6 @@ async def test_control_characters_in_the_name_of_a_call() -> None:
 
 
 async def test_option_that_is_the_conversations_own() -> None:
-    """An option that the conversation fills itself is taken, and forges its memory."""
+    """An option that the conversation sets itself is refused."""
     with pytest.raises(TypeError, match="session_id"):
         await talk(WordAgent()).ask("Hi.", session_id="other")  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Tests of how a conversation fits into the window: what goes, what stays, and what is summed up."""
+"""How a conversation fits into the window: what goes, what stays, and what is summarised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.backend.word_agent import WordAgent, answer, said, talk, words
 
 
 async def test_oldest_exchanges_go_first() -> None:
-    """A request is longer than the window allows, splits an exchange, or leaves out more than it has to."""
+    """A request fits the window, splits no exchange, and drops no more than it has to."""
     agent = WordAgent(window=40)
     conversation = talk(agent, system_context="Be brief.", answer_tokens=10)
     for number in range(30):
@@ -31,7 +31,7 @@ async def test_oldest_exchanges_go_first() -> None:
 
 
 async def test_long_history_is_not_counted_over_and_over() -> None:
-    """A long history is counted once for each of its turns, or as a whole though most of it is left out."""
+    """A long history is counted in a few requests, each of a fraction of it."""
     agent = WordAgent(window=100)
     conversation = talk(agent, answer_tokens=10)
     await conversation.add(*[MemoryEntry(role, "word") for _ in range(5000) for role in ("user", "assistant")])
@@ -42,7 +42,7 @@ async def test_long_history_is_not_counted_over_and_over() -> None:
 
 
 async def test_next_request_begins_where_the_last_one_did() -> None:
-    """A request begins elsewhere than the last one though that still fits: no engine can use what it knows of that."""
+    """A request starts at the last one's first turn while that still fits."""
     agent = WordAgent(window=100)
     conversation = talk(agent, answer_tokens=10)
     await conversation.add(*[MemoryEntry(role, f"{number}") for number in range(99) for role in ("user", "assistant")])
@@ -54,7 +54,7 @@ async def test_next_request_begins_where_the_last_one_did() -> None:
 
 
 async def test_number_that_is_known_to_fit() -> None:
-    """An engine that knows one prompt, and has to guess at others, is not asked about the one that it knows."""
+    """A guess that fits is taken without trying another number."""
 
     async def fits(number: int) -> bool:
         return number == 21 or number <= 5
@@ -64,7 +64,7 @@ async def test_number_that_is_known_to_fit() -> None:
 
 
 async def test_room_for_the_answer() -> None:
-    """An option for the answer's length leaves no room for it, or none for the conversation."""
+    """The answer's limit is reserved, but never more than half of the window."""
     agent = WordAgent(window=100)
     conversation = talk(agent, answer_tokens=10)
     await conversation.add(*[MemoryEntry(role, "word") for _ in range(100) for role in ("user", "assistant")])
@@ -74,7 +74,7 @@ async def test_room_for_the_answer() -> None:
 
 
 async def test_message_that_is_too_long_alone() -> None:
-    """A message that is too long is cut, or refused by anybody but the agent, who knows."""
+    """A message that is too long goes to the agent uncut and without history."""
     agent = WordAgent(window=20)
     conversation = talk(agent)
     await conversation.ask("One.")
@@ -84,7 +84,7 @@ async def test_message_that_is_too_long_alone() -> None:
 
 
 async def test_system_turns_stay() -> None:
-    """What the system said in the course of a conversation is forgotten with the turns around it."""
+    """What the system said during a conversation stays when the turns around it go."""
     agent = WordAgent(window=40)
     conversation = talk(agent, system_context="Be brief.")
     await conversation.add(MemoryEntry("system", "You are Bob."))
@@ -95,7 +95,7 @@ async def test_system_turns_stay() -> None:
 
 
 async def test_summary_takes_the_place_of_older_exchanges() -> None:
-    """Older exchanges are forgotten, summed up at each turn, or sent beside their summary."""
+    """A summary replaces older exchanges, and is made only now and then."""
     agent = WordAgent(window=200)
     conversation = talk(agent, compact="summarise", answer_tokens=20, system_context="Be brief.")
     for number in range(60):
@@ -116,7 +116,7 @@ async def test_summary_takes_the_place_of_older_exchanges() -> None:
 
 
 async def test_last_exchange_is_not_summed_up() -> None:
-    """What was said just now is sent in other words, though there is room for it."""
+    """The last exchange is sent word for word while there is room for it."""
     agent = WordAgent(window=100)
     conversation = talk(agent, compact="summarise", answer_tokens=10)
     await conversation.add(MemoryEntry("user", "old " * 9), MemoryEntry("user", "new " * 40))
@@ -126,7 +126,7 @@ async def test_last_exchange_is_not_summed_up() -> None:
 
 
 async def test_summary_survives() -> None:
-    """A summary is made anew by every program that goes on with a conversation, or an older one wins."""
+    """The latest summary is stored, is used by every later program, and goes when the session is cleared."""
     store = MemoryStore()
     agent = WordAgent(window=100)
     for number in range(60):
@@ -141,7 +141,7 @@ async def test_summary_survives() -> None:
 
 
 async def test_history_that_no_summary_can_hold_at_once() -> None:
-    """A history much longer than the window is summed up in parts, and its beginning is not lost unread."""
+    """A history longer than the window is summarised in parts, from its start."""
     agent = WordAgent(window=100)
     conversation = talk(agent, compact="summarise", answer_tokens=10)
     await conversation.add(
@@ -159,7 +159,7 @@ async def test_history_that_no_summary_can_hold_at_once() -> None:
 
 @pytest.mark.parametrize(("first", "asked"), [("word " * 80, 1), ("one two three", 2)])
 async def test_summary_that_cannot_be_made(first: str, asked: int) -> None:
-    """A conversation ends when its oldest exchange is too long to be summed up, or when the summary is empty."""
+    """A conversation goes on where its oldest exchange cannot be summarised."""
     agent = WordAgent(window=100)
     conversation = talk(agent, compact="summarise", answer_tokens=10)
     await conversation.add(MemoryEntry("user", first), MemoryEntry("user", "word " * 40))

@@ -1,4 +1,4 @@
-"""Tests of the stores of conversations, on real files and with real processes."""
+"""Stores of conversations, on real files and with real processes."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ EVERYTHING = [
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the file will be, in a folder that is not there yet."""
+    """Where the file will be, in a folder that does not exist yet."""
     return tmp_path / "data" / "conversations.sqlite3"
 
 
 @pytest.fixture
 def store(path: Path) -> SQLiteStore:
-    """A store whose file is not there yet."""
+    """A store whose file does not exist yet."""
     return SQLiteStore(path)
 
 
@@ -58,7 +58,7 @@ def any_store(request: pytest.FixtureRequest, store: SQLiteStore) -> Conversatio
 
 
 async def test_older_programs_read_what_goes_back_to_a_server(store: SQLiteStore, path: Path) -> None:
-    """Extras stand where an older program reads past them: its calls have a name, arguments and an id, and no more."""
+    """Extras are stored in metadata, where older programs ignore them."""
     await store.append("s", EVERYTHING)
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT tool_calls, metadata FROM turns").fetchall()
@@ -75,17 +75,17 @@ def execute(path: Path, statement: str) -> None:
 
 
 def content(path: Path) -> bytes:
-    """What the file holds."""
+    """The file's bytes."""
     return path.read_bytes()
 
 
 def mode(path: Path) -> int:
-    """Who may do what with it."""
+    """The file's permissions."""
     return path.stat().st_mode & 0o777
 
 
 async def test_turns_come_back_as_they_were(any_store: ConversationStore) -> None:
-    """A turn loses its time, its tool calls, its metadata or some of its characters in a store."""
+    """A stored turn comes back whole: time, tool calls, metadata and every character."""
     await any_store.append("s", EVERYTHING)
     turns = [turn.entry for turn in await any_store.read("s")]
     assert turns == EVERYTHING
@@ -93,7 +93,7 @@ async def test_turns_come_back_as_they_were(any_store: ConversationStore) -> Non
 
 
 async def test_sessions_are_apart(any_store: ConversationStore) -> None:
-    """A session shows or forgets turns of another one, or one that has no turns is listed."""
+    """Each session reads and clears only its own turns, and only sessions with turns are listed."""
     assert (await any_store.read("b"), await any_store.sessions()) == ([], [])
     await any_store.append("b", EVERYTHING[:1])
     await any_store.append("a", EVERYTHING[1:2])
@@ -105,7 +105,7 @@ async def test_sessions_are_apart(any_store: ConversationStore) -> None:
 
 
 async def test_a_place_is_never_used_again(any_store: ConversationStore) -> None:
-    """A summary of turns that were cleared hides turns that came later."""
+    """A cleared session never reuses a sequence number."""
     await any_store.append("s", EVERYTHING)
     [*_, last] = await any_store.read("s")
     await any_store.clear("s")
@@ -114,14 +114,14 @@ async def test_a_place_is_never_used_again(any_store: ConversationStore) -> None
 
 
 async def test_stores_with_the_same_turns_have_one_name(store: SQLiteStore, path: Path) -> None:
-    """Two stores of one file do not wait for each other, or two that share nothing do."""
+    """Stores on one file share a name; stores in memory do not."""
     assert SQLiteStore(path.parent / ".." / "data" / path.name).name == store.name == str(path)
     first, second = MemoryStore(), MemoryStore()
     assert first.name != second.name
 
 
 async def test_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Conversations are not kept where the variable or the system says."""
+    """Conversations are stored where the variable says, or else where the system does."""
     monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / name))
     assert SQLiteStore().path == tmp_path / "llm-backend" / "conversations.sqlite3"
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "chosen"))
@@ -129,13 +129,13 @@ async def test_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 async def test_only_the_owner_reads_it(store: SQLiteStore, path: Path) -> None:
-    """Other users of the machine can read what a user told a model."""
+    """Only the file's owner can read it."""
     await store.append("s", EVERYTHING)
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
 
 
 async def test_cleared_text_is_gone(store: SQLiteStore, path: Path) -> None:
-    """What a user had deleted can still be read in the file."""
+    """Text that was cleared is no longer in the file."""
     await store.append("s", [MemoryEntry("user", "my secret" * 3)])
     assert b"my secret" in content(path)
     await store.clear("s")
@@ -143,14 +143,14 @@ async def test_cleared_text_is_gone(store: SQLiteStore, path: Path) -> None:
 
 
 async def test_what_json_cannot_hold(store: SQLiteStore) -> None:
-    """A turn that cannot be stored gives a foreign error, or the others of the same call are stored without it."""
+    """A turn that JSON cannot hold raises PayloadError, and none of its call is stored."""
     with pytest.raises(PayloadError, match=r"cannot be stored: Object of type .* Give them what JSON can hold"):
         await store.append("s", [MemoryEntry("user", "Hi."), MemoryEntry("user", "", metadata={"set": {1}})])
     assert await store.read("s") == []
 
 
 async def test_all_or_none(store: SQLiteStore, path: Path) -> None:
-    """A question is stored without its answer when writing fails in between."""
+    """An append that fails half-way stores none of its turns."""
     await store.append("s", EVERYTHING[:1])
     execute(
         path, "CREATE TRIGGER t BEFORE INSERT ON turns WHEN new.role = 'assistant' BEGIN SELECT raise(FAIL, 'no'); END"
@@ -174,7 +174,7 @@ async def test_all_or_none(store: SQLiteStore, path: Path) -> None:
     ],
 )
 async def test_damaged_turn(store: SQLiteStore, path: Path, change: str, reason: str) -> None:
-    """A turn that is no turn any more gives a foreign error, is passed over, or is lost."""
+    """A damaged turn raises ConversationFormatError, and the file stays as it is."""
     await store.append("s", EVERYTHING)
     execute(path, change)
     before = content(path)
@@ -185,7 +185,7 @@ async def test_damaged_turn(store: SQLiteStore, path: Path, change: str, reason:
 
 
 async def test_newer_version(store: SQLiteStore, path: Path) -> None:
-    """A file of a newer version is read wrongly, or changed."""
+    """A file of a newer version is refused, and not changed."""
     await store.append("s", EVERYTHING)
     execute(path, "PRAGMA user_version = 7")
     with pytest.raises(ConversationFormatError, match=r"have version 7, and this program knows 1\. Install a newer"):
@@ -194,7 +194,7 @@ async def test_newer_version(store: SQLiteStore, path: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["application_id = 0", "user_version = 1", "application_id = 5"])
 async def test_database_of_another_program(store: SQLiteStore, path: Path, mark: str) -> None:
-    """Our table is put into another program's database."""
+    """Another program's database is refused, and not changed."""
     path.parent.mkdir()
     execute(path, "CREATE TABLE theirs (a)")
     execute(path, f"PRAGMA {mark}")
@@ -230,7 +230,7 @@ def _folder(path: Path) -> None:
 def test_no_file_of_ours(
     store: SQLiteStore, path: Path, plant: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
-    """A file that holds no conversations gives a foreign error, or one without the way out."""
+    """A file that holds no conversations raises our error, with the next step."""
     path.parent.mkdir()
     plant(path)
     with pytest.raises(ConversationStoreError) as caught:
@@ -240,7 +240,7 @@ def test_no_file_of_ours(
 
 
 async def test_folder_that_cannot_be_made(path: Path) -> None:
-    """A data folder that cannot be made gives a foreign error."""
+    """A data folder that cannot be made raises our error."""
     path.parent.write_text("in the way")
     with pytest.raises(ConversationStoreError, match=r"cannot be read or written: .*LLM_BACKEND_DATA"):
         await SQLiteStore(path).read("s")
@@ -248,19 +248,19 @@ async def test_folder_that_cannot_be_made(path: Path) -> None:
 
 @pytest.mark.parametrize(("file", "session"), [("a\0b", "s"), ("conversations", "\ud800")])
 async def test_names_that_nothing_can_have(tmp_path: Path, file: str, session: str) -> None:
-    """A file or session that cannot be named so gives a foreign error."""
+    """An impossible name of a file or a session raises our error."""
     with pytest.raises(ConversationStoreError, match=r"cannot be read or written: .*(embedded null|surrogates)"):
         await SQLiteStore(tmp_path / file).read(session)
 
 
 async def test_full_disk(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full loses what is there already, or gives a foreign error."""
+    """A full disk raises our error, and keeps what was stored."""
     await store.append("s", EVERYTHING)
     connect = sqlite3.connect
 
     def connect_to_little(*args: Any, **options: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*args, **options)
-        connection.execute("PRAGMA max_page_count = 1")  # as few as it has now: SQLite then says that the disk is full
+        connection.execute("PRAGMA max_page_count = 1")  # no more than it has now, so SQLite finds the disk full
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect_to_little)
@@ -270,7 +270,7 @@ async def test_full_disk(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_held_by_another_process(path: Path) -> None:
-    """A file that another process holds gives a foreign error, or is waited for without end."""
+    """A file that another process holds raises our error after a bounded wait."""
     store = SQLiteStore(path, patience=0)
     await store.append("s", EVERYTHING)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -282,7 +282,7 @@ async def test_held_by_another_process(path: Path) -> None:
 
 
 async def test_other_process_that_makes_the_file_first(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes that make the file at the same time fail, or one empties what the other has written."""
+    """Two processes that create the file at once both store their turns."""
     await store.append("s", EVERYTHING)
     monkeypatch.setattr(Path, "exists", lambda _: False)
     assert len(await store.read("s")) == len(EVERYTHING)
@@ -320,7 +320,7 @@ asyncio.run(SQLiteStore(sys.argv[1]).append("s", [MemoryEntry("user", "x" * 10_0
 
 
 def test_process_that_is_killed_while_it_writes(store: SQLiteStore, path: Path) -> None:
-    """A process that dies in the middle of its turns leaves some of them, or a file that nobody can use any more."""
+    """A process killed while it writes leaves none of that, and the file works."""
     asyncio.run(store.append("s", EVERYTHING))
     size = path.stat().st_size
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -333,7 +333,7 @@ def test_process_that_is_killed_while_it_writes(store: SQLiteStore, path: Path) 
 
 
 def test_processes_at_once(store: SQLiteStore, path: Path) -> None:
-    """Processes that write at the same time lose turns, mix them up, or fail while the file is being made."""
+    """Processes that write at the same time lose and mix no turns."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, path, name], env=environment, stdin=subprocess.PIPE)
@@ -352,13 +352,13 @@ def test_processes_at_once(store: SQLiteStore, path: Path) -> None:
 
 
 async def test_threads_at_once(store: SQLiteStore) -> None:
-    """Threads that write at the same time lose turns, or share a connection."""
+    """Threads that write at the same time lose no turns."""
     await asyncio.gather(*(store.append("s", [MemoryEntry("user", str(number))]) for number in range(40)))
     assert {int(turn.entry.content) for turn in await store.read("s")} == set(range(40))
 
 
 def test_rows_are_readable_with_other_tools(store: SQLiteStore, path: Path) -> None:
-    """Who wants their conversations back without this program cannot read them."""
+    """Plain SQL and JSON read what was stored."""
     asyncio.run(store.append("s", EVERYTHING))
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT session, role, timestamp, tool_calls FROM turns").fetchall()

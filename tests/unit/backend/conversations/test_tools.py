@@ -1,4 +1,4 @@
-"""Tests of turns with tools and of typed events, with an agent that calls and answers what it is told to."""
+"""Turns with tools and typed events, with an agent that calls and answers what it is told to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def calling(*answers: AgentResponse | Exception, window: int = 1000) -> WordAgen
 
 
 async def test_calls_and_results_are_remembered() -> None:
-    """A tool is not run, its result does not reach the model, or the next turn does not know of it."""
+    """A tool runs, its result reaches the model, and the next turn knows both."""
     agent = calling(answer("A four."))
     conversation = talk(agent)
     response = await conversation.ask("Roll.", tools=[roll])
@@ -54,7 +54,7 @@ async def test_calls_and_results_are_remembered() -> None:
 
 
 async def test_a_turn_with_tools_is_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that ends in the middle of a turn leaves a call without a result, or a question without an answer."""
+    """A turn with tools is stored in one piece, when it is complete."""
     appended = []
 
     async def append(_: MemoryStore, session: str, entries: list[MemoryEntry]) -> None:
@@ -66,7 +66,7 @@ async def test_a_turn_with_tools_is_stored_at_once(monkeypatch: pytest.MonkeyPat
 
 
 async def test_requests_are_measured_with_the_tools() -> None:
-    """The definitions of tools are not counted, and push a request over the window."""
+    """The definitions of tools count when a request is fitted into the window."""
     agent = calling()
     conversation = talk(agent)
     await conversation.add(MemoryEntry("user", "Hi."))
@@ -76,7 +76,7 @@ async def test_requests_are_measured_with_the_tools() -> None:
 
 
 async def test_long_results_take_the_room_of_older_turns() -> None:
-    """A turn fails in its middle because a tool's result is long, though older exchanges could give way."""
+    """Older exchanges make room for a long result in the middle of a turn."""
     agent = calling(answer("Done."), window=40)
     conversation = talk(agent, answer_tokens=10)
     await conversation.add(MemoryEntry("system", "Be brief."), *[MemoryEntry("user", LENGTHY)] * 2)
@@ -88,7 +88,7 @@ async def test_long_results_take_the_room_of_older_turns() -> None:
 
 
 async def test_long_results_make_a_summary() -> None:
-    """What gives way to a tool's result is not summed up, or the turn that goes on is summed up itself."""
+    """What makes room for a tool's result is summarised, and never the current turn."""
     agent = calling(answer("sum"), answer("Done."), window=100)
     conversation = talk(agent, answer_tokens=10, compact="summarise")
     lengthy = "word " * 30
@@ -122,7 +122,7 @@ TOO_LONG = ContextWindowError("too long", prompt_tokens=99, context_window=40)
 async def test_failed_round_leaves_nothing(
     way: str, said_then: AgentResponse | Exception, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """A turn that fails between its tools is half stored, in a call without an answer, or blocks the session."""
+    """A turn that fails between its tools stores nothing, and the session goes on."""
     agent = calling(said_then)
     conversation = talk(agent)
     with pytest.raises(error):
@@ -140,7 +140,7 @@ async def finish(conversation: Conversation, way: str, text: str, **options: Any
 
 
 async def test_cancelled_tool_leaves_nothing() -> None:
-    """A turn that is cancelled while its tool runs is half stored, or its tool goes on."""
+    """Cancelling a turn cancels its running tool, and stores nothing."""
     running, stopped = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -161,7 +161,7 @@ async def test_cancelled_tool_leaves_nothing() -> None:
 
 
 async def test_tool_that_uses_its_own_session() -> None:
-    """A tool that speaks in the conversation which waits for its result waits for ever."""
+    """A tool that asks in its own session is refused; it may read the history."""
     agent = calling()
     conversation = talk(agent)
     seen = []
@@ -199,7 +199,7 @@ async def test_tool_that_uses_its_own_session() -> None:
 
 
 async def test_going_on_from_a_result_with_tools() -> None:
-    """Who runs one tool by hand cannot have the next ones run."""
+    """After a result that was added by hand, the next calls can be run for the caller."""
     agent = calling(answer("", ToolCall(name="roll", arguments={}, id="c2")), answer("Both four."))
     conversation = talk(agent)
     await conversation.ask("Roll twice.", tools_available=[TOOL])
@@ -217,7 +217,7 @@ async def test_going_on_from_a_result_with_tools() -> None:
 
 
 async def test_events_of_a_turn_with_tools() -> None:
-    """A stream stops at the first call, shows more than one end, or is not remembered as a whole."""
+    """A stream goes on after calls, ends once, and is stored whole."""
     agent = calling(answer("A four."))
     conversation = talk(agent)
     events = [event async for event in conversation.stream_events("Roll.", tools=[roll])]
@@ -234,7 +234,7 @@ async def test_events_of_a_turn_with_tools() -> None:
 
 
 async def test_extras_are_remembered() -> None:
-    """What a server wants back is stored with each turn, whole and streamed, and sent with the next request."""
+    """A turn's extras are stored, whole and streamed, and sent with the next request."""
     for way in ("ask", "stream"):
         agent = WordAgent()
         agent.said = [replace(answer("", CALL), extras={"k": 1}), replace(answer("A four."), extras={"k": 2})]
@@ -249,7 +249,7 @@ async def test_extras_are_remembered() -> None:
 
 
 async def test_events_with_tools_that_others_run() -> None:
-    """Calls that come in a stream are lost, so that nobody can give their results."""
+    """Calls that arrive in a stream are stored, so that their results can be added."""
     conversation = talk(calling(answer("A four.")))
     events = [event async for event in conversation.stream_events("Roll.", tools_available=[TOOL])]
     assert events[-2:] == [ToolCallEvent(CALL), End("tool_calls")]
@@ -259,7 +259,7 @@ async def test_events_with_tools_that_others_run() -> None:
 
 
 async def test_stream_of_text_with_tools_that_others_run() -> None:
-    """A stream of text loses the calls that it cannot show."""
+    """A stream of text refuses tools that others run, as it shows no calls."""
     conversation = talk(calling())
     with pytest.raises(PayloadError, match=r"shows no calls of tools_available\. Use ask\(\) or stream_events\(\)"):
         await anext(conversation.stream("Roll.", tools_available=[TOOL]))
@@ -267,7 +267,7 @@ async def test_stream_of_text_with_tools_that_others_run() -> None:
 
 @pytest.mark.parametrize(("last", "stored"), [(ToolCallEvent, []), (End, ROUND)])
 async def test_events_that_are_not_read_to_the_end(last: type, stored: list[tuple[str, str]]) -> None:
-    """A turn whose stream was closed early is stored, or one whose End was seen is not."""
+    """A turn is stored once its End was seen, and not if its stream closed early."""
     conversation = talk(calling(answer("A four.")))
     async with aclosing(conversation.stream_events("Roll.", tools=[roll])) as events:
         while not isinstance(await anext(events), last):
@@ -276,7 +276,7 @@ async def test_events_that_are_not_read_to_the_end(last: type, stored: list[tupl
 
 
 async def test_schema_of_an_answer() -> None:
-    """The schema does not reach the agent, the object does not come back, or it is stored in place of the text."""
+    """The schema reaches the agent, the object comes back, and the text is stored."""
     agent = WordAgent()
     agent.said = [AgentResponse(response="[1, 2]", parsed=[1, 2])]
     conversation = talk(agent)
@@ -291,7 +291,7 @@ async def test_schema_of_an_answer() -> None:
 
 @pytest.mark.parametrize("options", [{"tools": [roll]}, {"tools_available": [TOOL]}])
 async def test_arguments_that_nobody_can_send(options: dict[str, Any]) -> None:
-    """A call with half a character or NaN in it is remembered, and each request from then on is refused."""
+    """Arguments with half a character or NaN are stored as text that can be sent."""
     agent = WordAgent()
     bad = ToolCall(name="roll", arguments={"a\ud800": [float("nan"), "\ud800"], "b": 1.5}, id="c1")
     agent.said = [answer("\ud800", bad)]
@@ -306,7 +306,7 @@ async def test_arguments_that_nobody_can_send(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", [{1}, float("nan"), "\ud800", object()])
 async def test_call_that_nobody_can_send(value: object) -> None:
-    """A turn is added that no request can hold, and spoils the session."""
+    """A call that no request can hold is refused, and not stored."""
     conversation = talk(WordAgent())
     with pytest.raises(PayloadError, match="a call of tool 'roll' cannot be written as JSON"):
         await conversation.add(MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={"a": value})]))

@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of the engines that need no extra."""

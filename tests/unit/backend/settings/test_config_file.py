@@ -28,7 +28,7 @@ def _config(text: str) -> AgentConfig:
 
 
 def _refusal(text: str) -> tuple[ConfigError, str]:
-    """The error for a file with ``text``, and its message with the file's directory cut off."""
+    """The error for a file with ``text``, and its message without the file's directory."""
     path = _write(text)
     with pytest.raises(ConfigError) as caught:
         get_agent_config(path)
@@ -36,13 +36,13 @@ def _refusal(text: str) -> tuple[ConfigError, str]:
 
 
 def test_no_file_is_none() -> None:
-    """Nobody can run without a configuration file."""
+    """A configuration file is not needed."""
     assert find_config_file() is None
     assert get_agent_config() is None
 
 
 def test_the_nearest_file_upwards_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A project's file is not found from its folders, or a farther one wins over a nearer one."""
+    """The nearest file wins, from the working directory upwards."""
     inner = tmp_path / "a" / "b" / "c"
     inner.mkdir(parents=True)
     far = _write("", tmp_path)
@@ -54,7 +54,7 @@ def test_the_nearest_file_upwards_is_found(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_search_can_start_elsewhere(tmp_path: Path) -> None:
-    """``start`` is ignored, or a relative one is not searched upwards."""
+    """The search goes upwards from ``start``, absolute or relative."""
     path = _write("", tmp_path)
     (tmp_path / "a").mkdir()
     assert find_config_file(tmp_path / "a") == path
@@ -62,7 +62,7 @@ def test_the_search_can_start_elsewhere(tmp_path: Path) -> None:
 
 
 def test_an_explicit_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``LLM_BACKEND_CONFIG`` is ignored when there is a nearer file."""
+    """``LLM_BACKEND_CONFIG`` wins over a nearer file."""
     _write("[agent]\nmodel = 'near'")
     explicit = tmp_path / "other.toml"
     explicit.write_text("[agent]\nmodel = 'explicit'", encoding="utf-8")
@@ -73,7 +73,7 @@ def test_an_explicit_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_explicit_file_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` in ``LLM_BACKEND_CONFIG``, which no shell has replaced, is taken for a directory's name."""
+    """A ``~`` in ``LLM_BACKEND_CONFIG`` is the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("LLM_BACKEND_CONFIG", "~/config.toml")
@@ -85,7 +85,7 @@ def test_an_explicit_file_in_the_home_directory(tmp_path: Path, monkeypatch: pyt
 def test_an_explicit_file_that_is_not_there_is_an_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong ``LLM_BACKEND_CONFIG`` is ignored, and the agent runs with other settings than the operator's."""
+    """A missing file in ``LLM_BACKEND_CONFIG`` is an error."""
     _write("[agent]\nmodel = 'near'")
     monkeypatch.setenv("LLM_BACKEND_CONFIG", name)
     with pytest.raises(ConfigFileError) as caught:
@@ -97,7 +97,7 @@ def test_an_explicit_file_that_is_not_there_is_an_error(
 
 
 def test_an_empty_variable_names_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``LLM_BACKEND_CONFIG=`` stops every start."""
+    """An empty ``LLM_BACKEND_CONFIG`` counts as not set."""
     monkeypatch.setenv("LLM_BACKEND_CONFIG", "")
     assert find_config_file() is None
 
@@ -112,7 +112,7 @@ def test_an_empty_variable_names_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_invalid_toml_is_an_error_with_its_place(text: str, fact: str) -> None:
-    """A file with a typo is ignored, or the operator is not told the line."""
+    """Invalid TOML is an error with its line."""
     error, message = _refusal(text)
     assert isinstance(error, ConfigFileError)
     assert message.startswith("config.toml is not valid TOML: ")
@@ -121,7 +121,7 @@ def test_invalid_toml_is_an_error_with_its_place(text: str, fact: str) -> None:
 
 
 def test_a_file_that_is_not_utf8_is_an_error_with_its_place(tmp_path: Path) -> None:
-    """A file in another encoding fails with a bare UnicodeDecodeError."""
+    """A file that is not UTF-8 is an error with its place."""
     path = tmp_path / "config.toml"
     path.write_bytes(b"[agent]\nmodel = 'caf\xe9'\n")
     with pytest.raises(ConfigFileError) as caught:
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_utf8_is_an_error_with_its_place(tmp_path: Path) -> N
 
 
 def test_a_working_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that was removed under a shell gets an error of ours, with the way out."""
+    """A deleted working directory raises our error, with the next step."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -139,7 +139,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: p
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
-    """A file that was saved by a Windows editor is refused."""
+    """A file with a byte order mark, as Windows editors write it, is accepted."""
     (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbf[agent]\r\nmodel = 'a'\r\n")
     config = get_agent_config("config.toml")
     assert config is not None
@@ -147,15 +147,13 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file without read permission fails with a bare PermissionError, or counts as none."""
+    """A file without read permission raises our error."""
     path = _write("")
 
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(
-        config_toml, "_without_waiting", refuse
-    )  # permissions do not bind the user root, who may run this
+    monkeypatch.setattr(config_toml, "_without_waiting", refuse)  # root, who may run this, can read any file
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == (
@@ -164,7 +162,7 @@ def test_an_unreadable_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_sections_are_read_and_told_apart() -> None:
-    """A section is dropped, or leaks into another."""
+    """Every section is read, and none leaks into another."""
     config = _config(
         """
         [agent]
@@ -188,14 +186,14 @@ def test_sections_are_read_and_told_apart() -> None:
 
 
 def test_other_tools_sections_are_left_alone() -> None:
-    """Our file cannot be shared with another tool."""
+    """Sections of other tools are ignored."""
     config = _config("name = '${NOT_SET}'\n[server]\nport = 1\n[server.agent]\nunknown = 1\n")
     assert config.agent.model_fields_set == set()
     assert dict(config.engines) == {}
 
 
 def test_an_unknown_section_is_refused() -> None:
-    """The settings in a section with a misspelled engine are ignored."""
+    """A section for an unknown engine is refused."""
     _, message = _refusal("[agent.hugginface]\ndevice = 'cpu'")
     assert message == (
         "config.toml [agent]: there is no section [agent.hugginface]. Did you mean 'huggingface'?"
@@ -204,7 +202,7 @@ def test_an_unknown_section_is_refused() -> None:
 
 
 def test_an_unknown_key_is_refused_with_its_section() -> None:
-    """A misspelled key is ignored, or the operator is not told which section it stands in."""
+    """A misspelled key is refused, and the error names its section."""
     _, message = _refusal("[agent.huggingface]\ndevize = 'cpu'")
     assert message.startswith(
         "config.toml [agent.huggingface]: there is no key 'devize'. Did you mean 'device'? The keys are: "
@@ -212,20 +210,20 @@ def test_an_unknown_key_is_refused_with_its_section() -> None:
 
 
 def test_a_wrong_type_is_refused_with_its_section() -> None:
-    """A text is taken for a number."""
+    """A text is not accepted for a number."""
     _, message = _refusal("[agent]\ntop_k = '5'")
     assert message == "config.toml [agent]: top_k is '5' (type str). Give a whole number of at least 1."
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    """``backend = "..."`` with a typo fails late, or without a hint."""
+    """An unknown engine in ``backend`` is refused with the close match."""
     error, message = _refusal("[agent]\nbackend = 'opnai'")
     assert isinstance(error, UnknownEngineError)
     assert message.startswith("config.toml [agent]: there is no engine 'opnai'. Did you mean 'openai'? ")
 
 
 def test_an_engines_section_chooses_no_engine() -> None:
-    """``backend`` in the wrong section is ignored."""
+    """``backend`` in an engine's section is refused."""
     _, message = _refusal("[agent.openai]\nbackend = 'openai'")
     assert message == (
         "config.toml [agent.openai]: backend chooses between the engines, so it is no setting of one."
@@ -234,7 +232,7 @@ def test_an_engines_section_chooses_no_engine() -> None:
 
 
 def test_a_section_has_to_be_a_table() -> None:
-    """A section that is written as a value fails with a bare AttributeError."""
+    """A section that is not a table is refused."""
     _, root = _refusal("agent = 'huggingface'")
     _, engine = _refusal("[agent]\nopenai = true")
     assert root == "config.toml [agent]: agent is a str. Make it a table that starts with the line [agent]."
@@ -242,7 +240,7 @@ def test_a_section_has_to_be_a_table() -> None:
 
 
 def test_variables_are_replaced_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``${NAME}`` is sent to a server as it stands, at the start, in the middle, or inside a table."""
+    """``${NAME}`` is replaced at the start, in the middle, and inside a table."""
     monkeypatch.setenv("H_KEY", SECRET)
     monkeypatch.setenv("H_PORT", "8000")
     monkeypatch.setenv("H_EFFORT", "low")
@@ -264,7 +262,7 @@ def test_variables_are_replaced_everywhere(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_replaced_text_is_not_replaced_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that happens to contain ``${`` is broken."""
+    """A ``${`` inside a variable's value stays as it is."""
     monkeypatch.setenv("H_ONE", "${H_TWO}")
     assert _config("[agent]\nmodel = '${H_ONE}'").agent.model == "${H_TWO}"
 
@@ -280,7 +278,7 @@ def test_a_replaced_text_is_not_replaced_again(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_an_unset_variable_is_an_error(text: str, key: str, value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text "${NAME}", or nothing, is used as a key or a model."""
+    """A variable that is not set is an error."""
     if value is not None:
         monkeypatch.setenv("H_UNSET", value)
     _, message = _refusal(text)
@@ -292,7 +290,7 @@ def test_an_unset_variable_is_an_error(text: str, key: str, value: str | None, m
 
 @pytest.mark.parametrize("text", ["${", "${}", "a${NAME", "${my-key}", f"${{{SECRET}"])
 def test_a_broken_variable_is_an_error(text: str) -> None:
-    """A ``${`` with a typo goes through as it stands, or what follows it is shown."""
+    """A malformed ``${`` is refused, and what follows it is not shown."""
     _, message = _refusal(f"[agent.openai]\napi_key = '{text}'")
     assert message == (
         "config.toml [agent.openai]: api_key holds a '${' that starts no ${NAME}."
@@ -301,7 +299,7 @@ def test_a_broken_variable_is_an_error(text: str) -> None:
 
 
 def test_a_value_from_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable with a secret, put behind the wrong key, is shown in an error."""
+    """A wrong value from a variable is not shown."""
     monkeypatch.setenv("H_KEY", SECRET)
     _, message = _refusal("[agent]\ndevice = '${H_KEY}'")
     assert message.startswith("config.toml [agent]: device is wrong (its value is not shown")
@@ -309,14 +307,14 @@ def test_a_value_from_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_value_of_the_file_is_shown() -> None:
-    """A wrong value that stands in the file itself is hidden as if it were a secret."""
+    """A wrong value that stands in the file itself is shown."""
     assert _refusal("[agent]\ntemperature = nan")[1] == (
         "config.toml [agent]: temperature is nan (type float). Give a number of at least 0."
     )
 
 
 def test_old_names_are_read_with_a_warning() -> None:
-    """Settings from the original system are ignored, or nobody is told how to rename them."""
+    """Settings of the original system are read, with a warning that names the new ones."""
     path = _write("[midori_ai_agent_base]\nmodel = 'a'\n[midori_ai_agent_base.openai]\nmodel = 'b'")
     told = (
         f"{path}: [midori_ai_agent_base] is the old name of [agent]. Rename [midori_ai_agent_base] to [agent], and"
@@ -329,7 +327,7 @@ def test_old_names_are_read_with_a_warning() -> None:
 
 
 def test_the_warning_points_to_the_caller() -> None:
-    """The warning names a line of ours, so Python hides it and nobody finds the cause."""
+    """The warning points to the caller's own line."""
     _write("[midori_ai_agent_base]\n")
     with pytest.warns(DeprecationWarning, match="old name") as caught:
         get_agent_config()  # the caller
@@ -338,7 +336,7 @@ def test_the_warning_points_to_the_caller() -> None:
 
 
 def test_old_sections_fail_under_their_own_name() -> None:
-    """An error in an old section names a section that is not in the file."""
+    """An error in an old section names that section."""
     path = _write("[midori_ai_agent_base.openai]\ntop_k = 0")
     with pytest.warns(DeprecationWarning, match="old name"), pytest.raises(ConfigError) as caught:
         get_agent_config()
@@ -346,7 +344,7 @@ def test_old_sections_fail_under_their_own_name() -> None:
 
 
 def test_old_and_new_names_together_are_refused() -> None:
-    """One of two sets of settings is silently dropped."""
+    """An old and a new section together are refused."""
     _, message = _refusal("[agent]\n[midori_ai_agent_base]\n")
     assert message == (
         "config.toml has both [agent] and [midori_ai_agent_base], its old name."

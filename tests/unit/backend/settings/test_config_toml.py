@@ -1,4 +1,4 @@
-"""A configuration file, or its folder's name, that is made to harm whoever finds it is told by its fault."""
+"""A configuration file, or folder name, that is made to harm whoever finds it is refused by its fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(text: str) -> Path:
     ],
 )
 def test_what_no_configuration_holds(text: str, fault: str) -> None:
-    """A file that is made to break whoever reads it is told by its fault."""
+    """A file that is made to break its reader is refused by its fault."""
     path = write(text)
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
@@ -41,13 +41,13 @@ def test_what_no_configuration_holds(text: str, fault: str) -> None:
 
 
 def test_a_deep_and_a_large_value_are_taken() -> None:
-    """What a program may well keep beside our sections does no harm."""
+    """Deep and large values of other programs are accepted."""
     write(f"[other]\na = {'[' * 30}9223372036854775807{']' * 30}\n")
     assert get_agent_config() is not None
 
 
 def test_a_file_without_end_is_refused() -> None:
-    """A link to a file whose content never ends, or never comes, does not keep the command for ever."""
+    """A file that never ends, or holds nothing yet, is refused at once."""
     path = write("#" * 2**20)
     assert get_agent_config() is not None
     path.write_text("#" * (2**20 + 1))
@@ -65,7 +65,7 @@ def test_a_file_without_end_is_refused() -> None:
     "text", [SERVER, "[agent]\nx = 1\n", "[agnet]\nmodel = 'm'\n", "=", "agent = 1", "\xff" * 2**20]
 )
 def test_a_folder_s_name_writes_no_lines(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of a folder that was found forges no line of an error, and no command that is to be copied."""
+    """A found folder's name adds no line to an error, and no command to be copied."""
     folder = tmp_path / "a\n\x1b[2Jrun: evil"
     folder.mkdir()
     monkeypatch.chdir(folder)

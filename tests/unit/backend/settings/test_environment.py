@@ -1,4 +1,4 @@
-"""The environment speaks to the engines that it is meant for, and says where two variables differ."""
+"""Variables reach the engines that they are meant for, and two that differ are reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIFFER = "OPENAI_API_URL and OPENAI_BASE_URL name different servers, and the fir
 def test_the_environment_speaks_to_the_right_engines(
     engine: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every variable is read, highest first, and a server's address and key go to no local engine."""
+    """Every variable is read, highest first, and local engines get no key."""
     monkeypatch.setenv("AF_LLM_MODEL", "m")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://other")
     monkeypatch.setenv("OPENAI_API_URL", "http://host")
@@ -36,7 +36,7 @@ def test_the_environment_speaks_to_the_right_engines(
 def test_either_variable_names_a_server(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The variable of OpenAI's own library is as good as ours, alone."""
+    """The variable of OpenAI's own library works like ours."""
     assert not server_is_set()
     monkeypatch.setenv(name, "http://host")
     assert server_is_set()
@@ -47,7 +47,7 @@ def test_either_variable_names_a_server(
 def test_two_variables_with_one_server_are_fine(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who sets both to the same server is not warned."""
+    """Two variables with the same server cause no warning."""
     monkeypatch.setenv("OPENAI_API_URL", "http://host/v1")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://host/v1/")
     assert environment_levels("openai")[0].values == {"base_url": "http://host/v1"}
@@ -55,7 +55,7 @@ def test_two_variables_with_one_server_are_fine(
 
 
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``AF_LLM_MODEL=`` asks for no model without a name."""
+    """An empty variable counts as not set."""
     for name in ("AF_LLM_MODEL", "OPENAI_API_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "")
     assert environment_levels("openai") == []

@@ -1,4 +1,4 @@
-"""Tests of the headers and fields that gateways want beside OpenAI's format."""
+"""The headers and fields that gateways need beside OpenAI's format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BODY = {"provider": {"order": ["a"], "api_key": WORD, "more": {"tokens": ["t", 5
 
 
 def test_what_is_given_is_what_is_sent() -> None:
-    """Headers and fields reach the server as they are given, and settings can be made of settings."""
+    """Headers and fields reach the server as given, also from a copy of the settings."""
     settings = AgentSettings(extra_headers={"X-Key": WORD, "authorization": "Basic x"}, extra_body=BODY)
     assert sent(settings.extra_headers) == {"X-Key": WORD, "Authorization": "Basic x"}
     assert body_of(settings.extra_body) == BODY
@@ -27,7 +27,7 @@ def test_what_is_given_is_what_is_sent() -> None:
 
 
 def test_they_are_secrets() -> None:
-    """No header's text and no field shows in what settings print; of fields, those with a secret's name are masked."""
+    """No header's value and no field is printed; header values and secretly named fields are masked."""
     settings = AgentSettings(extra_headers={"X-Key": WORD}, extra_body=BODY)
     for shown in (repr(settings), str(settings.extra_headers), str(settings.extra_body), str(settings.model_dump())):
         assert WORD not in shown
@@ -56,7 +56,7 @@ def test_they_are_secrets() -> None:
     ],
 )
 def test_what_cannot_be_sent(values: dict[str, Any]) -> None:
-    """What is no header, or would change what is asked, is refused by the setting's name, and not shown."""
+    """An impossible header, or a field that would change the request, is refused and not shown."""
     [name] = values
     with pytest.raises(
         ConfigError, match=rf"config: {name} is wrong \(its value is not shown, .* Give a table of"
@@ -66,7 +66,7 @@ def test_what_cannot_be_sent(values: dict[str, Any]) -> None:
 
 
 def test_two_keys() -> None:
-    """An Authorization among the headers never goes over a key by accident."""
+    """A key and an Authorization header together are refused, and neither is shown."""
     headers = SettingsLevel("config", {"extra_headers": {"AUTHORIZATION": WORD}})
     words = r"extra_headers \(config\) has an Authorization, and api_key \(OPENAI_API_KEY\)"
     with pytest.raises(ConfigError, match=words) as caught:

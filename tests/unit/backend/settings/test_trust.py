@@ -1,4 +1,4 @@
-"""A configuration file that was only found says nothing of who answers, until its user consents to that very file."""
+"""A found configuration file cannot choose who answers, until its user consents to that very file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WHO_ANSWERS = {
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where consent is kept in these tests; not in the folder that a file is searched in."""
+    """Where these tests keep consent; not in the folder that is searched for a file."""
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
@@ -53,28 +53,28 @@ def write(text: str, folder: Path | None = None) -> Path:
 
 
 def refusal(path: Path | None = None) -> str:
-    """What is said of a file that is found, and needs consent."""
+    """The error for a found file that needs consent."""
     with pytest.raises(UntrustedConfigError) as caught:
         read_config_file()
     return str(caught.value).replace(str(path), "config.toml")
 
 
 def standing() -> str:
-    """Whose word the file is that is read."""
+    """Why the file that is read may be believed."""
     file = read_config_file()
     assert file is not None
     return file.standing
 
 
 def records(data: Path) -> list[Path]:
-    """The files that consent is kept in."""
+    """The files that hold consent."""
     return list((data / "trusted").iterdir())
 
 
 @pytest.mark.parametrize("section", ["agent", "agent.openai", "agent.huggingface"])
 @pytest.mark.parametrize("name", AgentSettings.model_fields)
 def test_every_setting_says_how_or_who(name: str, section: str) -> None:
-    """How to answer may be said by a file that was only found; anything else may not, be it new, and in any section."""
+    """A found file may say how to answer; any other setting needs consent, in any section."""
     if name == "backend" and section != "agent":
         section = "agent"
     path = write(f"[{section}]\n{name} = 1\n")
@@ -85,13 +85,13 @@ def test_every_setting_says_how_or_who(name: str, section: str) -> None:
 
 
 def test_who_answers_is_never_how() -> None:
-    """What sends texts and keys elsewhere, or runs a model's code, is not among what needs no consent."""
+    """No setting that sends texts or keys elsewhere, or runs a model's code, goes without consent."""
     assert not HOW_TO_ANSWER & WHO_ANSWERS
     assert AgentSettings.model_fields.keys() > HOW_TO_ANSWER
 
 
 def test_the_refusal_says_what_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the file, what it says in which section, and each way out; no value, which may be a secret."""
+    """The error names file, settings, sections and next steps, but no value."""
     folder = Path.cwd() / "two words"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -115,33 +115,33 @@ def test_the_refusal_says_what_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_variables_need_consent(text: str) -> None:
-    """A variable of the environment is not read for a file that was only found, whatever it is used for."""
+    """A found file that uses an environment variable needs consent."""
     write(text)
     assert "${HOME} in [agent" in refusal()
 
 
 def test_plain_characters_are_no_variable() -> None:
-    """``$${`` reads nothing, and needs no consent."""
+    """``$${`` reads no variable, and needs no consent."""
     write("[agent]\ndevice = '$${HOME}'")
     assert standing() == "found"
 
 
 @pytest.mark.filterwarnings("ignore:.*old name:DeprecationWarning")
 def test_old_names_need_consent() -> None:
-    """The sections of the original system are held to the same rule."""
+    """Sections of the original system need consent too."""
     write("[midori_ai_agent_base.openai]\nbase_url = 'http://x'")
     assert "base_url in [midori_ai_agent_base.openai]" in refusal()
 
 
 def test_a_typo_is_told_as_one() -> None:
-    """A key that no setting has is an error of the file, and not a matter of consent."""
+    """An unknown key is an error of the file, not a matter of consent."""
     write("[agent]\ntemprature = 1")
     with pytest.raises(ConfigError, match="Did you mean 'temperature'"):
         get_agent_config()
 
 
 def test_a_named_file_needs_no_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody named, in an argument or in the environment, is their own word."""
+    """A file named in an argument or in the environment needs no consent."""
     path = write(SERVER)
     for named in (path, str(path), "config.toml", Path("config.toml")):
         file = read_config_file(named)
@@ -157,7 +157,7 @@ def test_a_named_file_needs_no_consent(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["", "missing.toml", "."])
 def test_a_named_file_has_to_be_there(name: str, tmp_path: Path) -> None:
-    """A named file that is not there is an error, and no other is read for it."""
+    """A named file that does not exist is an error, and no other is read instead."""
     write(SERVER)
     with pytest.raises(ConfigFileError) as caught:
         read_config_file(name)
@@ -169,7 +169,7 @@ def test_a_named_file_has_to_be_there(name: str, tmp_path: Path) -> None:
     "place", [lambda: None, Path.cwd, lambda: Path("config.toml"), lambda: Path("../project/config.toml")]
 )
 def test_consent(place: Callable[[], Path | None], data: Path) -> None:
-    """Consent by file, by folder, or to what is found, holds for that file, and is for its owner's eyes only."""
+    """Consent by file, by folder, or to what is found holds for that file, and only its owner can read it."""
     path = write(SERVER)
     assert refusal(path)
     trusted = trust_config_file(place())
@@ -182,7 +182,7 @@ def test_consent(place: Callable[[], Path | None], data: Path) -> None:
 
 
 def test_consent_can_be_withdrawn(data: Path) -> None:
-    """What was withdrawn is asked for again, also after the file is gone, and twice is fine."""
+    """Consent can be withdrawn, also after the file is gone, and more than once."""
     path = write(SERVER)
     trust_config_file()
     assert untrust_config_file() == (path, True)
@@ -195,7 +195,7 @@ def test_consent_can_be_withdrawn(data: Path) -> None:
 
 
 def test_a_change_of_the_file_withdraws_consent(data: Path) -> None:
-    """Another byte in the file needs consent again, which replaces the earlier one; harmless changes need none."""
+    """A changed file needs new consent, which replaces the old record, unless it needs none now."""
     path = write(SERVER)
     trust_config_file()
     write(SERVER + "\n")
@@ -211,7 +211,7 @@ def test_a_change_of_the_file_withdraws_consent(data: Path) -> None:
 
 
 def test_consent_holds_for_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same file elsewhere, be it a copy or a link to a trusted one, belongs to somebody else."""
+    """A copy of a trusted file elsewhere, or a link to it, needs its own consent."""
     path = write(SERVER)
     trust_config_file()
     elsewhere = tmp_path / "elsewhere"
@@ -235,7 +235,7 @@ def test_a_folder_s_other_names_are_the_same_place(tmp_path: Path, monkeypatch: 
 
 
 def test_what_was_digested_is_what_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is replaced while it is read is either the trusted one, whole, or is refused."""
+    """A file replaced during the read is either the trusted one, whole, or refused."""
     path = write(SERVER)
     trust_config_file()
     read = config_toml.read_content
@@ -254,7 +254,7 @@ def test_what_was_digested_is_what_is_parsed(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("mode", [0o640, 0o644, 0o620, 0o602])
 def test_consent_that_others_may_have_written_is_none(mode: int, data: Path) -> None:
-    """A record that a repository or another user brought along is not the user's consent."""
+    """A record whose permissions let others in does not count."""
     write(SERVER)
     trust_config_file()
     records(data)[0].chmod(mode)
@@ -262,7 +262,7 @@ def test_consent_that_others_may_have_written_is_none(mode: int, data: Path) -> 
 
 
 def test_consent_of_another_user_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that belongs to somebody else is not the user's consent."""
+    """A record that belongs to another user does not count."""
     write(SERVER)
     trust_config_file()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
@@ -271,7 +271,7 @@ def test_consent_of_another_user_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("place", ["data", ".", "sub/../data"])
 def test_consent_that_a_repository_brings_is_none(place: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records in the repository that the file came with are not the user's, and none can be kept there."""
+    """Records inside the file's own repository do not count, and cannot be made."""
     write(SERVER)
     monkeypatch.setenv("LLM_BACKEND_DATA", place)
     trust_config_file()
@@ -286,7 +286,7 @@ def test_consent_that_a_repository_brings_is_none(place: str, data: Path, monkey
 
 
 def test_consent_to_another_file_is_none(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that was moved to the name of another file's is not consent to that."""
+    """A record moved to another file's name is not consent to that file."""
     write(SERVER)
     trust_config_file()
     [record] = records(data)
@@ -301,7 +301,7 @@ def test_consent_to_another_file_is_none(tmp_path: Path, data: Path, monkeypatch
 
 
 def test_only_what_is_there_can_be_trusted() -> None:
-    """A folder without the file, or a file that is wrong, is an error, and leaves no consent."""
+    """A missing or wrong file cannot be trusted, and leaves no record."""
     with pytest.raises(ConfigFileError, match=r"^There is no config\.toml in this folder or above it\. Name the file"):
         trust_config_file()
     with pytest.raises(ConfigFileError, match="cannot be read: No such file or directory"):
@@ -312,7 +312,7 @@ def test_only_what_is_there_can_be_trusted() -> None:
 
 
 def test_consent_that_cannot_be_kept_is_an_error(data: Path) -> None:
-    """A folder that cannot be written gives an error with the next step, and leaves nothing half."""
+    """A folder that cannot be written is an error, and leaves nothing half done."""
     path = write(SERVER)
     trust_config_file()
     [record] = records(data)
@@ -327,7 +327,7 @@ def test_consent_that_cannot_be_kept_is_an_error(data: Path) -> None:
 
 @pytest.mark.parametrize("top", ["folder", "file"])
 def test_the_search_stays_in_the_repository(top: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file above the repository is not found from inside it; the one at its top is."""
+    """From inside a repository, only files up to its top are found."""
     outside = write("", tmp_path)
     repository = tmp_path / "project"
     inner = repository / "a" / "b"
@@ -344,7 +344,7 @@ def test_the_search_stays_in_the_repository(top: str, tmp_path: Path, monkeypatc
 
 
 def test_the_search_stays_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file above the home folder, which may be anybody's, is not found from inside it; one in it is."""
+    """From inside the home folder, only files up to its top are found."""
     monkeypatch.setenv("HOME", str(tmp_path / "project"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "project"))
     write("", tmp_path)
@@ -366,7 +366,7 @@ def test_the_search_stays_in_the_home_folder(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_a_section_that_looks_like_ours_is_refused(section: str, meant: str) -> None:
-    """The settings in a section whose name is misspelt are not ignored."""
+    """A section with a misspelled name of ours is refused."""
     name = section.partition("]")[0].partition(".")[0][1:].strip('"').replace("\\u001b", "\\x1b")
     path = write(section)
     with pytest.raises(ConfigError) as caught:
@@ -382,6 +382,6 @@ def test_a_section_that_looks_like_ours_is_refused(section: str, meant: str) -> 
     ["[agents.writer]\nrole = 'x'", "[parent]\nmodel = 'm'", "[client]\ntimeout = 1", "[agnet]", "agents = ['model']"],
 )
 def test_other_programs_sections_are_left_alone(section: str) -> None:
-    """A file that is shared with another program is no error: of a like name, but with no setting of ours, or not."""
+    """Sections of other programs are ignored, even with a name like ours."""
     write(section)
     assert standing() == "found"

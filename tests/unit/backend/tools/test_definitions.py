@@ -1,4 +1,4 @@
-"""Functions become tools, with the schema that tells a model how to call them; what could not work is refused."""
+"""Functions become tools, with a schema that tells a model how to call them; what could not work is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def definition(**about: Any) -> dict[str, Any]:
 
 
 def test_a_typed_function_describes_itself() -> None:
-    """A model is told something else than what the function takes."""
+    """A function's schema and description come from its types and its docstring."""
     tool = Tool.from_function(weather)
     assert tool.definition == {
         "type": "function",
@@ -63,7 +63,7 @@ def test_a_typed_function_describes_itself() -> None:
 
 
 async def test_arguments_arrive_as_their_types() -> None:
-    """A function gets JSON where it was promised dates, or loses its defaults."""
+    """Arguments arrive as the types of the signature, with its defaults."""
     tool = Tool.from_function(weather)
     given = tool.read({"city": "Oslo", "day": "2026-11-23"})
     assert given == {"city": "Oslo", "day": date(2026, 11, 23), "unit": "C"}
@@ -71,7 +71,7 @@ async def test_arguments_arrive_as_their_types() -> None:
 
 
 def test_names_of_pydantic_are_fine_as_arguments() -> None:
-    """A function cannot be offered because of what its arguments are called."""
+    """Arguments may have the names of pydantic's own methods."""
 
     def search(schema: str, model_config: int, copy: list[int] = [1]) -> object:  # noqa: B006  (what it is about)
         return schema, model_config, copy
@@ -92,13 +92,13 @@ def test_names_of_pydantic_are_fine_as_arguments() -> None:
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], fault: str) -> None:
-    """A function is called with what it does not take, or the model is not told what was wrong."""
+    """Wrong arguments raise an error that names them."""
     with pytest.raises(ValueError, match=fault):
         Tool.from_function(weather).read(arguments)
 
 
 async def test_a_definition_and_its_function() -> None:
-    """A tool that was written as a dict cannot be used, or is called with arguments outside its schema."""
+    """A tool can be a dict and a function, and its arguments have to fit the schema."""
     tool = Tool.from_definition(definition(), lambda city: f"rain in {city}")
     assert tool.definition == definition(description="")
     assert await tool.call(tool.read({"city": "Oslo"})) == "rain in Oslo"
@@ -124,7 +124,7 @@ async def test_a_definition_and_its_function() -> None:
     ],
 )
 def test_bad_definitions_are_refused(about: dict[str, Any], message: str) -> None:
-    """A model is offered a tool that it cannot call, or a server answers with an error of its own."""
+    """A definition that no model could call is refused."""
     with pytest.raises(ToolDefinitionError, match=message):
         Tool.from_definition(definition(**about), print)
 
@@ -133,17 +133,17 @@ def test_bad_definitions_are_refused(about: dict[str, Any], message: str) -> Non
     "definition", [{}, {"name": "weather", "parameters": CITY}, {"function": "weather"}, "weather"]
 )
 def test_another_format_is_no_definition(definition: Any) -> None:
-    """A dict in another provider's format fails with a KeyError."""
+    """A dict in another provider's format is refused."""
     with pytest.raises(ToolDefinitionError, match=r"A tool's definition is .*, which holds no function.*Write it as"):
         Tool.from_definition(definition, print)
 
 
 class Opaque:
-    """What no JSON can carry."""
+    """A type that JSON cannot hold."""
 
 
 def test_signatures_that_no_model_can_fill_are_refused() -> None:
-    """A tool is offered that then fails at each call."""
+    """A signature that JSON cannot fill is refused."""
 
     def several(*words: str) -> None: ...
     def options(**options: str) -> None: ...
@@ -167,7 +167,7 @@ def test_signatures_that_no_model_can_fill_are_refused() -> None:
 
 
 def test_names_that_collide_are_refused() -> None:
-    """The second of two tools answers the calls of the first."""
+    """Two tools of one name are refused."""
     tool = Tool.from_definition(definition(), weather)
     assert tools_by_name([tool]) == {"weather": tool}
     with pytest.raises(ToolDefinitionError, match="Two tools are named 'weather'"):
@@ -175,14 +175,14 @@ def test_names_that_collide_are_refused() -> None:
 
 
 def test_what_is_no_tool_is_refused() -> None:
-    """A definition without a function is taken for a tool."""
+    """A definition without a function is refused."""
     given: Any = [definition()]
     with pytest.raises(ToolDefinitionError, match="A tool is a dict"):
         tools_by_name(given)
 
 
 async def test_each_kind_of_function_is_called() -> None:
-    """An async function's coroutine is taken for its result, or a sync one's exception never arrives."""
+    """Async and sync functions are called, and their results and exceptions arrive."""
 
     async def wait() -> int:
         return 1
@@ -216,34 +216,34 @@ class Weather:
     ],
 )
 def test_results_become_text(result: object, text: str) -> None:
-    """A model reads a Python repr in place of data."""
+    """Results reach the model as text or JSON, never as a Python repr."""
     assert as_text(result) == text
 
 
 @pytest.mark.parametrize("result", ["\ud800", Opaque(), b"\xff"])
 def test_results_that_are_no_data_are_refused(result: object) -> None:
-    """A model reads the address of an object, or a request is built that cannot be sent."""
+    """A result that JSON cannot hold is refused."""
     with pytest.raises(ValueError, match=r"surrogates|unknown type|utf-8"):
         as_text(result)
 
 
 @pytest.mark.parametrize("target", ["#", "#/$defs/nowhere", "http://localhost:9/schema"])
 def test_references_lead_nowhere_else(target: str) -> None:
-    """A schema makes this process fetch a page, or end in a RecursionError."""
+    """A schema's reference to elsewhere is refused, and so is an endless one."""
     validator = SchemaValidator({"$ref": target}, "The schema")
     with pytest.raises(SchemaError, match="The schema refers to what it does not hold, or to itself without end"):
         validator.checked(1)
 
 
 def test_a_fault_of_a_large_value_is_cut() -> None:
-    """An error about a value of a megabyte is a megabyte long."""
+    """An error about a huge value is short."""
     with pytest.raises(SchemaError) as caught:
         SchemaValidator({"type": "x" * 1_000_000}, "The schema")
     assert len(str(caught.value)) < LONGEST_VALUE + 100
 
 
 def test_schema_that_is_too_deep() -> None:
-    """A schema that is nested without measure gives a RecursionError of a library."""
+    """A schema that is nested too deeply raises our error."""
     schema: dict[str, Any] = {}
     for _ in range(1000):
         schema = {"items": schema}

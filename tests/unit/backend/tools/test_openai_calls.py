@@ -1,4 +1,4 @@
-"""Tests of tool calls in OpenAI's chat format."""
+"""Tool calls in OpenAI's chat format."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from llm_backend.llms.tools.openai_calls import name_calls, read_calls, tool_nam
 
 
 def test_tool_names() -> None:
-    """A tool's name is found in either of the two formats, and in a tool of no format it is empty."""
+    """A tool's name is found in both formats, and is empty in any other."""
     tools: list[dict[str, Any]] = [{"function": {"name": "roll"}}, {"name": "roll"}, {"type": "web_search"}]
     assert list(map(tool_name, tools)) == ["roll", "roll", ""]
 
 
 def test_calls_without_names() -> None:
-    """A server refuses a call that has no id, or a result goes to another call."""
+    """Calls without an id get one, and their results the same."""
     messages: list[dict[str, Any]] = [
         {"role": "assistant", "tool_calls": [{"id": None}, {"id": "mine"}, {"id": None}]},
         {"role": "tool", "tool_call_id": None},
@@ -60,13 +60,13 @@ def part(index: int | None, arguments: str = "", name: str | None = None, id_: s
     ],
 )
 def test_tool_calls(parts: list[dict[str, Any]]) -> None:
-    """Calls whose parts a server tells apart in its own way are mixed up, or torn."""
+    """The parts of each streamed call are put together, however a server tells calls apart."""
     assert [(call.arguments["n"], call.id) for call in read_calls(parts)] == [(1, "a"), (2, "b")]
     assert {call.name for call in read_calls(parts)} == {"roll"}
 
 
 def test_tool_call_without_id() -> None:
-    """A call that has no id gets none, as a server may refuse it."""
+    """A call without an id stays without one, and counts as a call."""
     assert read_calls([part(None, "{}", "roll", ""), part(None, "{}", "roll", "")])[1] == ToolCall(
         name="roll", arguments={}
     )
@@ -88,7 +88,7 @@ def test_tool_call_without_id() -> None:
     ],
 )
 def test_name_in_each_part(parts: list[dict[str, Any]]) -> None:
-    """A name that each part repeats is said once, and is one call."""
+    """A name repeated in each part is one name, and one call."""
     assert [(call.name, dict(call.arguments)) for call in read_calls(parts)] == [("roll", {"n": 1})]
 
 
@@ -102,14 +102,14 @@ def test_name_in_each_part(parts: list[dict[str, Any]]) -> None:
     ],
 )
 def test_name_in_pieces(said: list[str], offered: list[str], name: str) -> None:
-    """The tools that were offered tell a repeated name from one in pieces."""
+    """The offered tools tell a repeated name from one in pieces."""
     [call] = read_calls([part(0, "", piece) for piece in said], offered)
     assert call.name == name
 
 
 @pytest.mark.parametrize("arguments", ["", " ", None, "null", {}, "{}"], ids=repr)
 def test_no_arguments(arguments: Any) -> None:
-    """Whatever way a server says that a call has no arguments, it is a call without arguments."""
+    """A call without arguments is read as one, however a server writes that."""
     for whole in (True, False):
         assert read_calls([part(0, arguments, "roll")], whole=whole) == (ToolCall(name="roll", arguments={}),)
     assert read_calls([{"function": {"name": "roll"}}]) == (ToolCall(name="roll", arguments={}),)
@@ -121,20 +121,20 @@ def test_no_arguments(arguments: Any) -> None:
     ids=repr,
 )
 def test_arguments_said_twice(said: list[Any]) -> None:
-    """Arguments that come as an object, or once more and whole at the end, are those arguments."""
+    """Arguments sent as an object, or again whole at the end, are read once."""
     [call] = read_calls([part(0, said[0], "roll", "a"), *(part(0, piece) for piece in said[1:])])
     assert call.arguments == {"n": 1}
 
 
 @pytest.mark.parametrize("said", [['{"n": 6', ""], ['{"n": ', "{}"], ['{"n": 6}', '{"n": 7}']], ids=repr)
 def test_arguments_that_are_not_whole(said: list[str]) -> None:
-    """What is left of arguments that were cut, or the last of several, is never taken for all of them."""
+    """Arguments that were cut, or sent twice and different, raise an error."""
     with pytest.raises(EngineResponseError, match="arguments that are no JSON object"):
         read_calls([part(0, piece, "roll" if number == 0 else None) for number, piece in enumerate(said)])
 
 
 def test_a_call_that_was_cut_before_its_arguments() -> None:
-    """A call whose arguments were to come when the answer was cut is not one without arguments; those before it are."""
+    """A call cut before its arguments raises an error; an empty one before it does not."""
     first, last = part(0, "", "roll", "a"), part(1, "", "sing", "b")
     with pytest.raises(EngineResponseError, match=r"called tool 'sing' .* raise max_new_tokens"):
         read_calls([first, last], cut=True)
@@ -143,7 +143,7 @@ def test_a_call_that_was_cut_before_its_arguments() -> None:
 
 
 def test_extras_of_a_call() -> None:
-    """What a server says of a call beside the format is kept, whole or in parts."""
+    """A call's extras are kept, whole or in parts."""
     google = {"extra_content": {"google": {"thought_signature": "s"}}}
     about = {"function": {"name": "roll", "arguments": "{}", "provider": {"k": 1}}}
     assert read_calls([{**about, **google}])[0].extras == {**google, "function": {"provider": {"k": 1}}}
@@ -153,7 +153,7 @@ def test_extras_of_a_call() -> None:
 
 @pytest.mark.parametrize("call", [{"id": "c"}, {"function": {"arguments": "{}"}}, {"function": "roll"}])
 def test_tool_call_without_name(call: dict[str, Any]) -> None:
-    """A call of no tool passes for one."""
+    """A call without a name raises an error."""
     with pytest.raises(EngineResponseError, match="a tool call without a function's name"):
         read_calls([call])
 
@@ -164,7 +164,7 @@ def test_tool_call_without_name(call: dict[str, Any]) -> None:
     ids=lambda arguments: str(arguments)[:20],
 )
 def test_malformed_arguments_stay_private(arguments: Any) -> None:
-    """A tool is called with nonsense, or the error shows what may be private."""
+    """Malformed arguments raise an error that does not show them."""
     with pytest.raises(
         EngineResponseError, match=r"tool 'roll' with arguments that are no JSON object\. Ask"
     ) as caught:

@@ -1,4 +1,4 @@
-"""A model's calls are run and answered until it answers itself; what goes wrong reaches the model, or the caller."""
+"""A model's calls are run until it answers; what goes wrong reaches the model, or the caller."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def answer(text: str, engine: str = "e") -> AgentResponse:
 
 
 async def told(agent: ScriptedAgent, **options: Any) -> list[str]:
-    """What the model is told after a round with tools ``add`` and ``fail``, and such an answer."""
+    """What the model reads after a round with tools ``add`` and ``fail``, and that answer."""
     agent.responses.append(answer("Done."))
     response = await run_with_tools(agent, QUESTION, [add, fail, *options.pop("tools", [])], **options)
     return [turn.content for turn in response.metadata["tool_turns"] if turn.role == "tool"]
 
 
 async def test_results_are_told_until_the_model_answers() -> None:
-    """A result is lost, told in another order, or told of another call."""
+    """Each result reaches the model in order, with its call, until it answers."""
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3}), ("add", {"a": 1, "b": 1}), text="Let me see."), answer("5"))
     response = await run_with_tools(agent, QUESTION, [add])
     first, second = agent.payloads
@@ -86,14 +86,14 @@ async def test_results_are_told_until_the_model_answers() -> None:
 
 
 async def test_a_plain_text_is_a_request() -> None:
-    """A text that needs no payload has to be wrapped in one, before tools can be used for it."""
+    """A text works as a request with tools."""
     agent = ScriptedAgent(answer("5"))
     await run_with_tools(agent, "What is 2 + 3?", [add])
     assert agent.payloads[0].user_message == "What is 2 + 3?"
 
 
 async def test_no_call_is_one_answer() -> None:
-    """A model that needs no tool is asked twice, or its answer is changed."""
+    """An answer without a call is returned as it is, after one request."""
     agent = ScriptedAgent(answer("Hello.", engine="e"))
     response = await run_with_tools(agent, QUESTION, [add])
     assert response.response == "Hello."
@@ -102,14 +102,14 @@ async def test_no_call_is_one_answer() -> None:
 
 
 async def test_a_server_s_ids_are_kept() -> None:
-    """A server does not know which of its calls a result answers."""
+    """A result carries the id that the server gave its call."""
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3}), ids="call_1"), answer("5"))
     await run_with_tools(agent, QUESTION, [add])
     assert agent.payloads[1].memory[-1].metadata == {"tool_call_id": "call_1"}
 
 
 async def test_what_the_server_said_goes_back() -> None:
-    """What a server wants back with a turn and with each call is told it in the next round."""
+    """Extras of a turn and of its calls go back in the next round."""
     made = ToolCall(name="add", arguments={"a": 2, "b": 3}, id="c", extras={"signature": "s\ud800"})
     asked = AgentResponse(response="", tool_calls=(made,), extras={"reasoning_content": "Add."}, metadata=about())
     agent = ScriptedAgent(asked, answer("5"))
@@ -120,7 +120,7 @@ async def test_what_the_server_said_goes_back() -> None:
 
 
 async def test_it_goes_on_from_a_result() -> None:
-    """A conversation that ends on a tool's result cannot use tools."""
+    """A conversation that ends on a tool's result can use tools."""
     called = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="add", arguments={}, id="1")])
     memory = [called, MemoryEntry("tool", "4", metadata={"tool_call_id": "1"})]
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), answer("5"))
@@ -129,7 +129,7 @@ async def test_it_goes_on_from_a_result() -> None:
 
 
 async def test_a_second_round_knows_the_first() -> None:
-    """A model is told the results of its last calls only."""
+    """Each round holds all calls and results of the rounds before."""
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), calls(("add", {"a": 5, "b": 5})), answer("10"))
     response = await run_with_tools(agent, QUESTION, [add])
     turns = response.metadata["tool_turns"]
@@ -138,7 +138,7 @@ async def test_a_second_round_knows_the_first() -> None:
 
 
 async def test_unknown_usage_is_not_added_up() -> None:
-    """The usage leaves a round out, and looks whole."""
+    """Where one round's usage is unknown, the total is None."""
     agent = ScriptedAgent(calls(("add", {"a": 2, "b": 3})), AgentResponse(response="5", metadata=about(usage=None)))
     assert (await run_with_tools(agent, QUESTION, [add])).metadata["usage"] is None
 
@@ -149,7 +149,7 @@ def unserialisable() -> object:
 
 
 async def cancel_itself() -> None:
-    """Wait for something that somebody else cancelled."""
+    """Wait for a future that was cancelled already."""
     raise asyncio.CancelledError
 
 
@@ -166,7 +166,7 @@ FAILURES = [
 async def test_errors_are_told_to_the_model(
     name: str, arguments: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A model's mistake, or a tool's, ends a conversation that could go on, or the log holds what was said in it."""
+    """An error of a call reaches the model, and the log holds none of its text."""
     agent = ScriptedAgent(calls((name, arguments), ("add", {"a": 1, "b": 1})))
     error, two = await told(agent, tools=[unserialisable, cancel_itself])
     assert two == "2"
@@ -177,7 +177,7 @@ async def test_errors_are_told_to_the_model(
 
 @pytest.mark.parametrize(("name", "arguments", "message"), FAILURES)
 async def test_errors_are_raised_where_that_is_asked(name: str, arguments: dict[str, Any], message: str) -> None:
-    """A caller who wants to know of a failure is answered all the same, or gets a group of exceptions."""
+    """On request a failure is raised as ToolCallError, not as a group."""
     agent = ScriptedAgent(calls((name, arguments)))
     with pytest.raises(ToolCallError, match=message) as caught:
         await told(agent, tools=[unserialisable, cancel_itself], on_error="raise")
@@ -186,7 +186,7 @@ async def test_errors_are_raised_where_that_is_asked(name: str, arguments: dict[
 
 
 async def test_a_failure_cancels_the_other_calls() -> None:
-    """A tool goes on for an answer that nobody gets."""
+    """A failure that is raised cancels the other calls."""
     started, stopped = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -208,7 +208,7 @@ async def test_a_failure_cancels_the_other_calls() -> None:
 
 
 async def test_cancelling_stops_the_tools() -> None:
-    """A tool goes on after its caller left, or the cancellation is told to the model as an error."""
+    """Cancelling the caller cancels the running tools, and the model is told nothing."""
     started, stopped = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -229,7 +229,7 @@ async def test_cancelling_stops_the_tools() -> None:
 
 
 async def test_calls_of_a_round_run_together() -> None:
-    """Two slow tools take twice as long."""
+    """The calls of a round run at the same time."""
     both = asyncio.Barrier(2)
 
     async def meet() -> str:
@@ -241,7 +241,7 @@ async def test_calls_of_a_round_run_together() -> None:
 
 
 async def test_rounds_are_bounded() -> None:
-    """A model that calls tools for ever is asked for ever, or its last calls are run for nobody."""
+    """After the allowed rounds an error is raised, and the last calls are not run."""
     ran: list[int] = []
 
     def note(number: int) -> None:
@@ -264,20 +264,20 @@ async def test_rounds_are_bounded() -> None:
     ],
 )
 async def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
-    """A typo in an option is found out after the model was asked, or never."""
+    """A wrong option is refused before the model is asked."""
     agent = ScriptedAgent()
     with pytest.raises(PayloadError, match=message):
         await run_with_tools(agent, QUESTION, [add], **options)
 
 
 async def test_one_tool_is_no_sequence() -> None:
-    """Who forgets the brackets around a tool gets an error of Python's."""
+    """A single tool without its brackets is refused by our error."""
     with pytest.raises(PayloadError, match=r"tools is a function\. Give a sequence of tools, such as \[function\]"):
         await run_with_tools(ScriptedAgent(), QUESTION, add)  # type: ignore[arg-type]
 
 
 async def test_bad_tools_are_refused_before_the_model_is_asked() -> None:
-    """A bad tool is found out in the middle of a conversation."""
+    """A bad tool is refused before the model is asked."""
     agent = ScriptedAgent()
     with pytest.raises(ToolDefinitionError, match="Two tools are named 'add'"):
         await run_with_tools(agent, QUESTION, [add, add])

@@ -1,4 +1,4 @@
-"""Tool calls are read in the formats of the families that write them."""
+"""Tool calls are read in the formats of the model families that write them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FORMATS = {
 @pytest.mark.parametrize("size", [1, 5, 1000])
 @pytest.mark.parametrize(("text", "calls"), FORMATS.values(), ids=list(FORMATS))
 def test_formats_of_families(text: str, calls: tuple[ToolCall, ...], size: int) -> None:
-    """A call in the format of each family is read, whole and in pieces, and nothing of it stays in the answer."""
+    """A call in each family's format is read, whole and in pieces, and leaves the answer."""
     parser = AnswerParser(tools=TOOLS)
     pieces = [parser.feed(text[start : start + size]) for start in range(0, len(text), size)]
     events = [event for events in (*pieces, parser.finish()) for event in events]
@@ -78,7 +78,7 @@ BROKEN = '<tool_call>{"name": "add", "arguments": {"a": "x'
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
 def test_marks_within_arguments(text: str, calls: int, response: str, size: int) -> None:
-    """A call ends where it is whole: marks in its arguments are text, and one that is broken hides no other."""
+    """A call ends where it is whole: tags in its arguments are text, and a broken one hides no other."""
     parser = AnswerParser(tools=TOOLS)
     for start in range(0, len(text), size):
         parser.feed(text[start : start + size])
@@ -89,7 +89,7 @@ def test_marks_within_arguments(text: str, calls: int, response: str, size: int)
 
 @pytest.mark.parametrize("arguments", ['""', "null", "{}", '"{}"'])
 def test_call_without_arguments(arguments: str) -> None:
-    """A call whose arguments are empty in any of the ways that models have for it has none."""
+    """A call whose arguments are empty, in any spelling, has none."""
     assert read_calls(f'{{"name": "add", "arguments": {arguments}}}') == [ToolCall(name="add", arguments={})]
     assert read_calls('{"name": "add"}') == [ToolCall(name="add", arguments={})]
 
@@ -98,13 +98,13 @@ def test_call_without_arguments(arguments: str) -> None:
     "content", ["", "add", "add{", '{"name": "add", "arguments": "x"}', '[{"name": "add"}, 1]', '{"name": "add"} and']
 )
 def test_what_is_no_call(content: str) -> None:
-    """Text around calls, or a call that is broken, is no call at all, so that nothing is dropped."""
+    """Text around a call, or a broken call, is not a call, so nothing is dropped."""
     assert read_calls(content) is None
 
 
 @pytest.mark.parametrize("text", ['{"name": "Oslo"}', '{"name": "add", "parameters": [1]}', '{"name": "add"} fits.'])
 def test_json_that_is_an_answer(text: str) -> None:
-    """JSON that calls none of the tools that were offered is the answer."""
+    """JSON that calls no offered tool is the answer."""
     parser = AnswerParser(tools=TOOLS)
     parser.feed(text)
     parser.finish()
@@ -112,6 +112,6 @@ def test_json_that_is_an_answer(text: str) -> None:
 
 
 def test_other_json_is_passed_on_at_once() -> None:
-    """Where tools are offered, JSON that cannot become a call is not held back."""
+    """With tools offered, JSON that cannot become a call is passed on at once."""
     assert [may_be_bare_calls(text) for text in ("", "[", "{", '{"na', '[ {"name": "x', "``", "```js")] == [True] * 7
     assert [may_be_bare_calls(text) for text in ("x", "[1", '{"city', "{n", "```py", "```\nx", "`a`")] == [False] * 7

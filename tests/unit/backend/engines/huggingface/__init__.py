@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of the huggingface engine that need no extra."""

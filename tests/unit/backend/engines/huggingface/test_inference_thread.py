@@ -1,4 +1,4 @@
-"""The queue before a model: its order, its bound, and how it ends."""
+"""The queue in front of a model: its order, its bound, and how it ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """Work that goes on until it is let go."""
+    """Work that goes on until it is released."""
 
     def __init__(self) -> None:
         self.began, self.go = threading.Event(), threading.Event()
 
     def __call__(self) -> str:
-        """Say that it began, and wait."""
+        """Report that it began, and wait."""
         self.began.set()
         self.go.wait(30)
         return "held"
@@ -30,7 +30,7 @@ class Held:
 
 @pytest.fixture
 def thread() -> Iterator[InferenceThread[str]]:
-    """A thread that ends with the test."""
+    """A thread that is ended after the test."""
     thread: InferenceThread[str] = InferenceThread("m")
     yield thread
     thread.end()
@@ -38,7 +38,7 @@ def thread() -> Iterator[InferenceThread[str]]:
 
 @pytest.fixture
 def held(thread: InferenceThread[str]) -> Iterator[Held]:
-    """Work that the thread is busy with."""
+    """Work that keeps the thread busy."""
     held = Held()
     thread.submit(held, 0)
     held.began.wait(30)
@@ -47,7 +47,7 @@ def held(thread: InferenceThread[str]) -> Iterator[Held]:
 
 
 def test_what_follows_each_piece_of_work() -> None:
-    """What is to be done after each piece of work is done once its result is there, also where it failed."""
+    """The hook runs after each piece of work, once its result or its error is there."""
     done: list[str] = []
     thread: InferenceThread[str] = InferenceThread("m", lambda: done.append("after"))
 
@@ -66,7 +66,7 @@ def test_what_follows_each_piece_of_work() -> None:
 
 
 def test_first_come_first_served(thread: InferenceThread[str], held: Held) -> None:
-    """A request overtakes one that came before it."""
+    """Requests are answered in the order in which they came."""
     order: list[int] = []
 
     def note(number: int) -> str:
@@ -80,7 +80,7 @@ def test_first_come_first_served(thread: InferenceThread[str], held: Held) -> No
 
 
 def test_failure_reaches_whoever_waits(thread: InferenceThread[str]) -> None:
-    """Work that fails leaves its caller waiting, or ends the thread."""
+    """An error reaches the caller who waits for it, and the thread goes on."""
 
     def fail() -> str:
         message = "broken"
@@ -93,7 +93,7 @@ def test_failure_reaches_whoever_waits(thread: InferenceThread[str]) -> None:
 
 @pytest.mark.parametrize("exc", [StopIteration(), SystemExit(3), asyncio.CancelledError()], ids=repr)
 async def test_failures_that_an_event_loop_keeps_to_itself(thread: InferenceThread[str], exc: BaseException) -> None:
-    """A model's StopIteration leaves its caller waiting, or its exit or cancellation is taken for its caller's."""
+    """StopIteration, exits and cancellations reach the caller as RuntimeError."""
 
     def fail() -> str:
         raise exc
@@ -105,7 +105,7 @@ async def test_failures_that_an_event_loop_keeps_to_itself(thread: InferenceThre
 
 @pytest.mark.usefixtures("held")
 def test_queue_is_bounded(thread: InferenceThread[str]) -> None:
-    """More wait than are allowed, or one that was cancelled keeps its place."""
+    """No more requests wait than are allowed, and a cancelled one frees its place."""
     waiting = [thread.submit(str, 2) for _ in range(2)]
     with pytest.raises(EngineBusyError, match="'m' is answering 1 request, and 2 wait; max_queued allows 2") as caught:
         thread.submit(str, 2)
@@ -115,7 +115,7 @@ def test_queue_is_bounded(thread: InferenceThread[str]) -> None:
 
 
 def test_cancelled_while_it_is_taken_up(thread: InferenceThread[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that is cancelled just when its turn comes stops the thread, or is worked on."""
+    """A request cancelled just as its turn comes is dropped, and the thread goes on."""
     taken: list[Future[str]] = []
     real = Future.set_running_or_notify_cancel
 
@@ -132,7 +132,7 @@ def test_cancelled_while_it_is_taken_up(thread: InferenceThread[str], monkeypatc
 
 
 def test_end_cancels_what_waits(thread: InferenceThread[str], held: Held) -> None:
-    """Ending leaves somebody waiting for ever, breaks off what runs, or new work is taken that nobody does."""
+    """Ending cancels what waits, lets running work finish, and takes no new work."""
     waiting = thread.submit(str, 9)
     waiting.add_done_callback(lambda _: held.go.set())
     thread.end()
@@ -141,7 +141,7 @@ def test_end_cancels_what_waits(thread: InferenceThread[str], held: Held) -> Non
 
 
 def test_abandoned_work_tells_nobody(thread: InferenceThread[str], held: Held) -> None:
-    """At the interpreter's exit a daemon thread wakes up to an error, or the exit waits for work without an end."""
+    """Abandoning at the interpreter's exit neither waits for work nor wakes anybody."""
     waiting = thread.submit(str, 9)
     thread.abandon(0)
     held.go.set()
@@ -150,7 +150,7 @@ def test_abandoned_work_tells_nobody(thread: InferenceThread[str], held: Held) -
 
 
 def test_abandoned_work_that_fails(thread: InferenceThread[str]) -> None:
-    """At the interpreter's exit the error of work that was broken off is raised somewhere."""
+    """An error of abandoned work is not raised anywhere."""
     began, go = threading.Event(), threading.Event()
 
     def fail() -> str:

@@ -1,1 +1,1 @@
-"""Tests of the package that need no extra."""
+"""Tests of the engines that ask a server, as far as they need no extra."""

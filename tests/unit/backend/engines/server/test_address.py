@@ -1,4 +1,4 @@
-"""Tests of where a server is."""
+"""Where a server is."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from llm_backend.llms.settings.agent_settings import AgentSettings
     ],
 )
 def test_where_the_server_is(settings: dict[str, str], expected: tuple[str, str, str]) -> None:
-    """The wrong server is asked, gets a key that is not its own, or ignores the limit of tokens."""
+    """Address, key and the name of the token limit follow from the settings."""
     server = Server.from_settings(AgentSettings(model="m", **settings))
     assert (server.url, server.key, server.limit_name) == expected
 
 
 def test_no_server() -> None:
-    """Settings without a server fail late, or do not say how to name one."""
+    """Settings without a server are refused at once, with how to name one."""
     with pytest.raises(ConfigError, match=r"neither base_url \(OPENAI_API_URL\) nor api_key \(OPENAI_API_KEY\) is set"):
         Server.from_settings(AgentSettings(model="m"))
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """A server's key, or one in its address, shows."""
+    """Neither a server's key nor one in its address is shown."""
     server = Server("http://here/v1?key=hidden", "sk-secret", AgentSettings())
     assert repr(server) == "Server('http://here/v1')"
     assert replace(server, url="http://here/v1#key").place == "http://here/v1"

@@ -1,4 +1,4 @@
-"""Tests of OpenAI's chat format as plain data."""
+"""OpenAI's chat format as plain data."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def completion(**message: Any) -> dict[str, Any]:
 
 
 def test_options_that_nobody_chose_are_left_out() -> None:
-    """Servers get nulls and empty lists, which some of them refuse."""
+    """A request holds no nulls and no empty lists, which some servers refuse."""
     request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None)
     assert chat_options(request) == {}
 
 
 def test_options_have_the_servers_names() -> None:
-    """An option that somebody chose is lost, or a value of zero passes for none."""
+    """Each chosen option is sent under the server's name for it, zeros included."""
     generation = GenerationOptions(max_new_tokens=5, temperature=0, top_p=0.5, top_k=3, seed=0, stop=("#",))
     request = Request(
         messages=[],
@@ -57,13 +57,13 @@ def test_options_have_the_servers_names() -> None:
 
 
 def test_only_json_objects_are_answers() -> None:
-    """A web page in place of an answer gives an AttributeError somewhere behind."""
+    """A web page instead of an answer raises EngineResponseError about base_url."""
     with pytest.raises(EngineResponseError, match=r"no JSON object but a str\. Check base_url: .*ends in /v1"):
         as_mapping("<html>")
 
 
 def test_whole_completion() -> None:
-    """A part of the answer is lost."""
+    """Every part of the answer is read."""
     answer = completion(
         content="Hi.",
         reasoning_content="Hm.",
@@ -78,7 +78,7 @@ def test_whole_completion() -> None:
 
 
 def test_other_names_of_text_and_reasoning() -> None:
-    """A refusal, or the reasoning of a server with another name for it, is lost."""
+    """A refusal is read as text, and reasoning under any of its names."""
     reply = read_completion(completion(content=None, refusal="No.", reasoning="Hm."))
     assert (reply.text, reply.reasoning, reply.finish_reason, reply.usage) == ("No.", "Hm.", "", None)
 
@@ -95,7 +95,7 @@ def test_other_names_of_text_and_reasoning() -> None:
     ],
 )
 def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
-    """An answer that is none passes for an empty one."""
+    """An answer without a readable message raises EngineResponseError."""
     with pytest.raises(EngineResponseError, match=words):
         read_completion(answer)
 
@@ -125,13 +125,13 @@ def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
     ],
 )
 def test_chunks(chunk: dict[str, Any], piece: Piece) -> None:
-    """A piece of a stream is misread."""
+    """Each piece of a stream is read."""
     assert read_chunk(chunk) == piece
 
 
 @pytest.mark.parametrize("figures", [None, [1], {"p": 1}, {"p": "1", "c": 2}, {"p": 1, "c": -2}, {"p": True, "c": 2}])
 def test_no_usage(figures: object) -> None:
-    """Figures that are not there are made up."""
+    """Missing or malformed figures give no usage."""
     assert read_usage(figures, "p", "c") is None
 
 
@@ -154,7 +154,7 @@ def test_no_usage(figures: object) -> None:
     ],
 )
 def test_content_in_parts(content: object, text: str, thoughts: str) -> None:
-    """Content in parts is their text, and what is marked as thinking is reasoning."""
+    """Content in parts becomes text, and the parts marked as thinking become reasoning."""
     assert read_content(content) == (text, thoughts)
     reply = read_completion(completion(content=content))
     assert (reply.text, reply.reasoning) == (text, thoughts)

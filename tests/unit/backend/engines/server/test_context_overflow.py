@@ -1,4 +1,4 @@
-"""Tests of what servers say about prompts that do not fit."""
+"""What servers say about prompts that do not fit."""
 
 from __future__ import annotations
 
@@ -223,13 +223,13 @@ SAID: list[tuple[str, tuple[int | None, int | None, int | None] | None]] = [
 
 @pytest.mark.parametrize(("words", "expected"), SAID, ids=lambda value: str(value)[:30])
 def test_overflow_in_words(words: str, expected: tuple[int | None, int | None, int | None] | None) -> None:
-    """The overflow of each server is known as one, with the figures that it gives, and nothing else is."""
+    """Each server's overflow is recognised, with the figures that it gives, and nothing else is."""
     overflow = read_overflow(words)
     assert (overflow and (overflow.prompt, overflow.answer, overflow.window)) == expected
 
 
 def test_overflow_in_codes_and_figures() -> None:
-    """A code is enough, and figures beside the words go over those in them."""
+    """A code is enough, and figures beside the words win over those in them."""
     assert read_overflow("?", ["contextlengthexceeded"]) == Overflow(None, None, None)
     overflow = read_overflow("request (1 tokens)", ["exceedcontextsizeerror"], 6031, 2048)
     assert overflow == Overflow(6031, None, 2048)
@@ -249,7 +249,7 @@ def test_overflow_in_codes_and_figures() -> None:
     ],
 )
 def test_error_of_an_overflow(overflow: Overflow, kind: type[PayloadError], words: str) -> None:
-    """The error says whether the prompt or the answer's limit is too long, and has the figures."""
+    """The error says whether the prompt or the answer's limit is too long, with the figures."""
     error = overflow.error("m", "w")
     assert type(error) is kind
     assert str(error).startswith(words)

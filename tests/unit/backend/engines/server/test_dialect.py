@@ -1,4 +1,4 @@
-"""Tests of what a server's refusals teach."""
+"""What a server's refusals teach."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Refusal(Exception):  # noqa: N818  (the library's is not called an error e
     ids=repr,
 )
 def test_refusals(said: dict[str, Any], refused: set[str]) -> None:
-    """A refusal is of the option that it names, in its parameter or in its words; a wrong value is not a wrong name."""
+    """A refusal belongs to the option that it names, by parameter or in words; a wrong value is not a wrong name."""
     for status, expected in ((400, refused), (422, refused), (500, set())):
         assert refused_by(Refusal(status, **said), NAMES) == expected
     assert refused_by(ValueError("temperature"), NAMES) == set()
 
 
 def test_stop_texts() -> None:
-    """All stop texts are sent until the server refuses them; then four; then none."""
+    """All stop texts are sent until the server refuses them; then four; then no more."""
     refused: set[str] = set()
     sent = []
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_stop_texts() -> None:
 
 
 def test_name_of_the_limit() -> None:
-    """The limit has one of two names, and whichever the server refuses is not tried a third time."""
+    """The limit has one of two names, and once the server refused both no third try is made."""
     assert limit_name("max_tokens", set()) == "max_tokens"
     assert limit_name("max_tokens", {"max_tokens"}) == "max_completion_tokens"
     assert limit_name("max_completion_tokens", {"max_completion_tokens"}) == "max_tokens"
@@ -87,7 +87,7 @@ def test_name_of_the_limit() -> None:
 
 
 def test_extras() -> None:
-    """What a server refuses of its own words is no longer sent, and nothing else is lost."""
+    """An extra that the server refuses is no longer sent, and nothing else is dropped."""
     call = {"id": "a", "type": "function", "function": {}, "extra_content": 1}
     message = {"role": "assistant", "content": "", "tool_calls": [call], "reasoning": "Hm", "reasoning_items": [1]}
     names = can_be_given_up([message], GenerationOptions(), None, set())

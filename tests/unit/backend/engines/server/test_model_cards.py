@@ -1,4 +1,4 @@
-"""Tests of what servers say about their models."""
+"""What servers say about their models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LLAMA = {"llama.context_length": 131072}
 
 
 def test_only_model() -> None:
-    """The one model of a server is taken; of several, none is."""
+    """A server's only model is taken; with none or several, one has to be named."""
     assert only_model([{"id": "a"}, {"id": "a"}, {}], "here") == "a"
     with pytest.raises(ConfigError, match=r"the server at here offers none\. Set model \(AF_LLM_MODEL\)"):
         only_model([], "here")
@@ -36,14 +36,14 @@ def test_only_model() -> None:
     ],
 )
 def test_card_window(card: dict[str, Any], window: int | None) -> None:
-    """A window is that of the model's own card, by any of its names, and what is loaded and not what could be."""
+    """The window is the one of the model's own card, by any of its names; a loaded one wins over a possible one."""
     for own in ({"id": "m"}, {"id": "x", "aliases": ["m", "n"]}, {"model_name": "m"}):
         assert card_window([{"id": "other", "max_model_len": 1}, {**own, **card}], "m") == window
     assert card_window([{"id": "other", "aliases": "m", **card}], "m") is None
 
 
 def test_a_model_that_is_not_listed() -> None:
-    """The message for a name that the server does not list says so, and only for such a name."""
+    """The message says that the server does not list the name, and only where that is so."""
     cards: list[dict[str, Any]] = [{"id": "b"}, {"id": "a", "aliases": ["c"]}]
     assert unlisted(cards, "m", "here") == "The server at here does not list 'm'; it lists: a, b. "
     assert unlisted(cards, "m", "here", ["b"]).endswith("it lists: a, ***. ")
@@ -70,7 +70,7 @@ def test_a_model_that_is_not_listed() -> None:
     ],
 )
 async def test_windows_beside_the_cards(pages: dict[str, Any], window: int | None) -> None:
-    """A window is found where a server keeps it, and what Ollama reads is not what the model could read."""
+    """A window is found where the server keeps it; with Ollama, the one that it really uses."""
     bodies: list[object] = []
 
     async def ask(url: str, body: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tests of the estimate of a prompt's length where there is no tokenizer."""
+"""The estimate of a prompt's length where there is no tokenizer."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ TOOL = {"type": "function", "function": {"name": "roll"}}
 
 
 def test_unknown_prompt_counts_at_least_its_bytes() -> None:
-    """A prompt of many tokens is taken for one that fits."""
+    """An unknown prompt is never estimated too short."""
     content = "日本語 🦉 " * 100
     assert PromptSizes().estimate([{"role": "user", "content": content}], []) > len(content.encode())
 
 
 def test_what_the_server_counted_is_known() -> None:
-    """What a server counted is estimated again, four times too high."""
+    """A prompt that the server counted has exactly that size."""
     sizes = PromptSizes()
     sizes.learn([HELLO], [], 31)
     assert sizes.estimate([HELLO], []) == 31
 
 
 def test_only_what_is_new_is_estimated() -> None:
-    """A long conversation is estimated from its start at each turn, and so is cut far too early."""
+    """Of a longer conversation, only what is new since the last count is estimated."""
     sizes = PromptSizes()
     sizes.learn([HELLO, HI], [], 31)
     assert 31 + len(MORE["content"]) <= sizes.estimate([HELLO, HI, MORE], []) < 31 + 64
 
 
 def test_other_beginning_or_other_tools_are_not_known() -> None:
-    """The count of one prompt is taken for that of another one."""
+    """A count holds only for the same messages with the same tools."""
     sizes = PromptSizes()
     sizes.learn([HELLO, HI], [], 1)
     unknown: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
@@ -45,7 +45,7 @@ def test_other_beginning_or_other_tools_are_not_known() -> None:
 
 
 def test_memory_of_prompts_is_bounded() -> None:
-    """An agent that lives for long remembers every prompt that it ever sent."""
+    """Old counts are forgotten, so a long-lived agent does not grow."""
     sizes = PromptSizes()
     for number in range(2000):
         sizes.learn([{"role": "user", "content": str(number)}], [], 1)

@@ -1,4 +1,4 @@
-"""Tests of which proxy is in the way to a server."""
+"""Which proxy stands between us and a server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_loopback(host: str, *, loopback: bool) -> None:
-    """A host counts as this machine however it is written, and no other does."""
+    """This machine is recognised however its name is written, and no other host is taken for it."""
     assert is_loopback(host) is loopback
 
 
@@ -56,7 +56,7 @@ def test_loopback(host: str, *, loopback: bool) -> None:
     ],
 )
 def test_the_proxy_in_the_way(url: str, place: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is for this machine goes there directly, what NO_PROXY names too, and the rest by its scheme's proxy."""
+    """This machine and what NO_PROXY names are reached directly, the rest by its scheme's proxy."""
     monkeypatch.setenv("http_proxy", "user:pass%2Fword@plain:3128")
     monkeypatch.setenv("HTTPS_PROXY", "socks5://secure:1080")
     monkeypatch.setenv("no_proxy", "direct.example.org, exact.example.org:8000, 10.1.0.0/16")
@@ -70,7 +70,7 @@ def test_the_proxy_in_the_way(url: str, place: str | None, monkeypatch: pytest.M
 
 
 def test_a_proxy_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ALL_PROXY stands in for the one of the scheme, and NO_PROXY=* closes all of them."""
+    """ALL_PROXY stands in for a missing scheme's proxy, and NO_PROXY=* turns all of them off."""
     monkeypatch.setenv("ALL_PROXY", "http://all:1")
     proxy = proxy_for("https://example.com")
     assert proxy is not None
@@ -83,7 +83,7 @@ def test_a_proxy_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     "address", ["ftp://secret@host", "http://secret@host:x", "http://[secret", "http://", "http://h:0"]
 )
 def test_what_is_no_proxy(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that cannot be one is named by its variable, and its value is not shown."""
+    """An impossible proxy is reported by its variable, and its value is not shown."""
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(ConfigError, match=r"names a proxy \(HTTP_PROXY or ALL_PROXY\) that cannot be one") as caught:
         proxy_for("http://example.com/v1")

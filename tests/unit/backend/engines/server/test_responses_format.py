@@ -1,4 +1,4 @@
-"""Tests of OpenAI's Responses API as plain data."""
+"""OpenAI's Responses API as plain data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALL = {"type": "function_call", "call_id": "c", "name": "roll", "arguments": "{
 
 
 def test_conversation_with_tools() -> None:
-    """Calls and their results are lost, or a call loses the words that were said with it."""
+    """Calls, their results and the words said with them are all sent."""
     call = {"id": "c", "type": "function", "function": {"name": "roll", "arguments": "{}"}}
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Roll."},
@@ -61,14 +61,14 @@ def test_conversation_with_tools() -> None:
     ],
 )
 def test_options_that_the_api_lacks(options: dict[str, Any], words: str) -> None:
-    """An option that was asked for is dropped without a word."""
+    """An option that the API does not have is refused by name."""
     request = Request(messages=[], tools=(), generation=GenerationOptions(**options), effort=None)
     with pytest.raises(PayloadError, match=words):
         response_options(request)
 
 
 def test_reasoning_options() -> None:
-    """A summary that somebody asks for under its old name is lost."""
+    """A summary is sent under its new name, also if it was set under the old one."""
     assert reasoning_options(None) == {}
     assert reasoning_options(ReasoningEffort(effort="low")) == {"effort": "low"}
     old = ReasoningEffort(effort="low", generate_summary="auto")
@@ -87,12 +87,12 @@ def test_reasoning_options() -> None:
     ],
 )
 def test_status(answer: dict[str, Any], reason: str) -> None:
-    """An answer that was cut off passes for a whole one."""
+    """The reason for the end tells a whole answer from one that was cut off."""
     assert response_status(answer) == reason
 
 
 def test_whole_answer() -> None:
-    """A part of the answer is lost."""
+    """Every part of the answer is read."""
     output = [
         {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]},
         {
@@ -108,7 +108,7 @@ def test_whole_answer() -> None:
 
 
 def test_no_answer() -> None:
-    """An answer that is none passes for an empty one, or a failure for an answer."""
+    """A failure, or a reply without an answer, raises an error."""
     with pytest.raises(EngineResponseError, match=r"holds no output\. Look into"):
         read_response({"status": "completed", "output": []})
     with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Look into"):
@@ -139,7 +139,7 @@ def test_no_answer() -> None:
     ],
 )
 def test_events(event: dict[str, Any], piece: Piece) -> None:
-    """A piece of a stream is misread."""
+    """Each event of a stream is read."""
     assert read_event(event) == piece
 
 
@@ -151,6 +151,6 @@ def test_events(event: dict[str, Any], piece: Piece) -> None:
     ],
 )
 def test_failing_stream(event: dict[str, Any]) -> None:
-    """A stream that the server gave up on passes for a finished one."""
+    """A stream that the server gave up on raises an error."""
     with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Look into the server's log"):
         read_event(event)

@@ -1,4 +1,4 @@
-"""Tests of how secrets are taken out of texts."""
+"""How secrets are masked in texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "sk-a/b+c \"d\\e\\\\f'g&hé%iä"
 
 
 def basic(name: str) -> str:
-    """As HTTP's basic authentication writes it."""
+    """Encode as HTTP basic authentication does."""
     return base64.b64encode(f"{name}:{KEY}".encode()).decode()
 
 
@@ -48,21 +48,21 @@ def basic(name: str) -> str:
     ],
 )
 def test_secret_in_every_form(written: str) -> None:
-    """A secret is found however a library or a server wrote it."""
+    """A secret is masked however a library or a server wrote it."""
     masked = mask(f"before {written} behind", [KEY])
     assert re.fullmatch(r"before b?[\\'\"]*\*\*\*[\\'\"]* behind", masked)
 
 
 @pytest.mark.parametrize("form", ["\\u{{{:x}}}", "\\u{{{:06X}}}", "\\U{:08x}", "\\{:03o}", "\\\\{:03o}"])
 def test_secret_in_code(form: str) -> None:
-    """A secret is found as JavaScript, Python and shells write its characters by number."""
+    """A secret is masked where JavaScript, Python or a shell writes its characters by number."""
     key = "sk-a/b+c=d"
     assert mask(f"before {''.join(form.format(ord(char)) for char in key)} behind", [key]) == "before *** behind"
 
 
 @pytest.mark.parametrize("name", ["", "a", "ab", "abc"])
 def test_secret_in_base64(name: str) -> None:
-    """A secret behind a name of any length is found in HTTP's basic authentication."""
+    """A secret is masked in HTTP basic authentication, behind a user name of any length."""
     assert "***" in mask(basic(name), [KEY])
     core = base64.b64encode(KEY.encode()).decode()[8:-8]
     assert mask(base64.urlsafe_b64encode(KEY.encode()).decode(), [KEY]).count("***") == 1
@@ -70,7 +70,7 @@ def test_secret_in_base64(name: str) -> None:
 
 
 def test_what_is_no_secret_stays() -> None:
-    """A text without secrets is not changed, and of two secrets the longer one goes first."""
+    """Text without secrets stays the same, and of two secrets the longer one is masked first."""
     assert mask("a text", ["sk-secret", ""]) == "a text"
     assert mask("a text", []) == "a text"
     assert mask("key and key-2", ["key", "key-2"]) == "*** and ***"
@@ -90,5 +90,5 @@ def test_what_is_no_secret_stays() -> None:
     ],
 )
 def test_short_secrets(text: str, shown: str) -> None:
-    """A secret that is short is masked where it is a word, however that is begun, and no longer word is."""
+    """A short secret is masked only where it is a whole word, after any boundary."""
     assert mask(text, ["sk-1"]) == shown

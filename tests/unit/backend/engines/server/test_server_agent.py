@@ -1,4 +1,4 @@
-"""Tests of what all agents that ask a server share; the engines are tested on real ones."""
+"""What all agents that ask a server share; the engines are tested on real ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TOOL = {"type": "function", "function": {"name": "roll"}}
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The client that the next agents get."""
+    """The client that each new agent gets."""
     client = Client()
     monkeypatch.setattr(Told, "client", client, raising=False)
     return client
 
 
 async def test_it_is_an_agent(client: Client) -> None:
-    """The agent does not satisfy the protocol, or asks the server before anybody asks it."""
+    """The agent satisfies the protocol, and being made sends the server nothing."""
     agent = await make()
     assert isinstance(agent, Agent)
     assert repr(agent) == "Told(model='m', server='http://here/v1')"
@@ -35,7 +35,7 @@ async def test_it_is_an_agent(client: Client) -> None:
 
 
 async def test_answer_is_taken_apart(client: Client) -> None:
-    """Reasoning, code and calls in the text are found, and the reason for the end names the calls."""
+    """Reasoning, code and calls are found in the text, and the finish reason names the calls."""
     agent = await make()
     text = '<think>b</think>Code:\n```\nx\n```\n<tool_call>{"name": "roll", "arguments": {}}</tool_call>'
     said = {"text": text, "finish_reason": "stop"}
@@ -51,7 +51,7 @@ async def test_answer_is_taken_apart(client: Client) -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_marks_in_prose() -> None:
-    """Marks of reasoning are text beside the server's own, and those of calls where no tool was offered."""
+    """Reasoning tags are text if the server tells reasoning apart; call tags are if no tool was offered."""
     agent = await make()
     text = 'Write <think>b</think>, then <tool_call>{"name": "roll"}</tool_call>, to=functions.roll.'
     answer = await ask(agent, {"text": text, "reasoning": "a", "finish_reason": "stop"})
@@ -66,7 +66,7 @@ async def test_marks_in_prose() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_reasoning_that_nothing_opened() -> None:
-    """A closing tag alone parts reasoning from the answer, and from then on in the agent's streams too."""
+    """A lone closing tag ends the reasoning, and from then on in the agent's streams too."""
     agent = await make()
     pieces: list[dict[str, Any]] = [{"text": "They greet"}, {"text": " me.</think>Hello!", "finish_reason": "stop"}]
     answer = await ask(agent, {"text": "They greet me.</think>Hello!", "finish_reason": "stop"})
@@ -77,7 +77,7 @@ async def test_reasoning_that_nothing_opened() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_a_call_that_is_told_twice() -> None:
-    """A call in the text that the server also tells beside it is one call, with the server's id; others stay."""
+    """A call that the text repeats counts once, with the server's id; other calls stay."""
     agent = await make()
     call = '<tool_call>{"name": "roll", "arguments": {"n": 1}}</tool_call>'
     other = call.replace("1", "2")
@@ -98,7 +98,7 @@ async def test_a_call_that_is_told_twice() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_what_goes_back() -> None:
-    """What the server adds to a turn is the answer's, whole and streamed, and goes back with the turn that has it."""
+    """What the server adds to a turn comes with the answer, whole and streamed."""
     agent = await make()
     said = [{"extras": {"reasoning_content": "a"}}, {"extras": {"reasoning_content": "b"}, "finish_reason": "stop"}]
     agent.said = [said]
@@ -111,7 +111,7 @@ async def test_what_goes_back() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_stop_text_that_the_server_left_in() -> None:
-    """A stop text is part of the answer, or the answer counts as cut off by its length."""
+    """A stop text is cut off the answer, which then counts as stopped."""
     agent = await make()
     options = {"generation": GenerationOptions(stop=("#",))}
     answer = await ask(agent, {"text": "one # two", "finish_reason": "length"}, **options)
@@ -123,7 +123,7 @@ async def test_stop_text_that_the_server_left_in() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_stream_gives_back_what_it_held() -> None:
-    """The end of a stream is lost where it looks like the beginning of a tag."""
+    """A stream's end is passed on, even if it looks like the beginning of a tag."""
     agent = await make()
     assert await joined(agent, [{"text": "a <thi"}, {"finish_reason": "stop"}]) == "a <thi"
     assert await joined(agent, [{"text": "a"}, {"finish_reason": "stop"}, {}]) == "a"
@@ -131,7 +131,7 @@ async def test_stream_gives_back_what_it_held() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_events_of_a_stream() -> None:
-    """Reasoning or tool calls are no events of a server's stream, or its end is not that of the answer."""
+    """Reasoning and calls are events of a stream, whose End has the answer's finish reason."""
     agent = await make()
     call = '<tool_call>{"name": "roll"}</tool_call>'
     agent.said = [
@@ -148,7 +148,7 @@ async def test_events_of_a_stream() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_stream_tells_what_an_answer_tells() -> None:
-    """Usage or calls that came beside the text are lost in a stream, or it ends for another reason."""
+    """A stream has the usage, the calls and the finish reason of a whole answer."""
     agent = await make()
     parts = [{"index": 0, "id": "c", "function": {"name": "roll", "arguments": '{"n"'}}]
     rest = [{"index": 0, "function": {"arguments": ": 2}"}}]
@@ -167,14 +167,14 @@ async def test_stream_tells_what_an_answer_tells() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_calls_that_nobody_can_read() -> None:
-    """An answer that ends in a tool's call without one passes for an empty answer."""
+    """A finish reason of tool calls without a readable call raises an error."""
     with pytest.raises(EngineResponseError, match="calls tools, but not which"):
         await ask(await make(), {"finish_reason": "tool_calls"})
 
 
 @pytest.mark.usefixtures("client")
 async def test_stream_that_breaks_off() -> None:
-    """Half an answer passes for a whole one."""
+    """A stream that breaks off raises an error."""
     with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
         await joined(await make(), [{"text": "a"}])
     with pytest.raises(EngineResponseError, match=r"at http://here/v1 answered with something that is no stream"):
@@ -183,7 +183,7 @@ async def test_stream_that_breaks_off() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_greedy_unless_somebody_chose() -> None:
-    """Greedy decoding is the default, also of a model that reasons, and a choice goes over it."""
+    """Decoding is greedy by default, for reasoning models too, and a chosen temperature wins."""
     done = {"text": "", "finish_reason": "stop"}
     agent = await make(top_p=0.5, reasoning_effort={"effort": "low"})
     await ask(agent, done)
@@ -196,7 +196,7 @@ async def test_greedy_unless_somebody_chose() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_temperature_that_the_model_refuses() -> None:
-    """A model that takes no temperature cannot be used, or a chosen one is dropped, or it is tried for ever."""
+    """A refused default temperature is dropped for good; a chosen one is an error."""
     done = {"text": "", "finish_reason": "stop"}
     agent = await make()
     await ask(agent, RefusalError(), done)
@@ -219,7 +219,7 @@ async def test_temperature_that_the_model_refuses() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_option_that_was_not_at_fault() -> None:
-    """An answer is no longer greedy because of a refusal that leaving the temperature out did not mend."""
+    """An answer stays greedy where dropping the temperature did not help."""
     agent = await make()
     with pytest.raises(RefusalError):
         await ask(agent, RefusalError(), RefusalError())
@@ -229,7 +229,7 @@ async def test_option_that_was_not_at_fault() -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_a_refusal_in_the_middle_of_an_answer() -> None:
-    """An answer that has begun is not asked for again, whatever the error names."""
+    """An answer that has begun is not requested again, whatever the error names."""
     agent = await make()
     with pytest.raises(RefusalError):
         await joined(agent, [{"text": "a"}, RefusalError()], [{"text": "b", "finish_reason": "stop"}])
@@ -237,7 +237,7 @@ async def test_a_refusal_in_the_middle_of_an_answer() -> None:
 
 
 async def test_model_that_nobody_named(client: Client) -> None:
-    """The server's only model is not taken, or a client stays open where there is no agent to close it."""
+    """The server's only model is taken, and a failed load closes its client."""
     client.cards = [{"id": "only"}]
     assert (await make(None)).model == "only"
     client.cards = "nonsense"
@@ -247,7 +247,7 @@ async def test_model_that_nobody_named(client: Client) -> None:
 
 
 async def test_context_window(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The card is asked for each time, or the setting widens it, or a server without cards makes it useless."""
+    """The card is read once; the setting only narrows it, and is enough where there are no cards."""
     client.cards = [{"id": "m", "max_model_len": 10}]
     agent = await make()
     assert [await agent.get_context_window() for _ in range(2)] == [10, 10]
@@ -270,7 +270,7 @@ async def test_context_window(client: Client, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_closed(client: Client) -> None:
-    """A closed agent goes on, or cannot be closed twice."""
+    """A closed agent refuses to go on, and can be closed again."""
     client.cards = [{"id": "m"}]
     async with await make(None) as agent:
         assert await agent.supports_streaming()
@@ -282,7 +282,7 @@ async def test_closed(client: Client) -> None:
 
 
 async def test_tokens_are_those_that_the_server_counts(client: Client) -> None:
-    """A count is asked for beside the API, once for a prompt; what is no count leaves the estimate."""
+    """The server counts each prompt once; if it cannot, the estimate stays."""
     agent = await make()
     client.pages = {"http://here/tokenize": ["no object"]}
     estimate = await agent.count_tokens("Hi.")
@@ -299,7 +299,7 @@ async def test_tokens_are_those_that_the_server_counts(client: Client) -> None:
 
 @pytest.mark.usefixtures("client")
 async def test_tokens_are_those_that_the_server_counted() -> None:
-    """The next turn's length is not taken from what the server counted, or a closed agent goes on counting."""
+    """What the server counted is the next estimate; a closed agent counts nothing."""
     agent = await make()
     question = AgentPayload("Hi.")
     turns = [MemoryEntry("user", "Hi."), MemoryEntry("assistant", "Hello.")]
@@ -321,7 +321,7 @@ async def test_tokens_are_those_that_the_server_counted() -> None:
 
 
 async def test_event_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop gets the connections of another, or those of one that still runs stay open."""
+    """Each event loop has its own connections, and closing the agent closes those in use."""
     clients: list[Client] = []
 
     def connect(_: Told) -> Client:

@@ -1,4 +1,4 @@
-"""Tests of what bounds a request in time."""
+"""What bounds a request in time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     ids=str,
 )
 def test_asked_wait(headers: dict[str, str], expected: float | None) -> None:
-    """A wait that a server asks for is a finite number of at least 0, whatever the server writes."""
+    """The wait that a server asks for is a finite number of at least 0, whatever the server writes."""
     assert asked_wait(headers) == expected
 
 
@@ -82,12 +82,12 @@ def test_asked_wait(headers: dict[str, str], expected: float | None) -> None:
     ids=str,
 )
 def test_limits_of_requests(headers: dict[str, str], expected: float | None) -> None:
-    """A limited caller waits until the limit that is used up begins again, not until another one does."""
+    """A rate-limited caller waits until the limit that is used up resets, not until another does."""
     assert asked_wait(headers, limited=True) == pytest.approx(expected)
 
 
 def test_asked_wait_until_a_date() -> None:
-    """A server that names a date, in whichever way, is not asked again before it."""
+    """A server that names a date, in any format, is not asked again before it."""
     date = datetime.now(UTC) + timedelta(hours=1)
     anthropic = date.isoformat().replace("+00:00", "Z")
     for headers in (
@@ -102,7 +102,7 @@ def test_asked_wait_until_a_date() -> None:
 
 @dataclass
 class Clock:
-    """Time that passes when a test says so."""
+    """Time that passes only when a test says so."""
 
     now: float = 0.0
 
@@ -113,14 +113,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock by which limits count; what ends a wait is the event loop's own."""
+    """The clock that limits read; waits end by the event loop's own."""
     clock = Clock()
     monkeypatch.setattr("llm_backend.llms.engines.server.time_limits.monotonic", clock)
     return clock
 
 
 async def test_waits_add_up(clock: Clock) -> None:
-    """Each wait has the whole time again, or the caller's own time counts."""
+    """All waits share one limit, and the caller's own time does not count."""
     limit = TimeLimit(60, "http://here")
     assert seconds_left() == inf
     async with limit.waiting():
@@ -134,7 +134,7 @@ async def test_waits_add_up(clock: Clock) -> None:
 
 
 async def test_time_is_up() -> None:
-    """A wait without end goes on, or does not say what to do."""
+    """A wait without end is ended by EngineTimeoutError, with the setting to change."""
     never = asyncio.Event()
     limit = TimeLimit(0.01, "http://here")
     with pytest.raises(
@@ -145,7 +145,7 @@ async def test_time_is_up() -> None:
 
 
 async def test_time_out_of_somebody_else() -> None:
-    """An error of the caller's passes for ours."""
+    """A TimeoutError of the caller's own passes unchanged."""
     ours = TimeoutError("theirs")
     with pytest.raises(TimeoutError) as caught:
         async with TimeLimit(60, "http://here").waiting():
@@ -154,7 +154,7 @@ async def test_time_out_of_somebody_else() -> None:
 
 
 async def test_limit_over_items(clock: Clock) -> None:
-    """The caller's own time counts, items are lost, or what yields them stays open."""
+    """The caller's own time does not count, every item arrives, and the source is closed."""
     closed = asyncio.Event()
 
     async def count() -> AsyncGenerator[int, None]:
@@ -181,7 +181,7 @@ async def test_limit_over_items(clock: Clock) -> None:
 
 
 def test_loop_of_another_library() -> None:
-    """Where no loop of asyncio runs, as under trio, the error is ours and says what to do."""
+    """Without a loop of asyncio, as under trio, the error is ours and says what to do."""
     with pytest.raises(EventLoopError, match=r"No event loop of asyncio runs here.*in place of \"trio\""):
         TimeLimit(1, "http://here").waiting().__aenter__().send(None)
     with pytest.raises(EventLoopError, match="No event loop of asyncio"):

@@ -1,4 +1,4 @@
-"""Tests of the ways in which servers count a prompt's tokens."""
+"""The ways in which servers count a prompt's tokens."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ REQUEST = CountRequest(chat=CHAT, responses=None, base="http://here/v1")
 
 
 class Server:
-    """Answers what it is told to at some paths, and has nothing at the others."""
+    """A server that replies as told at some paths, and has nothing at the others."""
 
     def __init__(self, pages: Mapping[str, Mapping[str, Any] | None] | None = None) -> None:
         self.pages = dict(pages or {})
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     async def post(self, url: str, body: dict[str, Any]) -> Mapping[str, Any] | None:
-        """Answer."""
+        """Reply."""
         path = url.removeprefix("http://here/")
         self.asked.append((path, body))
         if path not in self.pages:
@@ -46,7 +46,7 @@ class Server:
     ],
 )
 async def test_ways(pages: dict[str, Any], tokens: int | None) -> None:
-    """Whichever way a server knows is found, and what it does not know is not asked again."""
+    """The way that a server knows is found, and the others are not tried again."""
     server, counters = Server(pages), TokenCounters()
     assert await counters.count(REQUEST, server.post) == tokens
     first = len(server.asked)
@@ -55,7 +55,7 @@ async def test_ways(pages: dict[str, Any], tokens: int | None) -> None:
 
 
 async def test_what_is_asked() -> None:
-    """A prompt is sent as the way wants it: rendered by the server, or in Anthropic's format."""
+    """A prompt is sent as the way needs it: rendered by the server, or in Anthropic's format."""
     server = Server()
     server.pages = {
         "apply-template": {"prompt": "<Hi>"},
@@ -92,7 +92,7 @@ async def test_what_is_asked() -> None:
 
 
 async def test_responses() -> None:
-    """Where the Responses API is spoken, it counts; OpenAI is asked nothing else."""
+    """With the Responses API it is that API that counts; OpenAI is asked nothing else."""
     asked = CountRequest(chat=CHAT, responses={"model": "m", "input": []}, base="http://here/v1")
     server = Server()
     server.pages = {"v1/responses/input_tokens": {"input_tokens": 5}}
@@ -102,7 +102,7 @@ async def test_responses() -> None:
 
 
 async def test_a_server_that_does_not_answer_now() -> None:
-    """Silence teaches nothing: the same way is tried again, and a way that has counted is never given up."""
+    """After silence the same way is tried again, and one that has worked is never given up."""
     counters = TokenCounters()
     server = Server()
     server.pages = {"v1/chat/completions/input_tokens": None}

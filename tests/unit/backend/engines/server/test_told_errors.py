@@ -1,4 +1,4 @@
-"""Tests of what servers say about their errors, in whichever dress."""
+"""What servers say about their errors, in whatever form."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ ANSWER = {"choices": [{"message": {"content": "error"}, "finish_reason": "stop"}
     ],
 )
 def test_errors_dressed_as_answers(body: object, error: object) -> None:
-    """An error is found wherever an answer holds it, and no answer passes for one."""
+    """An error is found wherever an answer holds it, and no answer is taken for one."""
     assert error_in(body) == error
 
 
@@ -101,7 +101,7 @@ def test_errors_dressed_as_answers(body: object, error: object) -> None:
     ],
 )
 def test_errors_in_a_stream(event: str, error: object) -> None:
-    """An error is found in each way to put it into a stream, and what only speaks of one is left alone."""
+    """An error is found in every form in which a stream can hold it; text about errors is not one."""
     assert error_in_event(event.encode()) == error
 
 
@@ -135,7 +135,7 @@ def test_errors_in_a_stream(event: str, error: object) -> None:
     ],
 )
 def test_status_of_an_error(body: object, status: int | None) -> None:
-    """A code stands for the status that it would have been, be it a number or a text."""
+    """A code, number or text, gives the HTTP status that it stands for."""
     assert status_of(body) == status
 
 
@@ -160,19 +160,19 @@ def test_status_of_an_error(body: object, status: int | None) -> None:
     ],
 )
 def test_words_of_an_error(body: object, words: str) -> None:
-    """What a server says is said without what is around it, and what another said behind it too."""
+    """The message is what the server said, without its wrapping, and what another server said behind it."""
     assert words_of(body) == words
 
 
 def test_figures_and_codes() -> None:
-    """Figures and codes are found inside the objects around them."""
+    """Figures and codes are found inside nested objects."""
     body: dict[str, Any] = {"error": {"type": "exceed_context_size_error", "n_ctx": 2048, "n_prompt_tokens": "9"}}
     assert codes_of(body) == {"exceedcontextsizeerror"}
     assert (facts_of(body, "n_ctx"), facts_of(body, "n_prompt_tokens")) == (2048, None)
 
 
 def test_told_error() -> None:
-    """The error knows what the library's own know of a server's, and does not repeat its words."""
+    """The error carries what the library's own errors do, and does not repeat its words."""
     told = ToldError({"message": "private", "code": 400, "param": "temperature"})
     assert (told.status_code, told.code, told.param) == (400, "400", "temperature")
     assert "private" not in str(told)
@@ -180,6 +180,6 @@ def test_told_error() -> None:
 
 
 def test_what_is_no_object_is_left_out() -> None:
-    """A list of objects is read without what else it holds; what is no list holds none."""
+    """Only the objects of a list are read; anything but a list holds no objects."""
     assert as_mappings([{"a": 1}, "b", None]) == [{"a": 1}]
     assert as_mappings(None) == []
