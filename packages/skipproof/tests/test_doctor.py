@@ -83,6 +83,19 @@ def test_what_has_to_be_corrected_is_counted(
     assert any(line.startswith(f"to correct: {said}") for line in lines)
 
 
+def test_a_fault_of_the_named_environment_counts_once(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is broken in the environment that is asked about, and its missing lock, are counted where its run stops."""
+    (here.site / "skipproof_alpha.py").write_text("raise RuntimeError('no AVX')")
+    (here.root / "locks" / "full.txt").unlink()
+    here.install_beta()
+    assert doctor.main(["--environment", "full"]) == 1
+    *lines, no_lock, broken, count = capsys.readouterr().out.splitlines()
+    assert no_lock.startswith("to correct: locks/full.txt is not there")
+    assert broken.startswith("to correct: full promises alpha, but module skipproof_alpha is installed but broken")
+    assert count == "2 to correct"
+    assert any(line.startswith("capability alpha: module skipproof_alpha is installed but broken") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fact"),
     [

@@ -10,6 +10,7 @@ import pytest
 from skipproof.contract import ContractError, Lock
 from skipproof.table import is_configured, read_contract
 from support.project import PYPROJECT
+from support.runs import violations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +88,16 @@ def test_a_project_without_pyproject_is_proved(project: Project, file: str, sect
     path.write_text(path.read_text() + "# a change\n")
     project.run("--skipproof", "bare")
     assert project.receipt("bare").sources != receipt.sources
+
+
+def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) -> None:
+    """A run whose file of settings was edited meanwhile is red, and names that file beside its sources."""
+    (project.root / "pyproject.toml").unlink()
+    project.write("tox.ini", INI.replace("pyproject.toml, ", "") + SETTINGS.format(section="pytest"))
+    project.write("tests/unit/test_a.py", "def test_a():\n    with open('tox.ini', 'a') as file: file.write('#')\n")
+    assert violations(project.run("--skipproof", "bare"), project, "bare") == [
+        "tests, setup.py, tox.ini: were changed while the run went on; run it again"
+    ]
 
 
 def test_settings_beside_the_table_are_part_of_the_proof(project: Project) -> None:

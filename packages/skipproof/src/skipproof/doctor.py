@@ -15,6 +15,7 @@ from . import search_path
 from .command_line import make_parser
 from .contract import ContractError
 from .detection import BrokenInstallError, disagreements, missing_parts, settled, versions
+from .drift import without_lock
 from .table import read_contract
 
 if TYPE_CHECKING:
@@ -49,9 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
     yield f"table: {contract.heading}"
     for name in contract.environments:
-        yield from _environment(contract, name)
+        yield _environment(contract, name)
+        absent = without_lock(contract, name)
+        # What is wrong with the named one is said below, once.
+        if absent is not None and name != environment:
+            yield _PROBLEM + absent
     for capability in contract.capabilities.values():
-        yield _capability(capability)
+        try:
+            yield _capability(capability)
+        except BrokenInstallError as error:
+            yield f"{'capability ' if environment else _PROBLEM}{capability.name}: {error}"
     if environment is None:
         problems = search_path.leaks(contract)
         sound = "path: nothing on it that is no part of the environment; --environment NAME says whether it is NAME"
@@ -61,20 +69,14 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
     yield from [_PROBLEM + problem for problem in problems] or [sound]
 
 
-def _environment(contract: Contract, name: str) -> Iterator[str]:
-    lock = contract.locks[name].file
+def _environment(contract: Contract, name: str) -> str:
     hopes = [f"{each}?" for each in contract.hoped_for(name) if each not in contract.promised(name)]
     has = ", ".join([*contract.promised(name), *hopes])
-    yield f"environment {name}: has {has or 'no extra capability'}; its lock is {lock}"
-    if not (contract.root / lock).is_file():
-        yield f"{_PROBLEM}{lock} is not there, so nothing says what {name} has to be: compile it, or correct 'locks'"
+    return f"environment {name}: has {has or 'no extra capability'}; its lock is {contract.locks[name].file}"
 
 
 def _capability(capability: Capability) -> str:
-    try:
-        missing = missing_parts(capability)
-    except BrokenInstallError as error:
-        return f"{_PROBLEM}{capability.name}: {error}"
+    missing = missing_parts(capability)
     if missing:
         return f"capability {capability.name}: not here, lacks {', '.join(missing)}; {capability.install}"
     return f"capability {capability.name}: here" + "".join(f", {each}" for each in versions([capability]))

@@ -62,9 +62,9 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
     """
     libraries = search_path.libraries() if libraries is None else libraries
     lock = contract.locks[environment]
-    if not (contract.root / lock.file).is_file():
-        fact = f"{lock.file} is not there, so nothing says what {environment} has to be"
-        return [f"{fact}: compile it, or correct 'locks'"]
+    absent = without_lock(contract, environment)
+    if absent is not None:
+        return [absent]
     packages = list(installed(libraries))
     try:
         found = differences(pins(lock, contract.root), packages)
@@ -78,6 +78,14 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
     remedy = f"make it exactly its lock again: {lock.command}"
     lines = [f"{environment} is not its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
     return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
+
+
+def without_lock(contract: Contract, environment: str) -> str | None:
+    """Return that an environment's lock is not there, with the way out; None where it is."""
+    file = contract.locks[environment].file
+    if (contract.root / file).is_file():
+        return None
+    return f"{file} is not there, so nothing says what {environment} has to be: compile it, or correct 'locks'"
 
 
 def installed(libraries: Iterable[Path]) -> Iterator[Package]:

@@ -179,7 +179,9 @@ class NamedRun:
             )
             self._blame(", ".join(self._suites), f"{fact}; take it away, or give it another returncode")
         if sources_digest(self._contract, self._receipt.settings) != self._receipt.sources:
-            self._blame(", ".join(self._contract.sources), "were changed while the run went on; run it again")
+            files = (*self._contract.sources, self._contract.table, self._receipt.settings)
+            changeable = ", ".join(dict.fromkeys(filter(None, files)))
+            self._blame(changeable, "were changed while the run went on; run it again")
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
         # What the tests imported, and what the project can tell by it, was not there when the run started.
