@@ -138,7 +138,7 @@ class MissingExtraError(ExtraError):
 
 
 class BrokenExtraError(ExtraError):
-    """An optional library is installed, but importing it fails."""
+    """An optional library or an engine is installed, but does not import; or two engines have one name."""
 
 
 class ModelError(BackendError):

@@ -61,7 +61,7 @@ def _value(name: str, value: Any) -> Iterator[str]:
             yield f"    {field.name}: {field.type}{_default(field.default, field.default_factory)}{only}"
     elif issubclass(value, BaseModel):
         for key, about in value.model_fields.items():
-            yield f"    {key}: {value.__annotations__[key]} = {about.default!r}"
+            yield f"    {key}: {inspect.get_annotations(value)[key]} = {about.default!r}"
     elif "__init__" in vars(value) and not is_protocol(value):
         yield f"    {_signature('__init__', vars(value)['__init__'])}"
     for method, held in sorted(vars(value).items()):
@@ -90,7 +90,7 @@ def _method(name: str, held: object) -> Iterator[str]:
 
 
 def _errors(error: type[BaseException], depth: int = 1) -> Iterator[str]:
-    facts = ", ".join(name for name in vars(error).get("__annotations__", ()))
+    facts = ", ".join(name for name in inspect.get_annotations(error))
     bases = ", ".join(base.__name__ for base in error.__bases__)
     yield f"{'  ' * depth}{error.__name__}({bases}){f': {facts}' if facts else ''}"
     for kind in error.__subclasses__():

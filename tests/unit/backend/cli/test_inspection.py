@@ -285,6 +285,9 @@ def test_a_server_is_called_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         monkeypatch.setenv("OPENAI_API_URL", address)
         sound, found = findings(capsys)
         assert (sound, found["server"].fact) == (True, f"{address} is reached")
+        # An engine of another distribution may have nothing to ask for the server's models.
+        ENGINES["openai"] = replace(ENGINES["openai"], agent="tests.unit.backend.talker:Talker")
+        assert findings(capsys)[1]["server"].fact == f"{address} is reached"
     sound, found = findings(capsys)
     assert (sound, found["server"].state) == (False, "broken")
     assert found["server"].todo == "start it, or mend base_url"
