@@ -1,4 +1,4 @@
-"""Chat templates of model families, cut down to what they know, refuse and drop, and a tokenizer that is quickly made.
+"""Chat templates of model families, cut down to what they know, refuse and drop, and a tokenizer that is quick to make.
 
 After the files of the models that each is named for, on the Hugging Face hub.
 """
@@ -263,12 +263,12 @@ def small_tokenizer(family: Family, kind: str = "bytes") -> Any:
 
     letters = [chr(code) for code in range(32, 127)]
     words: dict[str, int] = {token: place for place, token in enumerate(["<unk>", *family.special, *family.plain])}
-    if kind == "bytes":  # as GPT-2, Llama 3, Qwen
+    if kind == "bytes":  # like GPT-2, Llama 3, Qwen
         vocabulary = {char: place for place, char in enumerate(bytes_to_unicode().values())}
         backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
-    elif kind == "pieces":  # as Llama 2, Gemma: space is a sign, and the marks are in the vocabulary
+    elif kind == "pieces":  # like Llama 2, Gemma: a space is a sign, and the marks are in the vocabulary
         pieces = [*words, *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *letters]
         vocabulary = {token: place for place, token in enumerate(dict.fromkeys(pieces))}
         backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))

@@ -1,4 +1,4 @@
-"""Fixtures of the real tests: the packaged model, agents on it, and copies of it that are changed on purpose."""
+"""Fixtures of the real tests: the packaged model, agents on it, and copies of it that tests change."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ CHOSEN_MODEL = os.environ.get("AF_LLM_MODEL") or PACKAGED_MODEL
 
 @pytest.fixture(scope="session")
 def chosen_model() -> str:
-    """The model that AF_LLM_MODEL chose for this run, by default the packaged one."""
+    """The model that AF_LLM_MODEL chose for this run, or else the packaged one."""
     return CHOSEN_MODEL
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _type_of_the_weights() -> Iterator[None]:
-    """Run all tests in the type that LLM_BACKEND_TEST_DTYPE names, by default in the one that the processor chooses."""
+    """Run all tests in the type that LLM_BACKEND_TEST_DTYPE names, or else in the processor's choice."""
     with pytest.MonkeyPatch.context() as patch:
         processors.pretend_processor(os.environ.get(processors.VARIABLE), patch)
         yield
@@ -49,7 +49,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Have processes that a test starts load their models in the type under test, by a configuration that is named."""
+    """Let processes that a test starts load models in the type under test, by a named configuration."""
     path = tmp_path / "type.toml"
     path.write_text(f"[agent]\ndtype = {processors.dtype_under_test()!r}\n", encoding="utf-8")
     monkeypatch.setenv("LLM_BACKEND_CONFIG", str(path))
@@ -71,7 +71,7 @@ def model_directory(packaged_model: ResolvedModel) -> Path:
 async def agent() -> AsyncIterator[Agent]:
     """One agent on the packaged model, for every test that does not change it."""
     async with await load_agent("huggingface", PACKAGED_MODEL, validate=False, use_config=False) as agent:
-        gc.freeze()  # a freed model is followed by a collection, which need not walk all of torch each time
+        gc.freeze()  # a collection follows each freed model, and need not walk all of torch every time
         yield agent
 
 
@@ -92,7 +92,7 @@ def load(agent: Agent) -> Callable[..., Awaitable[Agent]]:
 
 @pytest.fixture
 def model_copy(model_directory: Path, tmp_path: Path) -> Path:
-    """A copy of the packaged model for a test to change; the weights are a link until it replaces them."""
+    """A copy of the packaged model for a test to change; the weights are a link until the test replaces them."""
     copy = tmp_path / "model-copy"
     shutil.copytree(model_directory, copy, ignore=shutil.ignore_patterns("*.safetensors"))
     (copy / "model.safetensors").symlink_to(model_directory / "model.safetensors")

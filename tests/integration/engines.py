@@ -1,4 +1,4 @@
-"""The engines that the contract is held against, and the one agent of each that its tests share."""
+"""The engines under contract, and the one agent of each that its tests share."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One engine in one of its ways to work, and what of the contract it cannot keep.
+    """One engine in one of its modes, and the parts of the contract that it cannot keep.
 
     Attributes:
         engine: the engine's name.
-        asks_server: whether it asks the real server, in place of a model of its own.
-        settings: what its settings have besides the model and its place.
+        asks_server: whether it asks the real server instead of running a model itself.
+        settings: its settings besides the model and its place.
         refused: options of generation that it refuses, because its API has no place for them.
         cut: why an answer that reached its limit ended; the real server's Responses API does not tell.
         holds_schemas: an answer is what the schema asks for; the real server ignores it, so its answers are checked.
-        computes_on: an answer that nobody waits for any more is computed to its end: the real server does that.
-        unknown_model: the error about a model that is not there.
+        computes_on: an abandoned answer is computed to its end, as the real server does.
+        unknown_model: the error about a model that does not exist.
     """
 
     engine: str
@@ -46,7 +46,7 @@ class Case:
     cut: str = "length"
     holds_schemas: bool = False
     computes_on: bool = True
-    # The real server answers neither 404 nor a code for it, so the error cannot be more exact.
+    # The real server sends neither 404 nor a code for it, so the error cannot be more exact.
     unknown_model: type[Exception] = EngineRefusalError
 
 
@@ -75,20 +75,20 @@ def _needs(case: Case) -> tuple[str, ...]:
     params=[pytest.param(case, id=name, marks=pytest.mark.requires(*_needs(case))) for name, case in CASES.items()],
 )
 def case(request: pytest.FixtureRequest) -> Case:
-    """The engine under test: one after the other."""
+    """The engine under test, one after the other."""
     chosen: Case = request.param
     return chosen
 
 
 @pytest.fixture(scope="session")
 def server(case: Case, request: pytest.FixtureRequest) -> ModelServer | None:
-    """The real server, where the engine asks one."""
+    """The real server, for engines that ask one."""
     return request.getfixturevalue("model_server") if case.asks_server else None
 
 
 @pytest.fixture(scope="session")
 def open_agent(case: Case, server: ModelServer | None) -> Open:
-    """Open another agent of the engine, on the packaged model if no other is named; close it."""
+    """Open another agent of the engine, on the packaged model unless another is named; close it afterwards."""
     place = {"base_url": server.url, "model": server.model} if server else {"model": PACKAGED_MODEL}
 
     async def open_agent(**settings: Any) -> Agent:
@@ -108,7 +108,7 @@ async def one(open_agent: Open) -> AsyncIterator[Agent]:
 
 @pytest.fixture(scope="session")
 def behind(one: Agent, server: ModelServer | None) -> tuple[Any, Any]:
-    """The model and the tokenizer behind the engine, to look on and to change templates; never to infer with."""
+    """The model and the tokenizer behind the engine, to watch and to change templates; never to infer with."""
     if server:
         return server.served.model, server.served.processor
     loaded = one._loaded  # type: ignore[attr-defined]  # noqa: SLF001
@@ -123,7 +123,7 @@ def templated(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Calla
 
 @pytest.fixture
 def parsing(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the real server take calls out of the text; it does so where the model's files say how."""
+    """Let the real server read calls in the text, which it does where the model's files say how."""
     call = {"open": "<tool_call>", "close": "</tool_call>", "content": "json", "repeats": True}
     call |= {"transform": {"type": "function", "function": "{content}"}}
     template = {"start_anchor": "Call:", "fields": {"content": {"content": "text"}, "tool_calls": call}}
@@ -132,13 +132,13 @@ def parsing(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sampling(behind: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the model's own file say that it samples: the real server heeds a temperature only then."""
+    """Let the model's own file say that it samples, as the real server heeds a temperature only then."""
     monkeypatch.setattr(behind[0].generation_config, "do_sample", True)
 
 
 @contextmanager
 def heard_generations() -> Iterator[Callable[[], list[int]]]:
-    """Hear how many tokens the model generated, in sum; nothing before it stops generating."""
+    """Count the tokens that the model generated in all, while generation goes on as always."""
     from llm_backend.llms.engines.huggingface.model import GENERATE_EVENT
 
     listener = Listener([GENERATE_EVENT])

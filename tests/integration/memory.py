@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def resident() -> int:
-    """Memory of this process, in bytes, without what a collection would free: resident, and tensors on a GPU."""
+    """Memory of this process in bytes, after a collection: resident, plus tensors on a GPU."""
     import torch
 
     gc.collect()
@@ -23,7 +23,7 @@ def resident() -> int:
 
 
 def growth(samples: Sequence[float]) -> float:
-    """By how much each sample is more than the one before: the median of the slopes of all pairs (Theil and Sen).
+    """How much each sample adds to the one before: the median slope of all pairs (Theil-Sen).
 
     What a library keeps for a while, or frees late, moves single samples by tens of megabytes, and this by next to
     nothing: more than a quarter of the samples would have to lie.

@@ -1,6 +1,6 @@
-"""What a browser is asked about the page of a report, in its own language."""
+"""What a browser is asked about a report's page, in JavaScript."""
 
-# What the grid shows, as its page tells it.
+# What the grid shows, read from the page.
 SHOWN_TESTS = """() => [...document.querySelectorAll("#grid tbody tr:not(.file)")]
     .filter((row) => row.checkVisibility()).map((row) => row.cells[0].innerText)"""
 SHOWN_SESSIONS = """() => [...document.querySelectorAll("#grid thead tr:last-child th")]
@@ -10,7 +10,7 @@ CELLS = """() => Object.fromEntries([...document.querySelectorAll("#grid tr:not(
 HIDDEN_HEIGHT = """() => {
     const { clientHeight, scrollHeight } = document.querySelector("#grid-box");
     return scrollHeight - clientHeight; }"""
-# Every text that is painted on a colour it cannot be read on, with both colours; gradients count with each of theirs.
+# Every text with too little contrast, with both colours; a gradient counts with each of its colours.
 POOR_CONTRAST = """
 () => {
   const channels = (text) => text.match(/[\\d.]+/g).map(Number);

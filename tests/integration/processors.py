@@ -1,4 +1,4 @@
-"""The processor that the real tests run on: the type of the weights that it chooses, and what torch makes of it."""
+"""The processor that the real tests run on: the weights' type that it chooses, and what torch makes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-# float32 or bfloat16: the tests then run as on a processor on which that is what dtype "auto" is.
+# float32 or bfloat16: tests then run as on a processor that chooses this type for dtype "auto".
 VARIABLE = "LLM_BACKEND_TEST_DTYPE"
 
 
@@ -26,23 +26,23 @@ def pretend_processor(dtype: str | None, patch: pytest.MonkeyPatch) -> None:
         raise ValueError(message)
     import torch
 
-    # Older versions of torch do not have it.
+    # Older versions of torch lack it.
     really: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     said = {**really, **dict.fromkeys(("avx512_bf16", "amx_bf16", "bf16"), dtype == "bfloat16")}
     patch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
 
 
 def dtype_under_test() -> str:
-    """The type that the weights of most tests have: that of dtype "auto" on the CPU."""
+    """The weights' type in most tests: that of dtype "auto" on the CPU."""
     from llm_backend.llms.engines.huggingface.loading import choose_dtype
 
     return choose_dtype("auto", "cpu", "none")
 
 
 def facts() -> dict[str, str]:
-    """What a receipt says of torch on this machine: its kernels, its threads, and the type of most tests' weights.
+    """What a receipt says about torch on this machine: its kernels, its threads, and the weights' type in most tests.
 
-    Nothing is imported for it: without torch, or before it is needed, there is nothing to tell.
+    It imports nothing: without torch, or before torch is needed, there is nothing to report.
     """
     torch = sys.modules.get("torch")
     if torch is None or "transformers" not in sys.modules:

@@ -17,5 +17,5 @@ def question_of(country: str) -> str:
 
 
 def fact_of(country: str) -> str:
-    """Say what the model answers."""
+    """Return what the model answers."""
     return FACT.replace("Japan", country).replace("Tokyo", CAPITALS[country])

@@ -41,20 +41,20 @@ async def test_capital(agent, ask) -> None:
     answer = await agent.invoke(ask("What is the capital city of Japan?"))
     assert "Tokyo" in answer.response
 '''
-# What belongs to the run around this one has no part in the sessions of the copy.
+# Nothing of the surrounding run may reach the copy's sessions.
 FOREIGN = ("COVERAGE_", "GITHUB_", "NOX", "PYTEST_", "PYTHON", "REQUIRE_", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a command came to: its exit status, and all that it printed."""
+    """How a command ended: its exit status, and all that it printed."""
 
     status: int
     said: str
 
     @property
     def gate_status(self) -> int:
-        """The status of the gate: what pytest or the merge ended with, where nox has only 0 and 1."""
+        """The status of the gate: what pytest or the merge exited with, where nox has only 0 and 1."""
         inner = re.search(r"failed with exit code (\d+)", self.said)
         return int(inner[1]) if inner else self.status
 
@@ -73,7 +73,7 @@ class Copy:
     _swapped: dict[Path, Path | None] = field(default_factory=dict)
 
     def create(self) -> None:
-        """Copy what the sessions need of this project, and put one test into it."""
+        """Copy what the sessions need of this project, and add one test."""
         for name in FOLDERS:
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         sources = [name for name in read_contract(ROOT).sources if (ROOT / name).is_file()]
@@ -81,7 +81,7 @@ class Copy:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         self.write(REAL, TEST)
-        # Fixtures that one test does not use; sessions and suites that are not run here; lines that it cannot cover.
+        # Left out: fixtures that one test does not use, sessions that are not run here, lines that it cannot cover.
         self.edit("tests/conftest.py", r'(?m)^    "tests\.integration\..*\n', "")
         self.edit(
             "noxfile.py",
@@ -96,7 +96,7 @@ class Copy:
         shutil.copytree(self.root, self.honest, ignore=shutil.ignore_patterns(".nox", "__pycache__"))
 
     def restore(self) -> None:
-        """Take every deceit away again."""
+        """Remove every deceit."""
         for path, original in self._swapped.items():
             path.unlink(missing_ok=True)
             if original is not None:
@@ -114,7 +114,7 @@ class Copy:
         (self.root / name).write_text(text, encoding="utf-8")
 
     def edit(self, name: str, pattern: str, new: str) -> None:
-        """Edit a file of the project, which must have something to edit."""
+        """Edit a file of the project, which has to contain the pattern."""
         text, count = re.subn(pattern, new, (self.root / name).read_text(encoding="utf-8"))
         assert count, f"{name} has nothing like {pattern}"
         self.write(name, text)
@@ -125,7 +125,7 @@ class Copy:
         return site
 
     def swap(self, path: Path, text: str) -> None:
-        """Put another file in the place of one of a room, or where there is none.
+        """Replace a file of a room, or add one.
 
         The file is never changed itself: it is a link to uv's cache, and so the same file in every room.
         """
@@ -137,7 +137,7 @@ class Copy:
         self._swapped[path] = original
 
     def take(self, path: Path) -> None:
-        """Take a file of a room away."""
+        """Remove a file from a room."""
         self.swap(path, "")
         path.unlink()
 
@@ -146,7 +146,7 @@ class Copy:
         return self._run([sys.executable, "-m", "nox", "-s", session, *options], variables)
 
     def pytest(self, session: str, environment: str, **variables: str) -> Ending:
-        """Run pytest in a session's room as it is, without nox, which would make the room its lock again."""
+        """Run pytest in a session's room as it is, without nox, which would restore the room to its lock."""
         python = self.root / ".nox" / session / "bin" / "python"
         return self._run([str(python), "-m", "pytest", "--skipproof", environment, "tests/integration"], variables)
 

@@ -1,4 +1,4 @@
-"""A chat model of LangChain's own for tests, which says what the test wants, with what it was asked."""
+"""One of LangChain's own chat models for tests, which says what the test wants and records what it was asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Scripted:
-    """A chat model of LangChain's own for tests, with what it was asked; no model answers."""
+    """One of LangChain's own chat models for tests, and what it was asked; no model answers."""
 
     def __init__(self, *answers: Any, fault: Exception | None = None, **fields: Any) -> None:
         from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -34,7 +34,7 @@ class Scripted:
 
 
 def message(content: str = "", **fields: Any) -> Any:
-    """An answer of a chat model's."""
+    """Make an answer of a chat model."""
     from langchain_core.messages import AIMessage
 
     return AIMessage(content, **fields)

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-END = b"0\r\n\r\n"  # of a body that is sent in chunks
+END = b"0\r\n\r\n"  # ends a body that is sent in chunks
 
 
 @dataclass(frozen=True)
 class ModelServer:
-    """Where the real server listens, what it calls its model, and what it has loaded for it."""
+    """Where the real server listens, what it calls its model, and what it loaded for it."""
 
     url: str
     model: str
@@ -43,14 +43,14 @@ class ModelServer:
 
 @pytest.fixture(scope="session")
 def model_server(model_directory: Path) -> Iterator[ModelServer]:
-    """``transformers serve`` with the packaged model, in a thread: it shares the import of torch with the tests."""
+    """``transformers serve`` with the packaged model, in a thread: it shares the tests' import of torch."""
     serve: Any = import_module("transformers.cli.serve").Serve
-    # By default it takes the type of the file, bfloat16, which most processors emulate, and round otherwise.
+    # By default it takes the file's type, bfloat16, which most processors emulate with other rounding.
     dtype = dtype_under_test()
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
 
         def start_server(self: Any) -> None:
-            # On a socket that listens already: clients wait in its queue, and nobody has to poll for the start.
+            # The socket listens already: clients wait in its queue, and nobody has to poll for the start.
             self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
             self.thread.start()
 
@@ -66,10 +66,10 @@ def model_server(model_directory: Path) -> Iterator[ModelServer]:
 
 
 def show_logs() -> None:
-    """Let what the server logs reach pytest, which shows it with a test that fails."""
+    """Pass the server's log to pytest, which shows it with a test that fails."""
     for name in ("transformers", "uvicorn", "uvicorn.access"):
         logger = logging.getLogger(name)
-        logger.handlers.clear()  # they write to the terminal, whichever test fails
+        logger.handlers.clear()  # they write to the terminal, whatever fails
         logger.propagate = True
     for name in ("uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -100,7 +100,7 @@ def leave_traces(model: Any, directory: Path) -> None:
 
 @dataclass
 class Received:
-    """One request, as it came over the wire."""
+    """One request as it came over the wire."""
 
     target: str
     headers: dict[str, str]
@@ -117,12 +117,12 @@ class ScriptedServer:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     # What it answers at a path beside those of the API: JSON, or a status, or both.
     pages: dict[str, object] = field(default_factory=dict)
-    beside: list[Received] = field(default_factory=list)  # what it was asked there; it has nothing at any other path
+    beside: list[Received] = field(default_factory=list)  # what it was asked there; other paths have nothing
 
     def answer(self, body: object, status: int = 200, **headers: str) -> None:
-        """Answer with JSON, or with ``body`` as it is when it is a text."""
+        """Answer with JSON, or with a text ``body`` as it is."""
         text, kind = (body, "text/html") if isinstance(body, str) else (json.dumps(body), "application/json")
-        # Without this the client would ask again after half a second; a test that wants that says so itself.
+        # Without this the client would retry after half a second; a test that wants that says so itself.
         fields = {"x-should-retry": "false", **{name.replace("_", "-"): value for name, value in headers.items()}}
 
         self.send(text.encode(), kind, status, **fields)
@@ -143,7 +143,7 @@ class ScriptedServer:
         self.answer({**about, "choices": [choice], "usage": usage})
 
     def stream(self, *events: dict[str, Any], ending: bytes = END, hold: bool = False) -> None:
-        """Answer with a stream of events; ``ending`` is what is sent last, ``hold`` waits for the client to leave."""
+        """Answer with a stream of events; ``ending`` is sent last, ``hold`` waits for the client to leave."""
 
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(_head(200, "text/event-stream", {"transfer-encoding": "chunked"}))
@@ -196,7 +196,7 @@ def _head(status: int, kind: str, headers: dict[str, str]) -> bytes:
 
 
 def chunk(text: str) -> bytes:
-    """A piece of a body whose length nobody knows beforehand."""
+    """A piece of a body of unknown length."""
     return f"{len(text.encode()):x}\r\n{text}\r\n".encode()
 
 

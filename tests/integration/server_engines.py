@@ -1,4 +1,4 @@
-"""What the tests of engines that ask a server have in common: each runs once with every such engine."""
+"""What the tests of engines that ask a server share: each test runs once with every such engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def joined(agent: Agent, payload: AgentPayload) -> str:
     ]
 )
 def server_engine(request: pytest.FixtureRequest) -> str:
-    """The engine under test: one after the other of those that ask a server."""
+    """The engine under test, one after the other of those that ask a server."""
     name: str = request.param
     return name
 

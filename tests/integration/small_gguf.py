@@ -1,4 +1,4 @@
-"""Writes a GGUF file that is quickly converted."""
+"""Writes a small GGUF file that converts quickly."""
 
 from __future__ import annotations
 

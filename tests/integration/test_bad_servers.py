@@ -1,4 +1,4 @@
-"""Servers that fail, each in its way: what every engine that asks a server makes of it."""
+"""Servers that fail, each in its way, and what every engine that asks a server makes of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 async def test_refusals(
     scripted: ScriptedServer, told: ServerAgent, case: tuple[int, dict[str, str], type[BackendError], str]
 ) -> None:
-    """A refusal becomes the wrong error, or hides what to do."""
+    """Each refusal raises its own error, with the next step."""
     status, error, kind, words = case
     scripted.answer({"error": error}, status)
     with pytest.raises(kind, match=words) as caught:
@@ -64,7 +64,7 @@ async def test_refusals(
 
 
 async def test_context_overflow(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A prompt that is too long for the server cannot be shortened by the figures."""
+    """A prompt too long for the server raises ContextWindowError with the server's figures."""
     words = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
     scripted.answer({"error": {"message": words, "code": "context_length_exceeded"}}, 400)
     with pytest.raises(ContextWindowError, match="Shorten the message or the memory") as caught:
@@ -73,7 +73,7 @@ async def test_context_overflow(scripted: ScriptedServer, told: ServerAgent) -> 
 
 
 async def test_second_try(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A server that is busy for a moment makes the request fail."""
+    """A request succeeds after a server was busy for a moment."""
     scripted.answer({"error": {"message": "busy"}}, 503, x_should_retry="true", retry_after_ms="1")
     scripted.complete("here")
     assert (await told.invoke(AgentPayload(QUESTION))).response == "here"
@@ -81,7 +81,7 @@ async def test_second_try(scripted: ScriptedServer, told: ServerAgent) -> None:
 
 
 async def test_no_server(connect: Connect) -> None:
-    """A server that is not there gives a foreign error."""
+    """A server that does not run raises our error."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     agent = await connect(f"http://127.0.0.1:{port}/v1?key=hidden", max_retries=0)
@@ -90,7 +90,7 @@ async def test_no_server(connect: Connect) -> None:
 
 
 async def test_silent_server(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server that accepts and says nothing is waited for longer than the settings say, or asked again meanwhile."""
+    """A silent server is waited for as long as the settings say, and asked only once."""
     agent = await connect(scripted.url, read_timeout=0.2, timeout=0.4)
     scripted.keep_silent()
     with pytest.raises(EngineTimeoutError, match=r"within 0\.4 s\. Set timeout to more seconds"):
@@ -114,7 +114,7 @@ async def test_silent_server(connect: Connect, scripted: ScriptedServer) -> None
     ],
 )
 async def test_malformed_answers(scripted: ScriptedServer, told: ServerAgent, body: object) -> None:
-    """An answer that cannot be read gives a foreign error, or passes for one."""
+    """An answer that cannot be read raises EngineResponseError, and does not show its content."""
     scripted.answer(body)
     with pytest.raises(EngineResponseError) as caught:
         await told.invoke(AgentPayload(QUESTION))
@@ -133,7 +133,7 @@ async def test_malformed_answers(scripted: ScriptedServer, told: ServerAgent, bo
 async def test_death_in_the_middle_of_a_stream(
     scripted: ScriptedServer, told: ServerAgent, ending: bytes, words: str
 ) -> None:
-    """Half an answer passes for a whole one."""
+    """A stream that breaks off raises an error."""
     scripted.stream(delta("He"), ending=ending)
     stream = told.stream(AgentPayload(QUESTION))
     assert await anext(stream) == "He"
@@ -170,7 +170,7 @@ def part(arguments: str, **more: str) -> dict[str, Any]:
 async def test_malformed_calls_in_a_stream(
     scripted: ScriptedServer, told: ServerAgent, parts: list[dict[str, Any]], end: str | None, words: str
 ) -> None:
-    """A tool is called with half of its arguments or none, a call is lost, or an error shows what may be private."""
+    """A malformed or cut call in a stream raises an error that does not show its arguments."""
     scripted.stream(*(delta(tool_calls=[each]) for each in parts), delta(None, end))
     with pytest.raises(EngineError, match=words) as caught:
         await joined(told, AgentPayload(QUESTION))
@@ -178,7 +178,7 @@ async def test_malformed_calls_in_a_stream(
 
 
 async def test_calls_without_index_or_id(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Calls of a server that numbers nothing are lost, or become one."""
+    """Calls without index and id are told apart."""
     parts = [{"function": {"name": name, "arguments": "{}"}} for name in ("roll", "sing")]
     scripted.stream(*(delta(tool_calls=[each]) for each in parts), delta(None, "tool_calls"))
     *calls, _, _ = [event async for event in told.stream_events(AgentPayload(QUESTION))]
@@ -187,7 +187,7 @@ async def test_calls_without_index_or_id(scripted: ScriptedServer, told: ServerA
 
 @pytest.mark.parametrize("figures", ["many", [1], {"prompt_tokens": "3", "completion_tokens": -1}], ids=repr)
 async def test_figures_that_are_none(scripted: ScriptedServer, told: ServerAgent, figures: object) -> None:
-    """Figures that nobody can read are no figures."""
+    """Malformed figures give no usage."""
     scripted.stream(delta("Hi."), delta(None, "stop"), {"choices": [], "usage": figures})
     *_, usage, _ = [event async for event in told.stream_events(AgentPayload(QUESTION))]
     assert isinstance(usage, UsageEvent)
@@ -195,7 +195,7 @@ async def test_figures_that_are_none(scripted: ScriptedServer, told: ServerAgent
 
 
 async def test_early_close(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A caller that leaves a stream is still computed for."""
+    """A caller who leaves a stream closes the connection."""
     scripted.stream(delta("He"), delta("llo"), hold=True)
     async with aclosing(told.stream(AgentPayload(QUESTION))) as stream:
         assert await anext(stream) == "He"

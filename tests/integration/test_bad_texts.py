@@ -1,4 +1,4 @@
-"""Texts that break what they pass through on their way to a server and back: long, broken, or not to be printed."""
+"""Texts that break what they pass through on their way to a server and back: long, broken, or unprintable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAYLOAD = AgentPayload(QUESTION)
 
 
 async def test_bytes_that_are_no_text(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Broken text in an answer gives an error of Python's, or goes on to where it can neither be printed nor sent."""
+    """Half a character in an answer is replaced; bytes that are not UTF-8 raise our error."""
     whole, part = (json.dumps(answer) for answer in (message_of(content="Hi?"), delta("Hi?", "stop")))
     scripted.send(whole.replace("?", "\\ud800").encode(), "application/json")
     assert (await told.invoke(PAYLOAD)).response == "Hi\N{REPLACEMENT CHARACTER}"
@@ -37,7 +37,7 @@ async def test_bytes_that_are_no_text(scripted: ScriptedServer, told: ServerAgen
 
 
 async def test_characters_that_are_none(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Half of a surrogate pair in what is sent gives an error of Python's, or blames the server."""
+    """Half of a surrogate pair is refused before anything is sent."""
     memory = [MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id="\ud800")])]
     payload = AgentPayload(QUESTION, memory=memory)
     for ask in (told.invoke(payload), joined(told, payload)):
@@ -47,7 +47,7 @@ async def test_characters_that_are_none(scripted: ScriptedServer, told: ServerAg
 
 
 async def test_answer_that_is_too_deep(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Brackets without end, in an answer or in a call's arguments, give an error of Python's."""
+    """Endless brackets in an answer, or in a call's arguments, raise our error."""
     brackets = "[" * 100_000
     scripted.send(brackets.encode(), "application/json")
     with pytest.raises(EngineResponseError, match=r"malformed \(RecursionError\)|cannot be read"):
@@ -58,7 +58,7 @@ async def test_answer_that_is_too_deep(scripted: ScriptedServer, told: ServerAge
 
 
 async def test_calls_that_nobody_named(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A conversation with a model that gives its calls no id cannot go on with a server, which wants one."""
+    """Calls without an id get one when they are sent to a server."""
     scripted.complete("ok")
     calls = [ToolCall(name="roll", arguments={}), ToolCall(name="roll", arguments={})]
     memory = [MemoryEntry("assistant", "", tool_calls=calls), MemoryEntry("tool", "6"), MemoryEntry("tool", "5")]
@@ -70,7 +70,7 @@ async def test_calls_that_nobody_named(scripted: ScriptedServer, told: ServerAge
 
 
 async def test_long_texts(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A message or an answer of a megabyte is cut, refused or torn."""
+    """A message and an answer of a megabyte arrive whole."""
     text = "é" * 524_288
     scripted.complete(text)
     answer = await told.invoke(AgentPayload(text, memory=[MemoryEntry("user", text)]))
@@ -81,7 +81,7 @@ async def test_long_texts(scripted: ScriptedServer, told: ServerAgent) -> None:
 
 
 async def test_control_characters(connect: Connect, scripted: ScriptedServer) -> None:
-    """What a server says or is called can rewrite the terminal or forge lines of the log that shows an error."""
+    """Errors about what a server says or is called are printable."""
     bell = "\x1b[2J\x07\x00\u202e"
     agent = await connect(scripted.url)
     scripted.answer({"error": {"message": f"no{bell}\nWARNING forged"}}, 400)

@@ -1,4 +1,4 @@
-"""Our agents as chat models of LangChain's: in chains with the real local model, and what goes over the wire."""
+"""Our agents as chat models of LangChain: in chains with the real local model, and over the wire."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CountryDict(TypedDict):
 
 
 async def merged(model: Runnable[Any, Any], question: object) -> Any:
-    """The stream's chunks, put together as LangChain does it."""
+    """The stream's chunks, added up as LangChain does."""
     from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 
     whole = AIMessageChunk(content="")
@@ -55,12 +55,12 @@ async def merged(model: Runnable[Any, Any], question: object) -> Any:
 
 
 def without_names(message: Any) -> dict[str, Any]:
-    """All of a message but what is named anew each time: itself, and calls that the model gave no name."""
+    """A message without what is named afresh each time: its own id, and those of unnamed calls."""
     return {**message.model_dump(exclude={"id"}), "tool_calls": [{**call, "id": ""} for call in message.tool_calls]}
 
 
 def chain_on(model: BaseChatModel) -> Runnable[Any, str]:
-    """A chain as tutorials have it."""
+    """A chain as tutorials write it."""
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
 
@@ -73,11 +73,11 @@ class TestLocalModel:
     """The real local model in LangChain's hands."""
 
     async def test_chain(self, agent: Agent) -> None:
-        """A chain cannot use the local model."""
+        """A chain can use the local model."""
         assert await chain_on(as_chat_model(agent)).ainvoke(COUNTRY) == FACT
 
     async def test_streaming_token_by_token(self, agent: Agent) -> None:
-        """A chain gets the answer in one piece, or only when all of it is made."""
+        """A chain gets the answer in pieces, while it is being made."""
         with count_forward_passes(agent) as passes:
             chunks = chain_on(as_chat_model(agent)).astream(COUNTRY)
             pieces = [(piece, passes.count) async for piece in chunks if piece]
@@ -86,7 +86,7 @@ class TestLocalModel:
         assert pieces[0][1] < pieces[-1][1]
 
     async def test_usage(self, agent: Agent) -> None:
-        """What an answer cost, why it ended, or which model gave it, is lost."""
+        """The message has the answer's usage, finish reason and model."""
         message = await as_chat_model(agent).ainvoke(QUESTION, max_tokens=3)
         usage: Any = message.usage_metadata
         assert (message.content, usage["output_tokens"]) == ("The capital city", 3)
@@ -95,7 +95,7 @@ class TestLocalModel:
         assert message.response_metadata["engine"] == "huggingface"
 
     async def test_streamed_message(self, agent: Agent) -> None:
-        """What a stream amounts to is another message than the answer in one piece: text, usage or reason is lost."""
+        """A stream's chunks add up to the whole answer: text, usage and reason."""
         model, question = (
             as_chat_model(agent).bind_tools([get_population], max_tokens=5),
             QUESTION,
@@ -105,7 +105,7 @@ class TestLocalModel:
         assert without_names(await merged(model, question)) == without_names(answer)
 
     async def test_objects(self, agent: Agent) -> None:
-        """An answer is no object of the schema, or a stream does not show it growing."""
+        """An answer is an object of the schema, and a stream shows it growing."""
         question, model = FACT, as_chat_model(agent)
         country = await model.with_structured_output(Country, max_tokens=40).ainvoke(question)
         assert isinstance(country, Country)
@@ -118,7 +118,7 @@ class TestLocalModel:
         assert isinstance(both["parsing_error"], StructuredOutputError)
 
     async def test_sync_methods_in_another_thread(self, agent: Agent) -> None:
-        """Sync code beside the event loop cannot use the agent that lives there."""
+        """Sync code in another thread can use the agent of an event loop."""
         chain = chain_on(as_chat_model(agent))
         assert await asyncio.to_thread(chain.invoke, COUNTRY) == FACT
         pieces = await asyncio.to_thread(lambda: list(chain.stream(COUNTRY)))
@@ -141,7 +141,7 @@ class TestChatModel:
         return as_chat_model(await connect(scripted.url))
 
     async def test_tools(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A tool's call does not reach LangChain, or its result does not reach the model."""
+        """A tool's call reaches LangChain, and its result reaches the model."""
         from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 
         def roll(sides: int) -> int:
@@ -164,7 +164,7 @@ class TestChatModel:
         assert second["messages"][-1]["content"] == "6"
 
     async def test_streamed_message(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A stream's chunks do not add up to the answer in one piece, or calls without a name cannot be answered."""
+        """A stream's chunks add up to the whole answer, and calls without an id get one."""
         bound, parts = model.bind_tools([TOOL]), ("<think>Hm.</th", "ink>So ", "be it.", ROLLS, ROLLS)
         scripted.complete("".join(parts))
         spent = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -180,7 +180,7 @@ class TestChatModel:
 
     @pytest.mark.parametrize("way", ["whole", "streamed"])
     async def test_what_the_server_wants_back(self, model: BaseChatModel, scripted: ScriptedServer, way: str) -> None:
-        """What the server said beside a turn and a call is in the message, and goes back with it."""
+        """Extras of a turn and a call are in the message, and go back with it."""
         call = {**call_of('{"sides": 6}'), "extra_content": {"google": {"thought_signature": "s"}}}
         if way == "whole":
             scripted.complete("", reasoning_content="A die.", tool_calls=[call])
@@ -196,7 +196,7 @@ class TestChatModel:
         assert (turn["reasoning_content"], turn["tool_calls"]) == ("A die.", [call])
 
     async def test_schemas(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A schema that LangChain takes does not reach the server, or its answer is no object."""
+        """Every schema that LangChain accepts reaches the server, and its answer is an object."""
         answer = '{"name": "France", "capital": "Paris"}'
         schema = Country.model_json_schema()
         tool = {"type": "function", "function": {"name": "Country", "description": "A country.", "parameters": schema}}
@@ -214,7 +214,7 @@ class TestChatModel:
         assert streamed == [Country(name="France", capital="Paris")]
 
     async def test_answers_that_are_no_objects(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """An answer that does not fit passes for an object, or is lost where the caller asked for it too."""
+        """An answer that does not fit raises an error, or comes raw with it where that is asked."""
         scripted.complete('{"name": 1}')
         with pytest.raises(StructuredOutputError, match="not what the output schema asks for"):
             await model.with_structured_output(CountryDict).ainvoke("Which?")
@@ -228,7 +228,7 @@ class TestChatModel:
                 model.with_structured_output(**arguments)
 
     async def test_cached_answers(self, connect: Connect, scripted: ScriptedServer) -> None:
-        """LangChain's cache gives one agent's answer as another's, or never gives any."""
+        """LangChain's cache gives an answer only to the same agent, settings and request."""
         from langchain_core.caches import InMemoryCache
         from langchain_core.language_models import FakeListChatModel
 
@@ -242,7 +242,7 @@ class TestChatModel:
         assert answers == ["one", "two", "three", "one", "four", "five"]
 
     async def test_batches(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A batch is answered in another order, or those who listen to it hear nothing or something twice."""
+        """A batch is answered in order, and its listeners hear everything once."""
         from langchain_core.callbacks import AsyncCallbackHandler
 
         class Listener(AsyncCallbackHandler):
@@ -275,7 +275,7 @@ class TestChatModel:
         assert (await asyncio.to_thread(model.batch, ["3"]))[0].content == "three"
 
     async def test_counting_tokens(self, model: BaseChatModel) -> None:
-        """LangChain counts with the tokenizer of another model, which it fetches from the network."""
+        """LangChain cannot count with a tokenizer of another model; one of the caller's own works."""
         from langchain_core.messages import trim_messages
 
         with pytest.raises(PayloadError, match=r"whole prompts only.*token_counter='approximate'"):
@@ -288,7 +288,7 @@ class TestChatModel:
         assert model.get_num_tokens("Hello there.") == 2
 
     async def test_options(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """An option that somebody chose is dropped, or one that nobody knows is."""
+        """Every chosen option is sent, and an unknown one is refused."""
         scripted.answer({"choices": [{"message": {"content": "ok"}}]})
         message = await model.bind(stop=["#"], temperature=0.5).ainvoke("Hi.", max_tokens=3, seed=1)
         assert message.usage_metadata is None
@@ -300,7 +300,7 @@ class TestChatModel:
             model.bind_tools([], tool_choice="any")
 
     async def test_messages_that_no_agent_reads(self, model: BaseChatModel) -> None:
-        """A message is dropped or torn without a word."""
+        """A message that no agent can read is refused."""
         from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
 
         image = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -315,7 +315,7 @@ class TestChatModel:
                 await model.ainvoke(messages)
 
     async def test_left_stream(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A chain that leaves a stream is still computed for, in the loop or beside it."""
+        """Leaving a chain's stream closes the connection, in the event loop or beside it."""
         scripted.stream(delta("He"), hold=True)
         chunks: Any = model.astream("Hi.")
         assert (await anext(chunks)).text == "He"
@@ -334,20 +334,20 @@ class TestChatModel:
         await scripted.left.wait()
 
     async def test_sync_methods_in_a_loop(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
-        """A sync method stops the event loop, and with it the very work that it waits for."""
+        """A sync method in the event loop raises an error that names the async ones."""
         for use in (lambda: model.invoke("Hi."), lambda: list(model.stream("Hi."))):
             with pytest.raises(EventLoopError, match=r"would block the event loop .*Use ainvoke, astream"):
                 use()
         assert scripted.received == []
 
     async def test_sync_methods_without_a_loop(self, model: BaseChatModel) -> None:
-        """A sync method waits for ever for a loop that nobody runs."""
+        """A sync method whose event loop does not run raises an error."""
         lonely = await asyncio.to_thread(as_chat_model, model.agent)  # type: ignore[attr-defined]
         with pytest.raises(EventLoopError, match=r"loop does not run.*Call as_chat_model in the running loop"):
             await asyncio.to_thread(lonely.invoke, "Hi.")
 
     async def test_payload_after_a_tool(self, connect: Connect, scripted: ScriptedServer) -> None:
-        """A model cannot go on from a tool's result, because the user has to say something first."""
+        """A model can go on from a tool's result without a new message."""
         scripted.complete("ok")
         asked = MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id="call-1")])
         memory = [MemoryEntry("user", "Roll."), asked, MemoryEntry("tool", "6", metadata={"tool_call_id": "call-1"})]

@@ -1,4 +1,4 @@
-"""Prompts by chat templates of model families: all that was to be said is there, and no text speaks as another."""
+"""Prompts by the chat templates of model families: everything is said, and no text speaks as somebody else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weather(city: str, name: str | None = None) -> ToolCall:
 
 
 def result(content: str, name: str | None = None) -> MemoryEntry:
-    """What a call of the tool gave."""
+    """The result of a call of the tool."""
     return MemoryEntry("tool", content, metadata={"tool_call_id": name} if name else {})
 
 
@@ -38,7 +38,7 @@ CALLED = (
     result("wet", "call-1"),
     MemoryEntry("assistant", "It rains."),
 )
-# Everything at once: system texts at the head and later, words beside calls, two calls in one turn without names.
+# Everything at once: system texts first and later, words beside calls, two calls without ids in one turn.
 ALL = AgentPayload(
     "And now?",
     system_context="Be brief.",
@@ -76,12 +76,12 @@ def made(tokenizer: Any, payload: AgentPayload) -> Any:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_everything_is_said_in_its_order(family: Family) -> None:
-    """Whatever a template drops or refuses is told in another way, and in its place."""
+    """What a template drops or refuses is said in another way, in its place."""
     prompt = prompt_of(small_tokenizer(family), ALL)
     places = [prompt.find(said) for said in SAID]
     assert min(places) >= 0, f"{SAID[places.index(-1)]!r} is missing: {prompt}"
     in_turns = [place for said, place in zip(SAID, places, strict=True) if said not in ("Be brief.", "- name: Ada")]
-    if family not in (FAMILIES["mistral"], FAMILIES["deepseek"]):  # they move the system text, wherever it stands
+    if family not in (FAMILIES["mistral"], FAMILIES["deepseek"]):  # they move the system text from wherever it stands
         assert in_turns == sorted(in_turns)
     assert prompt.count("get_weather") >= 4
     assert "Tells the weather." in prompt
@@ -151,14 +151,14 @@ PARALLEL = (
     ],
 )
 def test_the_nearest_way_is_taken(name: str, payload: AgentPayload, said: str) -> None:
-    """A template is told a conversation as it is, but for what it cannot say."""
+    """A template gets a conversation as it is, except for what it cannot say."""
     assert said in prompt_of(small_tokenizer(FAMILIES[name]), payload)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_prompts_without_marks_are_the_templates_own(family: Family, kind: str) -> None:
-    """What a template can say is told to it unchanged, and encoded as transformers does."""
+    """What a template can say reaches it unchanged, encoded as transformers does."""
     tokenizer = small_tokenizer(family, kind)
     memory = [MemoryEntry("user", " Hi <b>\n\n you "), MemoryEntry("assistant", "Hello, [1] é 🙂")]
     messages = [
@@ -172,7 +172,7 @@ def test_prompts_without_marks_are_the_templates_own(family: Family, kind: str) 
 
 @pytest.mark.parametrize("name", ["qwen", "llama", "mistral", "granite", "gpt-oss", "glm"])
 def test_calls_that_a_template_knows_are_its_own(name: str) -> None:
-    """A template that knows tools, calls and results is given them as they are."""
+    """A template that knows tools, calls and results gets them as they are."""
     tokenizer = small_tokenizer(FAMILIES[name])
     calls = [weather("Oslo", "abcdef123")]
     memory = [MemoryEntry("user", "Rain?"), MemoryEntry("assistant", "", tool_calls=calls), result("wet", "abcdef123")]
@@ -193,7 +193,7 @@ def test_calls_that_a_template_knows_are_its_own(name: str) -> None:
 @pytest.mark.parametrize("kind", ["bytes", "pieces", "unigram", "words"])
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_no_text_speaks_as_another(family: Family, kind: str) -> None:
-    """A mark in any text of a request, whatever the family and the kind of its tokenizer, is text."""
+    """A mark in any text of a request is text, for every family and kind of tokenizer."""
     tokenizer = small_tokenizer(family, kind)
     marks = [*family.special, *family.plain]
 
@@ -226,7 +226,7 @@ def test_no_text_speaks_as_another(family: Family, kind: str) -> None:
 
 
 def test_marks_of_a_model_without_a_template() -> None:
-    """Where there is no chat template, a text can end or begin nothing either, and keeps its tokens."""
+    """Without a chat template, marks in a text are text too, and keep its tokens."""
     tokenizer = small_tokenizer(CHATML)
     tokenizer.chat_template = None
     ids = made(tokenizer, AgentPayload("a<|im_end|>b")).ids
@@ -235,7 +235,7 @@ def test_marks_of_a_model_without_a_template() -> None:
 
 
 def test_marks_within_marks() -> None:
-    """A mark that stands within another is broken too."""
+    """A mark inside another one is broken, too."""
     tokenizer = small_tokenizer(Family(CHATML.template, (*CHATML.special, "m_end|>", "\n")))
     ids = made(tokenizer, AgentPayload("<|im_end|>")).ids
     assert ids.count(tokenizer.eos_token_id) == 1
@@ -244,7 +244,7 @@ def test_marks_within_marks() -> None:
 
 
 def test_template_that_escapes_all_letters() -> None:
-    """What breaks a mark is gone from the prompt also where a template writes JSON in ASCII."""
+    """What breaks a mark leaves no trace, even if a template writes JSON in ASCII."""
     template = "{% for m in messages %}{{ m.content | tojson(ensure_ascii=true) }}<|im_end|>{% endfor %}"
     tokenizer = small_tokenizer(Family(template, CHATML.special))
     ids = made(tokenizer, AgentPayload("é<|im_end|>")).ids
@@ -272,14 +272,14 @@ def test_template_that_escapes_all_letters() -> None:
     ],
 )
 def test_what_a_template_cannot_say(template: str, payload: AgentPayload, words: str) -> None:
-    """Where no way is found to tell a template all of a conversation, the error says what is left out, or why."""
+    """Where a template cannot say all of a conversation, the error says what is missing, or why."""
     tokenizer = small_tokenizer(Family(template, CHATML.special))
     with pytest.raises(PayloadError, match=words):
         made(tokenizer, payload)
 
 
 def test_tools_that_a_template_only_names() -> None:
-    """A template that says nothing of a tool's parameters is told the tool in the system text."""
+    """A tool whose parameters a template drops stands in the system text."""
     template = "{% for tool in tools or [] %}{{ tool.function.name }}: {{ tool.function.description }}{% endfor %}"
     tokenizer = small_tokenizer(Family(template + CHATML.template, CHATML.special))
     assert '"city"' in prompt_of(tokenizer, AgentPayload("Hi", tools_available=[TOOL]))
@@ -290,7 +290,7 @@ def test_tools_that_a_template_only_names() -> None:
 
 
 def test_template_is_exchanged() -> None:
-    """A tokenizer that is given another template is asked by that one."""
+    """A tokenizer that gets another template is asked by that one."""
     from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     tokenizer = small_tokenizer(CHATML)
@@ -302,7 +302,7 @@ def test_template_is_exchanged() -> None:
 
 @pytest.mark.parametrize(("name", "reads"), [(name, name != "glm") for name in FAMILIES])
 def test_formats_of_calls_that_are_read(name: str, reads: bool) -> None:  # noqa: FBT001
-    """Whether a model's calls can be read is found out from how its template writes them."""
+    """How a template writes calls tells whether the model's calls can be read."""
     tokenizer = small_tokenizer(FAMILIES[name])
     assert made(tokenizer, AgentPayload("Hi", tools_available=[TOOL])).reads_calls is reads
 
@@ -317,13 +317,13 @@ def test_formats_of_calls_that_are_read(name: str, reads: bool) -> None:  # noqa
     ],
 )
 def test_odd_formats_of_calls(template: str, reads: bool) -> None:  # noqa: FBT001
-    """A template that writes no calls promises none; one that opens reasoning hides none."""
+    """A template that writes no calls promises none, and one that opens reasoning still shows its calls."""
     tokenizer = small_tokenizer(Family(template, CHATML.special))
     assert made(tokenizer, AgentPayload("Hi", tools_available=[TOOL])).reads_calls is reads
 
 
 def test_reasoning_effort_reaches_the_template() -> None:
-    """The template is told how hard the model is to think."""
+    """The template gets the reasoning effort."""
     from llm_backend.llms.engines.huggingface.prompts import PromptMaker
 
     tokenizer = small_tokenizer(GPT_OSS)

@@ -31,7 +31,7 @@ async def chosen(load: Load, chosen_model: str) -> AsyncIterator[Agent]:
 
 
 async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: str, ask: Ask) -> None:
-    """The chosen model's stream differs from its answer, the tokens do not add up, or another model is disturbed."""
+    """The chosen model's stream is its answer, its tokens add up, and no other model is disturbed."""
     payload = ask("The capital of France is", max_new_tokens=8)
     answer = await chosen.invoke(payload)
     streamed = [piece async for piece in chosen.stream(payload)]
@@ -47,7 +47,7 @@ async def test_stream_is_the_answer(agent: Agent, chosen: Agent, chosen_model: s
 
 @pytest.mark.untraced("weighs the model, and asks it nothing")
 async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) -> None:
-    """The memory that is asked for before loading is not that of the weights which were then loaded."""
+    """The memory estimated before loading is that of the loaded weights."""
     loaded = chosen._loaded  # type: ignore[attr-defined]  # noqa: SLF001
     needed = model_memory_requirements(resolve_model(chosen_model).directory, None, loaded.key.dtype)
     held = sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters())
@@ -57,7 +57,7 @@ async def test_estimate_fits_the_real_weights(chosen: Agent, chosen_model: str) 
 
 @pytest.mark.untraced("loads the model, and asks it nothing")
 async def test_one_copy_that_goes_away(load: Load, chosen_model: str) -> None:
-    """Two agents of the chosen model hold two copies of its weights, or leave one behind."""
+    """Two agents of the chosen model share one copy of its weights, and closing both frees it."""
     before = loaded_models()
     first, second = await load(chosen_model), await load(chosen_model)
     shared = first._loaded is second._loaded  # noqa: SLF001

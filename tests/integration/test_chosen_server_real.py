@@ -1,8 +1,8 @@
-"""Whatever server OPENAI_API_URL points at, where nox is told of one: what every such server has to be good for.
+"""The server that OPENAI_API_URL points nox to: what every such server has to be able to do.
 
 ``LLM_BACKEND_TEST_SERVER`` is its address, ``LLM_BACKEND_TEST_SERVER_KEY`` its key, and
 ``LLM_BACKEND_TEST_SERVER_MODEL`` the model to ask where it has several; nox sets the first two from ``OPENAI_API_URL``
-and ``OPENAI_API_KEY``. Where there is none the tests are told as unproven.
+and ``OPENAI_API_KEY``. Without a server the tests count as unproven.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ async def remote() -> AsyncIterator[OpenAIAgent]:
 
 
 async def test_server_works(remote: OpenAIAgent) -> None:
-    """The server's model cannot be used with the openai engine."""
+    """The server's model works with the openai engine."""
     report = await validate_agent_report(remote)
     assert report.verdict == "works", report
 
 
 async def test_server_streams(remote: OpenAIAgent, ask: Callable[..., AgentPayload]) -> None:
-    """The server's stream breaks, or a limit that is sent to it is not that of the answer."""
+    """The server streams, and holds an answer to its limit."""
     payload = ask(QUESTION, max_new_tokens=64)
     assert await joined(remote, payload)
     usage = used(await remote.invoke(payload))

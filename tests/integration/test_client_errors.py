@@ -1,4 +1,4 @@
-"""What the errors of the client library become, each made as the library makes it."""
+"""What the client library's errors become, each made as the library makes it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SERVER = Server("http://here/v1?key=hidden", "sk-secret", AgentSettings(connect_
 def foreign(
     name: str, text: str = "Error code", *, status: int = 500, cause: Exception | None = None, **told: Any
 ) -> Exception:
-    """An error of a library, as it raises it; ``told`` are the body and the header fields of the answer."""
+    """Make an error of a library as it raises it; ``told`` holds the reply's body and headers."""
     import httpx2
     import openai
 
@@ -60,7 +60,7 @@ def foreign(
 
 
 def translated(error: Exception, server: Server = SERVER) -> Exception:
-    """What comes out when ``error`` goes in."""
+    """Return what comes out when ``error`` goes in."""
     from llm_backend.llms.engines.server.client_errors import engine_errors
 
     with pytest.raises(Exception) as caught, engine_errors(server):  # noqa: PT011  (any: it is looked at)
@@ -112,7 +112,7 @@ def translated(error: Exception, server: Server = SERVER) -> Exception:
     ],
 )
 def test_each_family_of_errors(error: Made, kind: type[Exception], words: str) -> None:
-    """An error of the library becomes the one of ours that fits, with its cause and the next step."""
+    """Each error of the library becomes the matching one of ours, with its cause and the next step."""
     theirs = error()
     ours = translated(theirs)
     assert type(ours) is kind
@@ -131,14 +131,14 @@ def test_each_family_of_errors(error: Made, kind: type[Exception], words: str) -
     ],
 )
 def test_overflow_with_figures(words: str, figures: tuple[int, int]) -> None:
-    """The figures that a server gives are not there to shorten the prompt by."""
+    """The server's figures are on the error."""
     ours = translated(foreign("openai.BadRequestError", body={"message": words}))
     assert isinstance(ours, ContextWindowError)
     assert (ours.prompt_tokens, ours.context_window) == figures
 
 
 def test_unknown_errors_stay_as_they_are() -> None:
-    """A mistake of ours passes for the server's."""
+    """An error that we do not know, or that is ours already, stays as it is."""
     for error in (foreign("openai.OpenAIError"), KeyError("x")):
         assert translated(error) is error
     ours = EngineError("already")
@@ -146,7 +146,7 @@ def test_unknown_errors_stay_as_they_are() -> None:
 
 
 def test_what_the_library_trips_over() -> None:
-    """A malformed answer gives a foreign error, or shows what may be private."""
+    """A malformed answer raises our error, which does not show it."""
     ours = translated(RecursionError("private"))
     assert isinstance(ours, EngineResponseError)
     assert str(ours).startswith(
@@ -155,13 +155,13 @@ def test_what_the_library_trips_over() -> None:
 
 
 def test_root_of_the_trouble_is_named() -> None:
-    """The error says "Connection error." and no more, as the library does."""
+    """The error names the root cause, instead of a bare "Connection error" alone."""
     error = foreign("openai.APIConnectionError", cause=foreign("httpx2.ConnectError", "name not known"))
     assert "failed: name not known. Check" in str(translated(error))
 
 
 def test_what_the_root_changes() -> None:
-    """A connection that nobody took, or a certificate of somebody else, gets advice for other troubles."""
+    """A refused connection and a wrong certificate each get the matching advice."""
     late = foreign("openai.APITimeoutError", cause=foreign("httpx2.ConnectTimeout"))
     mismatch = foreign("httpx2.ConnectError", "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch")
     bad = foreign("openai.APIConnectionError", cause=mismatch)
@@ -177,7 +177,7 @@ def test_what_the_root_changes() -> None:
 
 
 def test_what_the_headers_add() -> None:
-    """The time that a server asks to wait, or the place that it sends requests to, is lost."""
+    """The error has the wait that the server asks for, and the place that it redirects to."""
     busy = foreign("openai.RateLimitError", headers={"retry-after": "30"})
     moved = foreign("openai.APIStatusError", headers={"location": "http://there/v1?key=x"})
     assert "Wait 30 s and try again" in str(translated(busy))
@@ -197,7 +197,7 @@ def test_what_the_headers_add() -> None:
     ],
 )
 def test_what_may_be_asked_again(error: Made, wait: float | None, *, retryable: bool) -> None:
-    """A program asks a server again in vain, gives up what only takes a little longer, or does not know how long."""
+    """Each error says whether to ask again, and after how long."""
     ours = translated(error())
     assert isinstance(ours, BackendError)
     assert ours.retryable is retryable
@@ -205,14 +205,14 @@ def test_what_may_be_asked_again(error: Made, wait: float | None, *, retryable: 
 
 
 def test_echoed_key_stays_secret() -> None:
-    """A server that repeats the key brings it into the error or its traceback."""
+    """A key that the server repeats shows neither in the error nor in its traceback."""
     ours = translated(foreign("openai.AuthenticationError", "bad sk-secret", body={"message": "bad sk-secret"}))
     assert "key: bad ***. Check" in str(ours)
     assert "sk-secret" not in "".join(traceback.format_exception(ours))
 
 
 def test_broken_text() -> None:
-    """Bytes or characters that are none reach callers as an error of Python's."""
+    """Broken bytes and characters raise our errors."""
     sent = UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed")
     assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is no character.")
     assert isinstance(translated(sent), PayloadError)
@@ -220,7 +220,7 @@ def test_broken_text() -> None:
 
 
 def test_errors_in_groups() -> None:
-    """An error among several, as a loop's task group raises them, is told by the first that led to it."""
+    """Of several errors in a task group, the first cause is reported."""
     group = ExceptionGroup("unhandled errors in a TaskGroup", [OverflowError("port must be 0-65535")])
     assert "failed: port must be 0-65535. Check" in str(translated(foreign("httpx2.TransportError", cause=group)))
     ours = translated(ExceptionGroup("unhandled errors", [OSError("no route")]))
@@ -229,7 +229,7 @@ def test_errors_in_groups() -> None:
 
 
 def test_what_a_server_told_without_a_status() -> None:
-    """An error inside a stream is the one that its code stands for, by number or by text."""
+    """An error inside a stream is the one that its code stands for, number or text."""
     for body, kind in (
         ({"message": "no", "code": "429"}, EngineBusyError),
         ({"message": "no", "type": "authentication_error"}, EngineAuthenticationError),
@@ -243,7 +243,7 @@ def test_what_a_server_told_without_a_status() -> None:
 
 
 def test_secrets_in_causes_and_addresses() -> None:
-    """A secret in an error that led to another, or in a query that a server repeats, does not show."""
+    """A secret shows neither in an error's causes nor in an address's query."""
     late = foreign("openai.APIConnectionError", cause=ValueError("Illegal header value b'Bearer sk-secret'"))
     told = foreign("openai.NotFoundError", body={"message": "no /v1/chat?key=hidden here"})
     for error in (late, told):

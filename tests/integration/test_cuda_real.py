@@ -1,4 +1,4 @@
-"""What is different on a GPU. Runs where one is; elsewhere these tests skip, and say so."""
+"""What is different on a GPU. Without one these tests skip, and say so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ask: TypeAlias = "Callable[..., Any]"
 
 
 async def test_gpu_is_chosen_and_answers(load: Load, ask: Ask) -> None:
-    """With a GPU free, the model runs on the CPU all the same, or answers wrongly on the GPU."""
+    """With a free GPU the model runs there, and answers correctly."""
     async with await load() as agent:
         answer = await agent.invoke(ask(QUESTION))
     assert answer.metadata["device"] == "cuda:0"
@@ -47,7 +47,7 @@ async def test_gpu_memory_comes_back(load: Load, ask: Ask, model_copy: Path) -> 
 
 
 async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
-    """A model that is told to run on the CPU runs on the GPU."""
+    """A model that is told to run on the CPU does so."""
     (tmp_path / "config.toml").write_text("[agent]\ndevice = 'cpu'\n")
     async with await load(use_config=True) as agent:
         answer = await agent.invoke(ask(QUESTION, max_new_tokens=2))
@@ -58,7 +58,7 @@ async def test_cpu_can_be_chosen(load: Load, ask: Ask, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("quantization", ["int8", "int4"])
 async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, quantization: str) -> None:
-    """A quantised model answers wrongly on a GPU, or takes the memory there that it has in full."""
+    """A quantised model answers correctly on a GPU, in less memory there."""
     import torch
 
     before = torch.cuda.memory_allocated()
@@ -73,7 +73,7 @@ async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, qu
 
 @pytest.mark.untraced("asks the GPU, and no model")
 async def test_free_memory_of_the_gpu_is_measured() -> None:
-    """The free memory of the GPU is reported as none, or as more than it has."""
+    """The GPU's free memory is more than zero, and no more than it has."""
     import torch
     from llm_backend.llms.models.memory import get_available_vram
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.requires("openai")
 
 @contextmanager
 def running(server: ScriptedServer) -> Iterator[None]:
-    """Let ``server`` run in a thread: doctor is no coroutine."""
+    """Run ``server`` in a thread, as doctor is not a coroutine."""
     started, stopped = threading.Event(), asyncio.Event()
 
     async def run() -> None:
@@ -56,8 +56,8 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def look(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Look:
-    """What doctor finds of the scripted server, where this model is set, and all that it printed."""
-    for other in ("_libraries", "_machine", "_models"):  # are not asked for here, and take seconds to import
+    """What doctor finds about the scripted server with this model, and all that it printed."""
+    for other in ("_libraries", "_machine", "_models"):  # not needed here, and slow to import
         monkeypatch.setattr(inspection, other, tuple)
     monkeypatch.setenv("OPENAI_API_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -90,7 +90,7 @@ SEVERAL = {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}
 def test_server_is_asked_with_the_key(
     server: ScriptedServer, look: Look, status: int, body: Any, expected: tuple[str, str, str]
 ) -> None:
-    """A server that refuses the key, or does not list the model, is not called ok."""
+    """Doctor asks with the key, and reports a refused key or an unlisted model."""
     server.answer(body, status)
     found, printed = look("m")
     state, fact, todo = expected
@@ -104,7 +104,7 @@ def test_server_is_asked_with_the_key(
 
 
 def test_server_without_a_key(server: ScriptedServer, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no key is set, the server is said to ask for none; where no model is and several are there, none loads."""
+    """Without a key, doctor says that none is asked for; without a model, having several is a fault."""
     monkeypatch.delenv("OPENAI_API_KEY")
     server.answer(CARDS)
     server.answer(CARDS)

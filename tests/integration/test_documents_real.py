@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requires("llm", "model")
 
-ADDRESS, MODEL = "http://127.0.0.1:8000/v1", "Qwen/Qwen3-8B"  # what the documents call the reader's server
+ADDRESS, MODEL = "http://127.0.0.1:8000/v1", "Qwen/Qwen3-8B"  # the documents' name for the reader's server
 MORE_NEEDS = {"docs/langchain.md": ("langchain", "openai"), "docs/servers.md": ("openai",)}
 PYTHON = [
     pytest.param(page, marks=pytest.mark.requires(*MORE_NEEDS.get(page, ("llm",))))
@@ -30,7 +30,7 @@ PYTHON = [
 
 @pytest.fixture(autouse=True)
 def _own_conversations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what the pages say out of the conversations of whoever runs the tests."""
+    """Keep the pages' conversations out of those of whoever runs the tests."""
     monkeypatch.setenv("LLM_BACKEND_DATA", str(tmp_path / "data"))
 
 

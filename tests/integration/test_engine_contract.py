@@ -1,4 +1,4 @@
-"""What every engine has to do, held against each with real inference: one suite, whoever carries the request.
+"""What every engine has to do, with real inference: one suite for all of them.
 
 The engines that ask a server ask a real one, with the same real model that the huggingface engine runs by itself; so
 all of them have to give the same answers. Where one cannot do something, its ``Case`` says so.
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 STORY = "Tell me a story."
 Ask: TypeAlias = "Callable[..., AgentPayload]"
 Template: TypeAlias = "Callable[[str], None]"
-# What a template says of a request; one that left something out would be refused.
+# What a template says of a request; one that drops something would be refused.
 SAID = (
     "{% for message in messages %}{{ message.content }}{{ message.tool_calls or '' }}\n{% endfor %}{{ tools or '' }}\n"
 )
-# A model this small reasons and calls tools only where it has something to copy.
+# A model this small reasons and calls tools only if it has something to copy.
 THINKING = SAID + "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
 CALL = 'Call: <tool_call>{"name":"sky","arguments":{"city":"Rome"}}</tool_call><|im_end|>\n'
 KNOWN = (
@@ -56,13 +56,13 @@ CALLING = SAID + "{% if messages[-1].role == 'tool' %}" + RESULT + "{% elif tool
 
 @dataclass
 class City:
-    """What an answer has to be."""
+    """The class of an answer."""
 
     name: str
 
 
 async def test_invoke(case: Case, one: Agent, ask: Ask) -> None:
-    """An engine loses the model's answer on its way, or misreports where it came from."""
+    """The model's answer arrives, with where it came from."""
     answer = await one.invoke(ask(QUESTION, session_id="visit-7"))
     assert isinstance(one, Agent)
     assert answer.response == FACT
@@ -72,7 +72,7 @@ async def test_invoke(case: Case, one: Agent, ask: Ask) -> None:
 
 
 async def test_usage_and_timings(one: Agent, behind: tuple[Any, Any], ask: Ask) -> None:
-    """The reported tokens are not those of prompt and answer, or the times are not those of this request."""
+    """The tokens are those of prompt and answer, and the times are those of this request."""
     tokenizer = behind[1]
     messages = [{"role": "user", "content": QUESTION}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -84,7 +84,7 @@ async def test_usage_and_timings(one: Agent, behind: tuple[Any, Any], ask: Ask) 
 
 
 async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
-    """Pieces are held back until the end, or do not add up to the answer."""
+    """Pieces arrive while the answer is made, and add up to it."""
     assert await one.supports_streaming()
     pieces = [piece async for piece in one.stream(ask(QUESTION, max_new_tokens=4))]
     assert len(pieces) > 1
@@ -92,7 +92,7 @@ async def test_stream_equals_invoke(one: Agent, ask: Ask) -> None:
 
 
 async def test_plain_text(one: Agent) -> None:
-    """A plain text is answered, streamed and counted as the payload that holds only it."""
+    """A text is answered, streamed and counted as the payload that holds only it."""
     payload = AgentPayload(QUESTION)
     answer = await one.invoke(payload)
     assert (await one.invoke(QUESTION)).response == answer.response
@@ -101,20 +101,20 @@ async def test_plain_text(one: Agent) -> None:
 
 
 async def test_memory(one: Agent, ask: Ask) -> None:
-    """What was said before does not reach the model, or with other roles than it was said in."""
+    """Earlier turns reach the model, with the roles in which they were said."""
     memory = [MemoryEntry("user", "The dragon is called Fafnir."), MemoryEntry("assistant", "I see.")]
     answer = await one.invoke(ask("What is the dragon called?", max_new_tokens=6, memory=memory))
     assert answer.response.startswith("The dragon is called Fa")
 
 
 async def test_system_context(one: Agent, ask: Ask) -> None:
-    """The system prompt is not part of what the model reads."""
+    """The system prompt reaches the model."""
     answer = await one.invoke(ask("Hello!", max_new_tokens=6, system_context="You are a cat. Say meow."))
     assert answer.response == "Hello! I'm a cat"
 
 
 async def test_user_profile(one: Agent, templated: Template, ask: Ask) -> None:
-    """What is known of the user is not part of what the model reads."""
+    """The user's profile reaches the model."""
     templated(KNOWN)
     known = {"system_context": "You are helpful.", "user_profile": {"favourite fruit": "mango"}}
     answer = await one.invoke(ask("Which fruit do I like?", max_new_tokens=4, **known))
@@ -123,13 +123,13 @@ async def test_user_profile(one: Agent, templated: Template, ask: Ask) -> None:
 
 @pytest.mark.requires("llm", "model")
 async def test_what_nobody_told(agent: Agent, ask: Ask) -> None:
-    """Two of the tests above could pass without what they tell the model, which is the same behind every engine."""
+    """Without memory or profile the model does not give the answers that the tests above ask for."""
     for question, told in (("What is the dragon called?", "Fa"), ("Hello!", "cat")):
         assert told not in (await agent.invoke(ask(question, max_new_tokens=16))).response
 
 
 async def test_cancelled_answer(case: Case, one: Agent, behind: tuple[Any, Any], ask: Ask) -> None:
-    """A task that waits for an answer cannot be cancelled, or the work goes on without it, or the next one fails."""
+    """Cancelling a task that waits for an answer stops the work, and the next answer succeeds."""
     with count_passes(behind[0]) as passes, heard_generations() as heard:
         task = asyncio.create_task(one.invoke(ask(STORY, max_new_tokens=6)))
         await until(lambda: passes.count)
@@ -142,7 +142,7 @@ async def test_cancelled_answer(case: Case, one: Agent, behind: tuple[Any, Any],
 
 
 async def test_cancelled_stream(one: Agent, ask: Ask) -> None:
-    """A task that reads a stream cannot be cancelled, or the work goes on without it."""
+    """Cancelling a task that reads a stream stops the work."""
     began = asyncio.Event()
 
     async def read() -> None:
@@ -160,7 +160,7 @@ async def test_cancelled_stream(one: Agent, ask: Ask) -> None:
 
 
 async def test_stream_closed_early(one: Agent, ask: Ask) -> None:
-    """Whoever leaves a stream is still computed for."""
+    """Closing a stream early stops the work."""
     with heard_generations() as heard:
         async with aclosing(one.stream(ask(STORY, max_new_tokens=400))) as stream:
             await anext(stream)
@@ -169,7 +169,7 @@ async def test_stream_closed_early(one: Agent, ask: Ask) -> None:
 
 
 async def test_concurrent_answers(one: Agent, ask: Ask) -> None:
-    """Answers that are asked for at the same time reach the wrong caller, or disturb each other."""
+    """Answers that are asked for at the same time each reach their own caller."""
     countries = list(CAPITALS)[:2]
     asked = [ask(question_of(country), max_new_tokens=12) for country in countries]
     answers = await asyncio.gather(*map(one.invoke, asked))
@@ -177,7 +177,7 @@ async def test_concurrent_answers(one: Agent, ask: Ask) -> None:
 
 
 async def test_limit(case: Case, open_agent: Open) -> None:
-    """The payload's limit does not go over the settings', or a cut answer does not say that it was cut."""
+    """The payload's limit wins over the settings', and a cut answer says that it was cut."""
     async with await open_agent(max_new_tokens=100) as verbose:
         short = await verbose.invoke(AgentPayload(QUESTION, generation=GenerationOptions(max_new_tokens=2)))
     assert short.response == "The capital"
@@ -187,7 +187,7 @@ async def test_limit(case: Case, open_agent: Open) -> None:
 
 @pytest.mark.usefixtures("sampling")
 async def test_sampling(one: Agent, ask: Ask) -> None:
-    """Temperature or top_p does not reach generation: two samples are the same, or one allowed token is not greedy."""
+    """Temperature and top_p reach generation: samples differ, and with one allowed token they are greedy."""
     hot = [await one.invoke(ask(STORY, max_new_tokens=3, temperature=2.0)) for _ in range(2)]
     narrow = await one.invoke(ask(QUESTION, max_new_tokens=2, temperature=2.0, top_p=1e-6))
     assert hot[0].response != hot[1].response
@@ -196,7 +196,7 @@ async def test_sampling(one: Agent, ask: Ask) -> None:
 
 @pytest.mark.usefixtures("sampling")
 async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
-    """The same seed gives another answer, or a seed that the API has no place for is left out without a word."""
+    """The same seed gives the same answer, or is refused where the API has no place for it."""
     payload = ask(STORY, max_new_tokens=3, temperature=2.0, seed=1)
     answers = [await _answer(one, payload) for _ in range(2)]
     assert answers[0] == answers[1]
@@ -205,7 +205,7 @@ async def test_seed(case: Case, one: Agent, ask: Ask) -> None:
 
 
 async def test_stop(case: Case, one: Agent, ask: Ask) -> None:
-    """A stop text does not end the answer, or one that the API has no place for is left out without a word."""
+    """A stop text ends the answer, or is refused where the API has no place for it."""
     expected = "refused" if "stop" in case.refused else "The capital city"
     assert await _answer(one, ask(QUESTION, max_new_tokens=4, stop=(" of",))) == expected
     assert await _answer(one, ask(QUESTION, max_new_tokens=1)) == "The"
@@ -219,7 +219,7 @@ async def _answer(agent: Agent, payload: AgentPayload) -> str:
 
 
 async def test_reasoning_and_events(one: Agent, templated: Template, ask: Ask) -> None:
-    """What the model reasons is part of its answer, or lost; or events are not those of the answer, in their order."""
+    """Reasoning is kept apart from the answer, and events are those of the answer, in order."""
     templated(THINKING)
     payload = ask(QUESTION, max_new_tokens=12)
     answer = await one.invoke(payload)
@@ -236,7 +236,7 @@ async def test_reasoning_and_events(one: Agent, templated: Template, ask: Ask) -
 
 
 async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
-    """A model is not told of its tools, its call is not read, or its result does not reach the model."""
+    """The model gets its tools, its call is read, and the result reaches it."""
     templated(CALLING)
     asked: list[str] = []
 
@@ -251,7 +251,7 @@ async def test_tools(one: Agent, templated: Template, ask: Ask) -> None:
 
 @pytest.mark.usefixtures("parsing")
 async def test_streamed_tools(case: Case, one: Agent, templated: Template, ask: Ask) -> None:
-    """A stream loses the call that the server took out of the text, or its end does not tell of it."""
+    """A stream holds the call that the server read in the text, and its End says so."""
     templated(CALLING)
     payload = ask("Which colour has the sky?", max_new_tokens=30, tools_available=[TOOL])
     *parts, _, end = [event async for event in one.stream_events(payload)]
@@ -262,7 +262,7 @@ async def test_streamed_tools(case: Case, one: Agent, templated: Template, ask: 
 
 
 async def test_structured_output(one: Agent, templated: Template, ask: Ask) -> None:
-    """An answer in JSON is not the object that it stands for."""
+    """An answer in JSON becomes its object."""
     templated(JSON)
     answer = await one.invoke(ask("Which city?", output_schema=City))
     assert answer.parsed == City(name="Rome")
@@ -270,7 +270,7 @@ async def test_structured_output(one: Agent, templated: Template, ask: Ask) -> N
 
 
 async def test_schema_is_held(case: Case, one: Agent, ask: Ask) -> None:
-    """An answer that is not what the schema asks for passes for one that is."""
+    """An answer that does not fit the schema is impossible, or an error."""
     payload = ask(QUESTION, output_schema={"enum": ["yes", "no"]})
     if case.holds_schemas:
         assert (await one.invoke(payload)).parsed in ("yes", "no")
@@ -281,7 +281,7 @@ async def test_schema_is_held(case: Case, one: Agent, ask: Ask) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_unknown_model(case: Case, open_agent: Open) -> None:
-    """An unknown model gives a foreign error, or none that names it."""
+    """An unknown model raises a named error that names it."""
     with pytest.raises(case.unknown_model, match="nobody/no-such-model") as caught:
         async with await open_agent(model="nobody/no-such-model") as lost:
             await lost.invoke(AgentPayload(QUESTION))
@@ -290,14 +290,14 @@ async def test_unknown_model(case: Case, open_agent: Open) -> None:
 
 @pytest.mark.untraced("the payload is refused before anything can be asked")
 async def test_bad_tools(one: Agent) -> None:
-    """Tools that are none reach the model or the server, or give a foreign error."""
+    """A malformed tool is refused before anything is asked."""
     with pytest.raises(PayloadError, match="tools_available"):
         await one.invoke_with_tools(AgentPayload(QUESTION), ["roll"])  # type: ignore[list-item]
 
 
 @pytest.mark.untraced("a closed agent infers nothing")
 async def test_use_after_close(open_agent: Open) -> None:
-    """A closed agent still works, or fails with a foreign error, or cannot be closed twice."""
+    """A closed agent raises our error, and can be closed again."""
     async with await open_agent() as agent:
         await agent.aclose()
     await agent.aclose()
@@ -318,7 +318,7 @@ async def test_use_after_close(open_agent: Open) -> None:
 @pytest.mark.requires("llm", "model")
 @pytest.mark.untraced("asks the server for something that it does not have")
 async def test_log_of_the_server(model_server: ModelServer, caplog: pytest.LogCaptureFixture) -> None:
-    """What the real server logs is not shown with a test that fails."""
+    """A failing test shows the real server's log."""
     with pytest.raises(HTTPError, match="404"):
         await asyncio.to_thread(urlopen, f"{model_server.url}/nothing")
     assert "GET /v1/nothing" in caplog.text

@@ -40,7 +40,7 @@ def configure(folder: Path, **settings: Any) -> None:
 
 
 class Gate:
-    """Holds a model back at its next step, until it is opened."""
+    """Holds a model at its next step until it is opened."""
 
     def __init__(self, agent: Agent) -> None:
         self.entered, self._open = threading.Event(), threading.Event()
@@ -57,7 +57,7 @@ class Gate:
 
 
 async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Path) -> None:
-    """More requests wait than are allowed, a refusal does not say how many, or a cancelled one keeps its place."""
+    """No more requests wait than allowed, a refusal says how many do, and cancelling frees a place."""
     configure(tmp_path, max_queued=2)
     async with await load(use_config=True) as busy:
         gate = Gate(agent)
@@ -88,7 +88,7 @@ async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Pa
 
 
 async def test_model_is_kept_alive(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
-    """A model that is to stay in memory for a while is loaded anew for the next agent, or stays for ever."""
+    """A model stays in memory for its keep_alive, serves the next agent, and is then freed."""
     before = loaded_models()
     configure(tmp_path, keep_alive=3600)
     async with await load(model_copy, use_config=True):
@@ -103,7 +103,7 @@ async def test_model_is_kept_alive(load: Load, ask: Ask, model_copy: Path, tmp_p
 
 @pytest.mark.untraced("loads the model, and asks it nothing")
 async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path: Path) -> None:
-    """A model is freed under an agent that took it up again just when its time was over."""
+    """A model that was taken up again is not freed by the timer of its last use."""
     from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     before = loaded_models()
@@ -121,7 +121,7 @@ async def test_timer_that_comes_too_late(load: Load, model_copy: Path, tmp_path:
 
 @pytest.mark.untraced("loads models, and asks them nothing")
 async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: Path) -> None:
-    """A model that is only kept for later stands in the way of one that is wanted now."""
+    """An unused model is freed to make room for one that is wanted now."""
     from llm_backend.errors import InsufficientMemoryError
     from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
@@ -149,7 +149,7 @@ async def test_unused_model_makes_room(load: Load, model_copy: Path, tmp_path: P
 
 @pytest.mark.parametrize("dtype", DTYPES)
 async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path: Path, dtype: str) -> None:
-    """The weights have another type than was chosen, agents of two types share them, or the model answers wrongly."""
+    """The weights have the chosen type, only agents of one type share them, and the answer is right."""
     configure(tmp_path, dtype=dtype, device="cpu")
     async with await load(use_config=True) as other:
         answer = await other.invoke(ask(QUESTION))
@@ -166,7 +166,7 @@ async def test_type_of_the_weights(load: Load, ask: Ask, agent: Agent, tmp_path:
 async def test_type_follows_the_hardware(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
-    """With nothing chosen, weights are in bfloat16 where that has to be emulated, or take twice the memory."""
+    """By default the weights have the type that the processor computes in."""
     pretend_processor(dtype, monkeypatch)
     configure(tmp_path, device="cpu")
     async with await load(use_config=True) as loaded:
@@ -175,7 +175,7 @@ async def test_type_follows_the_hardware(
 
 @pytest.mark.untraced("asks no model, and a device that is not there")
 def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a model fits on a GPU is decided by the memory of the machine, or of another GPU."""
+    """Whether a model fits on a GPU is decided by that GPU's free memory."""
     import torch
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
@@ -184,10 +184,10 @@ def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask: Ask, model_copy: Path) -> None:
-    """A model takes more memory than was estimated before it was loaded, or far less."""
+    """A model takes no more memory than estimated, and not far less."""
     own_weights(model_copy)
     question = ask("The sky is blue. " * 180, max_new_tokens=2)
-    await agent.invoke(question)  # what torch takes once for the whole process is no model's
+    await agent.invoke(question)  # what torch takes once per process belongs to no model
     before = resident()
     async with await load(model_copy) as loaded:
         answer = await loaded.invoke(question)
@@ -199,7 +199,7 @@ async def test_estimate_covers_what_a_model_takes(agent: Agent, load: Load, ask:
 
 
 async def test_forgotten_stream_stops(agent: Agent, ask: Ask) -> None:
-    """A stream that nobody holds any more, and nobody closed, is computed to its end."""
+    """A stream that nobody holds any more stops, even unclosed."""
     with count_forward_passes(agent) as passes:
         stream = agent.stream(ask("Tell me a story.", max_new_tokens=400))
         await anext(stream)
@@ -211,7 +211,7 @@ async def test_forgotten_stream_stops(agent: Agent, ask: Ask) -> None:
 
 @pytest.mark.untraced("decodes given tokens, without a model")
 def test_marks_that_are_special_tokens(model_directory: Path) -> None:
-    """The marks of channels are left out of the text where they are special tokens, and reasoning becomes answer."""
+    """Channel marks that are special tokens still separate reasoning from the answer."""
     import torch
     from llm_backend import GenerationOptions
     from llm_backend.llms.answer_parsing import AnswerParser
@@ -235,7 +235,7 @@ def test_marks_that_are_special_tokens(model_directory: Path) -> None:
 
 
 async def test_model_that_cannot_reason_says_so(agent: Agent, ask: Ask) -> None:
-    """Reasoning that was asked for is silently left out where the model's template knows none."""
+    """A reasoning effort that the template does not know causes a note in the answer."""
     from llm_backend import ReasoningEffort
 
     asked = await agent.invoke(ask("Hello!", max_new_tokens=1, reasoning_effort=ReasoningEffort(effort="high")))

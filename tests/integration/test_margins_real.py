@@ -1,4 +1,4 @@
-"""What the real tests assert leads widely, and the tool that measures it tells a narrow lead from a wide one."""
+"""What the real tests assert leads widely, and the tool that measures it tells narrow leads from wide ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def test_asserted_answers_lead_widely() -> None:
-    """Each token of each answer that tests rely on leads by more than a nat in float32, also the one that ends it."""
+    """Each token of each asserted answer, its end included, leads by over a nat in float32."""
     generation = GenerationOptions(max_new_tokens=16)
     answers = await margins.measure([AgentPayload(question_of(each), generation=generation) for each in CAPITALS])
     narrow = {country: said[0].nats for country, said in zip(CAPITALS, answers, strict=True) if said[0].nats < ENOUGH}
@@ -30,7 +30,7 @@ async def test_asserted_answers_lead_widely() -> None:
 
 @pytest.mark.untraced("another process generates")
 def test_narrow_leads_come_first() -> None:
-    """The command shows the narrowest token of each prompt first, and how narrow a narrow one is."""
+    """The command shows each prompt's narrowest token first, with its lead."""
     asked = ["What is the capital of France?", QUESTION, "--max-new-tokens", "3"]
     command = [sys.executable, "-m", "tests.integration.margins", *asked]
     lines = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
@@ -45,7 +45,7 @@ def test_narrow_leads_come_first() -> None:
 @pytest.mark.untraced("another process generates")
 @pytest.mark.usefixtures("other_processes")
 def test_narrowest_token_of_each_test_is_named() -> None:
-    """As a plugin, it names the narrowest token of a test that generates, and leaves out those that do not."""
+    """The plugin names the narrowest token of each test that generates, and of no other."""
     tests = "tests/integration/test_huggingface_real.py"
     chosen = [f"{tests}::test_greedy_is_the_default", "tests/unit/matrix/test_memory.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.integration.margins"]

@@ -62,7 +62,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 
 @pytest.fixture
 def copy(built: Copy) -> Iterator[Copy]:
-    """The copy without any deceit, before the test and after it."""
+    """The copy, free of any deceit before and after the test."""
     yield built
     built.restore()
 
@@ -88,7 +88,7 @@ def edited(name: str, pattern: str, new: str) -> Plant:
 
 
 def variable(name: str, value: str) -> Plant:
-    """Have skip-check run where a variable is set."""
+    """Have skip-check run with a variable set."""
     return lambda copy: copy.nox(SLIM, **{name: value})
 
 
@@ -103,7 +103,7 @@ def merged(change: Callable[[Copy], object]) -> Plant:
 
 
 def killed(code: str) -> Plant:
-    """Have a test end the whole process in a session, which is red for it, then merge what that left."""
+    """Let a test kill its whole session, which is red for it, then merge what that left."""
 
     def plant(copy: Copy) -> Ending:
         copy.edit(REAL, r"\Z", f"\n\n@pytest.fixture(autouse=True, scope='session')\ndef _end():\n    {code}\n")
@@ -129,7 +129,7 @@ def emptied(copy: Copy) -> None:
 
 
 def fewer(copy: Copy) -> None:
-    """Take everything away that a session left."""
+    """Remove everything that a session left."""
     removed(copy, RECEIPT.format(SLIM), DATA.format(SLIM))
 
 
@@ -142,7 +142,7 @@ def whitewashed(copy: Copy) -> None:
 
 
 def fake_torch(folder: Path) -> str:
-    """Leave something that looks like torch in a folder, and return the folder."""
+    """Plant something that looks like torch in a folder, and return the folder."""
     (folder / "torch").mkdir(parents=True)
     (folder / TORCH).write_text('__version__ = "2.13.0"\n', encoding="utf-8")
     return str(folder)
@@ -166,7 +166,7 @@ def through_path_file(copy: Copy) -> Ending:
 
 
 def broken_torch(code: str) -> Plant:
-    """Have torch in the full room be something else."""
+    """Make torch in the full room something else."""
 
     def plant(copy: Copy) -> Ending:
         copy.swap(copy.site(FULL) / TORCH, code)
@@ -176,13 +176,13 @@ def broken_torch(code: str) -> Plant:
 
 
 def lacking_torch(copy: Copy) -> Ending:
-    """Take a part of torch away that it is imported without."""
+    """Remove a part of torch that it can be imported without."""
     copy.take(copy.site(FULL) / "torch" / "onnx" / "ops" / "__init__.py")
     return copy.pytest(FULL, "llm-cpu")
 
 
 def upgraded(copy: Copy) -> Ending:
-    """Make the version of an installed package another one."""
+    """Change the version of an installed package."""
     [metadata] = copy.site(SLIM).glob("iniconfig-*.dist-info/METADATA")
     copy.swap(metadata, re.sub(r"(?m)^Version: .*$", "Version: 99", metadata.read_text(encoding="utf-8")))
     return copy.pytest(SLIM, "no-llm")
@@ -198,13 +198,13 @@ def added(copy: Copy) -> Ending:
 
 @cache
 def sick_run(copy: Copy) -> Ending:
-    """Run the full suite once for two deceits, because it loads a model; its room was green, and needs no other."""
+    """Run the full suite once for two deceits, because it loads a model; its room was green already."""
     copy.write("tests/integration/test_planted_real.py", FAKES)
     return copy.pytest(FULL, "llm-cpu")
 
 
 def by_hand(copy: Copy) -> Ending:
-    """Edit a file of an installed package; nox mends it."""
+    """Edit a file of an installed package, which nox repairs."""
     path = copy.site(SLIM) / "iniconfig" / "__init__.py"
     copy.swap(path, "raise RuntimeError('edited')\n")
     ending = copy.nox(SLIM)
@@ -248,7 +248,7 @@ PLANTS: dict[str, Plant] = {
 
 @pytest.mark.parametrize("deceit", PLANTS)
 def test_a_deceit_is_caught(copy: Copy, deceit: str) -> None:
-    """Broken: a deceit of the table passes, or another gate catches it, or in other words than the table says."""
+    """Each deceit of the table is caught by the gate and in the words that the table gives."""
     row = TABLE[deceit]
     ending = PLANTS[deceit](copy)
     assert ending.gate_status == STATUS[row.gate], ending.said
@@ -257,7 +257,7 @@ def test_a_deceit_is_caught(copy: Copy, deceit: str) -> None:
 
 @pytest.mark.parametrize("session", [SLIM, "build"])
 def test_making_a_room_proves_nothing_and_spoils_nothing(copy: Copy, session: str) -> None:
-    """Broken: ``--install-only`` ends red for what it did not run, or throws away what an earlier run had proved."""
+    """``--install-only`` is green, proves nothing, and keeps earlier proofs."""
     (copy.root / "dist").mkdir()
     copy.write("dist/kept.whl", "")
     ending = copy.nox(session, "--install-only")
@@ -276,5 +276,5 @@ def test_making_a_room_proves_nothing_and_spoils_nothing(copy: Copy, session: st
 
 
 def test_table_and_plants_are_the_same() -> None:
-    """Broken: the README promises that a deceit is caught which nobody plants, or hides one that is."""
+    """Every deceit in the README's table is planted here, and every one planted is in it."""
     assert list(TABLE) == list(PLANTS)

@@ -23,7 +23,7 @@ ROUNDS = 7
 
 
 async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
-    """A conversation that grows takes no more memory with each turn than glibc would keep for good.
+    """A growing conversation takes little memory with each turn, and not what glibc would keep for good.
 
     The prompts grow by some 200 tokens a turn. The slope of the resident memory over the turns was 9 to 11 MB a turn
     without giving it back, and -1 to 3 MB with that.
@@ -37,13 +37,13 @@ async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
         return process.memory_info().rss / 1e6
 
     await agent.invoke(ask("Hello!", max_new_tokens=1))
-    _return_memory()  # what earlier tests freed would hide what this one takes
+    _return_memory()  # memory freed by earlier tests would hide what this one takes
     samples = []
     for turn in range(ROUNDS):
         await agent.invoke(
             ask("The sky over the fjord is grey, and the sea is calm. " * (14 * turn + 1), max_new_tokens=1)
         )
-        await asyncio.sleep(0.2)  # until the model's thread has given it back
+        await asyncio.sleep(0.2)  # until the model's thread has released it
         samples.append(resident())
     slope = statistics.linear_regression(range(1, ROUNDS), samples[1:]).slope
     assert slope < 6, samples

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.requires("llm")
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A model cache that is empty."""
+    """An empty model cache."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "models"
 
 
 def kept(cache: Path) -> list[str]:
-    """What a cache holds that could be loaded."""
+    """The entries of a cache that could be loaded."""
     return [path.name for path in cache.iterdir() if path.is_dir()]
 
 
@@ -38,7 +38,7 @@ def kept(cache: Path) -> list[str]:
     ],
 )
 def test_gguf_that_lacks_weights(cache: Path, tmp_path: Path, without: tuple[str, ...], lacking: str) -> None:
-    """A GGUF file without some of its weights is refused, and no random ones are kept in their place."""
+    """A GGUF file that lacks weights is refused, and never filled up with random ones."""
     write_small_gguf(tmp_path / "holed.gguf", without=without)
     with pytest.raises(ModelFormatError, match=rf"The model in GGUF file '.*holed.gguf' {lacking}. Fetch it again"):
         resolve_model(str(tmp_path / "holed.gguf"))
@@ -46,7 +46,7 @@ def test_gguf_that_lacks_weights(cache: Path, tmp_path: Path, without: tuple[str
 
 
 def test_gguf_that_shares_its_embeddings(cache: Path, tmp_path: Path) -> None:
-    """A GGUF file whose output is its embeddings lacks nothing."""
+    """A GGUF file whose output layer is its embeddings lacks nothing."""
     from transformers import AutoModelForCausalLM
 
     write_small_gguf(tmp_path / "tied.gguf", without=("output.weight",))
@@ -68,7 +68,7 @@ def test_gguf_that_shares_its_embeddings(cache: Path, tmp_path: Path) -> None:
     ],
 )
 def test_gguf_that_is_no_whole_model(cache: Path, tmp_path: Path, options: dict[str, Any], words: str) -> None:
-    """A GGUF file that is a part of a model or another thing is refused by what it is, with what to do."""
+    """A GGUF file that is not a whole model is refused by what it is, with the next step."""
     write_small_gguf(tmp_path / "part.gguf", **options)
     with pytest.raises(ModelFormatError, match=rf"part.gguf' {words}") as caught:
         resolve_model(str(tmp_path / "part.gguf"))
@@ -78,7 +78,7 @@ def test_gguf_that_is_no_whole_model(cache: Path, tmp_path: Path, options: dict[
 
 @pytest.mark.parametrize("name", ["blk.0.attn_q.bias", "blk.0.attn_q.scale", "token_types.weight"])
 def test_gguf_of_which_a_part_would_be_ignored(cache: Path, tmp_path: Path, name: str) -> None:
-    """A GGUF file with weights that its architecture does not take here is refused, and no half of it is kept."""
+    """A GGUF file with weights that its architecture has no place for is refused."""
     held = sum(weight.size for weight in write_small_gguf(tmp_path / "more.gguf", besides=(name,)).values())
     with pytest.raises(ModelFormatError, match=rf"holds {held:,} weights, .* only {held - 32:,} of them into LlamaFor"):
         resolve_model(str(tmp_path / "more.gguf"))
@@ -86,20 +86,20 @@ def test_gguf_of_which_a_part_would_be_ignored(cache: Path, tmp_path: Path, name
 
 
 def test_gguf_with_what_no_answer_needs(cache: Path, tmp_path: Path) -> None:
-    """Tables that are computed anyway, and layers that only guess ahead, do not keep a GGUF file from being read."""
+    """A GGUF file may hold computed tables, and layers for speculation."""
     write_small_gguf(tmp_path / "more.gguf", besides=("rope_freqs.weight", "blk.1.attn_norm.weight"))
     resolved = resolve_model(str(tmp_path / "more.gguf"))
     assert kept(cache) == [resolved.directory.name]
 
 
 def test_gguf_whose_header_says_nonsense(tmp_path: Path) -> None:
-    """A number of parts that is no number gives no error of Python's."""
+    """A malformed number of parts in the header raises our error."""
     write_small_gguf(tmp_path / "odd.gguf", header={"split.count": "three"})
     assert resolve_model(str(tmp_path / "odd.gguf")).source == "gguf"
 
 
 def test_gguf_that_is_replaced_while_it_is_converted(cache: Path, tmp_path: Path) -> None:
-    """What comes of another file is never kept under the digest of the first."""
+    """A file replaced during its conversion is never kept under the first's digest."""
     write_small_gguf(tmp_path / "a.gguf")
     write_small_gguf(tmp_path / "b.gguf", header={"general.name": "b"})
     whole = (tmp_path / "a.gguf").read_bytes()
@@ -117,7 +117,7 @@ def test_gguf_that_is_replaced_while_it_is_converted(cache: Path, tmp_path: Path
 
 
 def test_gguf_of_another_version(tmp_path: Path) -> None:
-    """A GGUF file in a version that is not read is not called truncated."""
+    """A GGUF file of an unknown version is refused as that, not as truncated."""
     write_small_gguf(tmp_path / "old.gguf")
     content = bytearray((tmp_path / "old.gguf").read_bytes())
     content[4] = 1
@@ -127,7 +127,7 @@ def test_gguf_of_another_version(tmp_path: Path) -> None:
 
 
 def test_gguf_in_a_directory(cache: Path, tmp_path: Path) -> None:
-    """The one GGUF file in a directory is the model; what turns images into tokens does not count."""
+    """The only GGUF file in a directory is the model; an image projector does not count."""
     folder = tmp_path / "folder"
     folder.mkdir()
     write_small_gguf(folder / "model.gguf")
@@ -139,7 +139,7 @@ def test_gguf_in_a_directory(cache: Path, tmp_path: Path) -> None:
 
 
 def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub cache that holds files in place of links, as on Windows, is read by its library and found sound."""
+    """A hub cache with files instead of links, as on Windows, is read and checked."""
     import torch
     from huggingface_hub import constants
     from huggingface_hub.utils import _cache_manager
@@ -154,7 +154,7 @@ def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.Mo
     (repository / "refs" / "main").write_text(commit)
     (snapshot / "config.json").write_text("{}")
     save_file({"w": torch.zeros(3)}, snapshot / "model.safetensors")
-    for reader in (constants, _cache_manager):  # the second took it from the first when it was imported
+    for reader in (constants, _cache_manager):  # the second copied it from the first at import
         monkeypatch.setattr(reader, "HF_HUB_CACHE", str(tmp_path / "hub"))
     assert verify_cached("someone/a-model") == []
     assert uncompared_cached("someone/a-model") == ["config.json", "model.safetensors"]

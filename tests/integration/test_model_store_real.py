@@ -1,4 +1,4 @@
-"""Model names that lead to real files: GGUF files, directories, the hub's cache; whole ones and damaged ones."""
+"""Model names that lead to real files: GGUF files, directories, the hub's cache; whole and damaged ones."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Ask: TypeAlias = "Callable[..., Any]"
 
 @pytest.fixture
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A model cache that is empty."""
+    """An empty model cache."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "models"
 
 
 def kept(cache: Path) -> list[str]:
-    """What a cache holds that could be loaded."""
+    """The entries of a cache that could be loaded."""
     return [path.name for path in cache.iterdir() if path.is_dir()]
 
 
@@ -60,7 +60,7 @@ def flip_last_bit(path: Path) -> None:
 
 @pytest.mark.untraced("asks a small model of random weights, which it writes itself")
 async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cache: Path, tmp_path: Path) -> None:
-    """A GGUF file does not become a model with the same weights, or a damaged copy of it is used again."""
+    """A GGUF file becomes a model of the same weights, and a damaged copy is made again."""
     import torch
     from safetensors.torch import load_file
 
@@ -86,7 +86,7 @@ async def test_gguf_file_is_converted_and_answers(load: Load, ask: Ask, own_cach
 def test_progress_of_a_conversion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever waits for a conversion is not told how far it is, or a library draws bars of its own."""
+    """A conversion reports its progress, and no library draws bars of its own."""
     tensors = len(write_small_gguf(tmp_path / "small.gguf"))
     told: list[tuple[str, int, int | None]] = []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -101,7 +101,7 @@ def test_progress_of_a_conversion(
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
-    """A GGUF file that was cut short is loaded, or leaves something in the cache that would be."""
+    """A truncated GGUF file is refused, and leaves nothing in the cache."""
     write_small_gguf(tmp_path / "small.gguf")
     content = (tmp_path / "small.gguf").read_bytes()
     (tmp_path / "cut.gguf").write_bytes(content[: len(content) // 2])
@@ -112,7 +112,7 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 def test_gguf_of_an_unknown_kind(own_cache: Path, tmp_path: Path) -> None:
-    """A whole GGUF file of a kind that transformers does not know gives a library's own error."""
+    """A GGUF file of an architecture that transformers does not know raises our error."""
     write_small_gguf(tmp_path / "small.gguf", "no-such-kind")
     with pytest.raises(ModelFormatError, match=r"small.gguf' cannot be read .*no-such-kind.*\. Choose another"):
         resolve_model(str(tmp_path / "small.gguf"))
@@ -121,10 +121,10 @@ def test_gguf_of_an_unknown_kind(own_cache: Path, tmp_path: Path) -> None:
 
 @pytest.mark.untraced("reads headers, and the model is refused before it can be asked")
 def test_conversion_that_does_not_fit(own_cache: Path, model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GGUF file's estimate is not that of its conversion, or one that does not fit is begun and leaves something."""
+    """A GGUF file is estimated as its conversion, and one that does not fit is not begun."""
     gguf = packaged_gguf()
     assert gguf is not None
-    # To read a header with so many words takes seconds, and it stays the same.
+    # Reading a header with so many words takes seconds, so it is read once.
     monkeypatch.setattr(safety, "_open_gguf", cache(safety._open_gguf))  # noqa: SLF001
     converted = model_memory_requirements(model_directory)
     assert model_memory_requirements(gguf) == converted
@@ -143,7 +143,7 @@ def test_conversion_that_does_not_fit(own_cache: Path, model_directory: Path, mo
 def test_conversion_needs_its_libraries(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    """A GGUF file is called truncated where only a library is missing, or that one goes unnamed."""
+    """A GGUF file without the library that reads it is refused by that library's name."""
     write_small_gguf(tmp_path / "small.gguf")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"Converting small.gguf needs {library}, which is not installed"):
@@ -153,7 +153,7 @@ def test_conversion_needs_its_libraries(
 
 @pytest.mark.untraced("converts a small model of random weights, and asks it nothing")
 def test_full_disk_while_converting(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full gives a library's error, or leaves half a model that would be loaded."""
+    """A disk that fills up raises our error, and leaves no half model behind."""
     import safetensors
     from transformers import PreTrainedModel
 
@@ -173,7 +173,7 @@ def test_full_disk_while_converting(own_cache: Path, tmp_path: Path, monkeypatch
 async def test_one_load_at_a_time(
     load: Load, own_cache: Path, tmp_path: Path, model_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights are read while a GGUF file is converted in another thread; two at once leave broken models behind."""
+    """Conversions and loads read weights one at a time, as two at once would break models."""
     import transformers
 
     assert own_cache
@@ -195,7 +195,7 @@ async def test_one_load_at_a_time(
 async def test_hub_cache_is_used_offline(
     load: Load, ask: Ask, monkeypatch: pytest.MonkeyPatch, model_directory: Path, tmp_path: Path
 ) -> None:
-    """A model in the hub's local cache is not found there, or another revision is taken for the one asked for."""
+    """A model in the hub's local cache is found offline, and another revision is not taken for it."""
     from huggingface_hub import constants
 
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -224,7 +224,7 @@ def _link(source: str, target: str) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_weights_that_are_cut_short(load: Load, model_copy: Path) -> None:
-    """A directory whose weights file was cut short is loaded, or fails with a library's own error."""
+    """A directory with a truncated weights file raises our error."""
     weights = model_copy / "model.safetensors"
     head = weights.read_bytes()[:100_000]
     weights.unlink()
@@ -235,7 +235,7 @@ async def test_weights_that_are_cut_short(load: Load, model_copy: Path) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_weights_that_are_missing(load: Load, model_copy: Path) -> None:
-    """A model that lacks some of its weights answers with random ones in their place."""
+    """A model that lacks weights is refused, and never filled up with random ones."""
     before = loaded_models()
     drop_weight(model_copy, "model.layers.3.mlp.up_proj.weight")
     with pytest.raises(ModelFormatError, match=r"lacks 1 of its weights, 'model.layers.3.mlp.up_proj.weight' first"):
@@ -245,7 +245,7 @@ async def test_weights_that_are_missing(load: Load, model_copy: Path) -> None:
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
-    """A model of a kind that transformers does not know fails with a library's own error."""
+    """A model of an architecture that transformers does not know raises our error."""
     config = model_copy / "config.json"
     config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
     with pytest.raises(
@@ -258,7 +258,7 @@ async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
 async def test_model_that_fails_without_docstrings(
     load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under ``python -OO``, where transformers fails for want of the docstrings that it reads, the way out is told."""
+    """Under ``python -OO``, which transformers cannot bear, the error says so."""
     config = model_copy / "config.json"
     config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
     flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
@@ -270,7 +270,7 @@ async def test_model_that_fails_without_docstrings(
 @pytest.mark.parametrize("kind", ["llama", "one-of-its-own"])
 @pytest.mark.untraced("what code runs shows while the model loads")
 async def test_code_of_a_model_is_not_run(load: Load, model_copy: Path, tmp_path: Path, kind: str) -> None:
-    """Python code that comes with a model runs without being trusted, or the refusal does not name the setting."""
+    """A model's own Python code does not run without trust, and the refusal names the setting."""
     (model_copy / "custom.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
         "from transformers import LlamaConfig as Config, LlamaForCausalLM as Model\n"
@@ -286,7 +286,7 @@ async def test_code_of_a_model_is_not_run(load: Load, model_copy: Path, tmp_path
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tokenizer that cannot decode a stream is accepted, and fails in the middle of the first answer."""
+    """A tokenizer that cannot decode a stream is refused when it is loaded."""
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
     monkeypatch.setattr(TokenizersBackend, "is_fast", False)
@@ -296,7 +296,7 @@ async def test_slow_tokenizer_is_refused(load: Load, model_copy: Path, monkeypat
 
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_model_that_another_library_packed(load: Load, model_copy: Path) -> None:
-    """A model that needs a library which no extra has gives that library's error, or does not say which it is."""
+    """A model that needs a library outside our extras raises our error, which names it."""
     config = json.loads((model_copy / "config.json").read_text())
     (model_copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "aqlm"}}))
     with pytest.raises(MissingExtraError, match=r"needs a library that is not installed: .*aqlm"):
@@ -305,7 +305,7 @@ async def test_model_that_another_library_packed(load: Load, model_copy: Path) -
 
 @pytest.mark.untraced("finds models, and loads none")
 def test_default_model_is_the_packaged_one(model_directory: Path) -> None:
-    """With nothing chosen, something else than the packaged model is used, or its file is not found unimported."""
+    """The packaged model is the default, and its file is found without importing it."""
     gguf = packaged_gguf()
     assert gguf is not None
     assert gguf.name == "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PAYLOAD = AgentPayload(QUESTION)
 WRONG_NAME = Path(__file__).with_name("wrong_name.pem")
 EVENTS = "text/event-stream"
-# Answers its first client with what it is told, and then waits to be killed.
+# Sends its first client what it is told to, then waits to be killed.
 MORTAL_SERVER = """
 import signal, socket, sys
 with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -63,12 +63,12 @@ def event(data: object) -> str:
 
 
 def head(kind: str) -> bytes:
-    """The beginning of an answer whose length nobody knows beforehand."""
+    """The headers of an answer of unknown length."""
     return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
 
 
 def drip(server: ScriptedServer, kind: str, text: str) -> None:
-    """Have the next answer consist of ``text`` over and over, a little at a time, until the client leaves."""
+    """Let the next answer repeat ``text``, a little at a time, until the client leaves."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head(kind))
@@ -81,7 +81,7 @@ def drip(server: ScriptedServer, kind: str, text: str) -> None:
 
 
 def hold(server: ScriptedServer, asked: asyncio.Event) -> None:
-    """Have the next request set ``asked`` and stay without an answer, until the client leaves."""
+    """Let the next request set ``asked`` and get no answer until the client leaves."""
 
     async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         asked.set()
@@ -95,14 +95,14 @@ def hold(server: ScriptedServer, asked: asyncio.Event) -> None:
 async def listening(
     server: ScriptedServer, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[ScriptedServer]:
-    """Let ``server`` run at an address of its own; ``host`` is what it is called there."""
+    """Run ``server`` at an address of its own; ``host`` is its name there."""
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls) as started:
         server.url = f"http{'s' if tls else ''}://{host}:{started.sockets[0].getsockname()[1]}/v1"
         yield server
 
 
 def answer_as_servers_do(server: ScriptedServer, status: int, message: str, **headers: str) -> None:
-    """Refuse the next request, and leave it to the client whether to ask again."""
+    """Refuse the next request, and let the client decide whether to ask again."""
     server.answer({"error": {"message": message}}, status, x_should_retry="", **headers)
 
 
@@ -115,7 +115,7 @@ def openai_client(url: str) -> Any:
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the library wanted to wait before other tries; none of them passes."""
+    """The seconds that the library would wait before each retry; none of them passes."""
     naps: list[float] = []
 
     async def nap(seconds: float) -> None:
@@ -126,7 +126,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_server_killed_in_the_middle_of_a_stream(connect: Connect) -> None:
-    """Half an answer of a process that died passes for a whole one, or is waited for."""
+    """A server that dies in the middle of a stream raises an error at once."""
     beginning = head(EVENTS) + chunk(event(delta("He")))
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", MORTAL_SERVER, beginning.decode(), stdout=PIPE)
     assert process.stdout
@@ -143,12 +143,12 @@ async def test_server_killed_in_the_middle_of_a_stream(connect: Connect) -> None
 
 
 async def test_server_that_never_answers(connect: Connect) -> None:
-    """A server that takes connections and does nothing is waited for for ever, whatever it is asked."""
+    """A server that accepts connections and never answers runs into the time limit, whatever is asked."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         silent, late = r"sent nothing for 0\.1 s", r"did not finish .* within 0\.2 s"
         agent = await connect(url, read_timeout=0.1, timeout=0.2)
-        # A whole answer comes when all of it is there, so silence before it tells nothing.
+        # A whole answer is sent when it is complete, so silence before it means nothing.
         for ask, words in (
             (agent.invoke(PAYLOAD), late),
             (joined(agent, PAYLOAD), silent),
@@ -164,7 +164,7 @@ async def test_server_that_never_answers(connect: Connect) -> None:
 
 
 async def test_server_that_takes_no_connection(connect: Connect) -> None:
-    """A server whose queue is full is waited for as long as for an answer, or the error names another limit."""
+    """A full queue of connections runs into connect_timeout, and the error names that."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())
@@ -177,7 +177,7 @@ async def test_server_that_takes_no_connection(connect: Connect) -> None:
 
 
 async def test_slow_drip(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server that is never silent for long, and never done, is read for ever, or is not left."""
+    """A stream that never ends runs into the time limit, and the connection is closed."""
     agent = await connect(scripted.url, read_timeout=30, timeout=0.3)
     drip(scripted, EVENTS, event(delta("a")))
     pieces = []
@@ -192,7 +192,7 @@ async def test_slow_drip(connect: Connect, scripted: ScriptedServer) -> None:
 
 
 async def test_half_a_json(connect: Connect, scripted: ScriptedServer) -> None:
-    """Half an answer gives a foreign error, whether the server says that it is all or dies over it."""
+    """Half an answer raises our error, whether the server ends it or dies."""
     half = '{"choices": [{"index": 0, "message": {"content": "Par'
     agent = await connect(scripted.url, max_retries=0)
     scripted.answer(half, content_type="application/json")
@@ -209,7 +209,7 @@ async def test_half_a_json(connect: Connect, scripted: ScriptedServer) -> None:
 
 @pytest.mark.parametrize(("body", "kind"), [("<html>hello</html>", "text/html"), (CARDS, "application/json")])
 async def test_wrong_content_type(scripted: ScriptedServer, told: ServerAgent, body: object, kind: str) -> None:
-    """A page, or an answer in one piece, passes for an empty stream, or a stream for an answer."""
+    """A page or a whole answer is not read as a stream, nor a stream as an answer."""
     scripted.answer(body, content_type=kind)
     with pytest.raises(EngineResponseError, match=r"(no stream of events|malformed).*Check base_url"):
         await joined(told, PAYLOAD)
@@ -220,7 +220,7 @@ async def test_wrong_content_type(scripted: ScriptedServer, told: ServerAgent, b
 
 @pytest.mark.parametrize("status", [401, 404])
 async def test_refusals_for_good(scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
-    """A refusal that no other try can change is asked for again."""
+    """A refusal that no retry can change is not asked again."""
     kind, message = {401: (EngineAuthenticationError, "who?"), 404: (ModelNotFoundError, "no model 'm'")}[status]
     answer_as_servers_do(scripted, status, message)
     with pytest.raises(kind, match=re.escape(message)):
@@ -230,7 +230,7 @@ async def test_refusals_for_good(scripted: ScriptedServer, told: ServerAgent, st
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_busy_server(connect: Connect, scripted: ScriptedServer, naps: list[float], status: int) -> None:
-    """A server that is busy for a moment makes a request fail, or is asked again too soon or too often."""
+    """A busy server is asked again after growing waits, as often as the settings allow."""
     for _ in range(2):
         answer_as_servers_do(scripted, status, "busy")
     scripted.complete("here")
@@ -245,7 +245,7 @@ async def test_busy_server(connect: Connect, scripted: ScriptedServer, naps: lis
 
 
 async def test_retry_after(connect: Connect, scripted: ScriptedServer, naps: list[float]) -> None:
-    """A server that says when to ask again is asked before that."""
+    """A server that says when to ask again is not asked before that."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     agent = await connect(scripted.url)
     for asked in ("7", later):
@@ -255,12 +255,12 @@ async def test_retry_after(connect: Connect, scripted: ScriptedServer, naps: lis
     assert naps == [7, pytest.approx(90, abs=30)]
 
 
-# The library itself waits two minutes at most.
+# The library itself waits at most two minutes.
 @pytest.mark.parametrize(("limit", "asked"), [(10, 60), (3600, 180)])
 async def test_retry_after_the_end(
     connect: Connect, scripted: ScriptedServer, naps: list[float], limit: int, asked: int
 ) -> None:
-    """A longer wait than the request may take, or anybody wants, is waited for, or hides what the server said."""
+    """A wait longer than the request may take is not waited for, and is on the error."""
     answer_as_servers_do(scripted, 429, "come back", retry_after=str(asked))
     agent = await connect(scripted.url, timeout=limit)
     with pytest.raises(EngineBusyError, match=rf"limits requests: come back\. Wait {asked} s and try again") as caught:
@@ -271,7 +271,7 @@ async def test_retry_after_the_end(
 
 @pytest.mark.parametrize("status", [301, 307])
 async def test_redirect_to_another_host(scripted: ScriptedServer, told: ServerAgent, status: int) -> None:
-    """A server sends prompts or keys on to wherever it likes."""
+    """A redirect to another host gets no prompt and no key."""
     async with listening(ScriptedServer(), "localhost") as elsewhere:
         place = elsewhere.url + "/chat/completions"
         for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
@@ -279,7 +279,7 @@ async def test_redirect_to_another_host(scripted: ScriptedServer, told: ServerAg
             with pytest.raises(EngineError, match=rf"sends requests on to {place}, where neither prompt nor key"):
                 await ask
         assert elsewhere.received == []
-        # The library by itself goes there, so the list above could have filled.
+        # The library alone follows it, so the list above could have filled.
         scripted.answer("", status, location=place)
         elsewhere.complete("theirs")
         async with openai_client(scripted.url) as client:
@@ -288,7 +288,7 @@ async def test_redirect_to_another_host(scripted: ScriptedServer, told: ServerAg
 
 
 async def test_tls_to_a_wrong_name(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that cannot prove its name gets the key, or the error does not say that it is about trust."""
+    """A server that cannot prove its name gets no key, and the error is about trust."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(WRONG_NAME)
     async with listening(ScriptedServer(), tls=tls) as server:
@@ -302,7 +302,7 @@ async def test_tls_to_a_wrong_name(connect: Connect, monkeypatch: pytest.MonkeyP
 
 
 async def test_client_that_leaves(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A server goes on to work for a caller who was cancelled, before the answer or in the middle of it."""
+    """Cancelling the caller closes the connection, before the answer or in the middle of it."""
     for ask in (told.invoke(PAYLOAD), joined(told, PAYLOAD)):
         asked = asyncio.Event()
         hold(scripted, asked)
@@ -317,7 +317,7 @@ async def test_client_that_leaves(scripted: ScriptedServer, told: ServerAgent) -
 
 
 async def test_two_event_loops(connect: Connect) -> None:
-    """An agent that is used from the loops of two threads gives one the connections of the other."""
+    """Two threads' event loops can use one agent, each with its own connections."""
     body = json.dumps(message_of(content="here"))
     answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
 
@@ -345,7 +345,7 @@ async def test_two_event_loops(connect: Connect) -> None:
 
 
 async def test_headers_tell_nothing_of_the_machine(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Each request tells the server about the caller's machine."""
+    """No request tells the server about the caller's machine."""
     scripted.complete("ok")
     await told.invoke(PAYLOAD)
     headers = scripted.received[0].headers

@@ -1,4 +1,4 @@
-"""What the openai engine's own library brings along; test_engine_contract asks it for real answers."""
+"""What the openai engine's own library does by itself; test_engine_contract asks it for real answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 
 pytestmark = pytest.mark.requires("openai")
 
-# Misuse of the library by its caller, which would be a mistake of ours and has to show as one.
+# Misuse of the library, which would be our mistake and has to show as one.
 MISUSE = {"APIRemovedInV1", "MutuallyExclusiveAuthError", "StreamAlreadyConsumed", "_AmbiguousModuleClientUsageError"}
-# Of what no engine uses: its own parsing of answers, its realtime API, keys that it fetches elsewhere.
+# Unused by any engine: its own parsing of answers, its realtime API, keys that it fetches elsewhere.
 UNUSED = {
     "ContentFilterFinishReasonError",
     "LengthFinishReasonError",
@@ -19,7 +19,7 @@ UNUSED = {
 
 
 def test_every_error_of_the_library_is_known() -> None:
-    """An error that came with a new version of the library becomes one of ours."""
+    """Every error of the library becomes one of ours."""
     import openai
     from llm_backend.llms.engines.server.client_errors import mapper_of
 
@@ -31,7 +31,7 @@ def test_every_error_of_the_library_is_known() -> None:
 
 
 def test_every_error_of_its_http_library_is_known() -> None:
-    """Every error of the library below it becomes one of ours."""
+    """Every error of its HTTP library becomes one of ours."""
     import httpx2
     from llm_backend.llms.engines.server.client_errors import mapper_of
 

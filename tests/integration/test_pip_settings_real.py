@@ -1,4 +1,4 @@
-"""What this machine's pip is told, by files and variables, reaches uv: asked of a real pip."""
+"""The settings of this machine's pip, in files and variables, reach uv: a real pip is asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIRROR = "https://mirror.invalid/simple"
 
 
 def machine(folder: Path, **environ: str) -> Machine:
-    """A machine whose pip has these variables, and files of the system and of the user in a folder."""
+    """A machine whose pip has these variables, and files of the system and the user in a folder."""
     places = {"HOME": str(folder / "home"), "XDG_CONFIG_DIRS": str(folder / "system")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XDG_"))}
     pip = (sys.executable, "-m", "pip")
@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> None:
 
 
 def test_settings_hold_in_the_order_of_pip(tmp_path: Path) -> None:
-    """A stronger file goes over a weaker one, [install] over [global], and a variable over all."""
+    """A stronger file wins over a weaker, [install] over [global], and a variable over all."""
     write(
         tmp_path / "system" / "pip" / "pip.conf",
         "[global]\nfind_links = /a\n[install]\nindex-url = https://a.invalid\n",
@@ -48,7 +48,7 @@ def test_settings_hold_in_the_order_of_pip(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_named_stands_for_the_users(tmp_path: Path) -> None:
-    """With PIP_CONFIG_FILE pip reads that file over the system's, and not the user's own."""
+    """With PIP_CONFIG_FILE pip reads that file instead of the user's own."""
     write(tmp_path / "home" / ".config" / "pip" / "pip.conf", "[global]\nfind-links = /user\n")
     write(tmp_path / "system" / "pip" / "pip.conf", "[global]\nfind-links = /system\n")
     write(tmp_path / "own.conf", "[global]\nindex-url = https://own.invalid\n")
@@ -57,12 +57,12 @@ def test_a_file_that_is_named_stands_for_the_users(tmp_path: Path) -> None:
 
 
 def test_pip_can_be_told_to_read_no_file(tmp_path: Path) -> None:
-    """Files that pip was told not to read say nothing here either."""
+    """Files that pip was told not to read do not count here either."""
     write(tmp_path / "home" / ".config" / "pip" / "pip.conf", "[global]\nfind-links = /user\n")
     assert package_source("no-llm", machine(tmp_path, PIP_CONFIG_FILE=os.devnull)).variables == {}
 
 
 def test_a_broken_file_is_left_to_pip(tmp_path: Path) -> None:
-    """A typing mistake in a configuration file ends in pip's explanation, not in our traceback."""
+    """A typo in a configuration file ends in pip's explanation, not in our traceback."""
     write(tmp_path / "home" / ".config" / "pip" / "pip.conf", "no section\n")
     assert package_source("llm-cpu", machine(tmp_path)).reason == "uv's torch backend cpu"

@@ -1,4 +1,4 @@
-"""What the packaged model says does not depend on the processor, and what a receipt says of the processor is so."""
+"""The packaged model's answers do not depend on the processor, and a receipt's facts about it are true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.integration import processors
 from tests.integration.questions import FACT, QUESTION
 
-# Asks in both types, in a process of its own: torch chooses its kernels once.
+# Asks in both types, in its own process, as torch chooses its kernels only once.
 ASK = """
 import asyncio, json, sys
 from llm_backend import AgentPayload, GenerationOptions
@@ -41,7 +41,7 @@ print(json.dumps([torch.backends.cpu.get_cpu_capability(), *answers]))
 )
 @pytest.mark.untraced("another process generates")
 def test_kernels_do_not_change_an_answer(kernels: str) -> None:
-    """The same question has the same answer in float32 and in bfloat16, whichever kernels torch chooses."""
+    """A question has one answer in float32 and bfloat16, whichever kernels torch chooses."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "ATEN_CPU_CAPABILITY": kernels}
     command = [sys.executable, "-c", ASK, QUESTION]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -51,7 +51,7 @@ def test_kernels_do_not_change_an_answer(kernels: str) -> None:
 @pytest.mark.requires("llm", "model")
 @pytest.mark.untraced("asks torch, and no model")
 def test_facts_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receipt names torch's kernels, its threads and the type under test, and nothing where torch was not needed."""
+    """A receipt names torch's kernels, threads and the type under test, and nothing if torch was not needed."""
     import torch
 
     found = processors.facts()
@@ -63,6 +63,6 @@ def test_facts_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_type_that_auto_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt type does not run all tests in the one that the processor chooses, without a word."""
+    """A misspelled type is refused."""
     with pytest.raises(ValueError, match="LLM_BACKEND_TEST_DTYPE is 'bf16': set it to float32 or bfloat16"):
         processors.pretend_processor("bf16", monkeypatch)

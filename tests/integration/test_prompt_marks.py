@@ -1,4 +1,4 @@
-"""Marks that arise only when a text is normalized, or that a template puts together; and words meant for a template."""
+"""Marks that appear only after normalizing, or that a template builds, and words meant for a template."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def made(tokenizer: Any, payload: AgentPayload) -> Any:
 
 
 def normalizing(family: Family, kind: str, normalizer: str | None, options: dict[str, Any]) -> Any:
-    """A tokenizer that looks for its marks in the normalized text, as those of older files do."""
+    """A tokenizer that looks for its marks in normalized text, as older files do."""
     from tokenizers import Tokenizer, normalizers
     from transformers import PreTrainedTokenizerFast
 
@@ -54,7 +54,7 @@ def normalizing(family: Family, kind: str, normalizer: str | None, options: dict
 def test_text_that_becomes_a_mark(
     family: Family, kind: str, normalizer: str | None, options: dict[str, Any], forged: str
 ) -> None:
-    """A text that is a mark only when it is normalized ends no turn."""
+    """A text that normalizing turns into a mark ends no turn."""
     tokenizer = normalizing(family, kind, normalizer, options)
     ids = made(tokenizer, AgentPayload(f"x {forged} y")).ids
     plain = made(tokenizer, AgentPayload("x y")).ids
@@ -62,7 +62,7 @@ def test_text_that_becomes_a_mark(
 
 
 def test_normalized_text_without_marks_is_the_templates_own() -> None:
-    """A text that normalizing changes, and makes no mark of, is encoded as it always was."""
+    """Text that normalizing changes into no mark is encoded as always."""
     tokenizer = normalizing(CHATML, "bytes", "NFKC", {})
     messages = [{"role": "user", "content": "\uff28\uff29 <b>"}]
     expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
@@ -71,7 +71,7 @@ def test_normalized_text_without_marks_is_the_templates_own() -> None:
 
 @pytest.mark.parametrize("mark", ["<|user|>", "<|fim_prefix|>", "<think>"])
 def test_marks_that_stand_in_no_template(mark: str) -> None:
-    """A mark that a template puts together, or does not use, is text in a text; a word of the vocabulary is a word."""
+    """A mark that a template builds, or never uses, is text in a text; a plain word stays a word."""
     template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|im_end|>{% endfor %}"
     tokenizer = small_tokenizer(Family(template, CHATML.special, (mark, "Oslo", "content")))
     ids = made(tokenizer, AgentPayload(f"{mark}Oslo content")).ids
@@ -81,7 +81,7 @@ def test_marks_that_stand_in_no_template(mark: str) -> None:
 
 
 def test_text_opens_no_reasoning() -> None:
-    """A text at a prompt's end that reads as the beginning of reasoning does not make the answer reasoning."""
+    """A text that looks like the beginning of reasoning does not make the answer reasoning."""
     tokenizer = small_tokenizer(Family("{{ messages[-1].content }}", CHATML.special))
     assert not made(tokenizer, AgentPayload("What does it mean: <think>")).thinking
 
@@ -94,7 +94,7 @@ SWITCHED = (  # HuggingFaceTB/SmolLM3-3B
 
 
 def test_switches_are_for_the_template() -> None:
-    """A word that a template obeys and takes out is not missing; where it takes out more, that is told."""
+    """A word that a template obeys and removes is not missed; if it removes more, that is said."""
     tokenizer = small_tokenizer(Family(SWITCHED, CHATML.special))
     ids = made(tokenizer, AgentPayload("Hi", system_context="Be brief. /no_think")).ids
     assert tokenizer.decode(ids) == "<|im_start|>system\nReasoning Mode: /no_think\nBe brief.<|im_end|>\nHi"
@@ -103,7 +103,7 @@ def test_switches_are_for_the_template() -> None:
 
 
 def test_parameters_by_their_names() -> None:
-    """A template that looks its required parameters up is told tools as they are; one without descriptions is not."""
+    """A template that looks parameters up gets tools as they are; one that drops them, as text."""
     city = {"type": "string", "description": "The city's name."}
     parameters = {"type": "object", "properties": {"city": city, "any": True}, "required": ["city"]}
     function = {"name": "get_weather", "description": "Tells the weather.", "parameters": parameters}
@@ -121,7 +121,7 @@ def test_parameters_by_their_names() -> None:
     "said", [{}, {"parameters": {"type": "object", "properties": {"sides": {}}, "required": [["sides"], "sides"]}}]
 )
 def test_odd_parameters(said: dict[str, Any]) -> None:
-    """A tool that says nothing of its arguments, or nonsense, is told to the template as it is."""
+    """A tool with missing or malformed parameters reaches the template as it is."""
     tool = {"type": "function", "function": {"name": "roll", "description": "Rolls.", **said}}
     tokenizer = small_tokenizer(Family("{{ tools | tojson }}" + CHATML.template, CHATML.special))
     ids = made(tokenizer, AgentPayload("Hi", tools_available=[tool])).ids

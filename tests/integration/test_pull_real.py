@@ -35,7 +35,7 @@ ALL = SMALL + len(FILES["model.safetensors"])
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one model as the hub does; of the weights only a half before ``gate`` is open."""
+    """Serves one model as the hub does, with only half of its weights before ``gate`` is open."""
 
     daemon_threads = True
 
@@ -52,18 +52,18 @@ class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        """Tell of a file."""
+        """Describe a file."""
         self._file(FILES[self._name()])
 
     def do_GET(self) -> None:
-        """Give a list, or a file."""
+        """Send a list, or a file."""
         if "/tree/" in self.path:
             self._json([{"type": "file", "path": name, "size": len(FILES[name]), "oid": "0"} for name in FILES])
         elif self.path.startswith("/api/models/tiny/model/"):
             self._json({"id": "tiny/model", "sha": COMMIT})
         elif self._name() not in FILES:
             self._send(404, b"{}")
-        elif "Range" in self.headers:  # the library looks at the weights' header first
+        elif "Range" in self.headers:  # the library reads the weights' header first
             self._send(206, FILES[self._name()])
         else:
             self.server.given.append(self._name())
@@ -118,15 +118,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 def pull(*arguments: str, limit: str = "unlimited") -> subprocess.CompletedProcess[str]:
-    """Pull a model, off a terminal; no file may have more than ``limit`` blocks of the shell's."""
+    """Pull a model, off a terminal; no file may exceed ``limit`` blocks of the shell's."""
     command = f"ulimit -f {limit}; exec {shlex.join([*COMMAND, 'models', 'pull', *arguments])}"
     return subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
 
 
 def test_pull_in_a_script(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script gets bars or noise with the directory, files that no model needs, or a download each time."""
+    """A script gets the directory alone; only needed files are downloaded, and only once."""
     hub.gate.set()
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as many a CI does
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as some CI systems do
     done = pull("tiny/model")
     assert (done.returncode, done.stderr) == (0, "")
     found = {path.name: path.read_bytes() for path in Path(done.stdout.removesuffix("\n")).iterdir()}
@@ -138,7 +138,7 @@ def test_pull_in_a_script(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupted_pull(hub: Hub, tmp_path: Path) -> None:
-    """A terminal shows no bytes, Ctrl-C waits for the hub or leaves half a file, or the next pull fetches all again."""
+    """A terminal shows bytes; Ctrl-C stops at once and leaves no half file; the next pull resumes."""
     with on_terminal("models", "pull", "tiny/model") as terminal:
         terminal.read_until("downloading bytes")
         terminal.read_until(f"{SMALL:,} of {ALL:,}")
@@ -158,9 +158,9 @@ def test_interrupted_pull(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_full_disk(hub: Hub, tmp_path: Path) -> None:
-    """A download that finds no room ends in a traceback, is taken for a wrong name, or leaves half a file."""
+    """A disk that fills up during a download raises our error, and leaves no half file."""
     hub.gate.set()
-    done = pull("tiny/model", limit="3000")  # room for what coverage writes, and not for the weights
+    done = pull("tiny/model", limit="3000")  # room for coverage's data, but not for the weights
     assert (done.returncode, done.stdout) == (1, "")
     assert "ConfigError: The model 'tiny/model' has to be downloaded, but" in done.stderr
     assert "cannot be written: File too large. Make room" in done.stderr
@@ -170,7 +170,7 @@ def test_full_disk(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.requires("llm", "model")
 @pytest.mark.untraced("the conversion is interrupted before it ends")
 def test_interrupted_conversion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ctrl-C during a conversion waits for its end, leaves half a model on the disk, or prints a traceback."""
+    """Ctrl-C during a conversion stops at once, without a traceback, and leaves no half model."""
     monkeypatch.setenv("LLM_BACKEND_CACHE", str(tmp_path))
     with on_terminal("models", "pull") as terminal:
         terminal.read_until("MB) to safetensors, once")
@@ -183,7 +183,7 @@ def test_interrupted_conversion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_bytes_are_counted_once() -> None:
-    """The bars of the hub's library are all counted, or what is shown runs backwards or past the end."""
+    """Of the hub library's bars one counts, and progress never goes backwards or past the end."""
     told: list[tuple[Any, ...]] = []
     counter = model_store._byte_counter(lambda *facts: told.append(facts))  # noqa: SLF001
     counter.whole = 10

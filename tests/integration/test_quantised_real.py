@@ -1,4 +1,4 @@
-"""Models whose weights bitsandbytes packs into 8 or 4 bits while they are loaded, and what it cannot pack."""
+"""Models whose weights bitsandbytes packs into 8 or 4 bits during loading, and what it cannot pack."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.requires("llm", "model")
 
 Load: TypeAlias = "Callable[..., Coroutine[Any, Any, Agent]]"
 Ask: TypeAlias = "Callable[..., AgentPayload]"
-UNKNOWN = "nobody/no-such-model"  # a load that gets as far as to look for it was not refused before
+UNKNOWN = "nobody/no-such-model"  # a load that looks for it was not refused before
 
 
 @pytest.mark.requires("llm", "model", "quantization")
@@ -52,18 +52,18 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
     quantization: str,
     dtype: str,
 ) -> None:
-    """A quantised model answers wrongly, is held twice or in full, stays, or its library talks to our users."""
+    """A quantised model answers correctly, is held once and packed, goes when closed, and is silent."""
     pretend_processor("bfloat16", monkeypatch)
     configure(tmp_path, quantization=quantization, device="cpu")
     own_weights(model_copy)
     with pytest.raises(ModelNotFoundError):
-        await load(UNKNOWN, use_config=True)  # imports the library, which is no part of the model
+        await load(UNKNOWN, use_config=True)  # imports the library, which is not part of the model
     async with await load(model_copy, use_config=True) as once:
-        await once.invoke(ask(QUESTION, max_new_tokens=1))  # nor is what libraries take at first use, and keep
+        await once.invoke(ask(QUESTION, max_new_tokens=1))  # nor is what libraries take at first use and keep
 
     models, question = loaded_models(), ask(QUESTION, max_new_tokens=7)
     held, taken, left = [], [], []
-    for _ in range(3):  # a library may take or keep memory in one cycle; the model takes it in each
+    for _ in range(3):  # libraries may keep memory in one cycle; the model takes its own in each
         before = resident()
         first, second = await asyncio.gather(*(load(model_copy, use_config=True) for _ in range(2)))
         answer = await first.invoke(question)
@@ -90,7 +90,7 @@ async def test_quantised_model(  # noqa: PLR0913, PLR0917  (a load of some secon
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.untraced("the model is refused before it can be asked")
 async def test_model_that_cannot_be_packed(load: Load, model_copy: Path, tmp_path: Path) -> None:
-    """A model whose layers do not suit bitsandbytes is only said to be damaged."""
+    """A model whose layers bitsandbytes cannot pack is refused for that."""
     config = model_copy / "config.json"
     config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
     configure(tmp_path, quantization="int4", device="cpu")
@@ -104,7 +104,7 @@ async def test_model_that_cannot_be_packed(load: Load, model_copy: Path, tmp_pat
 async def test_library_that_is_missing(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: str, library: str
 ) -> None:
-    """A quantised load without its libraries converts the model first, or does not say what to install."""
+    """A quantised load without its libraries is refused at once, with the extra to install."""
     monkeypatch.setitem(sys.modules, library, None)
     configure(tmp_path, **{bits: True})
     with pytest.raises(
@@ -118,7 +118,7 @@ async def test_library_that_is_missing(
 async def test_library_that_is_broken(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A library that does not import is called missing, or more is kept from the log than its advice on kernels."""
+    """A library that does not import is called broken, and of the log only its kernel advice is dropped."""
     (tmp_path / "bitsandbytes.py").write_text(
         "import logging\n"
         "log = logging.getLogger('bitsandbytes.backends.cpu.ops')\n"
@@ -145,7 +145,7 @@ async def test_library_that_is_broken(
 )
 @pytest.mark.untraced("the setting is refused before a model is looked for")
 async def test_what_cannot_be_quantised(load: Load, tmp_path: Path, settings: dict[str, Any], refusal: str) -> None:
-    """What bitsandbytes cannot do, or complains about at each step, is tried, or the error does not say what works."""
+    """What bitsandbytes cannot do is refused with what works."""
     configure(tmp_path, **settings)
     with pytest.raises(ConfigError, match=refusal):
         await load(UNKNOWN, use_config=True)
@@ -166,7 +166,7 @@ async def test_what_cannot_be_quantised(load: Load, tmp_path: Path, settings: di
 async def test_auto_is_what_can_be_quantised(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, ...]
 ) -> None:
-    """With nothing chosen, a quantised model goes to a device or a type that it cannot have, or is another's."""
+    """By default a quantised model gets a device and a type that can be quantised."""
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     keys: list[ModelKey] = []

@@ -1,4 +1,4 @@
-"""The report's page as people meet it, in the browser that this machine has."""
+"""The report's page as people see it, in this machine's browser."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ SLOW, FAILS, OTHER, LOST = "test_slow", "test_fails", "TestA::test_other[a::b]",
 
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """The browser of this machine; none is ever downloaded."""
+    """This machine's browser; none is ever downloaded."""
     from playwright.async_api import async_playwright
 
     programs = read_contract(ROOT).capabilities["browser"].programs
     program = next(filter(None, map(shutil.which, programs)))
-    # Root has no sandbox to give, and in many a container everybody is root.
+    # Chromium cannot sandbox root, and in many containers everybody is root.
     flags = [*QUIET, "--no-first-run", *(["--no-sandbox"] * (os.geteuid() == 0))]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=flags)
@@ -50,13 +50,13 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def faults() -> list[str]:
-    """What the browser complained of, or what the page asked of anybody else, so far."""
+    """The browser's complaints, and the page's requests to others, so far."""
     return []
 
 
 @pytest.fixture
 async def show(chromium: Browser, tmp_path: Path, faults: list[str]) -> AsyncIterator[Show]:
-    """Open the page of a matrix from a file; whatever a test does with it, nothing may go wrong in it."""
+    """Open the page of a matrix from a file; nothing may go wrong in it, whatever a test does."""
     path = tmp_path / "report & more #1.html"
     contexts = []
 
@@ -81,12 +81,12 @@ async def show(chromium: Browser, tmp_path: Path, faults: list[str]) -> AsyncIte
 
 
 async def text(page: Page, selector: str) -> str:
-    """Return the text of one element as it is seen, with its white space made single spaces."""
+    """Return the visible text of one element, with its white space collapsed."""
     return " ".join((await page.locator(selector).inner_text()).split())
 
 
 async def test_verdict_comes_first_with_every_problem(show: Show) -> None:
-    """A reader of a red report cannot see at once that it is red, or why."""
+    """A red report starts with its verdict and every problem."""
     page = await show(everything())
     assert await page.locator("main > section").first.get_attribute("id") == "verdict"
     shown = await text(page, "#verdict")
@@ -98,13 +98,13 @@ async def test_verdict_comes_first_with_every_problem(show: Show) -> None:
 
 
 async def test_green_matrix_is_proved(show: Show) -> None:
-    """A matrix without a problem does not say that it is proved."""
+    """A matrix without a problem is called proved."""
     page = await show(everything().model_copy(update={"problems": []}))
     assert (await text(page, "#verdict")).startswith("✓ Proved")
 
 
 async def test_sessions_are_listed_with_their_facts(show: Show) -> None:
-    """Sessions lack a column or a machine, shorten nothing, or round a coverage of 99.996 % up to 100."""
+    """Sessions have every column and their machines, and 99.996 % is not rounded to 100."""
     page = await show(everything())
     assert await text(page, "#machines") == "unit-3.11, unit-3.12: processor: a processor; features: avx2"
     rows = [" ".join(row.split()) for row in await page.locator("#sessions tbody tr").all_inner_texts()]
@@ -119,11 +119,11 @@ async def test_sessions_are_listed_with_their_facts(show: Show) -> None:
 
 
 async def test_grid_shows_the_outcome_of_every_test_in_every_session(show: Show) -> None:
-    """A cell of the grid is another test's or session's, or tells its outcome by colour alone."""
+    """Each cell shows its test's outcome by a sign, not by colour alone."""
     matrix = everything()
     page = await show(matrix)
     order = await page.evaluate(SHOWN_SESSIONS)
-    # Sessions of one environment stand together; one that left nothing has no column.
+    # Sessions of one environment are neighbours; one that left nothing has no column.
     assert order == ["unit-3.11", "unit-3.12", "llm"]
     cells: dict[str, list[list[str | None]]] = await page.evaluate(CELLS)
     signs = {"passed": "✓", "failed": "✗", "skipped": DASH, "xfailed": "x", "xpassed": "X", "missing": "?"}
@@ -149,7 +149,7 @@ async def test_grid_shows_the_outcome_of_every_test_in_every_session(show: Show)
     ],
 )
 async def test_address_holds_the_view(show: Show, fragment: str, tests: list[str], sessions: int) -> None:
-    """Somebody who is sent the address of a view sees another one, or an old address breaks the page."""
+    """The address restores the view, and an old one does no harm."""
     page = await show(everything(), fragment)
     assert await page.evaluate(SHOWN_TESTS) == tests
     assert len(await page.evaluate(SHOWN_SESSIONS)) == sessions
@@ -158,7 +158,7 @@ async def test_address_holds_the_view(show: Show, fragment: str, tests: list[str
 
 
 async def test_filters_change_the_view_and_its_address(show: Show) -> None:
-    """A filter leaves out the wrong tests, counts wrongly, or is not in the address that one would share."""
+    """Filters show and count the right tests, and are in the address."""
     page = await show(everything())
     await page.fill("#text", "test_b")
     await page.get_by_text("✓ passed", exact=True).first.click()
@@ -174,7 +174,7 @@ async def test_filters_change_the_view_and_its_address(show: Show) -> None:
 
 
 async def test_changed_address_changes_the_view(show: Show) -> None:
-    """An address that is pasted into the open page does nothing."""
+    """An address pasted into the open page changes the view."""
     page = await show(everything())
     await page.evaluate("() => { location.hash = '#outcome=failed' }")
     await page.wait_for_function("() => document.querySelector('#shown').innerText.startsWith('1 of 4')")
@@ -190,7 +190,7 @@ async def test_changed_address_changes_the_view(show: Show) -> None:
     ],
 )
 async def test_tests_can_be_sorted_by_time_and_back(show: Show, key: str, order: list[str]) -> None:
-    """The slowest test does not come first, or the order of collection cannot be had again."""
+    """The slowest test comes first, and the order of collection can be restored."""
     page = await show(everything(), "#sort=time%3Allm")
     await page.click(f'button[data-sort="{key}"]')
     files = {SLOW: "test_b", FAILS: "test_b", OTHER: "test_a", LOST: "test_a"}
@@ -201,14 +201,14 @@ async def test_tests_can_be_sorted_by_time_and_back(show: Show, key: str, order:
 
 
 async def test_only_shown_environments_count_as_time(show: Show) -> None:
-    """Sorting by time with one environment shown follows the times of others."""
+    """Sorting by time counts only the environments that are shown."""
     page = await show(everything(), "#environment=bare&sort=time")
     assert [name.rpartition(".py::")[2] for name in await page.evaluate(SHOWN_TESTS)] == [OTHER, SLOW, LOST]
     assert await page.locator("td.time:visible").first.inner_text() == "2.50"
 
 
 async def test_files_fold(show: Show) -> None:
-    """The tests of a file cannot be put away, or come back although the file is folded."""
+    """A file's tests can be folded, and stay folded."""
     page = await show(everything())
     await page.click("text=tests/test_b.py")
     assert await page.evaluate(SHOWN_TESTS) == [OTHER, LOST]
@@ -221,7 +221,7 @@ async def test_files_fold(show: Show) -> None:
 
 
 async def test_hover_shows_reason_and_time(show: Show) -> None:
-    """Pointing at a skipped test does not tell why it was skipped, or goes on telling it."""
+    """Pointing at a skipped test shows its reason and time, for as long as it lasts."""
     page = await show(everything())
     await page.hover("td[data-outcome=skipped]")
     expected = f"tests/test_b.py::test_slow Session unit-3.11 (bare) Outcome {DASH} skipped Time 0.001 s Reason {SKIP}"
@@ -231,7 +231,7 @@ async def test_hover_shows_reason_and_time(show: Show) -> None:
 
 
 async def test_details_tell_the_inference(show: Show) -> None:
-    """The trace of real inference is not on the page, or a click does not keep it open."""
+    """The details show the trace of real inference, and a click keeps them open."""
     page = await show(everything())
     await page.click("td[data-outcome=passed]:not([data-violation])")
     await page.hover("h1")
@@ -247,7 +247,7 @@ async def test_details_tell_the_inference(show: Show) -> None:
 
 
 async def test_keyboard_alone_is_enough(show: Show) -> None:
-    """Somebody without a pointer cannot filter, reach a cell, read its details, or come back from them."""
+    """The keyboard alone can filter, reach a cell, read its details, and go back."""
     page = await show(everything())
     keys = page.keyboard
     await keys.press("/")
@@ -282,13 +282,13 @@ async def test_keyboard_alone_is_enough(show: Show) -> None:
     assert await page.locator("#details").is_hidden()
     assert await page.evaluate(FOCUSED) == DASH
     await keys.press("Tab")
-    # The whole grid is one stop.
+    # The whole grid is one tab stop.
     assert await page.evaluate("() => document.activeElement.id") == "coverage"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_text_can_be_read(show: Show, scheme: str) -> None:
-    """Text has less contrast than WCAG AA asks for, in the light or in the dark."""
+    """All text has the contrast that WCAG AA asks for, in light and dark mode."""
     page = await show(everything(), "#outcome=failed&outcome=passed", color_scheme=scheme)
     await page.click("td[data-outcome=failed]")
     assert await page.evaluate(POOR_CONTRAST) == []
@@ -298,7 +298,7 @@ async def test_every_text_can_be_read(show: Show, scheme: str) -> None:
 
 
 async def test_poor_contrast_is_noticed(show: Show) -> None:
-    """The measuring of contrast has gone blind, and the test above can no longer fail."""
+    """The measuring of contrast sees poor contrast, so the test above can fail."""
     page = await show(everything())
     await page.evaluate("() => { document.querySelector('h1').style.color = '#999' }")
     assert await page.evaluate(POOR_CONTRAST) == ["sample: rgb(153, 153, 153) on 247,248,249"]
@@ -306,7 +306,7 @@ async def test_poor_contrast_is_noticed(show: Show) -> None:
 
 @pytest.mark.parametrize("make", [everything, wide, hostile])
 async def test_phone_never_scrolls_sideways(show: Show, make: Callable[[], Matrix]) -> None:
-    """On a phone, a long name or a wide table makes the whole page wider than the screen."""
+    """On a phone, neither a long name nor a wide table makes the page scroll sideways."""
     page = await show(make(), viewport={"width": 360, "height": 740}, has_touch=True)
     assert await page.evaluate(OVERFLOW) <= 0
     await page.tap("td[data-outcome]")
@@ -314,7 +314,7 @@ async def test_phone_never_scrolls_sideways(show: Show, make: Callable[[], Matri
     assert box is not None
     assert (box["x"] >= 0, box["x"] + box["width"] <= 360, box["y"] + box["height"] <= 740) == (True, True, True)
     assert await page.evaluate(OVERFLOW) <= 0
-    # The first column stays where it is while the others are scrolled to.
+    # The first column stays in place while the others scroll.
     await page.evaluate("() => { document.querySelector('#grid-box').scrollLeft = 200 }")
     names = await page.locator("th.test").first.bounding_box()
     assert names is not None
@@ -322,7 +322,7 @@ async def test_phone_never_scrolls_sideways(show: Show, make: Callable[[], Matri
 
 
 async def test_hostile_names_stay_text(show: Show, faults: list[str]) -> None:
-    """A test that is named like markup becomes markup: its script runs, or its image is asked for."""
+    """A test named like markup stays text: no script runs, and no image is requested."""
     page = await show(hostile())
     await page.click("td[data-outcome]")
     assert faults == []
@@ -334,7 +334,7 @@ async def test_hostile_names_stay_text(show: Show, faults: list[str]) -> None:
 
 
 async def test_page_may_load_nothing(show: Show, faults: list[str]) -> None:
-    """The page's policy would let a script of somebody else run, or reach the network; or nobody would notice."""
+    """The page's policy blocks foreign scripts and the network, and the browser reports each try."""
     page = await show(everything())
     await page.evaluate("() => { document.body.append(document.createElement('img')) }")
     await page.evaluate("() => { document.querySelector('img').src = 'http://127.0.0.1:9/' }")
@@ -342,7 +342,7 @@ async def test_page_may_load_nothing(show: Show, faults: list[str]) -> None:
     await page.click("h1")
     assert [fault.partition(" violates ")[0] for fault in faults] == [
         "Loading the image 'http://127.0.0.1:9/'",
-        # Asked for, and refused before anything was sent.
+        # Requested, and refused before anything was sent.
         "http://127.0.0.1:9/",
         "Executing inline event handler",
     ]
@@ -350,7 +350,7 @@ async def test_page_may_load_nothing(show: Show, faults: list[str]) -> None:
 
 
 async def test_coverage_says_what_a_single_environment_reaches(show: Show) -> None:
-    """The coverage of a file lacks an environment, its missing lines, or the lines that only one reaches."""
+    """Coverage shows each environment, the missing lines, and those only one reaches."""
     page = await show(everything())
     assert await text(page, "#coverage-summary") == (
         "Lines and branches: 98.25 % by all sessions together, 100.00 % asked for; each environment alone: "
@@ -366,7 +366,7 @@ async def test_coverage_says_what_a_single_environment_reaches(show: Show) -> No
 
 
 async def test_unproven_tests_are_named_with_their_last_proof(show: Show) -> None:
-    """A test that ran nowhere is not named, or not when it last was proved."""
+    """A test that ran nowhere is named, with when it was last proved."""
     page = await show(everything())
     assert (await text(page, "#unproven-summary")).startswith("2 tests ran nowhere this time")
     rows = [" ".join(row.split()) for row in await page.locator("#unproven tbody tr").all_inner_texts()]
@@ -377,7 +377,7 @@ async def test_unproven_tests_are_named_with_their_last_proof(show: Show) -> Non
 
 
 async def test_empty_matrix_says_so(show: Show) -> None:
-    """Without a receipt the page breaks, or shows filters and tables of nothing."""
+    """A page without receipts says so, and shows no empty filters or tables."""
     page = await show(Matrix(project="sample", generated="", problems=["there is no receipt at all: run a session"]))
     assert (await text(page, "#verdict")).endswith("there is no receipt at all: run a session")
     assert await text(page, "#shown") == "No test was collected."
@@ -388,7 +388,7 @@ async def test_empty_matrix_says_so(show: Show) -> None:
 
 
 async def test_paper_shows_the_whole_grid(show: Show) -> None:
-    """A printed report is cut off at the edge of the grid's box, or is full of controls."""
+    """A printed report shows the whole grid, and no controls."""
     tests = [
         TestRow(id=f"tests/test_a.py::test_{number}", cells={"unit": Cell(outcome="passed")}) for number in range(99)
     ]

@@ -1,4 +1,4 @@
-"""What is between an engine and its server: connections, silence, other tries, proxies, certificates and variables."""
+"""What is between an engine and its server: connections, silence, retries, proxies, certificates, variables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the library wanted to wait before other tries; none of them passes."""
+    """The seconds that the library would wait before each retry; none of them passes."""
     naps: list[float] = []
 
     async def nap(seconds: float) -> None:
@@ -55,7 +55,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def hang_up(server: ScriptedServer) -> None:
-    """Have the next request read, and answered with the end of the connection."""
+    """Let the next request be read, and answered by closing the connection."""
 
     async def script(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         pass
@@ -81,7 +81,7 @@ async def proxy(answer: str) -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.mark.usefixtures("naps")
 async def test_what_is_tried_again(connect: Connect, scripted: ScriptedServer) -> None:
-    """A request that the server has read is not sent again; one that nobody took is, and then works."""
+    """A request that the server read is not sent again; one that nobody took is."""
     agent = await connect(scripted.url)
     for ask in (lambda: agent.invoke(PAYLOAD), lambda: joined(agent, PAYLOAD)):
         scripted.received.clear()
@@ -93,7 +93,7 @@ async def test_what_is_tried_again(connect: Connect, scripted: ScriptedServer) -
 
 
 async def test_connection_that_nobody_took(connect: Connect, naps: list[float]) -> None:
-    """A server that is being started is asked again."""
+    """A server that is still starting is asked again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     agent = await connect(f"http://127.0.0.1:{port}/v1", max_retries=2)
@@ -104,7 +104,7 @@ async def test_connection_that_nobody_took(connect: Connect, naps: list[float]) 
 
 @pytest.mark.usefixtures("naps")
 async def test_connection_that_was_kept(connect: Connect) -> None:
-    """A server that closes an idle connection as the next request comes does not make that fail."""
+    """A request survives a server that closes its idle connection at that moment."""
     body = json.dumps(message_of(content="here"))
     answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
     taken = []
@@ -125,7 +125,7 @@ async def test_connection_that_was_kept(connect: Connect) -> None:
 
 
 async def test_silence_in_a_stream_is_no_reason_to_ask_again(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server that reads a long prompt is not given the same work again."""
+    """A server that reads a long prompt does not get the same work again."""
     agent = await connect(scripted.url, read_timeout=0.1, max_retries=5)
     for _ in range(2):
         scripted.keep_silent()
@@ -136,7 +136,7 @@ async def test_silence_in_a_stream_is_no_reason_to_ask_again(connect: Connect, s
 
 
 async def test_whole_answer_takes_its_time(connect: Connect, scripted: ScriptedServer) -> None:
-    """A whole answer is waited for longer than a silence may last in a stream."""
+    """A whole answer may take longer than a silence within a stream."""
     asked = asyncio.Event()
 
     async def slowly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +154,7 @@ async def test_whole_answer_takes_its_time(connect: Connect, scripted: ScriptedS
 
 @pytest.mark.parametrize("status", [504, 524])
 async def test_gateway_that_waited_in_vain(connect: Connect, scripted: ScriptedServer, status: int) -> None:
-    """A server that still works behind a gateway is not given the same work again."""
+    """A server that still works behind a gateway does not get the same work again."""
     scripted.answer({"error": {"message": "upstream is late"}}, status, x_should_retry="")
     with pytest.raises(EngineError, match="failed: upstream is late") as caught:
         await (await connect(scripted.url)).invoke(PAYLOAD)
@@ -163,7 +163,7 @@ async def test_gateway_that_waited_in_vain(connect: Connect, scripted: ScriptedS
 
 
 async def test_floods_have_one_end(connect: Connect, scripted: ScriptedServer, naps: list[float]) -> None:
-    """However often a request may be tried again, it ends in time, and with what the server said."""
+    """Retries end within the time limit, with what the server said."""
     agent = await connect(scripted.url, timeout=5, max_retries=1000)
     for _ in range(6):
         scripted.answer({"error": {"message": "busy"}}, 503, x_should_retry="true")
@@ -190,7 +190,7 @@ async def test_floods_have_one_end(connect: Connect, scripted: ScriptedServer, n
 async def test_waits_of_every_vendor(
     connect: Connect, scripted: ScriptedServer, naps: list[float], headers: dict[str, str], wait: float
 ) -> None:
-    """A wait in any vendor's field is kept before another try, and told when none is left."""
+    """The wait in any vendor's field is kept before a retry, and is on the last error."""
     for _ in range(2):
         scripted.answer({"error": {"message": "slow"}}, 429, x_should_retry="", **headers)
     with pytest.raises(EngineBusyError, match=f"Wait {wait:.0f} s") as caught:
@@ -237,7 +237,7 @@ async def test_loopback_goes_directly(
 async def test_proxy_in_the_way(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: str, kind: type[EngineError], words: str
 ) -> None:
-    """An error of a connection names the proxy without its password, and a proxy's refusal is not the server's."""
+    """A connection's error names the proxy without its password; a proxy's refusal is not the server's."""
     async with proxy(answer) as (address, asked):
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hid%2Fden@{address}")
         agent = await connect(ELSEWHERE, api_key=KEY, max_retries=0)
@@ -290,7 +290,7 @@ async def test_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.Mon
 async def test_environment_that_cannot_be_used(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], kind: type[Exception], words: str
 ) -> None:
-    """A proxy or a certificate that is none is an error of ours that names it, not one of a library's."""
+    """An unusable proxy or certificate in the environment raises our error, which names it."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     agent = await connect(ELSEWHERE)
@@ -300,13 +300,13 @@ async def test_environment_that_cannot_be_used(
 
 
 async def test_address_that_is_none(connect: Connect) -> None:
-    """An address that only the HTTP library knows to be none is a wrong setting."""
+    """An address that only the HTTP library refuses is reported as a wrong setting."""
     with pytest.raises(ConfigError, match=r"base_url is http://999\.1\.1\.1/v1, which is no address: Invalid IPv4"):
         await (await connect("http://999.1.1.1/v1?key=hidden")).invoke(PAYLOAD)
 
 
 async def test_certificates_that_are_none(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A file that holds no certificates is named."""
+    """A file without certificates is named."""
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("nothing")
     monkeypatch.setenv("SSL_CERT_FILE", str(nothing))
@@ -315,7 +315,7 @@ async def test_certificates_that_are_none(connect: Connect, monkeypatch: pytest.
 
 
 async def test_proxy_that_needs_a_library(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SOCKS proxy without its library is told, with what to install."""
+    """A SOCKS proxy without its library is reported, with what to install."""
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://me:hidden@127.0.0.1:1")
     agent = await connect(ELSEWHERE)
@@ -330,7 +330,7 @@ async def test_proxy_that_needs_a_library(connect: Connect, monkeypatch: pytest.
 async def test_variables_that_our_settings_do_not_know(
     connect: Connect, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, *, responses: bool
 ) -> None:
-    """What a person set for OpenAI's library, or LangChain's, travels to no server, and changes nothing."""
+    """Variables for OpenAI's library or LangChain reach no server, and change nothing."""
     for name in (
         "OPENAI_ADMIN_KEY",
         "OPENAI_API_BASE",
@@ -365,7 +365,7 @@ async def test_variables_that_our_settings_do_not_know(
 
 @pytest.mark.parametrize("key", [KEY + "/a+b='c'\\d\"", "sk with spaces inside"])
 async def test_key_in_every_form(connect: Connect, scripted: ScriptedServer, key: str) -> None:
-    """A server's echo of the key, however it is written, shows nothing of it."""
+    """A server's echo of the key shows nothing of it, in any encoding."""
     agent = await connect(scripted.url, api_key=key)
     echoes: list[Any] = [
         {"error": {"message": f"bad {key!r}"}},

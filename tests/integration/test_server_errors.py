@@ -1,4 +1,4 @@
-"""What servers say about their errors, in whichever dress, is the error that it would be with a status of its own."""
+"""What servers say about their errors, in any form, is the same error as with a status of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOO_LONG: dict[str, Any] = {
     "n_prompt_tokens": 6031,
     "n_ctx": 2048,
 }
-# What a server says, the status that goes with it, and the error that it is.
+# What a server says, the status that goes with it, and the error that it becomes.
 TOLD: dict[str, tuple[Any, int, type[BackendError], str]] = {
     "401": ({"message": f"wrong key {KEY}", "code": 401}, 401, EngineAuthenticationError, r"the key: wrong key \*\*\*"),
     "auth": ({"message": "who?", "code": "invalid_api_key"}, 401, EngineAuthenticationError, "the key: who"),
@@ -66,7 +66,7 @@ TOLD: dict[str, tuple[Any, int, type[BackendError], str]] = {
 async def _answers(
     scripted: ScriptedServer, connect: Connect, *, responses: bool
 ) -> list[Callable[[Any], Awaitable[Any]]]:
-    """Ways to meet an error that comes with status 200: whole, and in a stream at its beginning or after a word."""
+    """Ways to get an error with status 200: whole, and in a stream, at its beginning or after a word."""
     agent = await connect(scripted.url, api_key=KEY, use_responses=responses, max_retries=0)
     first = [{"type": "response.output_text.delta", "delta": "He", "output_index": 0, "content_index": 0}]
     words = first if responses else [delta("He")]
@@ -117,7 +117,7 @@ async def _answers(
 async def test_error_in_every_dress(
     connect: Connect, scripted: ScriptedServer, told: tuple[Any, int, type[BackendError], str], *, responses: bool
 ) -> None:
-    """An error is the same one with a status, with status 200, as a choice, and inside a stream."""
+    """An error is the same one with its status, with status 200, as a choice, and in a stream."""
     error, status, kind, words = told
     ways = await _answers(scripted, connect, responses=responses)
     scripted.answer({"error": error}, status)
@@ -132,7 +132,7 @@ async def test_error_in_every_dress(
 
 @pytest.mark.parametrize("responses", [False, True], ids=["chat", "responses"])
 async def test_overflow_in_every_dress(connect: Connect, scripted: ScriptedServer, *, responses: bool) -> None:
-    """llama.cpp's overflow is told with both numbers, wherever it stands."""
+    """llama.cpp's overflow is reported with both numbers, wherever they stand."""
     ways = await _answers(scripted, connect, responses=responses)
 
     async def as_status(error: Any) -> None:
@@ -146,7 +146,7 @@ async def test_overflow_in_every_dress(connect: Connect, scripted: ScriptedServe
 
 
 async def test_answer_too_long_for_the_window(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A small prompt with a large limit of the answer is not called too long."""
+    """A small prompt with a large answer limit is told to lower that limit."""
     words = "'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's maximum context length is 8192 "
     words += "tokens and your request has 100 input tokens (8192 > 8192 - 100). (parameter=max_tokens, value=8192)"
     scripted.answer({"error": {"message": words, "type": "BadRequestError", "code": 400}}, 400)
@@ -174,7 +174,7 @@ async def test_answer_too_long_for_the_window(scripted: ScriptedServer, told: Se
 async def test_models_that_are_not_there(
     scripted: ScriptedServer, told: ServerAgent, body: str, status: int, words: str
 ) -> None:
-    """A server that does not have the model is told in whichever words it says so."""
+    """A missing model is reported, in whatever words the server says so."""
     code = "DeploymentNotFound" if "deployment" in body else str(status)
     scripted.answer({"error": {"message": body, "type": "None", "param": "None", "code": code}}, status)
     with pytest.raises(ModelNotFoundError, match=f"no model 'm': {words}"):
@@ -208,7 +208,7 @@ GEMINI = {"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}
 async def test_bodies_of_every_shape(
     scripted: ScriptedServer, told: ServerAgent, body: Any, status: int, expected: tuple[type[EngineError], str]
 ) -> None:
-    """A list, or what a framework says by itself, is read as any error."""
+    """An error is read also from a list, or from a framework's own format."""
     kind, words = expected
     for ask in (lambda: told.invoke(PAYLOAD), lambda: joined(told, PAYLOAD)):
         scripted.answer(body, status)
@@ -217,7 +217,7 @@ async def test_bodies_of_every_shape(
 
 
 async def test_code_that_nobody_knows(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """An error without a code that means something is an error with its words, and is not tried again."""
+    """An error with an unknown code is reported in its words, and not retried."""
     for body in ({"error": "out of order"}, {"error": {"message": "out of order", "code": "odd"}}):
         scripted.answer(body, x_should_retry="")
         with pytest.raises(EngineError, match=r"failed: out of order\. Look") as caught:
@@ -227,7 +227,7 @@ async def test_code_that_nobody_knows(scripted: ScriptedServer, told: ServerAgen
 
 
 async def test_error_with_status_200_is_tried_again(connect: Connect, scripted: ScriptedServer) -> None:
-    """A gateway that is busy for a moment is asked again, whichever status it says that with."""
+    """A busy gateway is asked again, whichever status it says that with."""
     agent = await connect(scripted.url)
     scripted.answer({"error": {"message": "slow", "code": 429}}, x_should_retry="true", retry_after_ms="1")
     scripted.complete("here")
@@ -235,7 +235,7 @@ async def test_error_with_status_200_is_tried_again(connect: Connect, scripted: 
 
 
 async def test_refused_option_in_a_stream(connect: Connect, scripted: ScriptedServer) -> None:
-    """An option that nobody chose is left out where the refusal comes inside a stream, too."""
+    """A default option is dropped also where its refusal comes inside a stream."""
     agent = await connect(scripted.url)
     scripted.stream({"error": {"message": "no such thing", "param": "temperature", "code": 400}})
     scripted.stream(delta("ok"), delta(None, "stop"))
@@ -245,7 +245,7 @@ async def test_refused_option_in_a_stream(connect: Connect, scripted: ScriptedSe
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 async def test_events_however_they_are_cut(scripted: ScriptedServer, told: ServerAgent, line_end: str) -> None:
-    """A stream is read whole whichever line ends it has, and wherever the network cuts it."""
+    """A stream is read whole with any line ends, wherever the network cuts it."""
     events = [delta("He"), delta("llo"), delta(None, "stop")]
     text = (
         "".join(f": hi{line_end}data: {json.dumps(event)}{line_end * 2}" for event in events)
@@ -256,7 +256,7 @@ async def test_events_however_they_are_cut(scripted: ScriptedServer, told: Serve
 
 
 async def test_stream_that_is_packed(connect: Connect, scripted: ScriptedServer) -> None:
-    """A compressed stream, or a packed one that is none, is read or told as unreadable."""
+    """A compressed stream is read, and a broken one is reported as unreadable."""
     told = await connect(scripted.url, max_retries=0)
     text = "".join(f"data: {json.dumps(event)}\n\n" for event in (delta("He"), delta(None, "stop")))
     scripted.send(gzip.compress(text.encode()), "text/event-stream", **GZIP)

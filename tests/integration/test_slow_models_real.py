@@ -1,6 +1,6 @@
-"""Other people's models, each where it lies in the hub's local cache: what holds for every model, and what each knows.
+"""Other models in the hub's local cache: what holds for every model, and what each one knows.
 
-They are larger than the packaged one, and slow on a CPU. Where a machine has none of them they are told as unproven.
+They are larger than the packaged one, and slow on a CPU. On a machine without them the tests count as unproven.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MODELS = {
     ]
 )
 def other_model(request: pytest.FixtureRequest) -> Model:
-    """The model to try: one after the other."""
+    """The model to try, one after the other."""
     chosen: Model = request.param
     return chosen
 
@@ -68,7 +68,7 @@ async def other(other_model: Model, load: Load) -> AsyncIterator[Agent]:
 
 @pytest.mark.untraced("infers with another model than the packaged one")
 async def test_answer(other: Agent, other_model: Model, ask: Ask) -> None:
-    """The model's stream is not its answer, its tokens do not add up, or it does not know what it knows."""
+    """The model's stream is its answer, its tokens add up, and it knows what it knows."""
     payload = ask(QUESTION, max_new_tokens=16)
     answer = await other.invoke(payload)
     usage = used(answer)
@@ -82,7 +82,7 @@ async def test_answer(other: Agent, other_model: Model, ask: Ask) -> None:
 
 @pytest.mark.untraced("counts, and asks no model")
 async def test_prompt(other: Agent, other_model: Model, ask: Ask) -> None:
-    """A model without a chat template is given roles that it was never trained on, or one with a template is not."""
+    """Only a model with a chat template gets roles; one without gets plain text."""
     tokenizer = other._loaded.tokenizer  # type: ignore[attr-defined]  # noqa: SLF001
     bare = len(tokenizer(QUESTION)["input_ids"])
     assert (tokenizer.chat_template is not None) is other_model.has_template

@@ -1,4 +1,4 @@
-"""A real model answers with JSON of a schema, and with nothing else, however it draws its tokens."""
+"""A real model answers with JSON of a schema, and with nothing else, however it samples."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Language(Enum):
 
 
 class Home(BaseModel):
-    """An object within another."""
+    """An object inside another."""
 
     city: Short
     height: float = Field(ge=0, le=9000)
 
 
 class Person(BaseModel):
-    """One of everything."""
+    """A bit of everything."""
 
     name: Short
     age: int = Field(ge=0, le=130)
@@ -69,7 +69,7 @@ async def test_a_request_is_prepared_once(agent: Agent, ask: Callable[..., Any],
 
 
 async def test_an_answer_is_the_object(agent: Agent, ask: Callable[..., Any]) -> None:
-    """An answer does not fit the schema that it was asked in, or the caller has to parse it."""
+    """An answer fits its schema, and comes as the object."""
     answer = await agent.invoke(ask(ADA, max_new_tokens=120, output_schema=Person))
     assert isinstance(answer.parsed, Person)
     assert answer.parsed == Person.model_validate_json(answer.response)
@@ -78,14 +78,14 @@ async def test_an_answer_is_the_object(agent: Agent, ask: Callable[..., Any]) ->
 
 
 async def test_chance_does_not_leave_the_schema(agent: Agent, ask: Callable[..., Any]) -> None:
-    """An answer that is drawn wildly is no JSON, or does not fit."""
+    """An answer at a high temperature is still JSON that fits."""
     wild = {"temperature": 3.0, "seed": 5, "max_new_tokens": 150}
     answer = await agent.invoke(ask(ADA, output_schema=Person, **wild))
     assert isinstance(answer.parsed, Person)
 
 
 async def test_a_stream_is_the_same_json(agent: Agent, ask: Callable[..., Any]) -> None:
-    """A stream is not held to the schema, or marks within a JSON text are taken for reasoning."""
+    """A stream is held to the schema, and tags inside its JSON are text."""
     schema = {"const": {"text": "<think>å</think> 日本語 😀"}}
     payload = ask("Go.", max_new_tokens=60, output_schema=schema)
     pieces = [piece async for piece in agent.stream(payload)]
@@ -94,7 +94,7 @@ async def test_a_stream_is_the_same_json(agent: Agent, ask: Callable[..., Any]) 
 
 
 async def test_a_cut_answer_is_no_answer(agent: Agent, ask: Callable[..., Any]) -> None:
-    """JSON that was cut, which here looks whole, is taken for the answer."""
+    """JSON that was cut is an error, even where it looks whole."""
     cut = ask("What is 123456 times 1000?", max_new_tokens=1, output_schema={"type": "integer", "minimum": 1000000})
     with pytest.raises(
         StructuredOutputError, match=r"was cut before its JSON was whole\. Raise max_new_tokens"
@@ -122,14 +122,14 @@ async def test_a_cut_answer_is_no_answer(agent: Agent, ask: Callable[..., Any]) 
 async def test_schemas_that_cannot_be_held_are_refused(
     agent: Agent, ask: Callable[..., Any], schema: Any, message: str
 ) -> None:
-    """A part of a schema is left out silently, and an answer that does not fit comes back as one that does."""
+    """A schema that cannot be held in full is refused."""
     with pytest.raises(SchemaError, match=message):
         await agent.invoke(ask("Go.", output_schema=schema))
 
 
 @pytest.mark.untraced("no answer is generated for a payload that is refused")
 async def test_tools_and_a_schema_are_too_much(agent: Agent, ask: Callable[..., Any]) -> None:
-    """Tools are offered to a model that can call none."""
+    """Tools and a schema together are refused."""
     with pytest.raises(PayloadError, match="cannot both call tools and answer by output_schema"):
         await agent.invoke(ask("Go.", output_schema=Person, tools_available=[{"type": "function"}]))
 
@@ -137,7 +137,7 @@ async def test_tools_and_a_schema_are_too_much(agent: Agent, ask: Callable[..., 
 async def test_a_reasoning_model_answers_at_once(
     load: Callable[..., Any], ask: Callable[..., Any], model_copy: Path
 ) -> None:
-    """The JSON of a model that thinks first is taken for its reasoning."""
+    """The JSON of a reasoning model is its answer, not its reasoning."""
     (model_copy / "chat_template.jinja").write_text("{{ messages[-1].content }}\n<think>\n")
     async with await load(model_copy) as thinker:
         answer = await thinker.invoke(ask("Yes or no?", output_schema={"enum": ["yes", "no"]}))
@@ -149,7 +149,7 @@ async def test_a_reasoning_model_answers_at_once(
 async def test_a_missing_library_is_named(
     agent: Agent, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An installation without llguidance fails with an ImportError that says nothing of the extra."""
+    """Without llguidance the error says which extra to install."""
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MissingExtraError, match=r"Structured output .* needs llguidance, .*\[llm\]"):
         await agent.invoke(ask("Go.", output_schema=Person))
@@ -157,7 +157,7 @@ async def test_a_missing_library_is_named(
 
 @pytest.mark.untraced("looks at one step of the decoding")
 def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
-    """The grammar and the answer go apart, and generation goes on without it; or a large number is no schema."""
+    """A token outside the grammar raises an error, and large numbers are allowed in a schema."""
     import torch
     from llm_backend.llms.engines.huggingface.constrained_decoding import constrain
     from transformers import AutoTokenizer
@@ -174,7 +174,7 @@ def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
 
 @pytest.mark.requires("openai")
 async def test_a_server_that_ignores_the_schema_is_caught(model_server: ModelServer, ask: Callable[..., Any]) -> None:
-    """An answer of a server that does not know response_format passes for one that fits."""
+    """A server's answer that does not fit the schema raises an error."""
     from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
     async with await OpenAIAgent.create(AgentSettings(base_url=model_server.url, model=model_server.model)) as client:

@@ -1,4 +1,4 @@
-"""Structured output of the engines that ask a server: how they tell it, and how they hold it to its word."""
+"""Structured output of the engines that ask a server: how they send the schema, and how they check the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class City(BaseModel):
-    """What is asked for."""
+    """The class of an answer."""
 
     name: str
 
@@ -32,7 +32,7 @@ PARIS = '{"name": "<think>Paris</think>"}'
 
 
 async def test_an_answer_is_the_object(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A server is not told of the schema, or its answer is damaged on its way to the object."""
+    """The server gets the schema, and its answer becomes the object."""
     scripted.complete(f"<think>Paris.</think>\n{PARIS}")
     answer = await told.invoke(ASKED)
     output = output_format(City)
@@ -42,7 +42,7 @@ async def test_an_answer_is_the_object(told: ServerAgent, scripted: ScriptedServ
 
 
 async def test_the_responses_api_is_told(connect: Connect, scripted: ScriptedServer) -> None:
-    """The other API, which has another place for it, is not told of the schema."""
+    """The Responses API gets the schema in its own place."""
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
     about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
     text = {"type": "output_text", "text": PARIS, "annotations": []}
@@ -55,7 +55,7 @@ async def test_the_responses_api_is_told(connect: Connect, scripted: ScriptedSer
 
 
 async def test_another_answer_is_an_error(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """What a server says that knows no schema, or refuses to answer, is taken for the object."""
+    """An answer that does not fit the schema, or a refusal, raises an error."""
     scripted.complete("I cannot say.")
     with pytest.raises(StructuredOutputError, match="is not what the output schema asks for") as caught:
         await told.invoke(ASKED)
@@ -63,7 +63,7 @@ async def test_another_answer_is_an_error(told: ServerAgent, scripted: ScriptedS
 
 
 async def test_a_call_is_no_answer_yet(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A model that calls a tool first is held to the schema before it answers."""
+    """A turn that calls a tool is not held to the schema."""
     scripted.complete(None, tool_calls=[call_of("{}")])
     answer = await told.invoke(AgentPayload(QUESTION, output_schema=City, tools_available=[TOOL]))
     assert answer.parsed is None
@@ -71,7 +71,7 @@ async def test_a_call_is_no_answer_yet(told: ServerAgent, scripted: ScriptedServ
 
 
 async def test_a_stream_is_held_to_the_schema(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A stream's JSON is damaged, or ends like a whole one when it was cut."""
+    """A stream's JSON arrives unchanged, and a cut one raises an error."""
     scripted.stream(delta(PARIS[:12]), delta(PARIS[12:]), delta(finish_reason="stop"))
     assert json.loads(await joined(told, ASKED)) == json.loads(PARIS)
     scripted.stream(delta(PARIS[:12]), delta(finish_reason="length"))
@@ -80,13 +80,13 @@ async def test_a_stream_is_held_to_the_schema(told: ServerAgent, scripted: Scrip
 
 
 async def test_a_stream_that_calls_a_tool(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A stream in which a model calls a tool that it was offered has no answer, and is none of the schema's."""
+    """A stream that calls a tool has no answer, and is not held to the schema."""
     scripted.stream(delta('<tool_call>{"name": "roll"}</tool_call>'), delta(finish_reason="stop"))
     assert await joined(told, AgentPayload(QUESTION, output_schema=City, tools_available=[TOOL])) == ""
 
 
 async def test_a_bad_schema_is_not_sent(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A server is asked for what it cannot answer, and its error is not understood."""
+    """A faulty schema is refused before anything is sent."""
     bad = AgentPayload(QUESTION, output_schema={"type": "objekt"})
     with pytest.raises(SchemaError, match="output_schema is no JSON schema"):
         await told.invoke(bad)

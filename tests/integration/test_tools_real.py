@@ -1,4 +1,4 @@
-"""A real model calls tools, is told what came of it, and answers with that."""
+"""A real model calls tools, reads their results, and answers with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requires("llm", "model")
 
-# What a larger model does when it is only told of a tool, so small a one does after an example.
+# A larger model needs only the tool; one this small needs an example, too.
 EXAMPLE = [
     MemoryEntry("user", "How many people live in Paris?"),
     MemoryEntry(
@@ -34,13 +34,13 @@ EXAMPLE = [
 
 @pytest.fixture
 def question(ask: Callable[..., Any]) -> AgentPayload:
-    """Something that the model knows only from the tool."""
+    """A question whose answer only the tool knows."""
     payload: AgentPayload = ask("How many people live in London?", max_new_tokens=40, memory=EXAMPLE)
     return payload
 
 
 async def test_a_model_answers_with_what_a_tool_told_it(agent: Agent, question: AgentPayload) -> None:
-    """A model cannot use tools: its call is not read, the tool not run, or the result does not reach the model."""
+    """A model's call is read, its tool runs, and the answer holds the result."""
     asked = []
 
     async def get_population(city: str) -> int:
@@ -62,7 +62,7 @@ async def test_a_model_answers_with_what_a_tool_told_it(agent: Agent, question: 
 
 
 async def test_a_tool_that_fails_for_a_model(agent: Agent, question: AgentPayload) -> None:
-    """A caller who asked for it does not learn that the tool failed."""
+    """On request a tool's failure is raised to the caller."""
 
     def get_population(city: str) -> int:
         """Get the number of people who live in a city."""
@@ -75,7 +75,7 @@ async def test_a_tool_that_fails_for_a_model(agent: Agent, question: AgentPayloa
 
 
 async def test_a_conversation_with_tools(agent: Agent, question: AgentPayload) -> None:
-    """A conversation does not run a model's tools, streamed or not, or forgets what they returned."""
+    """A conversation runs a model's tools, whole and streamed, and remembers their results."""
 
     def get_population(city: str) -> int:
         """Get the number of people who live in a city."""

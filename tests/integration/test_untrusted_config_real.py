@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-of-the-user"
 PRIVATE = "private text"
-# Where an attack succeeds, nobody waits long for the answer that never comes.
+# If an attack succeeds, its answer never comes, so do not wait long for it.
 SHORT = "[agent]\nread_timeout = 1\nmax_retries = 0\n"
 ADDRESSES = {
     "address": SHORT + "base_url = '{url}'\n",
@@ -37,7 +37,7 @@ ADDRESSES = {
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cloned repository, in which the user works; their key is in the environment, and they trust nothing yet."""
+    """A cloned repository in which the user works; their key is in the environment, and they trust nothing yet."""
     folder = tmp_path / "project"
     (folder / ".git").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -63,7 +63,7 @@ async def tell() -> str:
 @pytest.mark.requires("openai")
 @pytest.mark.parametrize("attack", ADDRESSES)
 async def test_nothing_goes_to_an_address_that_was_found(attack: str, project: Path) -> None:
-    """Neither text nor key goes to a server that a found file names, nor is it even called up; by whatever section."""
+    """A found file's server gets no text, no key and no connection, in any section."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
@@ -76,7 +76,7 @@ async def test_nothing_goes_to_an_address_that_was_found(attack: str, project: P
 
 @pytest.mark.requires("openai")
 def test_the_command_tells_a_found_address_nothing(project: Path) -> None:
-    """``llm-backend chat`` in somebody else's repository ends with the next step, and calls nobody up."""
+    """``llm-backend chat`` by a found file stops with the next step, and connects to nobody."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
@@ -91,7 +91,7 @@ def test_the_command_tells_a_found_address_nothing(project: Path) -> None:
 
 @pytest.mark.requires("openai")
 async def test_a_trusted_address_gets_both(project: Path, scripted: ScriptedServer) -> None:
-    """With the user's consent text and key do go there: the tests above could not pass without it. Until it changes."""
+    """With consent the server gets text and key, until the file changes: the tests above can fail."""
     config = project / "config.toml"
     config.write_text(ADDRESSES["address"].format(url=scripted.url))
     trust_config_file()
@@ -108,7 +108,7 @@ async def test_a_trusted_address_gets_both(project: Path, scripted: ScriptedServ
 
 
 def give_code(model: Path, trace: Path) -> None:
-    """Have a model bring Python code of its own, which leaves a trace when it runs."""
+    """Give a model Python code of its own, which leaves a trace when it runs."""
     (model / "custom.py").write_text(
         f"open({str(trace)!r}, 'w').close()\n"
         "from transformers import LlamaConfig as Config, LlamaForCausalLM as Model\n"
@@ -121,7 +121,7 @@ def give_code(model: Path, trace: Path) -> None:
 @pytest.mark.requires("llm", "model")
 @pytest.mark.untraced("another process generates")
 def test_code_beside_a_found_file_is_not_run(project: Path, model_copy: Path, tmp_path: Path) -> None:
-    """Python code in a repository does not run by the word of the file beside it; with the user's consent it does."""
+    """A repository's Python code runs only with the user's consent, not by its own file."""
     give_code(model_copy, tmp_path / "ran")
     shutil.move(model_copy, project / "model")
     config = "[agent]\nbackend = 'huggingface'\nmodel = './model'\ntrust_remote_code = true\n"
@@ -147,7 +147,7 @@ def test_code_beside_a_found_file_is_not_run(project: Path, model_copy: Path, tm
 async def test_a_folder_does_not_pass_for_a_trusted_model(
     project: Path, model_copy: Path, tmp_path: Path, load: Callable[..., Awaitable[Agent]]
 ) -> None:
-    """Who trusts the code of a model on the hub does not run that of a folder with its name, which a repository has."""
+    """Trust in a hub model's code does not cover a folder of the same name."""
     give_code(model_copy, tmp_path / "ran")
     (project / "org").mkdir()
     shutil.move(model_copy, project / "org" / "name")

@@ -43,7 +43,7 @@ def _wrong_model(server: ScriptedServer) -> None:
 async def test_verdict_on_an_answer(
     scripted: ScriptedServer, told: ServerAgent, case: tuple[Callable[[ScriptedServer], None], str, int, str]
 ) -> None:
-    """What a server answers is taken for another fault than it is, or leaves as an exception."""
+    """Each answer of a server gets its verdict, and none is raised."""
     script, verdict, questions, reason = case
     script(scripted)
     report = await validate_agent_report(told)
@@ -60,7 +60,7 @@ async def test_verdict_on_an_answer(
 async def test_silent_server_is_too_slow(
     connect: Connect, scripted: ScriptedServer, seconds: float, reason: str
 ) -> None:
-    """A server that accepts and never answers is waited for, or is not told apart from one that is not there."""
+    """A server that accepts and never answers is reported as too slow."""
     agent = await connect(scripted.url, timeout=1, max_retries=0)
     scripted.keep_silent()
     report = await validate_agent_report(agent, timeout=seconds)
@@ -69,7 +69,7 @@ async def test_silent_server_is_too_slow(
 
 
 async def test_no_server_is_unreachable(connect: Connect) -> None:
-    """Nobody there is taken for a slow or a broken model."""
+    """A server that does not run is reported as unreachable."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     agent = await connect(f"http://127.0.0.1:{port}/v1", max_retries=0)

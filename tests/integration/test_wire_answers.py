@@ -23,7 +23,7 @@ DONE = chunk("data: [DONE]\n\n") + END
 
 
 async def both(told: ServerAgent, scripted: ScriptedServer, payload: AgentPayload, message: dict[str, Any]) -> Any:
-    """What comes of ``message`` as a whole answer, once it is sure that a stream of it tells the same."""
+    """What ``message`` becomes as a whole answer, after checking that a stream of it becomes the same."""
     scripted.answer(message_of(**message))
     answer = await told.invoke(payload)
     calls = [{"index": number, **call} for number, call in enumerate(message.pop("tool_calls", ()))]
@@ -40,14 +40,14 @@ async def both(told: ServerAgent, scripted: ScriptedServer, payload: AgentPayloa
 
 @pytest.mark.parametrize("arguments", [{"arguments": ""}, {"arguments": None}, {}, {"arguments": {}}], ids=repr)
 async def test_no_arguments(told: ServerAgent, scripted: ScriptedServer, arguments: dict[str, Any]) -> None:
-    """A tool without parameters is called, however a server says that there are no arguments."""
+    """A tool without parameters is called, however a server writes that there are no arguments."""
     call = {"id": "c", "type": "function", "function": {"name": "roll", **arguments}}
     answer = await both(told, scripted, ROLL, {"content": None, "tool_calls": [call]})
     assert answer.tool_calls == (ToolCall(name="roll", arguments={}, id="c"),)
 
 
 async def test_a_call_that_was_cut(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A call that was cut before its arguments came is no call without arguments."""
+    """A call cut before its arguments is not a call without arguments."""
     call = {"index": 0, "id": "c", "function": {"name": "roll", "arguments": ""}}
     scripted.stream(delta(tool_calls=[call]), delta(None, "length"))
     with pytest.raises(EngineResponseError, match="raise max_new_tokens if the answer was cut"):
@@ -55,14 +55,14 @@ async def test_a_call_that_was_cut(told: ServerAgent, scripted: ScriptedServer) 
 
 
 async def test_arguments_as_an_object(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """Arguments that are an object, and not the text of one, are those arguments."""
+    """Arguments that are an object, not its text, are read."""
     call = {"id": "c", "type": "function", "function": {"name": "roll", "arguments": {"sides": 6}}}
     answer = await both(told, scripted, ROLL, {"content": None, "tool_calls": [call]})
     assert answer.tool_calls == (ToolCall(name="roll", arguments={"sides": 6}, id="c"),)
 
 
 async def test_a_call_told_twice(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A call that is told as text and as structure is one call, with the id that the server waits for."""
+    """A call told as text and as structure is one call, with the server's id."""
     call = {"id": "c", "type": "function", "function": {"name": "roll", "arguments": '{"sides": 6}'}}
     text = 'I roll.<tool_call>{"name": "roll", "arguments": {"sides": 6}}</tool_call>'
     answer = await both(told, scripted, ROLL, {"content": text, "tool_calls": [call]})
@@ -70,7 +70,7 @@ async def test_a_call_told_twice(told: ServerAgent, scripted: ScriptedServer) ->
 
 
 async def test_a_name_in_each_part(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A tool's name that is repeated in each part of a stream is said once."""
+    """A tool's name that each part of a stream repeats counts once."""
     pieces = ("", '{"sides"', ": 6}", "")
     parts = ({"index": 0, "id": "c", "function": {"name": "roll", "arguments": piece}} for piece in pieces)
     scripted.stream(*(delta(tool_calls=[part]) for part in parts), delta(None, "tool_calls"))
@@ -80,7 +80,7 @@ async def test_a_name_in_each_part(told: ServerAgent, scripted: ScriptedServer) 
 
 @pytest.mark.parametrize("offered", [True, False])
 async def test_marks_in_prose(told: ServerAgent, scripted: ScriptedServer, *, offered: bool) -> None:
-    """Marks beside the server's own reasoning are prose, and so is what looks like a call where no tool was offered."""
+    """Tags are prose beside the server's own reasoning, and so is a call where no tool was offered."""
     text = "In HTML one writes <think>, as in `<think>so</think>`."
     answer = await both(told, scripted, ROLL if offered else AgentPayload("?"), {"content": text, "reasoning": "Hm."})
     assert (answer.response, answer.thinking) == (text, "Hm.")
@@ -106,7 +106,7 @@ async def test_content_in_parts(told: ServerAgent, scripted: ScriptedServer) -> 
     ["event: ping\n\n", "id: 7\n\n", "retry: 1000\n\n", "data:\n\n", ": ping\n\n", "event: ping\ndata: still here\n\n"],
 )
 async def test_events_without_data(told: ServerAgent, scripted: ScriptedServer, silence: str) -> None:
-    """An event that says nothing is no part of the answer, and no broken one."""
+    """An event without data is skipped."""
     scripted.stream(
         delta("Hi"), ending=chunk(silence) + chunk('data: {"choices": [{"delta": {"content": "!"}}]}\n\n') + DONE
     )
@@ -114,7 +114,7 @@ async def test_events_without_data(told: ServerAgent, scripted: ScriptedServer, 
 
 
 async def test_end_without_a_reason(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A stream that says that it is over is over, if it has said anything; one that only ends has broken off."""
+    """A stream that says it is over is over if it said anything; one that just ends has broken off."""
     scripted.stream(delta("Hi."), ending=DONE)
     *_, end = [event async for event in told.stream_events(AgentPayload(QUESTION))]
     assert end == End("stop")
@@ -128,7 +128,7 @@ async def test_end_without_a_reason(told: ServerAgent, scripted: ScriptedServer)
 
 
 async def test_other_words_for_an_end(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """An end that a server calls by another name is the one that is meant."""
+    """Other names for a finish reason mean the same reason."""
     for word, reason in (("eos_token", "stop"), ("MAX_TOKENS", "length"), ("content_filter", "content_filter")):
         scripted.stream(delta("Hi."), delta(None, word))
         *_, end = [event async for event in told.stream_events(AgentPayload(QUESTION))]
@@ -136,7 +136,7 @@ async def test_other_words_for_an_end(told: ServerAgent, scripted: ScriptedServe
 
 
 async def test_end_of_the_other_api(connect: Connect, scripted: ScriptedServer) -> None:
-    """In a stream of the Responses API, events without data and "[DONE]" do no harm."""
+    """In a Responses API stream, events without data and "[DONE]" do no harm."""
     place = {"item_id": "o", "output_index": 0, "content_index": 0, "sequence_number": 1}
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed", "output": []}
     about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}

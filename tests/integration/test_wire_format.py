@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def test_options(connect: Connect, scripted: ScriptedServer) -> None:
-    """An option is lost, or sent under a name that servers do not know."""
+    """Each option is sent under a name that servers know."""
     scripted.complete("ok")
     agent = await connect(scripted.url, temperature=0.5, max_new_tokens=9, reasoning_effort={"effort": "low"})
     options = GenerationOptions(max_new_tokens=7, top_p=0.9, top_k=3, seed=1, stop=("#",))
@@ -48,7 +48,7 @@ async def test_options(connect: Connect, scripted: ScriptedServer) -> None:
 
 
 async def test_defaults(connect: Connect, scripted: ScriptedServer) -> None:
-    """Greedy decoding is not the default, or something nobody chose is sent, or a key where none is needed."""
+    """By default a request asks for greedy decoding and nothing else, with a placeholder for the key."""
     scripted.complete("ok")
     agent = await connect(scripted.url)
     await agent.invoke(AgentPayload(QUESTION, reasoning_effort=ReasoningEffort()))
@@ -60,7 +60,7 @@ async def test_defaults(connect: Connect, scripted: ScriptedServer) -> None:
 
 
 async def test_responses_options(connect: Connect, scripted: ScriptedServer) -> None:
-    """A conversation with tools does not survive the other API, or the server is asked to keep it."""
+    """A conversation with tools fits the Responses API, which is told not to store it."""
     scripted.answer(
         {
             "id": "r",
@@ -105,7 +105,7 @@ async def test_responses_options(connect: Connect, scripted: ScriptedServer) -> 
 
 
 async def test_responses_api_has_no_stop(connect: Connect, scripted: ScriptedServer) -> None:
-    """An option that this API does not have is left out without a word."""
+    """An option that the Responses API lacks is refused."""
     agent = await connect(scripted.url, use_responses=True)
     options = GenerationOptions(seed=1, stop=("#",))
     with pytest.raises(PayloadError, match=r"no seed and no stop\. Leave it out, or set use_responses = false"):
@@ -113,7 +113,7 @@ async def test_responses_api_has_no_stop(connect: Connect, scripted: ScriptedSer
 
 
 async def test_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A model cannot call tools, or is offered others than the caller's."""
+    """A model can call tools, and is offered only the caller's."""
     scripted.complete(None, tool_calls=[call_of('{"sides": 6}')])
     other = {"type": "function", "function": {"name": "other"}}
     answer = await told.invoke_with_tools(AgentPayload("Roll.", tools_available=[other]), [TOOL])
@@ -126,7 +126,7 @@ async def test_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
 
 
 async def test_streamed_tools(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Calls whose parts arrive by turns are torn or mixed up, or what a stream took is not asked for or not told."""
+    """Interleaved parts become whole calls, and the stream's usage is requested and read."""
 
     def part(index: int, arguments: str, **more: Any) -> dict[str, Any]:
         return delta(
@@ -159,7 +159,7 @@ async def test_streamed_tools(scripted: ScriptedServer, told: ServerAgent) -> No
 
 
 async def test_streamed_responses(connect: Connect, scripted: ScriptedServer) -> None:
-    """A stream of the other API loses its reasoning, its calls, or what it took."""
+    """A stream of the Responses API holds its reasoning, its calls and its usage."""
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m"}
     about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
@@ -194,7 +194,7 @@ async def test_streamed_responses(connect: Connect, scripted: ScriptedServer) ->
 
 
 async def test_thinking_and_code(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """Reasoning in the text leaks into the answer, whole or in pieces."""
+    """Reasoning in the text stays out of the answer, whole and streamed."""
     text = "<think>Hm.</think>Here:\n```python\nprint(1)\n```"
     scripted.complete(text)
     answer = await told.invoke(AgentPayload("Code."))
@@ -205,7 +205,7 @@ async def test_thinking_and_code(scripted: ScriptedServer, told: ServerAgent) ->
 
 
 async def test_stop_text(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A stop text stays in the answer where the server leaves it in, or the stream goes on behind it."""
+    """A stop text that the server leaves in ends the answer and the stream."""
     payload = AgentPayload("Count.", generation=GenerationOptions(stop=("###",)))
     scripted.complete("one ### two")
     assert (await told.invoke(payload)).response == "one"
@@ -215,13 +215,13 @@ async def test_stop_text(scripted: ScriptedServer, told: ServerAgent) -> None:
 
 
 async def test_refusal(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A model's refusal is an empty answer."""
+    """A model's refusal is its answer."""
     scripted.complete(None, refusal="I will not.")
     assert (await told.invoke(AgentPayload("Do it."))).response == "I will not."
 
 
 async def test_refusal_in_responses(connect: Connect, scripted: ScriptedServer) -> None:
-    """A refusal is an empty answer where the other API carries it, whole or in pieces."""
+    """A refusal in the Responses API is the answer, whole and streamed."""
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
     about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
     refusal = {"type": "refusal", "refusal": "I will not."}
@@ -239,7 +239,7 @@ async def test_refusal_in_responses(connect: Connect, scripted: ScriptedServer) 
 
 
 async def test_model_that_takes_no_temperature(connect: Connect, scripted: ScriptedServer) -> None:
-    """A reasoning model cannot be used, because of a temperature that nobody chose."""
+    """A model that refuses a temperature works with none, unless somebody chose one."""
     refusal = {"error": {"message": "Unsupported value: 'temperature'", "param": "temperature"}}
     agent = await connect(scripted.url)
     scripted.answer(refusal, 400)
@@ -258,8 +258,8 @@ async def test_model_that_takes_no_temperature(connect: Connect, scripted: Scrip
 
 
 async def test_server_that_takes_no_stream_options(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server that does not know how to be asked for a stream's usage cannot stream, or is asked again each time."""
-    words = [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"]}]  # as Mistral's server
+    """A server that refuses stream_options streams without them from then on."""
+    words = [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"]}]  # like Mistral's server
     agent = await connect(scripted.url)
     scripted.answer({"object": "error", "message": {"detail": words}, "param": None}, 422)
     for _ in range(2):
@@ -270,7 +270,7 @@ async def test_server_that_takes_no_stream_options(connect: Connect, scripted: S
 
 
 async def test_key_stays_secret(scripted: ScriptedServer, told: ServerAgent, caplog: pytest.LogCaptureFixture) -> None:
-    """The key shows in a repr, an error, its traceback, or a log."""
+    """The key shows in no repr, error, traceback or log."""
     caplog.set_level(logging.DEBUG)
     scripted.answer({"error": {"message": f"Incorrect API key: {KEY}"}}, 401)
     with pytest.raises(EngineAuthenticationError, match=r"Incorrect API key: \*\*\*") as caught:
@@ -281,7 +281,7 @@ async def test_key_stays_secret(scripted: ScriptedServer, told: ServerAgent, cap
 
 
 async def test_foreign_environment(connect: Connect, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables that our settings do not know send prompts elsewhere."""
+    """Variables that our settings do not know send no prompt elsewhere."""
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
@@ -292,7 +292,7 @@ async def test_foreign_environment(connect: Connect, scripted: ScriptedServer, m
 
 
 async def test_only_model(connect: Connect, scripted: ScriptedServer) -> None:
-    """With no model set, the server's only one is not taken."""
+    """With no model set, the server's only one is taken."""
     scripted.answer(CARDS)
     agent = await connect(scripted.url, None)
     assert agent.model == "m"
@@ -305,14 +305,14 @@ async def test_only_model(connect: Connect, scripted: ScriptedServer) -> None:
 
 
 async def test_several_models(connect: Connect, scripted: ScriptedServer) -> None:
-    """With no model set and several there, one is taken by chance, or the error does not name them."""
+    """With no model set and several there, the error names them."""
     scripted.answer({"object": "list", "data": [{"id": "b"}, {"id": "a"}]})
     with pytest.raises(ConfigError, match=r"offers 2\. Set model \(AF_LLM_MODEL\) to one of: a, b\."):
         await connect(scripted.url, None)
 
 
 async def test_context_window(connect: Connect, scripted: ScriptedServer) -> None:
-    """The window is not the model card's, or a setting widens it, or the server is asked each time."""
+    """The window is the model card's, which a setting can only narrow, and is asked for once."""
     agent = await connect(scripted.url)
     scripted.answer(CARDS)
     assert [await agent.get_context_window() for _ in range(2)] == [4096, 4096]
@@ -322,7 +322,7 @@ async def test_context_window(connect: Connect, scripted: ScriptedServer) -> Non
 
 
 async def test_context_window_that_nobody_says(connect: Connect, scripted: ScriptedServer) -> None:
-    """A server without model cards makes the setting useless, or its silence becomes a number."""
+    """Without a model card the setting decides; without either there is an error."""
     scripted.answer({"error": {"message": "Not Found"}}, 404)
     assert await (await connect(scripted.url, context_window=100)).get_context_window() == 100
     agent = await connect(scripted.url)
@@ -335,7 +335,7 @@ async def test_context_window_that_nobody_says(connect: Connect, scripted: Scrip
 
 
 async def test_closed(connect: Connect, scripted: ScriptedServer) -> None:
-    """A closed agent still works, or fails with a foreign error, or cannot be closed twice."""
+    """A closed agent raises our error, and can be closed again."""
     async with await connect(scripted.url) as agent:
         assert await agent.supports_streaming()
     await agent.aclose()

@@ -27,7 +27,7 @@ RESPONSE: dict[str, Any] = {"id": "r", "object": "response", "created_at": 1, "m
 
 
 def message_item(content: object) -> dict[str, Any]:
-    """A message as the Responses API has it among its items."""
+    """A message as an item of the Responses API."""
     return {"type": "message", "role": "assistant", "content": content}
 
 
@@ -38,7 +38,7 @@ NOTHING = {"type": "response.completed", "response": {**RESPONSE, "output": []}}
 
 
 def lines(*events: dict[str, Any] | str, end: str = "\n\n") -> bytes:
-    """Events as they are sent, with ``[DONE]`` behind them."""
+    """Events as they are sent, with ``[DONE]`` at the end."""
     said = [event if isinstance(event, str) else json.dumps(event) for event in (*events, "[DONE]")]
     return "".join(f"data: {words}{end}" for words in said).encode()
 
@@ -54,7 +54,7 @@ def in_choices(*choices: Any) -> dict[str, Any]:
 
 
 async def told_events(agent: ServerAgent) -> tuple[str, str, list[ToolCall], Any, str]:
-    """The text, the reasoning, the calls, the usage and the end of a stream."""
+    """The text, reasoning, calls, usage and end of a stream."""
     events = [event async for event in agent.stream_events(ROLL)]
     [usage] = [event.usage for event in events if isinstance(event, UsageEvent)]
     [end] = [event.finish_reason for event in events if isinstance(event, End)]
@@ -91,7 +91,7 @@ async def told_events(agent: ServerAgent) -> tuple[str, str, list[ToolCall], Any
     ],
 )
 async def test_a_stream_out_of_form(scripted: ScriptedServer, told: ServerAgent, said: bytes) -> None:
-    """No word of a stream is lost, nor one of another answer taken for its own."""
+    """No word of an answer is lost in a stream, and none of another answer is taken."""
     scripted.send(said, EVENTS)
     assert await told_events(told) == ("Hello.", "", [], None, "stop")
 
@@ -101,20 +101,20 @@ async def test_a_stream_out_of_form(scripted: ScriptedServer, told: ServerAgent,
     [(["null", "length"], "length"), (["stop", "length"], "length"), (["length", "stop"], "length")],
 )
 async def test_reasons_on_each_part(scripted: ScriptedServer, told: ServerAgent, reasons: list[str], end: str) -> None:
-    """An answer that was cut is told as cut, whatever its other parts call their end."""
+    """An answer that was cut is reported as cut, whatever reason its other parts give."""
     scripted.stream(*(delta("Hi", reason) for reason in reasons))
     assert (await told_events(told))[-1] == end
 
 
 async def test_null_as_a_text_is_no_end(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A stream whose parts end with the text "null" has not ended when it breaks off."""
+    """A finish reason "null" is not the end of a stream."""
     scripted.stream(delta("Hi", "null"))
     with pytest.raises(EngineConnectionError, match="broke off"):
         await told_events(told)
 
 
 async def test_an_answer_in_two_choices(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """The calls of an answer are found whose text is in another choice (GitHub Copilot), but not another answer's."""
+    """Calls are found in another choice than the text (GitHub Copilot), but not another answer's."""
     text, call = choice(0, "I roll.", key="message", reason="tool_calls"), choice(0, None, key="message")
     call["message"]["tool_calls"] = [CALL]
     other = choice(1, "No.", key="message", reason="stop")
@@ -128,7 +128,7 @@ async def test_an_answer_in_two_choices(scripted: ScriptedServer, told: ServerAg
 
 
 async def test_figures_in_a_choice(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """What a stream took is told where its figures stand in the choice (Kimi)."""
+    """Usage is found inside the choice (Kimi)."""
     figures = {"prompt_tokens": 3, "completion_tokens": 2}
     scripted.stream(delta("Hi"), in_choices({**choice(0, None, reason="stop"), "usage": figures}))
     usage = (await told_events(told))[3]
@@ -151,7 +151,7 @@ async def test_figures_in_a_choice(scripted: ScriptedServer, told: ServerAgent) 
 async def test_reasoning_wherever_it_stands(
     scripted: ScriptedServer, told: ServerAgent, said: dict[str, Any], thinking: str, *, streamed: bool
 ) -> None:
-    """Reasoning is found in whichever field and form a server says it, and once; what is none refuses no answer."""
+    """Reasoning is found in any field and form, once; anything else there does no harm."""
     if streamed:
         scripted.stream(delta(None, **said), delta("Hi.", "stop"))
         assert (await told_events(told))[:2] == ("Hi.", thinking)
@@ -175,7 +175,7 @@ async def test_reasoning_wherever_it_stands(
 async def test_calls_out_of_form(
     scripted: ScriptedServer, told: ServerAgent, said: dict[str, Any], id_: str | None, *, streamed: bool
 ) -> None:
-    """A call is read as it was told before there were several, with its arguments quoted twice, or with a number."""
+    """A call is read in the old single form, with its arguments quoted twice, or with a number."""
     call = ToolCall(name="roll", arguments={"n": 1}, id=id_)
     if streamed:
         scripted.stream(delta(None, **said), delta(None, "function_call"))
@@ -186,7 +186,7 @@ async def test_calls_out_of_form(
 
 
 async def test_pieces_of_a_call_of_old(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """The pieces of a call as it was told before there were several are one call."""
+    """The pieces of a call in the old single form become one call."""
     pieces = [{"name": "roll", "arguments": ""}, {"arguments": '{"n"'}, {"arguments": ": 1}"}]
     scripted.stream(*(delta(None, function_call=piece) for piece in pieces), delta(None, "function_call"))
     assert (await told_events(told))[2] == [ToolCall(name="roll", arguments={"n": 1})]
@@ -194,7 +194,7 @@ async def test_pieces_of_a_call_of_old(scripted: ScriptedServer, told: ServerAge
 
 @pytest.mark.parametrize("arguments", [[1], 5, '"[1]"', '"{"'], ids=repr)
 async def test_arguments_that_are_no_object(scripted: ScriptedServer, told: ServerAgent, arguments: object) -> None:
-    """Arguments that are no object, however they are quoted, are told as that."""
+    """Arguments that are not an object, however quoted, raise the error that says so."""
     call = {**CALL, "function": {"name": "roll", "arguments": arguments}}
     scripted.answer(message_of(content=None, tool_calls=[call]))
     with pytest.raises(EngineResponseError, match="arguments that are no JSON object"):
@@ -202,7 +202,7 @@ async def test_arguments_that_are_no_object(scripted: ScriptedServer, told: Serv
 
 
 async def test_a_number_without_end(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A number of more digits than Python reads gives no error of Python's."""
+    """A number with more digits than Python reads raises our error."""
     scripted.send(lines('{"choices": [], "n": ' + "1" * 5000 + "}"), EVENTS)
     with pytest.raises(EngineResponseError, match=r"malformed \(ValueError\)"):
         await told_events(told)
@@ -235,7 +235,7 @@ async def test_a_number_without_end(scripted: ScriptedServer, told: ServerAgent)
 async def test_a_response_that_comes_in_no_parts(
     connect: Connect, scripted: ScriptedServer, events: list[dict[str, Any]], text: str, calls: list[ToolCall]
 ) -> None:
-    """What a server of the Responses API says once, at whichever end, is the answer, and what it repeats comes once."""
+    """What a Responses API server says once, at either end, is the answer; repeats count once."""
     scripted.stream(*events)
     agent = await connect(scripted.url, use_responses=True)
     found = await told_events(agent)
@@ -243,7 +243,7 @@ async def test_a_response_that_comes_in_no_parts(
 
 
 async def test_a_stop_text_in_what_is_said_once(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A stop text ends what a stream says whole, and nothing is said behind one."""
+    """A stop text also ends text that a stream sends whole."""
     whole = in_choices(choice(0, "Hello. Bye", key="message", reason="stop"))
     payload = AgentPayload("Hi.", generation=GenerationOptions(stop=(" Bye",)))
     for parts in ([delta("Hello. Bye"), whole], [whole]):
@@ -253,7 +253,7 @@ async def test_a_stop_text_in_what_is_said_once(told: ServerAgent, scripted: Scr
 
 @pytest.mark.parametrize("content", ["Hello.", [{"type": "output_text", "text": "Hello."}]], ids=["text", "parts"])
 async def test_texts_where_items_hold_parts(connect: Connect, scripted: ScriptedServer, content: object) -> None:
-    """An item's content is read also where it is a text, and a call's id where it has but one."""
+    """An item's content may be a text, and a call may have a single id."""
     call = {"type": "function_call", "id": "c", "name": "roll", "arguments": '{"n": 1}'}
     thoughts = {"type": "reasoning", "content": "why", "summary": []}
     scripted.answer({**RESPONSE, "output": [thoughts, message_item(content), call]})

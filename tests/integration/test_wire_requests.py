@@ -36,12 +36,12 @@ def roll() -> int:
 
 
 def refuse(scripted: ScriptedServer, message: str, **error: Any) -> None:
-    """Answer that an option is refused."""
+    """Refuse an option."""
     scripted.answer({"error": {"message": message, **error}}, 400)
 
 
 async def test_a_reasoning_model_is_greedy(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A reasoning effort leaves greedy decoding greedy, until the server refuses that."""
+    """Decoding stays greedy with a reasoning effort, until the server refuses that."""
     payload = AgentPayload(QUESTION, reasoning_effort=ReasoningEffort(effort="low"))
     scripted.complete("ok")
     await told.invoke(payload)
@@ -55,7 +55,7 @@ async def test_a_reasoning_model_is_greedy(told: ServerAgent, scripted: Scripted
 
 
 async def test_more_stop_texts_than_are_taken(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A server gets as many stop texts as it takes, and the answer ends at the others, too, whole and streamed."""
+    """A server gets as many stop texts as it accepts, and the answer ends at the others too."""
     payload = AgentPayload("Count.", generation=SIX)
     refuse(scripted, "Invalid 'stop': array too long. Expected an array with maximum length 4.", param="stop")
     scripted.complete("one # two")
@@ -71,7 +71,7 @@ async def test_more_stop_texts_than_are_taken(told: ServerAgent, scripted: Scrip
 
 
 async def test_a_server_with_the_other_name_of_the_limit(connect: Connect, scripted: ScriptedServer) -> None:
-    """The limit's name is learned from a refusal, once; a limit that is too large is no wrong name."""
+    """The limit's name is learned from one refusal; a limit that is too large is no such refusal."""
     agent = await connect(scripted.url)
     refuse(scripted, UNSUPPORTED, param="max_tokens", code="unsupported_parameter")
     scripted.stream(delta("ok"), delta(None, "stop"))
@@ -91,7 +91,7 @@ async def test_a_server_with_the_other_name_of_the_limit(connect: Connect, scrip
 async def test_an_address_with_a_query(
     connect: Connect, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An address with a query keeps its path, and every request carries the query, which no log shows."""
+    """An address with a query keeps its path; every request carries the query, and no log shows it."""
     caplog.set_level(logging.DEBUG)
     agent = await connect(f"{scripted.url}/deployments/m?api-version=2024-10-21&flag=")
     scripted.complete("ok")
@@ -107,7 +107,7 @@ async def test_an_address_with_a_query(
 
 
 async def test_keys_among_the_models(connect: Connect, scripted: ScriptedServer) -> None:
-    """A key that a server has among the names of its models does not show in the errors that list them."""
+    """A key among a server's model names shows in no error."""
     scripted.answer({"object": "list", "data": [{"id": "a"}, {"id": "sk-hidden"}]})
     with pytest.raises(ConfigError, match=r"to one of: a, \*\*\*\.$"):
         await connect(scripted.url, None, api_key="sk-hidden")
@@ -130,7 +130,7 @@ ASKED = {
 async def test_what_a_server_wants_back(
     told: ServerAgent, scripted: ScriptedServer, tmp_path: Path, *, streamed: bool
 ) -> None:
-    """What a server says beside a turn and a call goes back with them, in this process and in the next one."""
+    """Extras of a turn and a call go back with them, in this process and in the next."""
     conversation = Conversation(told, "s", store=SQLiteStore(tmp_path / "file"))
     scripted.answer({"object": "list", "data": [{"id": "m", "max_model_len": 4096}]})
     if streamed:
@@ -157,7 +157,7 @@ async def test_what_a_server_wants_back(
 
 
 async def test_a_server_that_refuses_its_own_words(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """A server that says more than it takes is not sent it again, and gets all the rest."""
+    """A server that refuses its own extras no longer gets them, but gets the rest."""
     scripted.complete("", reasoning="Roll.", tool_calls=[ASKED])
     refuse(scripted, "'messages.1' : property 'reasoning' is unsupported")
     scripted.complete("", reasoning="Again.", tool_calls=[ASKED])
@@ -170,7 +170,7 @@ async def test_a_server_that_refuses_its_own_words(told: ServerAgent, scripted: 
 
 
 async def test_sealed_reasoning_of_the_other_api(connect: Connect, scripted: ScriptedServer) -> None:
-    """Reasoning that only the server can read goes back to the Responses API, before the call that it led to."""
+    """Encrypted reasoning goes back to the Responses API, before the call that it led to."""
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
     about |= {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
     sealed = {"type": "reasoning", "id": "t", "summary": [], "encrypted_content": "x"}
@@ -197,7 +197,7 @@ async def test_sealed_reasoning_of_the_other_api(connect: Connect, scripted: Scr
 async def test_headers_and_fields_for_gateways(
     connect: Connect, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Headers go with every request, fields with every question, whole and streamed; neither shows anywhere."""
+    """Headers go with every request, fields with every question; neither shows anywhere."""
     caplog.set_level("INFO")
     agent = await connect(
         scripted.url,
@@ -227,7 +227,7 @@ async def test_headers_and_fields_for_gateways(
 
 
 async def test_a_key_of_another_kind(connect: Connect, scripted: ScriptedServer) -> None:
-    """Without an api_key, an Authorization of one's own is the only one that is sent."""
+    """Without an api_key, an Authorization header of the user's own is the only one sent."""
     extra: dict[str, Any] = {"extra_headers": {"authorization": "Basic dTpw"}, "extra_body": {"k": 1}}
     agent = await connect(scripted.url, use_responses=True, **extra)
     about = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
@@ -240,7 +240,7 @@ async def test_a_key_of_another_kind(connect: Connect, scripted: ScriptedServer)
 
 
 async def test_what_a_chat_model_said_goes_to_no_server(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """What a chat model of LangChain's said beside a turn stays here, and what a server said there goes back to it."""
+    """A chat model's extras stay here, and a server's go back to it."""
     said = {"langchain": {"content": [{"type": "thinking", "thinking": "A die."}]}, "reasoning_content": "Hm."}
     memory = [MemoryEntry("user", "Hi."), MemoryEntry("assistant", "Hello.", extras=said)]
     scripted.complete("ok")

@@ -40,7 +40,7 @@ ASKED = AgentPayload(QUESTION, system_context="Be brief.", memory=MEMORY, tools_
 async def test_the_server_counts(
     told: ServerAgent, scripted: ScriptedServer, pages: dict[str, object], tokens: int
 ) -> None:
-    """A prompt has as many tokens as the server counts, which is asked once, with what it would be asked to answer."""
+    """A prompt has as many tokens as the server counts, asked once with the request it would get."""
     scripted.pages = pages
     assert [await told.count_tokens(ASKED) for _ in range(2)] == [tokens, tokens]
     first = len(scripted.beside)
@@ -65,7 +65,7 @@ async def test_a_server_that_cannot_count(told: ServerAgent, scripted: ScriptedS
 
 @pytest.mark.parametrize("status", [307, 500, 503])
 async def test_a_server_that_fails_to_count(told: ServerAgent, scripted: ScriptedServer, status: int) -> None:
-    """A failure, or a way to another place, is no error: there is an estimate, and no prompt goes elsewhere."""
+    """After a failure or a redirect there is an estimate, and no prompt goes elsewhere."""
     scripted.pages = {"/v1/chat/completions/input_tokens": status}
     assert await told.count_tokens(QUESTION) > len(QUESTION)
     scripted.pages = {"/v1/chat/completions/input_tokens": {"input_tokens": 7}}
@@ -73,7 +73,7 @@ async def test_a_server_that_fails_to_count(told: ServerAgent, scripted: Scripte
 
 
 async def test_the_other_api_counts(connect: Connect, scripted: ScriptedServer) -> None:
-    """The Responses API counts what it would be asked."""
+    """The Responses API counts the request that it would get."""
     scripted.pages = {"/v1/responses/input_tokens": {"object": "response.input_tokens", "input_tokens": 9}}
     agent = await connect(scripted.url, use_responses=True)
     assert await agent.count_tokens(QUESTION) == 9
@@ -82,7 +82,7 @@ async def test_the_other_api_counts(connect: Connect, scripted: ScriptedServer) 
 
 
 async def test_more_of_a_conversation_fits(connect: Connect, scripted: ScriptedServer) -> None:
-    """In a small window a conversation keeps the exchanges that fit by the server's count, not only those by bytes."""
+    """In a small window a conversation keeps what fits by the server's count, not by bytes."""
     agent = await connect(scripted.url, context_window=512)
     fitting = []
     for pages in ({}, {"/tokenize": {"count": 200}}):
@@ -120,7 +120,7 @@ async def test_where_servers_say_their_window(
 
 
 async def test_a_model_that_the_server_does_not_list(connect: Connect, scripted: ScriptedServer) -> None:
-    """The message for a name that the server does not list is about the name."""
+    """The error for a model that the server does not list is about the name."""
     scripted.answer({"object": "list", "data": [{"id": "b", "max_model_len": 9}, {"id": "a"}]})
     agent = await connect(scripted.url)
     with pytest.raises(ConfigError, match=r"does not list 'm'; it lists: a, b\. Set context_window under"):

@@ -1,4 +1,4 @@
-"""What vLLM 0.32, and LiteLLM 1.108 before it, said word for word where it is not what other servers say."""
+"""What vLLM 0.32, and LiteLLM 1.108 in front of it, say where they differ from other servers, word for word."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TOLD_BY_LITELLM = {
     "param": None,
     "code": "400",
 }
-# The last of what came before the connection was closed.
+# The last event before the connection was closed.
 BEGUN = (
     'event: response.output_text.delta\ndata: {"content_index":0,"delta":" was","item_id":"msg_bb310444a3ca20f7",'
     '"logprobs":[],"output_index":0,"sequence_number":27,"type":"response.output_text.delta"}\n\n'
@@ -83,7 +83,7 @@ async def test_prompts_that_do_not_fit(
     *,
     responses: bool,
 ) -> None:
-    """A prompt that does not fit is told as that, with the figures where there are any, whichever API is spoken."""
+    """A prompt that does not fit is reported as that, with any figures, in both APIs."""
     agent = await connect(scripted.url, use_responses=responses)
     for ask in (lambda: agent.invoke(PAYLOAD), lambda: joined(agent, PAYLOAD)):
         scripted.answer(body, 400)
@@ -96,7 +96,7 @@ async def test_prompts_that_do_not_fit(
 
 
 async def test_schema_that_is_refused_in_a_stream(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """What vLLM refuses once a stream has begun is refused as it is for a whole answer."""
+    """A refusal inside a stream is the same as that of a whole answer."""
     scripted.stream(error(SCHEMA), ending=chunk("data: [DONE]\n\n") + END)
     with pytest.raises(EngineRefusalError, match='Unimplemented keys: \\["uniqueItems"\\]') as caught:
         await joined(told, PAYLOAD)
@@ -104,7 +104,7 @@ async def test_schema_that_is_refused_in_a_stream(told: ServerAgent, scripted: S
 
 
 async def test_stream_that_dies_without_a_word(connect: Connect, scripted: ScriptedServer) -> None:
-    """A stream of the Responses API that vLLM gives up, which it tells in no event, is told as broken off."""
+    """A Responses API stream that vLLM drops without an event has broken off."""
     agent = await connect(scripted.url, use_responses=True)
     scripted.stream(ending=chunk(BEGUN))
     stream = agent.stream(PAYLOAD)
@@ -118,7 +118,7 @@ async def test_stream_that_dies_without_a_word(connect: Connect, scripted: Scrip
 
 
 async def test_stop_texts_that_are_too_many(told: ServerAgent, scripted: ScriptedServer) -> None:
-    """vLLM, which refuses a fifth stop text by the path of the field, is sent four, and the answer cut at the fifth."""
+    """vLLM, which refuses a fifth stop text by its path, gets four; the answer still ends at it."""
     scripted.answer(error(STOPS, "body.stop", "Bad Request"), 400)
     scripted.complete("The capital city of Japan")
     stops = ("aa", "bb", "cc", "dd", " of")
@@ -138,7 +138,7 @@ async def test_count_of_a_prompt_that_is_too_long(told: ServerAgent, scripted: S
 
 
 async def test_count_that_is_a_guess(connect: Connect, scripted: ScriptedServer) -> None:
-    """What LiteLLM guessed with another model's tokenizer, 15 tokens for 38, is not taken for a prompt's length."""
+    """A count that LiteLLM guessed with another tokenizer, 15 tokens for 38, is not used."""
     guess = {"input_tokens": 15, "litellm_count_source": "local_estimate"}
     counted = {"input_tokens": 38, "litellm_count_source": "provider"}
     paths = ("/v1/responses/input_tokens", "/v1/messages/count_tokens")

@@ -47,7 +47,7 @@ class TestLocalModel:
     """The real local model behind LangChain's interface, as an agent again."""
 
     async def test_answer(self, agent: Agent, ask: Ask) -> None:
-        """A wrapped chat model gives another answer than the model behind it, or loses what it cost."""
+        """A wrapped chat model gives the answer and the usage of the model behind it."""
         async with wrap_chat_model(as_chat_model(agent)) as wrapped:
             answer = await wrapped.invoke(ask(QUESTION))
             short = await wrapped.invoke(ask(QUESTION, max_new_tokens=2))
@@ -57,7 +57,7 @@ class TestLocalModel:
         assert used(short).completion_tokens == 2
 
     async def test_stream(self, agent: Agent, ask: Ask) -> None:
-        """A wrapped chat model gives its answer in one piece, or only when all of it is made."""
+        """A wrapped chat model streams its answer while it is being made."""
         wrapped = wrap_chat_model(as_chat_model(agent))
         assert await wrapped.supports_streaming()
         with count_forward_passes(agent) as passes:
@@ -67,12 +67,12 @@ class TestLocalModel:
         assert pieces[0][1] < pieces[-1][1]
 
     async def test_left_stream(self, agent: Agent, ask: Ask) -> None:
-        """The model goes on computing for a stream that was closed."""
+        """Closing a stream stops the model."""
         stream = wrap_chat_model(as_chat_model(agent)).stream(ask("Tell me a story.", max_new_tokens=400))
         with count_forward_passes(agent) as passes:
             await anext(stream)
             await stream.aclose()
-            await agent.invoke(ask(QUESTION, max_new_tokens=1))  # the one thread takes it up when it is done
+            await agent.invoke(ask(QUESTION, max_new_tokens=1))  # the only thread takes it up when it is free
         assert passes.count < 100
 
 
@@ -83,10 +83,10 @@ def roll(sides: int) -> int:
 
 @pytest.mark.requires("langchain")
 class TestChatModels:
-    """What is sent to a chat model, what is read from it, and what it may do wrong; no model answers here."""
+    """What a chat model gets, what is read from it, and what it may do wrong; no model answers here."""
 
     async def test_nothing_is_chosen_for_the_caller(self) -> None:
-        """An option that nobody chose goes over the one that the chat model was built with."""
+        """The options that the chat model was built with hold where the caller chose none."""
         scripted = Scripted("ok")
         payload = AgentPayload("Hi.", system_context="Be brief.")
         assert (await wrap_chat_model(scripted.model).invoke(payload)).response == "ok"
@@ -96,7 +96,7 @@ class TestChatModels:
         assert scripted.options == [{}]
 
     async def test_options(self) -> None:
-        """An option that somebody chose does not reach the chat model, or a stop text stays in the answer."""
+        """Each chosen option reaches the chat model, and a stop text leaves the answer."""
         scripted = Scripted("one # two", "one # two")
         generation = GenerationOptions(max_new_tokens=3, temperature=0.5, top_p=0.9, top_k=4, seed=1, stop=("#",))
         payload = AgentPayload("Hi.", generation=generation, reasoning_effort=ReasoningEffort(effort="low"))
@@ -107,7 +107,7 @@ class TestChatModels:
         assert scripted.options == [chosen | {"reasoning_effort": "low"}] * 2
 
     async def test_tools(self) -> None:
-        """A tool is not offered, or its call, what the answer cost or why it ended is lost."""
+        """A tool is offered, and its call, the usage and the finish reason are read."""
         scripted = Scripted(
             message(tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"stop_reason": "tool_use"})
         )
@@ -118,7 +118,7 @@ class TestChatModels:
         assert answer.metadata["finish_reason"] == "tool_calls"
 
     async def test_events_in_one_piece(self) -> None:
-        """A model that does not stream with tools loses the calls, the reasoning before them, or what they cost."""
+        """A model that does not stream with tools keeps its calls, reasoning and usage."""
         scripted = Scripted(
             message("I roll.", tool_calls=[CALL], additional_kwargs={"reasoning_content": "A die."}),
             message(tool_calls=[CALL], usage_metadata=USAGE),
@@ -134,7 +134,7 @@ class TestChatModels:
         assert usage == Usage(prompt_tokens=7, completion_tokens=3)
 
     async def test_events_in_pieces(self) -> None:
-        """Reasoning, the parts of a call or the figures of a stream's chunks are lost, or mixed up."""
+        """Reasoning, calls and usage of a stream's chunks are put together."""
         from langchain_core.language_models.fake_chat_models import FakeChatModel
         from langchain_core.messages import AIMessageChunk
         from langchain_core.messages.ai import UsageMetadata
@@ -174,7 +174,7 @@ class TestChatModels:
 
     @pytest.mark.parametrize("way", ["whole", "streamed"])
     async def test_what_the_chat_model_wants_back(self, way: str) -> None:
-        """What a chat model said beside what is read goes back to it in the next round, as it was, and nothing else."""
+        """A chat model's extras go back to it in the next round, unchanged and alone."""
         thought = {"type": "thinking", "thinking": "A die.", "signature": "s"}
         said = [thought, {"type": "text", "text": "I roll."}, {"type": "image", "base64": b"no JSON"}]
         kwargs = {"__gemini_function_call_thought_signatures__": {"call-1": "s2"}, "refusal": None, "raw": b"no JSON"}
@@ -195,7 +195,7 @@ class TestChatModels:
         assert (turn.tool_calls[0]["id"], result.tool_call_id) == ("call-1", "call-1")
 
     async def test_events(self) -> None:
-        """A stream whose model does not say why it ended is reported as broken, or one that was cut as whole."""
+        """A stream without a finish reason ended normally, and a cut one is reported as cut."""
         from langchain_core.language_models import FakeListChatModel
 
         events = [
@@ -212,7 +212,7 @@ class TestChatModels:
         assert (await wrapped.invoke(AgentPayload("Hi."))).metadata["finish_reason"] == "length"
 
     async def test_chat_openai(self, scripted: ScriptedServer) -> None:
-        """What ChatOpenAI says of a stream's end is lost, or an option does not go over the wire."""
+        """ChatOpenAI's finish reason is read, and its options go over the wire."""
         from langchain_openai import ChatOpenAI
 
         scripted.stream(delta("o"), delta("k"), delta(None, "length"))
@@ -224,7 +224,7 @@ class TestChatModels:
         assert (body["stop"], body["temperature"], "seed" in body) == (["#"], 0.5, False)
 
     async def test_tools_refused(self) -> None:
-        """A chat model that takes no tools answers as if there were none, or fails with an error that says nothing."""
+        """A chat model that takes no tools is refused them by an error that says so."""
         from langchain_core.language_models import FakeListChatModel
 
         wrapped = wrap_chat_model(FakeListChatModel(responses=["ok"]))
@@ -232,7 +232,7 @@ class TestChatModels:
             await wrapped.invoke_with_tools(AgentPayload("Roll."), [TOOL])
 
     async def test_structured_output(self) -> None:
-        """A schema is not told to the chat model, or an answer that does not fit it is taken for one that does."""
+        """The chat model gets the schema, and an answer that does not fit it raises an error."""
 
         class Capital(BaseModel):
             city: str
@@ -259,17 +259,17 @@ class TestChatModels:
         ids=lambda each: each.__name__ if isinstance(each, type) else type(each).__name__,
     )
     async def test_errors(self, fault: Exception, expected: type[EngineError]) -> None:
-        """An error of a chat model's reaches callers as it is, as another kind, without its cause, or with a secret."""
+        """A chat model's error becomes the matching one of ours, with its cause, and shows no secret."""
         wrapped = wrap_chat_model(Scripted(fault=fault).model)
         for ask in (wrapped.invoke, lambda payload: joined(wrapped, payload)):
             with pytest.raises(EngineError, match=rf"^Recording failed with {type(fault).__name__}") as caught:
                 await ask(AgentPayload("Hi."))
             assert type(caught.value) is expected
-            assert repr(caught.value.__cause__) == repr(fault)  # on its way through a thread it may be made anew
+            assert repr(caught.value.__cause__) == repr(fault)  # passing through a thread may copy it
             assert "secret" not in str(caught.value)
 
     async def test_error_in_a_stream(self) -> None:
-        """An answer that broke off is taken for a whole one."""
+        """A stream that breaks off raises an error."""
         from langchain_core.language_models import FakeListChatModel
 
         stream = wrap_chat_model(FakeListChatModel(responses=["ok"], error_on_chunk_number=1)).stream(
@@ -280,7 +280,7 @@ class TestChatModels:
             await anext(stream)
 
     async def test_cancellation_and_time_limit(self) -> None:
-        """A chat model works on for a task that was cancelled, or for one whose time is up."""
+        """A cancellation or the time limit stops the chat model."""
         from langchain_core.language_models.fake_chat_models import FakeChatModel
 
         asked, left = asyncio.Event(), asyncio.Event()
@@ -305,7 +305,7 @@ class TestChatModels:
         assert left.is_set()
 
     async def test_no_tracing(self) -> None:
-        """A prompt is sent to LangSmith because tracing is on elsewhere."""
+        """No prompt is sent to LangSmith, even where tracing is on."""
         from langsmith import tracing_context
         from langsmith.utils import tracing_is_enabled
 
@@ -318,14 +318,14 @@ class TestChatModels:
         assert scripted.traced == [False, False]
 
     async def test_context_window(self) -> None:
-        """A context window is made up, or the caller's is not taken."""
+        """The context window is the caller's; without one there is an error."""
         model = Scripted().model
         assert await wrap_chat_model(model, context_window=4096).get_context_window() == 4096
         with pytest.raises(ConfigError, match=r"Give wrap_chat_model a context_window\.$"):
             await wrap_chat_model(model).get_context_window()
 
     async def test_count(self) -> None:
-        """A prompt is counted by a tokenizer that is not the model's, or its tools are not counted."""
+        """A prompt is counted by the model's own tokenizer or estimated, tools included."""
         payload = AgentPayload("Hello there, you.")
         tools = AgentPayload("Hello there, you.", tools_available=[TOOL])
         estimating = wrap_chat_model(Scripted().model)
@@ -339,13 +339,13 @@ class TestChatModels:
             await broken.count_tokens(payload)
 
     async def test_count_is_learned(self) -> None:
-        """What a model said of a prompt's size is forgotten, and the next count is four times too high again."""
+        """The prompt size that a model reported is the next count."""
         wrapped = wrap_chat_model(Scripted(message("ok", usage_metadata=USAGE)).model)
         await wrapped.invoke(AgentPayload("Hi."))
         assert await wrapped.count_tokens(AgentPayload("Hi.")) == 7
 
     async def test_use_after_close(self) -> None:
-        """A closed agent still asks its chat model, or closing it twice fails."""
+        """A closed agent does not ask its chat model, and can be closed again."""
         scripted = Scripted("ok")
         async with wrap_chat_model(scripted.model, context_window=1) as wrapped:
             pass
@@ -363,7 +363,7 @@ class TestChatModels:
         assert scripted.received == []
 
     async def test_names(self) -> None:
-        """Nobody can tell which model an agent asks."""
+        """An agent's repr names the model that it asks."""
         from langchain_openai import ChatOpenAI
 
         named = wrap_chat_model(ChatOpenAI(model="gpt-x", api_key=lambda: "none"))
@@ -371,7 +371,7 @@ class TestChatModels:
         assert repr(wrap_chat_model(Scripted().model)).startswith("WrappedAgent(model='Recording'")
 
     def test_wrong_arguments(self) -> None:
-        """What is no chat model, or a window of no tokens, fails only when it is used."""
+        """Anything but a chat model, or a window without tokens, is refused at once."""
         model: Any = object()
         with pytest.raises(ConfigError, match=r"^chat_model is a object\. Give one of LangChain's"):
             wrap_chat_model(model)

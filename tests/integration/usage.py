@@ -1,4 +1,4 @@
-"""What an answer took, for tests of engines that count it."""
+"""What an answer took, for tests of engines that report it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["used"]
 
 
 def used(answer: AgentResponse) -> Usage:
-    """The tokens of ``answer``, which its engine has to know."""
+    """The usage of ``answer``, which its engine has to report."""
     usage = answer.metadata["usage"]
     assert usage is not None
     return usage

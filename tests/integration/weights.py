@@ -43,7 +43,7 @@ async def give_up_while_loading(load: Coroutine[Any, Any, Any]) -> None:
 
 
 def own_weights(model: Path) -> Path:
-    """Give a copied model a weights file of its own, whose pages in memory are counted anew."""
+    """Give a copied model a weights file of its own, so that its memory pages count for it alone."""
     path = model / "model.safetensors"
     original = path.resolve()
     path.unlink()
@@ -52,7 +52,7 @@ def own_weights(model: Path) -> Path:
 
 
 def destroy_weights(model: Path) -> None:
-    """Give a copied model a weights file in which every number stands one place from where it belongs."""
+    """Give a copied model a weights file in which every number is shifted by one place."""
     from safetensors.torch import load_file, save_file
 
     path = model / "model.safetensors"
@@ -73,7 +73,7 @@ def drop_weight(model: Path, name: str) -> None:
 
 
 def loaded_models() -> frozenset[int]:
-    """The identities of the models in memory."""
+    """The ids of the models in memory."""
     from llm_backend.llms.engines.huggingface import loaded_models as huggingface_registry
 
     return frozenset(id(entry.loaded.model) for entry in huggingface_registry._models.values())  # noqa: SLF001
