@@ -70,7 +70,7 @@ async def test_an_unknown_engine_is_refused(backend: str) -> None:
         await load_agent(backend)
     message = str(caught.value)
     assert message.startswith(f"argument backend: there is no engine {backend!r}.")
-    assert message.endswith(" Use one of: 'openai', 'huggingface', 'langchain'.")
+    assert message.endswith(f" Use one of: {', '.join(map(repr, ENGINES))}.")
     assert ("Did you mean 'huggingface'?" in message) == bool(backend)
 
 

@@ -174,7 +174,7 @@ def test_it_is_checked_as_ours_are(echo: Folder) -> None:
         "UnknownEngineError",
         (
             "argument backend: there is no engine 'ecko'. Did you mean 'echo'?"
-            " Use one of: 'openai', 'huggingface', 'langchain', 'echo'."
+            f" Use one of: {', '.join(map(repr, [*ENGINES, 'echo']))}."
         ),
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from llm_backend import GenerationOptions, ReasoningEffort
 from llm_backend.errors import ConfigError, UnknownEngineError
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings.agent_settings import (
     AgentSettings,
     SettingsLevel,
@@ -26,7 +27,7 @@ def _refusal(**values: object) -> ConfigError:
 @pytest.mark.parametrize(
     ("key", "value", "shown", "allowed"),
     [
-        ("backend", 5, "5 (type int)", "one of: openai, huggingface, langchain"),
+        ("backend", 5, "5 (type int)", f"one of: {', '.join(ENGINES)}"),
         ("model", 5, "5 (type int)", "a model's name or path, as a text"),
         ("model", "", "'' (type str)", "a model's name or path, as a text"),
         ("revision", True, "True (type bool)", "a branch, tag or commit, as a text"),
@@ -122,14 +123,14 @@ def test_an_unknown_engine_has_its_own_error() -> None:
     assert isinstance(error, UnknownEngineError)
     assert str(error) == (
         "file.toml [agent]: there is no engine 'hugginface'. Did you mean 'huggingface'?"
-        " Use one of: 'openai', 'huggingface', 'langchain'."
+        f" Use one of: {', '.join(map(repr, ENGINES))}."
     )
 
 
 def test_an_engine_like_no_other_gets_no_hint() -> None:
     """An engine's name that resembles no other gets no hint."""
     assert str(unknown_engine("zzz", "argument backend")) == (
-        "argument backend: there is no engine 'zzz'. Use one of: 'openai', 'huggingface', 'langchain'."
+        f"argument backend: there is no engine 'zzz'. Use one of: {', '.join(map(repr, ENGINES))}."
     )
 
 

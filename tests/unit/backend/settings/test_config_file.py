@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from llm_backend.errors import ConfigError, ConfigFileError, UnknownEngineError
+from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings import config_toml
 from llm_backend.llms.settings.config_file import AgentConfig, find_config_file, get_agent_config
 from pydantic import SecretStr
@@ -197,7 +198,7 @@ def test_an_unknown_section_is_refused() -> None:
     _, message = _refusal("[agent.hugginface]\ndevice = 'cpu'")
     assert message == (
         "config.toml [agent]: there is no section [agent.hugginface]. Did you mean 'huggingface'?"
-        " The sections are: [agent.openai], [agent.huggingface], [agent.langchain]."
+        f" The sections are: {', '.join(f'[agent.{name}]' for name in ENGINES)}."
     )
 
 

@@ -24,7 +24,7 @@ def test_the_environment_speaks_to_the_right_engines(
         ("environment variable OPENAI_BASE_URL", {"base_url": "http://other"}),
         ("environment variable OPENAI_API_KEY", {"api_key": SECRET}),
     ]
-    local = engine == "huggingface"
+    local = not ENGINES[engine].asks_server
     assert [(level.source, level.values) for level in environment_levels(engine)] == [
         ("environment variable AF_LLM_MODEL", {"model": "m"}),
         *([] if local else server),
