@@ -256,7 +256,7 @@ FAMILIES = {
 
 
 def small_tokenizer(family: Family, kind: str = "bytes") -> Any:
-    """A tokenizer with a family's marks and template, of one of the kinds that there are."""
+    """A tokenizer of one of the common kinds, with a family's marks and template."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
     from transformers.convert_slow_tokenizer import bytes_to_unicode

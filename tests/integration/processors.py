@@ -14,7 +14,7 @@ VARIABLE = "LLM_BACKEND_TEST_DTYPE"
 
 
 def pretend_processor(dtype: str | None, patch: pytest.MonkeyPatch) -> None:
-    """Have dtype "auto" be ``dtype`` on the CPU, whether the processor computes in it or emulates it; None: as it is.
+    """Make dtype "auto" mean ``dtype`` on the CPU, native or emulated; None leaves it as it is.
 
     Raises:
         ValueError: it is not a type that "auto" can be.

@@ -142,7 +142,7 @@ async def test_death_in_the_middle_of_a_stream(
 
 
 async def test_death_in_the_middle_of_a_whole_answer(scripted: ScriptedServer, told: ServerAgent) -> None:
-    """A whole answer whose rest never comes is told as broken off, and is not asked for again."""
+    """A whole answer that breaks off raises an error, and is not requested again."""
     scripted.send(b'{"choices": [', "application/json", **{"content-length": "99"})
     with pytest.raises(EngineConnectionError, match="broke off before 'm' had finished its answer: ") as caught:
         await told.invoke(AgentPayload(QUESTION))

@@ -255,7 +255,7 @@ def test_secrets_in_causes_and_addresses() -> None:
 
 
 def test_answer_that_breaks_off() -> None:
-    """An answer that breaks off is told with how it did, and with the model where there is one."""
+    """The error of an answer that broke off says how, and names the model if there is one."""
     lost = BrokenOffError()
     lost.__cause__ = foreign("httpx2.ReadError", "reset by peer")
     ours = translated(lost)

@@ -128,7 +128,7 @@ async def test_waits_that_are_none(scripted: ScriptedServer, told: ServerAgent, 
 
 
 async def test_passwords_beside_the_key(connect: Connect, scripted: ScriptedServer) -> None:
-    """No password shows, be it a gateway's in the address or that of a redirect."""
+    """No password shows, neither a gateway's in the address nor that of a redirect."""
     agent = await connect(f"{scripted.url}?auth=topsecretvalue", api_key=KEY)
     scripted.answer({"error": {"message": "no such auth: topsecretvalue"}}, 500)
     with pytest.raises(EngineError, match=r"no such auth: \*\*\*"):

@@ -23,7 +23,7 @@ ROUNDS = 7
 
 
 async def test_memory_of_answers_is_given_back(agent: Agent, ask: Ask) -> None:
-    """A growing conversation takes little memory with each turn, and not what glibc would keep for good.
+    """A growing conversation returns the memory of each turn, which glibc by itself would keep.
 
     The prompts grow by some 200 tokens a turn. The slope of the resident memory over the turns was 9 to 11 MB a turn
     without giving it back, and -1 to 3 MB with that.

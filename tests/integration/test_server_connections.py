@@ -81,7 +81,7 @@ async def proxy(answer: str) -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.mark.usefixtures("naps")
 async def test_what_is_tried_again(connect: Connect, scripted: ScriptedServer) -> None:
-    """A request that the server read is not sent again; one that nobody took is."""
+    """A request that the server read is not sent again, and its error is retryable."""
     agent = await connect(scripted.url)
     for ask in (lambda: agent.invoke(PAYLOAD), lambda: joined(agent, PAYLOAD)):
         scripted.received.clear()
@@ -93,7 +93,7 @@ async def test_what_is_tried_again(connect: Connect, scripted: ScriptedServer) -
 
 
 async def test_connection_that_nobody_took(connect: Connect, naps: list[float]) -> None:
-    """A server that is still starting is asked again."""
+    """A refused connection is tried again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     agent = await connect(f"http://127.0.0.1:{port}/v1", max_retries=2)
@@ -104,7 +104,7 @@ async def test_connection_that_nobody_took(connect: Connect, naps: list[float]) 
 
 @pytest.mark.usefixtures("naps")
 async def test_connection_that_was_kept(connect: Connect) -> None:
-    """A request survives a server that closes its idle connection at that moment."""
+    """A request survives a server that closes the idle connection as it arrives."""
     body = json.dumps(message_of(content="here"))
     answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
     taken = []

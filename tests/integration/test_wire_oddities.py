@@ -175,7 +175,7 @@ async def test_reasoning_wherever_it_stands(
 async def test_calls_out_of_form(
     scripted: ScriptedServer, told: ServerAgent, said: dict[str, Any], id_: str | None, *, streamed: bool
 ) -> None:
-    """A call is read in the old single form, with its arguments quoted twice, or with a number."""
+    """A call is read in the old single form, with its arguments quoted twice, or with a number as its id."""
     call = ToolCall(name="roll", arguments={"n": 1}, id=id_)
     if streamed:
         scripted.stream(delta(None, **said), delta(None, "function_call"))
@@ -253,7 +253,7 @@ async def test_a_stop_text_in_what_is_said_once(told: ServerAgent, scripted: Scr
 
 @pytest.mark.parametrize("content", ["Hello.", [{"type": "output_text", "text": "Hello."}]], ids=["text", "parts"])
 async def test_texts_where_items_hold_parts(connect: Connect, scripted: ScriptedServer, content: object) -> None:
-    """An item's content may be a text, and a call may have a single id."""
+    """An item's content may be a text, and a call may have only one id."""
     call = {"type": "function_call", "id": "c", "name": "roll", "arguments": '{"n": 1}'}
     thoughts = {"type": "reasoning", "content": "why", "summary": []}
     scripted.answer({**RESPONSE, "output": [thoughts, message_item(content), call]})

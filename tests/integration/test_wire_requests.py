@@ -197,7 +197,7 @@ async def test_sealed_reasoning_of_the_other_api(connect: Connect, scripted: Scr
 async def test_headers_and_fields_for_gateways(
     connect: Connect, scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Headers go with every request, fields with every question; neither shows anywhere."""
+    """Headers go with every request, fields with every question; their secrets show nowhere."""
     caplog.set_level("INFO")
     agent = await connect(
         scripted.url,

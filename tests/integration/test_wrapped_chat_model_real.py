@@ -174,7 +174,7 @@ class TestChatModels:
 
     @pytest.mark.parametrize("way", ["whole", "streamed"])
     async def test_what_the_chat_model_wants_back(self, way: str) -> None:
-        """A chat model's extras go back to it in the next round, unchanged and alone."""
+        """A chat model's own extras go back to it in the next round, and no others do."""
         thought = {"type": "thinking", "thinking": "A die.", "signature": "s"}
         said = [thought, {"type": "text", "text": "I roll."}, {"type": "image", "base64": b"no JSON"}]
         kwargs = {"__gemini_function_call_thought_signatures__": {"call-1": "s2"}, "refusal": None, "raw": b"no JSON"}

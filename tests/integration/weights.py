@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks and threads go on until ``condition`` holds; a test whose condition never does is red, not stuck.
+    """Let other tasks and threads run until ``condition`` holds; a test where it never does fails instead of hanging.
 
     Raises:
         TimeoutError: it did not hold within 30 seconds, which is far more than anything here takes.

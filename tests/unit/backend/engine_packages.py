@@ -24,12 +24,12 @@ _COMMAND = "import sys; sys.argv[0] = 'llm-backend'; from llm_backend.cli import
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of installed distributions, and Python with them beside what these tests run with."""
+    """A folder of installed distributions, for a Python that also has what these tests run with."""
 
     place: Path
 
     def run(self, code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a program; ``variables`` go over the environment."""
+        """Run a program, with ``variables`` added to the environment."""
         path = os.pathsep.join(filter(None, [str(self.place), *sys.path]))
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],

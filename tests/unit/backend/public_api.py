@@ -31,7 +31,7 @@ def write(file: Path = FILE) -> None:
 
 
 def described() -> str:
-    """The public API, a name or a field a line."""
+    """The public API, one name or field a line."""
     parts = (
         *_names(llm_backend),
         *_names(llm_backend.llms),

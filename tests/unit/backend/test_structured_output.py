@@ -139,7 +139,7 @@ def test_a_type_s_schema_is_closed() -> None:
     ],
 )
 def test_servers_are_told(schema: Any, name: str, strict: bool) -> None:  # noqa: FBT001  (a case's expectation)
-    """Servers get the schema, as strict only where OpenAI takes it so."""
+    """Servers get the schema, marked strict only where OpenAI accepts that."""
     output = asked(schema)
     request = Request(messages=[], tools=(), generation=GenerationOptions(), effort=None, output=output.definition)
     told = {"name": name, "schema": output.schema, "strict": strict}

@@ -142,7 +142,7 @@ def test_a_file_that_needs_trust_is_told(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_engine_that_nobody_named_says_who_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """An engine chosen by auto-detection is not said to be an argument."""
+    """The engine's source is whatever chose it: auto-detection, or the file."""
     assert settings(capsys)["backend"] == {"value": "huggingface", "from": "what is there"}
     path = configured("[agent]\nbackend = 'openai'\n")
     assert settings(capsys, config_file=str(path))["backend"] == {

@@ -70,7 +70,7 @@ def test_the_proxy_in_the_way(url: str, place: str | None, monkeypatch: pytest.M
 
 
 def test_a_proxy_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ALL_PROXY stands in for a missing scheme's proxy, and NO_PROXY=* turns all of them off."""
+    """ALL_PROXY serves schemes without a proxy of their own, and NO_PROXY=* turns all of them off."""
     monkeypatch.setenv("ALL_PROXY", "http://all:1")
     proxy = proxy_for("https://example.com")
     assert proxy is not None
