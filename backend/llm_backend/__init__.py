@@ -1,6 +1,6 @@
 """Async LLM agents over local Hugging Face models, OpenAI-compatible servers and LangChain.
 
-Importing this package loads no engine and no heavy library. Its names are those that ``as`` makes public.
+Importing this package loads no engine and no heavy library. Its public names are those imported with ``as``.
 """
 
 from llm_backend.errors import BackendError as BackendError

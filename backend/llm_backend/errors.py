@@ -3,41 +3,41 @@
 ::
 
     BackendError
-    |-- PayloadError (ValueError)               the caller: mend the payload
+    |-- PayloadError (ValueError)               the caller: fix the payload
     |   |-- ContextWindowError                  the prompt is longer than the model reads
-    |   |-- SchemaError                         a JSON schema is none, or asks for what cannot be held
+    |   |-- SchemaError                         a JSON schema is invalid, or asks for what no engine can enforce
     |   `-- ToolDefinitionError                 a tool cannot be offered to a model as it is
     |-- AgentClosedError (RuntimeError)         the caller: load a new agent
     |-- EventLoopError (RuntimeError)           the caller: use the async method, or another thread
     |-- NotAwaitedError (AttributeError)        the caller: await load_agent before using what it loads
-    |-- ConfigError (ValueError)                the operator: mend the settings
+    |-- ConfigError (ValueError)                the operator: fix the settings
     |   |-- ConfigFileError                     the file is missing, unreadable or not TOML
-    |   |-- UntrustedConfigError                the file was only found, and says what needs consent
+    |   |-- UntrustedConfigError                the file was only found, and sets what needs consent
     |   `-- UnknownEngineError                  no engine has that name
-    |-- ExtraError (ImportError)                the operator: mend the installation
+    |-- ExtraError (ImportError)                the operator: fix the installation
     |   |-- MissingExtraError                   an optional library is not installed
     |   `-- BrokenExtraError                    it is installed, but does not import
-    |-- ModelError                              the operator: mend the model
+    |-- ModelError                              the operator: fix the model
     |   |-- ModelNotFoundError (LookupError)    nothing has that name or path
-    |   `-- ModelFormatError                    it is there, but is no whole model
+    |   `-- ModelFormatError                    it is there, but is not a complete model
     |-- InsufficientMemoryError (MemoryError)   the operator: smaller model or larger machine
     |-- ConversationStoreError                  the operator: the stored conversations cannot be read or written
-    |   `-- ConversationFormatError             they are damaged, or are not in a form that this version knows
+    |   `-- ConversationFormatError             they are damaged, or in a form this version does not know
     |-- AgentValidationError                    the model answers, but not sensibly
-    |-- ToolError                               the caller: mend the tool, or choose a model that uses it better
+    |-- ToolError                               the caller: fix the tool, or choose a model that uses it better
     |   |-- ToolCallError                       a call of a tool gave no result
-    |   `-- ToolRoundsError                     the model called tools again and again
+    |   `-- ToolRoundsError                     the model kept calling tools
     `-- EngineError                             the engine or its server failed while answering
         |-- EngineConnectionError (ConnectionError)
         |-- EngineTimeoutError (TimeoutError)
         |-- EngineAuthenticationError
-        |-- EngineRefusalError                  the server does not take the request as it is
-        |-- EngineBusyError                     too many requests wait or came already: ask again later
+        |-- EngineRefusalError                  the server does not accept the request as it is
+        |-- EngineBusyError                     too many requests are waiting, or came already: try again later
         `-- EngineResponseError                 the answer cannot be read
-            `-- StructuredOutputError           the answer is not what the schema asks for
+            `-- StructuredOutputError           the answer does not match the schema
 
-Each message says the fact, the value (as ``shown`` has it where it is somebody else's), and the next step. This module
-imports nothing of ours.
+Each message gives the fact, the value (through ``shown`` where it is somebody else's), and the next step. This module
+imports nothing else from the package.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LONGEST_VALUE = 300  # characters of a value in a message
 
 
 def shown(text: str) -> str:
-    """``text`` as a message can hold it: on one line, printable, and not too long."""
+    """``text`` as it may stand in a message: on one line, printable, and not too long."""
     words = printable(text[: 2 * LONGEST_VALUE])
     return words if len(words) <= LONGEST_VALUE else f"{words[:LONGEST_VALUE]}..."
 
@@ -66,10 +66,10 @@ def printable(text: str) -> str:
 class BackendError(Exception):
     """Root of the tree: catch this to catch everything this package raises on purpose.
 
-    What an error tells beside its message is given by name, and comes along between processes (pickle), too.
+    Facts beside the message are given by name; they survive pickling, and so reach other processes.
     """
 
-    retryable: bool = False  # whether the same request may well succeed a little later, with nothing changed
+    retryable: bool = False  # whether the same request, unchanged, may well succeed a little later
 
     def __init__(self, message: str = "", **facts: object) -> None:
         super().__init__(message)
@@ -78,22 +78,22 @@ class BackendError(Exception):
 
 
 class PayloadError(BackendError, ValueError):
-    """The payload cannot be answered as it is; nothing was sent to a model."""
+    """The payload cannot be answered as it is; no model was asked."""
 
 
 class ContextWindowError(PayloadError):
-    """The prompt, by itself or with the tokens that the answer may have, is longer than the model's context window."""
+    """The prompt, alone or with the tokens reserved for the answer, is longer than the model's context window."""
 
-    prompt_tokens: int  # at least so many, where a server counts no further (vLLM)
-    context_window: int  # in tokens, too: what the model reads at most
+    prompt_tokens: int  # at least this many, where a server stops counting (vLLM)
+    context_window: int  # also in tokens: the most the model reads
 
 
 class SchemaError(PayloadError):
-    """A JSON schema is none, or asks for what the engine cannot hold an answer to."""
+    """A JSON schema is invalid, or asks for what the engine cannot enforce."""
 
 
 class ToolDefinitionError(PayloadError):
-    """A tool cannot be offered to a model: its name, its signature or its schema is in the way."""
+    """A tool cannot be offered to a model because of its name, its signature or its schema."""
 
 
 class AgentClosedError(BackendError, RuntimeError):
@@ -101,13 +101,13 @@ class AgentClosedError(BackendError, RuntimeError):
 
 
 class EventLoopError(BackendError, RuntimeError):
-    """A sync method was called where it would block an event loop, or where no event loop can do its work."""
+    """A sync method was called where it would block an event loop, or where no event loop can run it."""
 
 
 class NotAwaitedError(BackendError, AttributeError):
-    """What ``load_agent`` returned was used as the agent, without ``await``."""
+    """The result of ``load_agent`` was used as an agent without ``await``."""
 
-    name: str = ""  # of the attribute that was asked for; Python 3.11's own is lost between processes
+    name: str = ""  # of the attribute asked for; pickling loses Python 3.11's own
 
 
 class ConfigError(BackendError, ValueError):
@@ -119,7 +119,7 @@ class ConfigFileError(ConfigError):
 
 
 class UntrustedConfigError(ConfigError):
-    """A configuration file that nobody named says who answers, and nobody has consented to that."""
+    """A configuration file that nobody named chooses who answers, and the user has not consented to that."""
 
 
 class UnknownEngineError(ConfigError):
@@ -150,18 +150,18 @@ class ModelNotFoundError(ModelError, LookupError):
 
 
 class ModelFormatError(ModelError):
-    """What the name points to is there, but it is not a whole, loadable model."""
+    """What the name points to exists, but is not a complete, loadable model."""
 
 
 class InsufficientMemoryError(BackendError, MemoryError):
-    """The model does not fit into the memory that is free."""
+    """The model does not fit into free memory."""
 
     required: int | None  # bytes; None where only the device knows
     available: int  # bytes
 
 
 class ConversationStoreError(BackendError):
-    """The stored conversations cannot be read or written; what was stored before still is."""
+    """The stored conversations cannot be read or written; what was stored before is still there."""
 
 
 class ConversationFormatError(ConversationStoreError):
@@ -177,22 +177,22 @@ class ToolError(BackendError):
 
 
 class ToolCallError(ToolError):
-    """A call of a tool gave no result: no such tool, wrong arguments, it raised, or what it returned is no data."""
+    """A tool call gave no result: no such tool, wrong arguments, it raised, or its result cannot be written as JSON."""
 
-    name: str  # as the model gave it, and the arguments too
+    name: str  # as the model gave it, like the arguments
     arguments: Mapping[str, Any]
 
 
 class ToolRoundsError(ToolError):
     """The model went on calling tools where it should have answered."""
 
-    rounds: int  # of calls, that were run
+    rounds: int  # of calls that were run
 
 
 class EngineError(BackendError):
     """The engine, or the server behind it, failed while answering."""
 
-    retry_after: float | None = None  # seconds that a server asks to wait, where it says so
+    retry_after: float | None = None  # seconds to wait, where the server says so
 
 
 class EngineConnectionError(EngineError, ConnectionError):
@@ -212,23 +212,23 @@ class EngineAuthenticationError(EngineError):
 
 
 class EngineRefusalError(EngineError):
-    """The server does not take the request as it is: something in the payload or the settings."""
+    """The server does not accept the request as it is; the cause is in the payload or the settings."""
 
 
 class EngineBusyError(EngineError):
-    """The request was not taken up, because enough others wait, or came from the same caller a moment ago."""
+    """The request was turned away: too many others are waiting, or the same caller has sent too many."""
 
     retryable = True
-    running: int | None = None  # requests that a local model is answering
-    queued: int | None = None  # requests that wait for it
+    running: int | None = None  # requests a local model is answering
+    queued: int | None = None  # requests waiting for it
 
 
 class EngineResponseError(EngineError):
-    """The server or the model gave an answer that cannot be read."""
+    """The server or the model gave an unreadable answer."""
 
 
 class StructuredOutputError(EngineResponseError):
-    """The answer is not what the output schema asks for, or was cut before its end."""
+    """The answer does not match the output schema, or was cut short."""
 
     text: str  # of the answer
-    finish_reason: str  # "length" where it was cut
+    finish_reason: str  # "length" where it was cut short

@@ -79,7 +79,7 @@ SEVERAL = {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (200, CARDS, ("ok", "is reached, takes the key, and lists 1 models", "")),
+        (200, CARDS, ("ok", "is reached, takes the key, and lists 1 model", "")),
         (200, SEVERAL, ("note", "does not list 'm'; it lists: a, b", "set model to one of these")),
         (401, WRONG, ("broken", "refused the key: Invalid key ***", "Check api")),
         (200, {"error": {"message": "who?", "code": 401}}, ("broken", "refused the key: who?", "Check api_key")),
@@ -109,7 +109,7 @@ def test_server_without_a_key(server: ScriptedServer, look: Look, monkeypatch: p
     server.answer(CARDS)
     server.answer(CARDS)
     found, _ = look("")
-    assert found["fact"] == f"{server.url} is reached, asks for no key, and lists 1 models"
+    assert found["fact"] == f"{server.url} is reached, asks for no key, and lists 1 model"
     server.answer(SEVERAL)
     found, _ = look("")
     assert (found["state"], "offers 2" in found["fact"]) == ("broken", True)

@@ -62,9 +62,9 @@ def test_gguf_that_shares_its_embeddings(cache: Path, tmp_path: Path) -> None:
         ({"header": {"split.count": 3, "split.no": 0}}, r"is part 1 of 3 of a model\. Join .*llama-gguf-split --merge"),
         ({"header": {"split.count": 2, "split.no": 1}, "without": ("blk", "out", "token")}, r"is part 2 of 2"),
         ({"header": {"general.type": "adapter"}}, r"is a LoRA adapter, .*Merge it"),
-        ({"header": {"general.type": "mmproj"}}, r"is of the kind 'mmproj', and no language model"),
-        ({"kind": "clip"}, r"is of the kind 'clip', and no language model"),
-        ({"without": ("blk", "out", "token")}, r"holds a vocabulary, and no weights at all"),
+        ({"header": {"general.type": "mmproj"}}, r"is of type 'mmproj', not a language model"),
+        ({"kind": "clip"}, r"is of type 'clip', not a language model"),
+        ({"without": ("blk", "out", "token")}, r"holds a vocabulary but no weights"),
     ],
 )
 def test_gguf_that_is_no_whole_model(cache: Path, tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -108,7 +108,7 @@ def test_gguf_that_is_replaced_while_it_is_converted(cache: Path, tmp_path: Path
         if (tmp_path / "b.gguf").exists():
             (tmp_path / "b.gguf").replace(tmp_path / "a.gguf")
 
-    with pytest.raises(ModelFormatError, match=r"a.gguf' was changed while it was being converted\. Ask again"):
+    with pytest.raises(ModelFormatError, match=r"a.gguf' changed while it was being converted\. Try again"):
         resolve_model(str(tmp_path / "a.gguf"), progress=replace)
     assert kept(cache) == []
     (tmp_path / "a.gguf").write_bytes(whole)
@@ -160,4 +160,4 @@ def test_hub_cache_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.Mo
     assert uncompared_cached("someone/a-model") == ["config.json", "model.safetensors"]
     weights = snapshot / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert verify_cached("someone/a-model") == ["model.safetensors is damaged, or not all here"]
+    assert verify_cached("someone/a-model") == ["model.safetensors is damaged or incomplete"]

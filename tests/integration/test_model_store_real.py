@@ -105,7 +105,7 @@ def test_truncated_gguf(own_cache: Path, tmp_path: Path) -> None:
     write_small_gguf(tmp_path / "small.gguf")
     content = (tmp_path / "small.gguf").read_bytes()
     (tmp_path / "cut.gguf").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it anew"):
+    with pytest.raises(ModelFormatError, match=r"cut.gguf' cannot be read as a GGUF model .*truncated: fetch it again"):
         resolve_model(str(tmp_path / "cut.gguf"))
     assert kept(own_cache) == []
 
@@ -141,14 +141,16 @@ def test_conversion_that_does_not_fit(own_cache: Path, model_directory: Path, mo
 @pytest.mark.parametrize("library", ["torch", "gguf", "accelerate"])
 @pytest.mark.untraced("the model is refused before it can be asked")
 def test_conversion_needs_its_libraries(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, library: str
 ) -> None:
-    """A GGUF file without the library that reads it is refused by that library's name."""
+    """A conversion without one of its libraries is refused by that one's name, before a conversion is announced."""
+    caplog.set_level("INFO", "llm_backend")
     write_small_gguf(tmp_path / "small.gguf")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"Converting small.gguf needs {library}, which is not installed"):
         resolve_model(str(tmp_path / "small.gguf"))
     assert kept(own_cache) == []
+    assert caplog.messages == []
 
 
 @pytest.mark.untraced("converts a small model of random weights, and asks it nothing")

@@ -163,7 +163,7 @@ def test_full_disk(hub: Hub, tmp_path: Path) -> None:
     done = pull("tiny/model", limit="3000")  # room for coverage's data, but not for the weights
     assert (done.returncode, done.stdout) == (1, "")
     assert "ConfigError: The model 'tiny/model' has to be downloaded, but" in done.stderr
-    assert "cannot be written: File too large. Make room" in done.stderr
+    assert "cannot be written: File too large. Free some space" in done.stderr
     assert not list((tmp_path / "hub").rglob("*.incomplete"))
 
 

@@ -1,7 +1,6 @@
 """The command ``llm-backend``: chat, validate, models, config, doctor.
 
-Exit status: 0 when it worked, 1 when it did not (the error stands on standard error), 2 when it was called wrongly,
-130 when it was interrupted.
+Exit status: 0 on success, 1 on failure (with the error on standard error), 2 on wrong usage, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by whoever started the command
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     try:
-        # Here, because an interrupt may come while the libraries are imported.
+        # Imported here, because an interrupt may come while the libraries load.
         import_module("llm_backend.cli.app").run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Where", "chat", "validate"]
 
 _NO_MESSAGE = "The message is empty. Give one as an argument, or on standard input."
-# Seconds for the first of it: whoever starts a command with a pipe for its input, and neither writes to that nor closes
-# it, would have it wait for ever.
+# Seconds until the first byte: a caller that connects a pipe, and neither writes to it nor closes it, would leave the
+# command waiting forever.
 _PATIENCE = 3.0
 
 
@@ -46,7 +46,7 @@ class Where:
     use_config: bool
 
     async def load(self) -> Agent:
-        """Load it, with a sign of life on a terminal; raises as ``load_agent`` does."""
+        """Load the agent, with a spinner on a terminal; raises as ``load_agent`` does."""
         with error_console().status("Loading the model"):
             return await load_agent(
                 self.engine, self.model, validate=False, use_config=self.use_config, config_file=self.config_file
@@ -58,7 +58,7 @@ class Where:
 
 
 def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, Any], as_json: bool) -> None:
-    """Answer the message and what a pipe gives; without a message talk, where standard input is a terminal.
+    """Answer the message and any piped input; without a message, talk, where standard input is a terminal.
 
     Raises:
         BackendError: the message cannot be read, the agent cannot be loaded, or it fails.
@@ -75,7 +75,7 @@ def chat(where: Where, words: Sequence[str], *, system: str, options: dict[str, 
 
 
 def validate(where: Where, timeout: float, *, as_json: bool) -> bool:
-    """Print how a validation went, and return whether the agent works.
+    """Print the result of a validation, and return whether the agent works.
 
     Raises:
         BackendError: the agent cannot even be loaded.
@@ -113,7 +113,7 @@ async def _print_stream(stream: AsyncGenerator[str, None]) -> None:
 def _talk(where: Where, system: str, generation: GenerationOptions) -> None:
     """Converse until the end of input; an interrupt stops an answer, and at the prompt the command."""
     with suppress(ImportError):
-        import_module("readline")  # from then on `input` lets a line be edited
+        import_module("readline")  # importing it gives `input` line editing
     with interruptible() as runner:
         agent = runner.run(where.load())
         conversation = Conversation(agent, "chat", store=MemoryStore(), system_context=system)
@@ -135,7 +135,7 @@ def _turn(runner: asyncio.Runner, conversation: Conversation, text: str, generat
 
 
 def _line() -> str | None:
-    """What was typed; None at the end of input."""
+    """The line typed; None at the end of input."""
     try:
         return input("> ")
     except EOFError:
@@ -144,10 +144,10 @@ def _line() -> str | None:
 
 
 def _message(words: Sequence[str]) -> str:
-    """The words, and after a blank line what stands on standard input where that is no terminal.
+    """The words, then a blank line and standard input, unless that is a terminal.
 
-    A "-" as the last word, or no word, waits for that input as long as it takes; else a pipe on which nothing comes
-    is not waited for.
+    With "-" as the last word, or with no words, waits for that input as long as it takes; otherwise gives up on a pipe
+    that stays silent.
     """
     awaited = not words or words[-1] == "-"
     said = " ".join(words[:-1] if awaited else words)
@@ -160,7 +160,7 @@ def _message(words: Sequence[str]) -> str:
 
 
 def _standard_input(patience: float | None) -> str:
-    """All that comes on standard input; nothing, which is told, where that does not begin within so many seconds."""
+    """All of standard input; nothing, with a note, where it does not begin within ``patience`` seconds."""
     pieces: SimpleQueue[bytes | OSError] = SimpleQueue()
     threading.Thread(target=_pass_on, args=[sys.stdin.fileno(), pieces], daemon=True).start()
     came = bytearray()
@@ -170,11 +170,11 @@ def _standard_input(patience: float | None) -> str:
                 message = f"Standard input cannot be read: {piece.strerror}. Give the message as an argument."
                 raise PayloadError(message) from piece
             came += piece
-        return came.decode("utf-8-sig").rstrip("\r\n")  # a line's end is no part of a question
+        return came.decode("utf-8-sig").rstrip("\r\n")  # the final line end is not part of the question
     except Empty:
         sys.stderr.write(
-            f"Nothing came on standard input within {patience:g} s, so the message goes alone. Add - to wait for what"
-            " comes, or < /dev/null not to wait.\n"
+            f"Nothing came on standard input within {patience:g} s, so only the message is sent. Add - to wait for"
+            " input, or < /dev/null to skip it.\n"
         )
         return ""
     except UnicodeDecodeError as exc:
@@ -183,7 +183,7 @@ def _standard_input(patience: float | None) -> str:
 
 
 def _read(file: int) -> bytes:
-    """What comes next. Whoever shares the pipe may have set it not to wait, as Node.js does."""
+    """The next piece. Another process that shares the pipe may have made it non-blocking, as Node.js does."""
     while True:
         try:
             return os.read(file, 2**16)
@@ -192,7 +192,7 @@ def _read(file: int) -> bytes:
 
 
 def _pass_on(file: int, pieces: SimpleQueue[bytes | OSError]) -> None:
-    """Read a file to its end, which an empty piece stands for; not by Python's buffer, whose lock outlives a thread."""
+    """Read to the end, marked by an empty piece; not through Python's buffer, whose lock outlives a thread."""
     try:
         while piece := _read(file):
             pieces.put(piece)

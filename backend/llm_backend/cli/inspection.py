@@ -50,12 +50,12 @@ _STANDINGS: dict[Standing, str] = {
 }
 State = Literal["ok", "missing", "broken", "note"]
 _GIB = 2**30
-_SECONDS = 3.0  # for a server to answer what takes it no work
+_SECONDS = 3.0  # for a server to answer what costs it no work
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; ``todo`` is the next step where there is one."""
+    """The result of one check; ``todo`` is the next step, where there is one."""
 
     what: str
     state: State
@@ -64,7 +64,7 @@ class Finding:
 
 
 def show_config(where: Where, *, as_json: bool) -> None:
-    """Print the configuration file and every setting, its value, and where that comes from.
+    """Print the configuration file, and every setting with its value and source.
 
     Raises:
         BackendError: the settings are wrong, or no engine can be chosen.
@@ -91,7 +91,7 @@ def _source(name: str, levels: Sequence[SettingsLevel]) -> str:
 
 
 def show_health(where: Where, *, as_json: bool) -> bool:
-    """Print what was found, and return whether an agent could be loaded."""
+    """Print the findings, and return whether an agent could be loaded."""
     findings = [*_libraries(), *_machine(), *_models(), *_settings(where)]
     if as_json:
         print_json(findings)
@@ -141,7 +141,7 @@ def _machine() -> Iterator[Finding]:
         yield seeing
         return
     free = get_available_vram()
-    yield Finding("GPU", "ok" if free else "note", f"{free / _GIB:.1f} GiB free" if free else "no NVIDIA GPU is seen")
+    yield Finding("GPU", "ok" if free else "note", f"{free / _GIB:.1f} GiB free" if free else "no NVIDIA GPU found")
 
 
 def _models() -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def _models() -> Iterator[Finding]:
     else:
         yield Finding("packaged model", "ok", f"{PACKAGED_MODEL} {version(PACKAGED_MODEL)}")
     for model in list_cached():
-        if model.directory is not None and model.kind != "packaged":  # which is among the converted, too
+        if model.directory is not None and model.kind != "packaged":  # listed among the converted ones as well
             yield _fit(model, model.directory)
     cache = cache_directory()
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
@@ -160,7 +160,7 @@ def _models() -> Iterator[Finding]:
 
 
 def _fit(model: CachedModel, directory: Path) -> Finding:
-    """Whether a model fits into the memory that is free now; the hub's cache holds models of other kinds, too."""
+    """Whether a model fits into the memory free now; the hub's cache also holds models of other kinds."""
     converted = model.kind == "converted"
     what = f"model {model.name[:8] if converted else model.name}"
     try:
@@ -169,8 +169,8 @@ def _fit(model: CachedModel, directory: Path) -> Finding:
         trouble = _trouble(what, "broken" if converted else "note", exc)
         return replace(trouble, todo=f"llm-backend models remove {model.name}" if converted else "")
     free = get_available_memory()
-    fact = f"needs {needed / _GIB:.1f} GiB with a full context window, {free / _GIB:.1f} GiB are free"
-    todo = "" if needed <= free else "close other programs, or set context_window to less"
+    fact = f"needs {needed / _GIB:.1f} GiB with a full context window; {free / _GIB:.1f} GiB are free"
+    todo = "" if needed <= free else "close other programs, or lower context_window"
     return Finding(what, "ok" if needed <= free else "note", fact, todo)
 
 
@@ -183,7 +183,7 @@ def _settings(where: Where) -> Iterator[Finding]:
     except BackendError as exc:
         yield _trouble("settings", "broken", exc)
         return
-    read = f"{file.path}, {_STANDINGS[file.standing]}" if file else "no config.toml, so environment and defaults"
+    read = f"{file.path}, {_STANDINGS[file.standing]}" if file else "no config.toml; using the environment and defaults"
     yield Finding("settings", "ok", read)
     yield Finding("load_agent()", "ok", f"takes the {engine} engine, model {settings.model or 'by default'}")
     if settings.base_url and find_engine(engine).asks_server:
@@ -192,18 +192,18 @@ def _settings(where: Where) -> Iterator[Finding]:
 
 
 def _server(engine: str, settings: AgentSettings) -> Finding:
-    """What an agent would meet there: the server is asked for its models, with the key."""
+    """Ask the server for its models, with the key, as an agent would."""
     place = Server.from_settings(settings).place
     try:
         agent_class = import_agent_class(engine)
-        if not hasattr(agent_class, "model_cards"):  # another distribution's may have no such list
+        if not hasattr(agent_class, "model_cards"):  # another distribution's engine may not list models
             return _reached(place, settings)
-        with ThreadPoolExecutor(1) as thread:  # where no event loop runs, as one may do here
+        with ThreadPoolExecutor(1) as thread:  # a thread without an event loop: one may be running here
             cards = thread.submit(asyncio.run, _cards_of(agent_class, settings)).result()
-    except ExtraError:  # which is a finding of its own
+    except ExtraError:  # reported as a finding of its own
         return _reached(place, settings)
     except EngineError as exc:
-        # Who lists no models, or is busy, may answer all the same.
+        # A server that lists no models, or is busy, may still answer.
         return _trouble("server", "note" if type(exc) in {EngineError, EngineBusyError} else "broken", exc)
     except BackendError as exc:
         return _trouble("server", "broken", exc)
@@ -212,7 +212,7 @@ def _server(engine: str, settings: AgentSettings) -> Finding:
     if missing:
         return Finding("server", "note", missing.rstrip(". "), "set model to one of these, or check that it answers")
     key = "takes the key" if settings.api_key else "asks for no key"
-    return Finding("server", "ok", f"{place} is reached, {key}, and lists {len(cards)} models")
+    return Finding("server", "ok", f"{place} is reached, {key}, and lists {len(cards)} model{'s' * (len(cards) != 1)}")
 
 
 async def _cards_of(agent_class: type[ServerAgent], settings: AgentSettings) -> list[Mapping[str, Any]]:
@@ -221,13 +221,13 @@ async def _cards_of(agent_class: type[ServerAgent], settings: AgentSettings) -> 
 
 
 def _reached(place: str, settings: AgentSettings) -> Finding:
-    """Whether somebody listens there; nothing is sent."""
+    """Whether anything listens there; nothing is sent."""
     parts = urlsplit(str(settings.base_url))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((str(parts.hostname), port), timeout=_SECONDS).close()
     except OSError as exc:
-        return Finding("server", "broken", f"{place} cannot be reached: {exc}", "start it, or mend base_url")
+        return Finding("server", "broken", f"{place} cannot be reached: {exc}", "start it, or correct base_url")
     return Finding("server", "ok", f"{place} is reached")
 
 

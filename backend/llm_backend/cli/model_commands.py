@@ -15,7 +15,7 @@ __all__ = ["pull", "remove", "show_models", "verify"]
 
 
 def show_models(*, as_json: bool) -> None:
-    """Print every model that is here."""
+    """Print every model on this machine."""
     models = list_cached()
     if as_json:
         print_json(models)
@@ -35,7 +35,7 @@ def pull(name: str | None, revision: str | None) -> None:
 
 
 def verify(name: str) -> bool:
-    """Print what differs from what was stored, and return whether nothing does.
+    """Print what differs from what was stored, and return whether everything matches.
 
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
@@ -45,7 +45,7 @@ def verify(name: str) -> bool:
         write(f"{name}: {line}\n")
     uncompared = uncompared_cached(name)
     if uncompared and not damaged:
-        write(f"{name}: every file is whole, but {len(uncompared)} came without a digest to compare with\n")
+        write(f"{name}: every file is complete, but {len(uncompared)} came without a digest to compare with\n")
     elif not damaged:
         write(f"{name}: every file is as it was stored\n")
     return not damaged

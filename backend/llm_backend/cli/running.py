@@ -1,4 +1,4 @@
-"""Runs what takes long: an interrupt ends it at once, and a terminal shows how far it is."""
+"""Runs slow work: an interrupt ends it at once, and a terminal shows its progress."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _T = TypeVar("_T")
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """What ``work`` returns or raises; an interrupt ends the process at once."""
+    """Return or raise what ``work`` does; an interrupt ends the process at once."""
     with interruptible() as runner:
         return runner.run(work)
 
 
 @contextmanager
 def interruptible() -> Iterator[asyncio.Runner]:
-    """An event loop, at whose interruption the process ends at once."""
+    """An event loop; interrupting it ends the process at once."""
     runner = asyncio.Runner()
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # is no worse an end
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # treated like Ctrl-C
     try:
         yield runner
     except KeyboardInterrupt:
@@ -49,13 +49,13 @@ def interruptible() -> Iterator[asyncio.Runner]:
 
 
 def error_console() -> Console:
-    """Standard error, which moves and colours nothing where it is no terminal, whatever the environment asks for."""
+    """Standard error, without motion or colour where it is not a terminal, whatever the environment asks for."""
     return Console(stderr=True, force_terminal=sys.stderr.isatty())
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A function that shows on a terminal what is being done, and how much of it is done, of how much in all."""
+    """A function that shows the current step on a terminal, and how much of how much is done."""
     console = error_console()
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:

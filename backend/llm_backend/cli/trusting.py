@@ -14,14 +14,12 @@ __all__ = ["trust", "untrust"]
 
 
 def trust(where: Path | None) -> None:
-    """Keep consent to a file as it is now, and print what that is about; raises as ``trust_config_file``."""
+    """Store consent to a file as it is now, and print what it covers; raises as ``trust_config_file``."""
     file = trust_config_file(where)
     write(f"{file.path} is trusted until it changes.\n")
     for line in file.consents():
         write(f"  {line}\n")
-    write(
-        "It may choose who answers, use your keys, and run a model's code. Withdraw that: llm-backend config untrust\n"
-    )
+    write("It may choose who answers, use your keys, and run a model's code. To withdraw: llm-backend config untrust\n")
 
 
 def untrust(where: Path | None) -> None:

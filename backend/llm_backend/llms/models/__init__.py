@@ -1,1 +1,1 @@
-"""From a model's name to a directory that loads, and what of it fits into memory."""
+"""From a model's name to a directory that loads, and what fits into memory."""

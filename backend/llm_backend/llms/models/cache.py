@@ -1,4 +1,4 @@
-"""What the caches hold: the packaged model, converted models, and the hub's own cache; looked at, checked, removed."""
+"""Lists, checks and removes what the caches hold: the packaged model, converted models, and the hub's own cache."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _SHA256_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model that is here.
+    """A model on this machine.
 
     Attributes:
-        name: what commands call it; a hub name, or the key of a converted model.
-        kind: who brought it.
+        name: its name in commands; a hub name, or the key of a converted model.
+        kind: where it came from.
         size: bytes on the disk.
-        note: what else there is to know.
-        directory: the files, of the newest revision; None where they are not ready to be loaded.
+        note: anything else worth knowing.
+        directory: the files of the newest revision; None where they are not ready to load.
     """
 
     name: str
@@ -44,7 +44,7 @@ class CachedModel:
 
 
 def list_cached() -> list[CachedModel]:
-    """Every model that is here without a download."""
+    """Every model that needs no download."""
     keys = DirectoryStore(cache_directory()).keys()
     converted = {key: cache_directory() / key for key in keys}
     found: list[CachedModel] = []
@@ -63,7 +63,7 @@ def list_cached() -> list[CachedModel]:
 
 
 def find_cached(name: str) -> CachedModel:
-    """The model called ``name`` in the caches; for the packaged model its conversion.
+    """The model called ``name`` in the caches; for the packaged model, its conversion.
 
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
@@ -82,7 +82,7 @@ def find_cached(name: str) -> CachedModel:
 
 
 def verify_cached(name: str) -> list[str]:
-    """Read every file of a model, and say what is not as it was stored; empty when all is well.
+    """Read every file of a model, and list what differs from what was stored; empty if all is well.
 
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
@@ -92,14 +92,14 @@ def verify_cached(name: str) -> list[str]:
         return DirectoryStore(cache_directory()).differences(model.name)
     files = _hub_files(name)
     damaged = [fact for path in sorted(files) if (fact := _damage(path, files[path]))]
-    return damaged if hub_snapshot(name) else [*damaged, "is not all here; 'models pull' fetches what is missing"]
+    return damaged if hub_snapshot(name) else [*damaged, "is incomplete; 'models pull' fetches what is missing"]
 
 
 def uncompared_cached(name: str) -> list[str]:
-    """The files of a model that came without a digest, so that ``verify_cached`` can only look at their form.
+    """The files of a model that came without a digest, so that ``verify_cached`` can only check their form.
 
     The hub's cache names each file by its digest and links to it; without symbolic links, as often on Windows, it has
-    the files alone: https://huggingface.co/docs/huggingface_hub/guides/manage-cache#limitations
+    only the files: https://huggingface.co/docs/huggingface_hub/guides/manage-cache#limitations
 
     Raises:
         ModelNotFoundError: the caches hold nothing of that name.
@@ -125,12 +125,12 @@ def remove_cached(name: str) -> None:
         hub: Any = import_module("huggingface_hub")
         hub.scan_cache_dir().delete_revisions(*revisions).execute()
     except OSError as exc:
-        message = f"The model {name!r} cannot be removed: {exc.strerror or exc}. Mend the permissions of its files."
+        message = f"The model {name!r} cannot be removed: {exc.strerror or exc}. Fix the permissions of its files."
         raise ModelError(message) from exc
 
 
 def _hub_models() -> dict[str, Any]:
-    """The models in the hub's cache as its library describes them, by name."""
+    """The models in the hub's cache, by name, as its library describes them."""
     if not is_installed("huggingface_hub"):
         return {}
     hub: Any = import_module("huggingface_hub")
@@ -143,26 +143,26 @@ def _hub_models() -> dict[str, Any]:
 
 
 def _hub_files(name: str) -> dict[Path, str]:
-    """Where the files of a model in the hub's cache are, and what they are called."""
+    """The paths and the names of a model's files in the hub's cache."""
     return {file.blob_path: file.file_name for revision in _hub_models()[name].revisions for file in revision.files}
 
 
 def _damage(path: Path, name: str) -> str | None:
-    """What is wrong with a file of the hub's cache, by its digest where it is named by that, else by its form."""
+    """What is wrong with a file of the hub's cache; checked by digest where the file is named by it, else by form."""
     if _DIGEST.fullmatch(path.name):
-        return None if _blob_name(path) == path.name else f"{name} is not what the hub gave"
+        return None if _blob_name(path) == path.name else f"{name} differs from what the hub sent"
     try:
         if path.suffix == ".safetensors":
             check_safetensors(path)
         if path.suffix == ".json":
             json.loads(path.read_bytes())
     except (ModelFormatError, ValueError):
-        return f"{name} is damaged, or not all here"
+        return f"{name} is damaged or incomplete"
     return None
 
 
 def _blob_name(blob: Path) -> str:
-    """What the hub's cache calls a file of this content: SHA-256 of large files, git's digest of the others."""
+    """The name of a file with this content in the hub's cache: SHA-256 of large files, git's digest of the others."""
     if len(blob.name) == _SHA256_LENGTH:
         return file_digest(blob)
     content = blob.read_bytes()

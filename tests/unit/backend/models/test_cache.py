@@ -136,7 +136,7 @@ def test_damage_is_found(name: str, converted: Path) -> None:
     """A changed file and a missing file are reported."""
     assert verify_cached(name) == []
     (converted / "config.json").write_text("[]")
-    assert verify_cached(name) == ["config.json is not what was stored"]
+    assert verify_cached(name) == ["config.json differs from what was stored"]
     (converted / "config.json").unlink()
     assert verify_cached(name) == ["config.json cannot be read: No such file or directory"]
 
@@ -148,21 +148,21 @@ def test_damage_with_the_old_size_and_time_is_found(converted: Path) -> None:
     assert verify_cached(KEY) == []
     file.write_text("[]")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert verify_cached(KEY) == ["config.json is not what was stored"]
+    assert verify_cached(KEY) == ["config.json differs from what was stored"]
 
 
 @pytest.mark.parametrize("manifest", ["", "{}", '{"sha256": []}'])
 def test_damaged_manifest_is_found(manifest: str, converted: Path) -> None:
     """A model whose manifest is destroyed is reported."""
     (converted / "manifest.json").write_text(manifest)
-    assert verify_cached(KEY) == ["manifest.json is not there, or cannot be read"]
+    assert verify_cached(KEY) == ["manifest.json is missing or unreadable"]
 
 
 def test_damage_in_the_hub_s_cache_is_found(hub: Hub) -> None:
     """Small and large files of the hub's cache are read and checked."""
     assert verify_cached("org/model") == []
     hub.small.write_bytes(b"[]")
-    assert verify_cached("org/model") == ["config.json is not what the hub gave"]
+    assert verify_cached("org/model") == ["config.json differs from what the hub sent"]
     hub.large.write_bytes(b"others")
     assert len(verify_cached("org/model")) == 2
 
@@ -176,15 +176,15 @@ def test_hub_cache_without_symbolic_links(hub: Hub, tmp_path: Path, capsys: pyte
     assert verify_cached("org/model") == []
     assert uncompared_cached("org/model") == ["config.json", "model.safetensors"]
     assert model_commands.verify("org/model")
-    assert "every file is whole, but 2 came without a digest" in capsys.readouterr().out
+    assert "every file is complete, but 2 came without a digest" in capsys.readouterr().out
     hub.large.write_bytes(hub.large.read_bytes()[:-1])
     hub.small.write_text("{")
     assert verify_cached("org/model") == [
-        "config.json is damaged, or not all here",
-        "model.safetensors is damaged, or not all here",
+        "config.json is damaged or incomplete",
+        "model.safetensors is damaged or incomplete",
     ]
     hub.small = hub.small.rename(tmp_path / "merges.txt")
-    assert verify_cached("org/model") == ["model.safetensors is damaged, or not all here"]
+    assert verify_cached("org/model") == ["model.safetensors is damaged or incomplete"]
 
 
 def test_conversions_have_digests(converted: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_part_of_a_hub_model_is_not_sound(hub: Hub, monkeypatch: pytest.Monkey
     """A partly downloaded model is reported as incomplete."""
     monkeypatch.setattr(model_cache, "hub_snapshot", lambda _: None)
     assert hub.large.exists()
-    assert verify_cached("org/model") == ["is not all here; 'models pull' fetches what is missing"]
+    assert verify_cached("org/model") == ["is incomplete; 'models pull' fetches what is missing"]
 
 
 @pytest.mark.usefixtures("hub")
@@ -242,7 +242,7 @@ def test_a_model_that_cannot_be_removed(converted: Path, monkeypatch: pytest.Mon
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(DirectoryStore, "remove", refuse)
-    with pytest.raises(ModelError, match=r"cannot be removed: Permission denied\. Mend the permissions"):
+    with pytest.raises(ModelError, match=r"cannot be removed: Permission denied\. Fix the permissions"):
         remove_cached(KEY)
     assert converted.exists()
 

@@ -151,7 +151,7 @@ def test_a_gguf_file_that_cannot_be_read_is_refused(gguf: Path) -> None:
     gguf.write_bytes(b"")
     assert _refusal(gguf) == (
         f"The file {str(gguf)!r} cannot be read as a GGUF model (ValueError: empty)."
-        " It may be truncated: fetch it anew, or choose another model."
+        " It may be truncated: fetch it again, or choose another model."
     )
 
 
@@ -165,28 +165,28 @@ def test_a_file_that_was_cut_short_is_refused(model: Path) -> None:
     """A file that was cut short is refused."""
     _tensor_file(model / "model.safetensors", {"a": ("BF16", [2, 5], 20)}, cut=1)
     assert _refusal(model) == (
-        f"{model / 'model.safetensors'} is no whole safetensors file: its tensors need 20 bytes, but it holds 19."
-        " Fetch the model anew."
+        f"{model / 'model.safetensors'} is not a complete safetensors file: its tensors need 20 bytes, but it holds 19."
+        " Fetch the model again."
     )
 
 
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
-        (b"", "its header is not as the format wants it"),
-        (b"GGUF\0\0\0\1", f"its header is said to have {0x0100_0000_4655_4747:,} bytes"),
-        ((200_000_000).to_bytes(8, "little"), "its header is said to have 200,000,000 bytes"),
-        ((2).to_bytes(8, "little") + b"[]", "its header is not as the format wants it"),
-        ((2).to_bytes(8, "little") + b"{\xff", "its header is not as the format wants it"),
-        ((8).to_bytes(8, "little") + b'{"a":{}}', "its header is not as the format wants it"),
-        ((7).to_bytes(8, "little") + b'{"a":1}', "its header is not as the format wants it"),
+        (b"", "its header does not follow the format"),
+        (b"GGUF\0\0\0\1", f"it claims a header of {0x0100_0000_4655_4747:,} bytes"),
+        ((200_000_000).to_bytes(8, "little"), "it claims a header of 200,000,000 bytes"),
+        ((2).to_bytes(8, "little") + b"[]", "its header does not follow the format"),
+        ((2).to_bytes(8, "little") + b"{\xff", "its header does not follow the format"),
+        ((8).to_bytes(8, "little") + b'{"a":{}}', "its header does not follow the format"),
+        ((7).to_bytes(8, "little") + b'{"a":1}', "its header does not follow the format"),
     ],
 )
 def test_a_damaged_header_is_refused(model: Path, content: bytes, fact: str) -> None:
     """A damaged header is refused with what is wrong about it."""
     (model / "model.safetensors").write_bytes(content)
     assert _refusal(model) == (
-        f"{model / 'model.safetensors'} is no whole safetensors file: {fact}. Fetch the model anew."
+        f"{model / 'model.safetensors'} is not a complete safetensors file: {fact}. Fetch the model again."
     )
 
 
@@ -195,7 +195,7 @@ def test_a_huge_header_is_refused_unread(model: Path) -> None:
     with (model / "model.safetensors").open("wb") as stream:
         stream.write((100_000_001).to_bytes(8, "little"))
         stream.truncate(200_000_000)  # sparse: uses no disk space
-    assert "its header is said to have 100,000,001 bytes" in _refusal(model)
+    assert "it claims a header of 100,000,001 bytes" in _refusal(model)
 
 
 def test_a_missing_part_is_refused(model: Path) -> None:
@@ -204,8 +204,8 @@ def test_a_missing_part_is_refused(model: Path) -> None:
         json.dumps({"weight_map": {"c": "part-1.safetensors"}}), encoding="utf-8"
     )
     assert _refusal(model) == (
-        f"{model / 'part-1.safetensors'} is no whole safetensors file: it cannot be read: No such file or directory."
-        " Fetch the model anew."
+        f"{model / 'part-1.safetensors'} is not a complete safetensors file: "
+        "it cannot be read: No such file or directory. Fetch the model again."
     )
 
 
@@ -213,27 +213,27 @@ def test_an_index_without_a_map_is_refused(model: Path) -> None:
     """A damaged index raises our error."""
     index = model / "model.safetensors.index.json"
     index.write_text("{}", encoding="utf-8")
-    assert _refusal(model) == f"{index} has no weight_map. Fetch the model anew."
+    assert _refusal(model) == f"{index} has no weight_map. Fetch the model again."
 
 
 def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
     """A directory without weights is refused."""
-    assert _refusal(tmp_path) == f"{tmp_path} holds no safetensors file. Give the directory of a whole model."
+    assert _refusal(tmp_path) == f"{tmp_path} holds no safetensors file. Give the directory of a complete model."
 
 
 def test_a_model_of_nothing_is_refused(model: Path) -> None:
     """A file without tensors is refused."""
     _tensor_file(model / "model.safetensors", {})
-    assert _refusal(model) == f"{model} holds no weights at all. Fetch the model anew."
+    assert _refusal(model) == f"{model} holds no weights. Fetch the model again."
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "{path} is not valid JSON: "),
-        ("[]", "{path} holds a list in place of an object. Fetch the model anew."),
-        ("{}", "{path} has no count as num_hidden_layers or n_layer, so the memory of the model's cache is unknown."),
-        (json.dumps(CONFIG | {"num_attention_heads": 0}), "{path} has no count as num_attention_heads or n_head, "),
+        ("[]", "{path} holds a list, not an object. Fetch the model again."),
+        ("{}", "{path} has no number for num_hidden_layers or n_layer, so the size of the model's cache is unknown."),
+        (json.dumps(CONFIG | {"num_attention_heads": 0}), "{path} has no number for num_attention_heads or n_head, "),
     ],
 )
 def test_a_damaged_config_is_refused(model: Path, text: str, message: str) -> None:
@@ -242,12 +242,12 @@ def test_a_damaged_config_is_refused(model: Path, text: str, message: str) -> No
     path.write_text(text, encoding="utf-8")
     refusal = _refusal(model)
     assert refusal.startswith(message.format(path=path))
-    assert refusal.endswith("Fetch the model anew.")
+    assert refusal.endswith("Fetch the model again.")
 
 
 def test_a_missing_config_is_refused(model: Path) -> None:
     """Weights without a config.json raise our error."""
     (model / "config.json").unlink()
     assert _refusal(model) == (
-        f"{model / 'config.json'} cannot be read: No such file or directory. Give the directory of a whole model."
+        f"{model / 'config.json'} cannot be read: No such file or directory. Give the directory of a complete model."
     )

@@ -42,9 +42,7 @@ def test_many_gguf_files(tmp_path: Path) -> None:
     """A directory with several GGUF files is refused; none is chosen by chance."""
     for name in ("b", "a"):
         (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
-    with pytest.raises(
-        ModelFormatError, match=r"holds its weights as GGUF: a.gguf, b.gguf\. Give the path of one such"
-    ):
+    with pytest.raises(ModelFormatError, match=r"holds its weights as GGUF: a.gguf, b.gguf\. Give the path of one of"):
         resolve_model(str(tmp_path))
 
 
