@@ -70,7 +70,9 @@ def test_path_file_is_named(project: Project, leak: Path) -> None:
     (project.site / "a.pth").write_text("import sys\n\nelsewhere\n")
     file = project.site / "b.pth"
     file.write_text(f"{leak}\n")
-    assert leaks(project.contract)[0].endswith(f": {file} names it; remove that file")
+    assert leaks(project.contract)[0].endswith(
+        f": {file} names it; remove that file, and install from a wheel what was installed editable from there"
+    )
 
 
 def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,8 @@ def _origin(folder: Path) -> str:
     for file in (path for library in libraries() for path in sorted(library.glob("*.pth"))):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         if folder in {(file.parent / line).resolve() for line in lines if line and not line.startswith("import")}:
-            return f"{file} names it; remove that file"
+            # What lies outside the project is in no receipt's digest.
+            return f"{file} names it; remove that file, and install from a wheel what was installed editable from there"
     if folder.is_relative_to(Path(sys.base_prefix).resolve()):
         return "pyvenv.cfg lets it in; make the environment again without --system-site-packages"
     return "nothing says where it comes from; see `python -m site`, sitecustomize.py and the conftest.py files"
