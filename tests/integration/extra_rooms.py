@@ -70,11 +70,11 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build this package's wheel into a folder."""
+def build_wheel(folder: Path, project: Path = ROOT) -> Path:
+    """Build the wheel of this package, or of another project, into a folder."""
     constraints = str(ROOT / locks.lock_path("build"))
     _install(
-        *UV, "build", "--quiet", "--wheel", "--out-dir", str(folder), "--build-constraints", constraints, str(ROOT)
+        *UV, "build", "--quiet", "--wheel", "--out-dir", str(folder), "--build-constraints", constraints, str(project)
     )
     [wheel] = folder.glob("*.whl")
     return wheel

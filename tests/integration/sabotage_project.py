@@ -9,8 +9,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skipproof.table import read_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 FILES = (
@@ -42,7 +46,7 @@ async def test_capital(agent, ask) -> None:
     assert "Tokyo" in answer.response
 '''
 # Nothing of the surrounding run may reach the copy's sessions.
-FOREIGN = ("COVERAGE_", "GITHUB_", "NOX", "PYTEST_", "PYTHON", "REQUIRE_", "VIRTUAL_ENV")
+FOREIGN = ("COVERAGE_", "GITHUB_", "NOX", "PYTEST_", "PYTHON", "REQUIRE_", "TOX_", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,23 @@ class Ending:
     @property
     def gate_status(self) -> int:
         """The status of the gate: what pytest or the merge exited with, where nox has only 0 and 1."""
-        inner = re.search(r"failed with exit code (\d+)", self.said)
+        inner = re.search(r"(?:failed with exit code|(?m:^)[\w-]+: exit) (\d+)", self.said)
         return int(inner[1]) if inner else self.status
+
+
+def run(folder: Path, command: Sequence[str | Path], variables: Mapping[str, str]) -> Ending:
+    """Run a command in a folder, without what belongs to the run around this one; ``variables`` go over the rest."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    ended = subprocess.run(
+        command,
+        cwd=folder,
+        env={**environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Ending(ended.returncode, ended.stdout)
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +94,7 @@ class Copy:
     def create(self) -> None:
         """Copy what the sessions need of this project, and add one test."""
         for name in FOLDERS:
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__", ".nox", ".tox"))
         sources = [name for name in read_contract(ROOT).sources if (ROOT / name).is_file()]
         for name in (*FILES, *SUITE, *sources):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -143,22 +162,9 @@ class Copy:
 
     def nox(self, session: str, *options: str, **variables: str) -> Ending:
         """Run one real session."""
-        return self._run([sys.executable, "-m", "nox", "-s", session, *options], variables)
+        return run(self.root, [sys.executable, "-m", "nox", "-s", session, *options], variables)
 
     def pytest(self, session: str, environment: str, **variables: str) -> Ending:
         """Run pytest in a session's room as it is, without nox, which would restore the room to its lock."""
         python = self.root / ".nox" / session / "bin" / "python"
-        return self._run([str(python), "-m", "pytest", "--skipproof", environment, "tests/integration"], variables)
-
-    def _run(self, command: list[str], variables: dict[str, str]) -> Ending:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        ended = subprocess.run(
-            command,
-            cwd=self.root,
-            env=environ | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Ending(ended.returncode, ended.stdout)
+        return run(self.root, [str(python), "-m", "pytest", "--skipproof", environment, "tests/integration"], variables)
