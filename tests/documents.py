@@ -31,9 +31,6 @@ class Block:
     kind: str
     text: str
 
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
 
 def blocks(page: str, *kinds: str) -> list[Block]:
     """The blocks of a page, in their order, or those of them that are of one of these kinds."""

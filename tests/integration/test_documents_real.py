@@ -47,4 +47,4 @@ async def test_python_of_a_page(
             text = text.replace(ADDRESS, server.url).replace(MODEL, server.model)
         await run_python(replace(block, text=text), names)
         printed = capsys.readouterr().out
-        assert re.search(printed_by(text), printed), f"{block}: {printed}"
+        assert re.search(printed_by(text), printed), f"{page}, line {block.line}: {printed}"

@@ -69,9 +69,9 @@ def check(words: list[str], config: pytest.Config) -> None:
             assert find_spec(module)
         case ["python", path, *_]:
             assert (ROOT / path).is_file()
-        case [program, *rest]:
-            assert program in OTHERS
-            named = re.findall(r"\.\[([\w,]+)\]", " ".join(rest))
+        case _:
+            assert words[0] in OTHERS
+            named = re.findall(r"\.\[([\w,]+)\]", " ".join(words))
             assert {extra for each in named for extra in each.split(",")} <= EXTRAS.keys()
 
 
