@@ -20,3 +20,6 @@ else:
             message = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(message)
         return names[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

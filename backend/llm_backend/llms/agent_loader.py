@@ -6,13 +6,15 @@ What does so is awaited, or entered with ``async with``; who forgets that is tol
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 from collections.abc import Coroutine, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from llm_backend.errors import AgentValidationError, ConfigError, MissingExtraError, NotAwaitedError
+from llm_backend.errors import AgentValidationError, BrokenExtraError, ConfigError, MissingExtraError, NotAwaitedError
+from llm_backend.llms.agent import Agent
 from llm_backend.llms.agent_validation import NONSENSE, validate_agent
 from llm_backend.llms.availability import install_advice, is_installed
 from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGINE, import_agent_class
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from types import TracebackType
 
-    from llm_backend.llms.agent import Agent
     from llm_backend.llms.settings.config_file import ConfigFile
 
 __all__ = ["AgentLoading", "argument_levels", "choose_engine", "load_agent", "read_config", "settings_levels"]
@@ -61,7 +62,7 @@ def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
         UntrustedConfigError: a configuration file that was only found needs consent.
         ConfigError: a setting is wrong, or the file cannot be read.
         MissingExtraError: the engine's libraries are not installed, or no engine can be chosen.
-        BrokenExtraError: they are installed, but do not import.
+        BrokenExtraError: they are installed, but do not import; or another distribution's engine makes no agent.
         ModelError: the model is not found, or is no whole model.
         InsufficientMemoryError: the model does not fit.
         AgentValidationError: the model answers, but not sensibly.
@@ -87,11 +88,29 @@ async def _load_agent(  # noqa: PLR0913  (the arguments of load_agent)
     engine = choose_engine(arguments, file)
     chosen = AgentSettings(*settings_levels(engine, arguments, file))
     agent_class = await asyncio.to_thread(import_agent_class, engine)
-    agent: Agent = await agent_class.create(chosen)
+    agent = await _create(agent_class, engine, chosen)
     if validate:
         await _validate_or_close(agent, engine, chosen)
     _log.info("loaded the %s engine", engine)
     return agent
+
+
+async def _create(agent_class: Any, engine: str, settings: AgentSettings) -> Agent:  # noqa: ANN401  (each engine's own)
+    """Make an agent, which another distribution's class may not do.
+
+    Raises:
+        BrokenExtraError: what it makes cannot be awaited, or is no agent.
+    """
+    making = agent_class.create(settings)
+    trouble = "is not async"
+    if inspect.isawaitable(making):
+        agent = await making
+        if isinstance(agent, Agent):
+            return agent
+        trouble = f"makes a {type(agent).__name__}, which is no Agent"
+    name = f"{agent_class.__module__}.{agent_class.__qualname__}"
+    message = f"The {engine} engine is broken: create of {name} {trouble}. Ask its authors."
+    raise BrokenExtraError(message, name=engine)
 
 
 def argument_levels(

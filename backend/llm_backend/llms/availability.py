@@ -35,8 +35,8 @@ QUANTIZATION_LIBRARIES = ("bitsandbytes", "accelerate")
 
 
 def is_installed(module: str) -> bool:
-    """Whether the top-level ``module`` is there; it is not imported, so it may still be broken."""
-    return find_spec(module) is not None
+    """Whether ``module``, or the top-level one that it is in, is there; not imported, so it may still be broken."""
+    return find_spec(module.partition(".")[0]) is not None
 
 
 def own_version() -> str:
@@ -51,7 +51,7 @@ def require_libraries(libraries: Sequence[str], extra: str, needed_by: str, dist
     """Import all ``libraries``; slow the first time, so not for the event loop.
 
     Args:
-        libraries: their top-level modules.
+        libraries: their modules.
         extra: what installs them, of ``distribution``; the distribution itself where it is empty.
         needed_by: who needs them, as the error says it: "The huggingface engine".
         distribution: whose engine it is.
@@ -76,8 +76,10 @@ def import_library(module: str, extra: str, needed_by: str, distribution: str = 
     logger.addFilter(_is_not_about_kernels)
     try:
         return import_module(module)
-    except Exception as exc:
-        if isinstance(exc, ModuleNotFoundError) and exc.name == module:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # some call sys.exit, and a panic in Rust is no Exception
+        if isinstance(exc, ModuleNotFoundError) and f"{module}.".startswith(f"{exc.name}."):
             raise _missing(module, needed_by, install_advice(extra, distribution=distribution)) from exc
         message = (
             f"{needed_by} needs {module}, which is installed but does not import ({type(exc).__name__}: {exc})."

@@ -13,12 +13,13 @@ read from the installed metadata; its module is imported when it is asked for, a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from llm_backend.errors import BrokenExtraError, MissingExtraError
+from llm_backend.errors import BrokenExtraError, ConfigError, MissingExtraError
 from llm_backend.llms.availability import OURS, import_library, install_advice, require_libraries
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Engine:
 
     Attributes:
         agent: "module:Class" of its agents; ``await Class.create(settings)`` makes an Agent of AgentSettings.
-        libraries: the top-level modules that it cannot do without, imported one after the other before ``agent``.
+        libraries: the modules that it cannot do without, imported one after the other before ``agent``.
         extra: of its distribution, installs them; empty where they come with the distribution itself.
         asks_server: whether it asks an OpenAI-compatible server: it is told the address and the key that the
             environment names, and its models' names are the server's. Else they may be paths.
@@ -56,6 +57,22 @@ class Engine:
     extra: str = ""
     asks_server: bool = False
     distribution: str = OURS
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be imported.
+
+        Raises:
+            ConfigError: ``agent`` or ``libraries`` is not in the form above.
+        """
+        if not re.fullmatch(r"[\w.]+:\w+", str(self.agent)):
+            message = f"agent of this Engine is {self.agent!r}. Give where its class is, as 'module:Class'."
+            raise ConfigError(message)
+        if isinstance(self.libraries, str) or not all(isinstance(name, str) for name in self.libraries):
+            message = (
+                f"libraries of this Engine is {self.libraries!r}."
+                " Give a tuple of the modules' names, such as ('torch',)."
+            )
+            raise ConfigError(message)
 
 
 ENGINES = {
@@ -143,11 +160,19 @@ def _distribution(offer: EntryPoint) -> str:
 
 
 def _described(offer: EntryPoint) -> Engine:
-    distribution, cause = _distribution(offer), None
+    distribution, cause, module = _distribution(offer), None, offer.value.partition(":")[0]
+    if offer.dist and not offer.dist.metadata["Name"]:  # what an interrupted pip leaves
+        message = (
+            f"The {offer.name} engine comes from a distribution in {offer.dist.locate_file('')} whose metadata has no"
+            " name. Install that again, or remove its .dist-info folder."
+        )
+        raise BrokenExtraError(message, name=module)
     try:
         engine = offer.load()
         fact = f"it is a {type(engine).__name__}, not an Engine"
-    except Exception as exc:  # noqa: BLE001  (a module of others may raise anything; it is the cause of our error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001  (a module of others may raise anything; it is the cause of our error)
         engine, cause, fact = None, exc, f"{type(exc).__name__}: {exc}"
     if isinstance(engine, Engine):
         return replace(engine, distribution=distribution)
@@ -155,4 +180,4 @@ def _described(offer: EntryPoint) -> Engine:
         f"The {offer.name} engine of {distribution} is installed, but {offer.value} cannot be loaded ({fact})."
         f" Install it again with: {install_advice('', '--force-reinstall ', distribution)}."
     )
-    raise BrokenExtraError(message, name=offer.module) from cause
+    raise BrokenExtraError(message, name=module) from cause

@@ -63,6 +63,8 @@ def test_a_library_that_is_not_there_is_missing() -> None:
         ("from json import no_such_name", "ImportError: cannot import name 'no_such_name' from 'json'"),
         ("raise OSError('libcudart.so.13: cannot open shared object file')", "OSError: libcudart.so.13: cannot open"),
         ("raise RuntimeError('numpy was compiled for another ABI')", "RuntimeError: numpy was compiled for another"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("class PanicException(BaseException): ...\nraise PanicException('in Rust')", "PanicException: in Rust"),
     ],
 )
 def test_a_library_that_fails_to_import_is_broken(libraries: Path, source: str, cause: str) -> None:
@@ -84,6 +86,20 @@ def test_a_broken_library_of_an_extra_is_found(libraries: Path) -> None:
     (libraries / "h3_broken.py").write_text("raise OSError", encoding="utf-8")
     with pytest.raises(BrokenExtraError, match="This test needs h3_broken"):
         require_libraries(["json", "h3_broken"], "extra", "This test")
+
+
+def test_an_interrupt_while_importing_is_no_broken_library(libraries: Path) -> None:
+    """Ctrl-C during an import stays an interrupt."""
+    (libraries / "h3_interrupted.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        import_library("h3_interrupted", "some-extra", "This test")
+
+
+@pytest.mark.parametrize("module", ["h3_absent.part", "json.h3_absent"])
+def test_a_submodule_that_is_not_there_is_missing(module: str) -> None:
+    """A library inside a package can be missing with its package, or alone."""
+    with pytest.raises(MissingExtraError, match=rf"^This test needs {module}, which is not installed"):
+        require_libraries([module], "some-extra", "This test")
 
 
 def test_a_library_that_imports_is_returned() -> None:

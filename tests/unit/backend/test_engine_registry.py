@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,32 @@ TROUBLES = {
     "idle-engine": (
         {"idle": "idle:ENGINE"},
         {"idle.py": DESCRIBED.format("agent='idle:Agent'") + "class Agent: ...\n"},
+    ),
+    "leaving-engine": ({"leaving": "leaving:ENGINE"}, {"leaving.py": "import sys\nsys.exit('no licence')\n"}),
+    "lonely-engine": (
+        {"lonely": "lonely:ENGINE"},
+        {"lonely.py": DESCRIBED.format("agent='lonely_agent:Agent'"), "lonely_agent.py": "raise SystemExit(7)\n"},
+    ),
+    "misspelt-engine": ({"misspelt": "not a module"}, {}),
+    "vague-engine": ({"vague": "vague:ENGINE"}, {"vague.py": DESCRIBED.format("agent='vague'")}),
+    "spelling-engine": (
+        {"spelling": "spelling:ENGINE"},
+        {"spelling.py": DESCRIBED.format("agent='spelling:Agent', libraries='json'")},
+    ),
+    "cloud-engine": (
+        {"cloud": "cloud:ENGINE"},
+        {"cloud.py": DESCRIBED.format("agent='cloud:Agent', libraries=('h3_absent.cloud',)")},
+    ),
+    "hasty-engine": (
+        {"hasty": "hasty:ENGINE"},
+        {"hasty.py": DESCRIBED.format("agent='hasty:Agent'") + "class Agent:\n    create = str\n"},
+    ),
+    "other-engine": (
+        {"other": "other:ENGINE"},
+        {
+            "other.py": DESCRIBED.format("agent='other:Agent'")
+            + "class Agent:\n    async def create(settings):\n        return 'agent'\n"
+        },
     ),
     "another-openai": ({"openai": "needy:ENGINE"}, {}),
     "first-twin": ({"twin": "needy:ENGINE"}, {}),
@@ -85,6 +112,40 @@ ERRORS = {
         "BrokenExtraError",
         "The idle engine of idle-engine is broken: idle:Agent has no method create. Ask its authors.",
     ),
+    "leaving": (
+        "BrokenExtraError",
+        (
+            "The leaving engine of leaving-engine is installed, but leaving:ENGINE cannot be loaded (SystemExit: no"
+            " licence). Install it again with: pip install --force-reinstall leaving-engine."
+        ),
+    ),
+    "lonely": (
+        "BrokenExtraError",
+        (
+            "The lonely engine needs lonely_agent, which is installed but does not import (SystemExit: 7)."
+            " Install it again with: pip install --force-reinstall lonely-engine."
+        ),
+    ),
+    "vague": (
+        "BrokenExtraError",
+        (
+            "The vague engine of vague-engine is installed, but vague:ENGINE cannot be loaded (ConfigError: agent of"
+            " this Engine is 'vague'. Give where its class is, as 'module:Class'.). Install it again with: pip install"
+            " --force-reinstall vague-engine."
+        ),
+    ),
+    "spelling": (
+        "BrokenExtraError",
+        (
+            "The spelling engine of spelling-engine is installed, but spelling:ENGINE cannot be loaded (ConfigError:"
+            " libraries of this Engine is 'json'. Give a tuple of the modules' names, such as ('torch',).). Install it"
+            " again with: pip install --force-reinstall spelling-engine."
+        ),
+    ),
+    "cloud": (
+        "MissingExtraError",
+        ("The cloud engine needs h3_absent.cloud, which is not installed. Install it with: pip install cloud-engine."),
+    ),
     "openai": (
         "BrokenExtraError",
         "llm-backend and another-openai both offer an engine 'openai'. Uninstall all but one of them.",
@@ -92,6 +153,17 @@ ERRORS = {
     "twin": (
         "BrokenExtraError",
         "first-twin and second-twin both offer an engine 'twin'. Uninstall all but one of them.",
+    ),
+}
+# Its class is there, so doctor finds nothing; what it makes is no agent.
+MADE = {
+    "hasty": (
+        "BrokenExtraError",
+        "The hasty engine is broken: create of hasty.Agent is not async. Ask its authors.",
+    ),
+    "other": (
+        "BrokenExtraError",
+        "The other engine is broken: create of other.Agent makes a str, which is no Agent. Ask its authors.",
     ),
 }
 LOAD = """
@@ -195,11 +267,37 @@ def test_what_is_wrong_with_an_engine_is_told(troubles: Folder) -> None:
     """A faulty engine raises a named error, and doctor reports it as missing or broken."""
     told = {name: tuple(error) for name, error in troubles.says(LOAD % (list(ERRORS),)).items()}
     assert told == ERRORS
+    [name, message] = troubles.says(LOAD % (["misspelt"],))["misspelt"]
+    assert name == "BrokenExtraError"
+    assert message.startswith(
+        "The misspelt engine of misspelt-engine is installed, but not a module cannot be loaded ("
+    )
+    assert {name: tuple(error) for name, error in troubles.says(LOAD % (list(MADE),)).items()} == MADE
     found = troubles.doctor()
     states = {name: found[f"engine {name}"]["state"] for name in ERRORS}
     assert states == {
         name: "missing" if error == "MissingExtraError" else "broken" for name, (error, _) in ERRORS.items()
     }
+
+
+def test_an_engine_of_a_distribution_that_is_half_gone_is_broken(echo: Folder, tmp_path: Path) -> None:
+    """Metadata without a name, as an interrupted pip leaves it, breaks that engine and neither doctor nor others."""
+    folder = Folder(shutil.copytree(echo.place, tmp_path / "installed"))
+    (folder.place / "echo_engine-1.0.dist-info" / "METADATA").unlink()
+    finding = folder.doctor()["engine echo"]
+    assert (finding["state"], finding["fact"]) == (
+        "broken",
+        f"The echo engine comes from a distribution in {folder.place} whose metadata has no name",
+    )
+    assert finding["todo"] == "Install that again, or remove its .dist-info folder."
+
+
+def test_an_interrupt_while_an_engine_is_imported_is_no_broken_engine(tmp_path: Path) -> None:
+    """Ctrl-C during the import of an engine's module stays an interrupt."""
+    wheel = write_wheel(tmp_path, "long-engine", {"long": "long:ENGINE"}, {"long.py": "raise KeyboardInterrupt\n"})
+    folder = install(tmp_path / "installed", wheel)
+    done = folder.run("from llm_backend.llms.engine_registry import find_engine; find_engine('long')")
+    assert done.stderr.endswith("\nKeyboardInterrupt\n")
 
 
 def test_the_huggingface_engines_message_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,3 +76,8 @@ def test_unknown_name_is_an_attribute_error() -> None:
     """An unknown name is an AttributeError that names it."""
     with pytest.raises(AttributeError, match=r"module 'llm_backend\.llms' has no attribute 'load_agnt'"):
         _ = llm_backend.llms.load_agnt  # type: ignore[attr-defined]
+
+
+def test_the_public_names_are_listed() -> None:
+    """``dir`` lists the public names, so an interactive prompt completes them."""
+    assert set(llm_backend.llms.__all__) <= set(dir(llm_backend.llms))  # type: ignore[attr-defined]

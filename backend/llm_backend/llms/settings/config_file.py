@@ -20,7 +20,6 @@ import warnings
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from llm_backend.errors import ConfigError, ConfigFileError, UntrustedConfigError, printable
@@ -163,7 +162,7 @@ def get_agent_config(path: str | os.PathLike[str] | None = None) -> AgentConfig 
         return None
     common = AgentSettings(file.level())
     engines = {engine: AgentSettings(file.level(engine)) for engine in file.engines}
-    return AgentConfig(file.path, common, MappingProxyType(engines))
+    return AgentConfig(file.path, common, engines)
 
 
 def read_config_file(path: str | os.PathLike[str] | None = None) -> ConfigFile | None:

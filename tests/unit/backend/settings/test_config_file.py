@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import linecache
+import pickle
 import re
 from pathlib import Path
 
@@ -184,6 +186,13 @@ def test_sections_are_read_and_told_apart() -> None:
         "huggingface": {"device": "cpu"},
         "openai": {"model": "remote"},
     }
+
+
+def test_what_a_file_says_goes_between_processes() -> None:
+    """What was read survives pickling and copying, keys included."""
+    config = _config("[agent]\nmodel = 'm'\n[agent.openai]\napi_key = 'k'\n")
+    again = pickle.loads(pickle.dumps(config))  # noqa: S301  (our own bytes)
+    assert again == copy.deepcopy(config) == config
 
 
 def test_other_tools_sections_are_left_alone() -> None:
