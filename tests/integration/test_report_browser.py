@@ -111,10 +111,10 @@ async def test_sessions_are_listed_with_their_facts(show: Show) -> None:
     assert rows == [
         "unit-3.11 bare ✓ proved 4 0 0 12.50 99.99 % 0123456789 0123456789+ 3.11.7",
         "llm full ✗ red 6 1,234 1 0.00",
-        "is red: mend it 2 violations",
+        "is red: fix it 2 violations",
         "unit-3.12 bare ✓ proved 0 0 0 0.00",
         "gone ? missing 0 0 0 0.00",
-        "no receipt of it is here: run this session",
+        "has no receipt: run this session",
     ]
 
 
@@ -353,9 +353,9 @@ async def test_coverage_says_what_a_single_environment_reaches(show: Show) -> No
     """Coverage shows each environment, the missing lines, and those only one reaches."""
     page = await show(everything())
     assert await text(page, "#coverage-summary") == (
-        "Lines and branches: 98.25 % by all sessions together, 100.00 % asked for; each environment alone: "
-        "bare 61.00 %, full 97.00 %. The data of some session could not be used: the whole may be more. "
-        "“Only” names the lines that a single environment reaches."
+        "Lines and branches: 98.25 % by all sessions together, 100.00 % required; each environment alone: "
+        "bare 61.00 %, full 97.00 %. Some sessions' data could not be used: the total may be higher. "
+        "“Only” lists lines that a single environment reaches."
     )
     assert await text(page, "#coverage thead") == "File Statements Together bare full Missing Only"
     rows = [" ".join(row.split()) for row in await page.locator("#coverage tbody tr").all_inner_texts()]
@@ -383,7 +383,7 @@ async def test_empty_matrix_says_so(show: Show) -> None:
     assert await text(page, "#shown") == "No test was collected."
     assert await text(page, "#sessions") == "No session left a receipt."
     assert (await text(page, "#coverage-summary")).startswith("There is no merged coverage")
-    assert await text(page, "#unproven-summary") == "None: no test waits for a machine that has what it needs."
+    assert await text(page, "#unproven-summary") == "None: every test had a machine with what it needs."
     assert await page.locator("table:visible, form:visible").count() == 0
 
 

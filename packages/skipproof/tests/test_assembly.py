@@ -145,7 +145,7 @@ def test_unproven_tests_are_listed(project: Project) -> None:
     assert [(each.id, each.needs, each.last) for each in matrix.unproven] == [(G, ["gpu"], None)]
     assert matrix.problems == []
     required = collect(project.contract, Asked(required=["gpu"])).matrix
-    assert [problem.partition(":")[0] for problem in required.problems] == ["gpu is required, and no session had it"]
+    assert [problem.partition(":")[0] for problem in required.problems] == ["gpu is required, but no session had it"]
 
 
 @pytest.mark.usefixtures("_sound_data")
@@ -197,7 +197,7 @@ def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.Mon
         B: None,
         G: Proof(session="cuda", finished="2025-01-02T00:00:00+00:00", commit="abc+"),
     }
-    assert matrix.notes[0].startswith("an earlier receipt was passed over: older.json has format 1, and this plugin ")
+    assert matrix.notes[0].startswith("an earlier receipt was ignored: older.json has format 1, and this plugin ")
 
 
 @pytest.mark.usefixtures("_sound_data")

@@ -40,7 +40,7 @@ def test_blind_gate_is_noticed(
 ) -> None:
     """A gate that sees nothing any more, or a fault everywhere, is not believed."""
     monkeypatch.setattr(TestRecord, "violation", lambda _: says)
-    distrust = "; the proof cannot be trusted until it is"
+    distrust = "; the proof cannot be trusted until that is fixed"
     assert blind_spots(request.session) == [f"canary: {fact}{distrust}" for fact in facts]
 
 

@@ -163,10 +163,16 @@ def test_matching_environment_has_no_disagreement(project: Project) -> None:
 
 def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
     """Broken: an environment that lost a capability runs nevertheless, or its message does not say how to mend it."""
-    remedy = "make it exactly its lock again: uv pip sync locks/full.txt"
+    remedy = "sync it with its lock: uv pip sync locks/full.txt"
     assert disagreements(project.contract, "full") == [
-        f"full is not its lock: skipproof-alpha is not installed, and the lock pins skipproof-alpha==1.5; {remedy}",
-        f"full is not its lock: skipproof-beta is not installed, and the lock pins skipproof-beta==2.5; {remedy}",
+        (
+            f"full does not match its lock: skipproof-alpha is not installed, but the lock pins skipproof-alpha==1.5; "
+            f"{remedy}"
+        ),
+        (
+            f"full does not match its lock: skipproof-beta is not installed, but the lock pins skipproof-beta==2.5; "
+            f"{remedy}"
+        ),
         f"full promises alpha, but module skipproof_alpha is missing; {remedy}",
         f"full promises beta, but distribution skipproof-beta is missing; {remedy}",
     ]
@@ -183,9 +189,9 @@ def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
 def test_contamination_is_a_disagreement(project: Project) -> None:
     """Broken: an environment that holds more than its lock proves that tests skip which would not skip."""
     project.install_alpha()
-    remedy = "make it exactly its lock again: uv pip sync locks/bare.txt"
+    remedy = "sync it with its lock: uv pip sync locks/bare.txt"
     assert disagreements(project.contract, "bare") == [
-        f"bare is not its lock: skipproof-alpha 1.5 is installed, and the lock does not pin it; {remedy}",
+        f"bare does not match its lock: skipproof-alpha 1.5 is installed, but the lock does not pin it; {remedy}",
         (
             "contaminated: bare does not promise alpha, but module skipproof_alpha is here; "
             f"{remedy}, and remove what that leaves"
@@ -197,14 +203,14 @@ def test_source_that_is_not_there_is_named(project: Project) -> None:
     """Broken: a mistyped source lets every receipt stand for files that it does not cover."""
     (project.root / "setup.py").unlink()
     assert disagreements(project.contract, "bare") == [
-        f"{HEADING} sources names 'setup.py', which is not there: correct it, or a receipt covers nothing of it"
+        f"{HEADING} sources names 'setup.py', which does not exist: correct it, or no receipt covers it"
     ]
 
 
 def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
     """Broken: the sources leave the tests out, and a receipt stays good when its tests are changed."""
     assert disagreements(project.contract, "bare", ["tests/unit", "tests", "checks"]) == [
-        f"{HEADING} sources covers no checks: add it, or a receipt outlives a change of its own tests"
+        f"{HEADING} sources covers no checks: add it, or a receipt survives a change to its own tests"
     ]
 
 
@@ -220,7 +226,7 @@ def test_python_without_assertions_is_refused(project: Project, monkeypatch: pyt
     """Broken: under -O assertions are not executed, and every test passes."""
     monkeypatch.setattr(detection, "sys", SimpleNamespace(flags=SimpleNamespace(optimize=1), modules={}))
     assert disagreements(project.contract, "bare") == [
-        "Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without"
+        "Python was started with -O or PYTHONOPTIMIZE, which removes assertions: start it without"
     ]
 
 

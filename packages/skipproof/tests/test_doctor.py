@@ -34,7 +34,7 @@ def test_everything_is_said(here: Project, capsys: pytest.CaptureFixture[str]) -
         "capability alpha: here, skipproof_alpha 1.5",
         "capability beta: not here, lacks distribution skipproof-beta; pip install beta",
         "capability gpu: not here, lacks hardware cuda; a machine with a GPU",
-        "path: nothing on it that is no part of the environment; --environment NAME says whether it is NAME",
+        "path: nothing foreign on it; --environment NAME checks whether this is NAME",
         "nothing to correct",
     ]
     assert not (here.root / ".matrix").exists()
@@ -44,13 +44,15 @@ def test_an_environment_is_held_against_its_lock(here: Project, capsys: pytest.C
     """With an environment named, what its run would refuse is told, and ends with 1; what is exact ends with 0."""
     assert doctor.main(["--environment", "full"]) == 1
     *_, drift, lacking, count = capsys.readouterr().out.splitlines()
-    assert drift.startswith("to correct: full is not its lock: skipproof-beta is not installed, and the lock pins")
-    assert lacking.startswith("to correct: full promises beta, but distribution skipproof-beta is missing; make it")
+    assert drift.startswith(
+        "to correct: full does not match its lock: skipproof-beta is not installed, but the lock pins"
+    )
+    assert lacking.startswith("to correct: full promises beta, but distribution skipproof-beta is missing; sync it")
     assert count == "2 to correct"
     here.install_beta()
     assert doctor.main(["--environment", "full"]) == 0
     *_, sound, count = capsys.readouterr().out.splitlines()
-    assert (sound, count) == ("full: this is what its name, its table and its lock say", "nothing to correct")
+    assert (sound, count) == ("full: matches its name, its table and its lock", "nothing to correct")
 
 
 def test_hopes_are_told_as_they_hold_here(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,8 +70,8 @@ def test_what_has_to_be_corrected_is_counted(
     """A broken library, an environment without a lock and a folder that leaks in are each something to correct."""
     said = {
         "broken": "alpha: module skipproof_alpha is installed but broken (RuntimeError: no AVX); install it again",
-        "lock": "locks/big.txt is not there, so nothing says what big has to be: compile it, or correct 'locks'",
-        "path": f"{tmp_path} is on the path of this Python and no part of the environment: nothing says where",
+        "lock": "locks/big.txt does not exist, so nothing says what big has to be: compile it, or correct 'locks'",
+        "path": f"{tmp_path} is on this Python's path but not part of the environment: nothing says where",
     }[fault]
     if fault == "broken":
         (here.site / "skipproof_alpha.py").write_text("raise RuntimeError('no AVX')")
@@ -90,7 +92,7 @@ def test_a_fault_of_the_named_environment_counts_once(here: Project, capsys: pyt
     here.install_beta()
     assert doctor.main(["--environment", "full"]) == 1
     *lines, no_lock, broken, count = capsys.readouterr().out.splitlines()
-    assert no_lock.startswith("to correct: locks/full.txt is not there")
+    assert no_lock.startswith("to correct: locks/full.txt does not exist")
     assert broken.startswith("to correct: full promises alpha, but module skipproof_alpha is installed but broken")
     assert count == "2 to correct"
     assert any(line.startswith("capability alpha: module skipproof_alpha is installed but broken") for line in lines)

@@ -25,8 +25,8 @@ SITE = Path("site")
 def facts(project: Project, environment: str = "full") -> list[str]:
     """Return what drift says, without what is the same in each line."""
     head, tail = (
-        f"{environment} is not its lock: ",
-        f"; make it exactly its lock again: uv pip sync locks/{environment}.txt",
+        f"{environment} does not match its lock: ",
+        f"; sync it with its lock: uv pip sync locks/{environment}.txt",
     )
     lines = drift(project.contract, environment)
     assert all(line.startswith(head) and tail in line for line in lines)
@@ -61,23 +61,23 @@ def test_environment_without_a_lock_is_refused(full: Project) -> None:
     """Broken: an environment passes because there is nothing that it could differ from."""
     (full.root / "locks" / "full.txt").unlink()
     [line] = drift(full.contract, "full")
-    assert line == "locks/full.txt is not there, so nothing says what full has to be: compile it, or correct 'locks'"
+    assert line == "locks/full.txt does not exist, so nothing says what full has to be: compile it, or correct 'locks'"
 
 
 @pytest.mark.parametrize("name", ["setuptools", "wheel", "uv"])
 def test_what_uv_leaves_is_uninstalled_by_name(full: Project, name: str) -> None:
     """The way out of a package that ``uv pip sync`` leaves in place names the command that removes it."""
     full.install(name, "65.5.0", {f"{name}.py": ""})
-    assert facts(full) == [f"{name} 65.5.0 is installed, and the lock does not pin it, and uv pip uninstall {name}"]
+    assert facts(full) == [f"{name} 65.5.0 is installed, but the lock does not pin it, and uv pip uninstall {name}"]
 
 
 def test_every_difference_is_named_with_both_versions(full: Project) -> None:
     """Broken: a package that was upgraded, added or removed by hand goes unseen, or the message lacks its version."""
     full.write("locks/full.txt", "skipproof-alpha==1.4\nskipproof-gamma==3\n")
     assert facts(full) == [
-        "skipproof-alpha 1.5 is installed, and the lock pins skipproof-alpha==1.4 --reinstall-package skipproof-alpha",
-        "skipproof-gamma is not installed, and the lock pins skipproof-gamma==3",
-        "skipproof-beta 2.5 is installed, and the lock does not pin it",
+        "skipproof-alpha 1.5 is installed, but the lock pins skipproof-alpha==1.4 --reinstall-package skipproof-alpha",
+        "skipproof-gamma is not installed, but the lock pins skipproof-gamma==3",
+        "skipproof-beta 2.5 is installed, but the lock does not pin it",
     ]
 
 
@@ -85,14 +85,14 @@ def test_package_that_is_installed_twice_is_named(full: Project) -> None:
     """Broken: an upgrade that was broken off leaves two versions, and one of them matches."""
     full.install("skipproof-alpha", "1.6", {})
     [fact] = facts(full)
-    assert fact.startswith("skipproof-alpha 1.5 and 1.6 is installed, and the lock pins skipproof-alpha==1.5 --rein")
+    assert fact.startswith("skipproof-alpha 1.5 and 1.6 is installed, but the lock pins skipproof-alpha==1.5 --rein")
 
 
 def test_very_many_differences_are_counted(full: Project) -> None:
     """Broken: an empty environment buries its remedy under a hundred lines."""
     full.write("locks/full.txt", "".join(f"skipproof-x{number}==1\n" for number in range(30)))
     lines = drift(full.contract, "full")
-    assert lines[-1] == "and 22 more; make it exactly its lock again: uv pip sync locks/full.txt"
+    assert lines[-1] == "and 22 more; sync it with its lock: uv pip sync locks/full.txt"
     assert len(lines) == 11
 
 
@@ -142,8 +142,8 @@ def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
     record.write_text("beta.py,sha256=wr\n\nb")
     assert facts(full) == [
         (
-            "beta.py of skipproof-beta has another content (sha256 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU) "
-            "than was installed (wr) --reinstall-package skipproof-beta"
+            "beta.py of skipproof-beta has content sha256 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU, "
+            "but wr was installed --reinstall-package skipproof-beta"
         ),
         "b of skipproof-beta is missing --reinstall-package skipproof-beta",
     ]
@@ -157,8 +157,8 @@ def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
         ("torch==2.*", "'torch==2.*' does not pin one version; compile the lock again"),
         ("torch==2,!=2.1", "does not pin one version"),
         ("torch @ file:///x.whl", "does not pin one version"),
-        ("-r other.txt", "'-r other.txt' is no pin ("),
-        ("torch 2", "'torch 2' is no pin ("),
+        ("-r other.txt", "'-r other.txt' is not a pin ("),
+        ("torch 2", "'torch 2' is not a pin ("),
     ],
 )
 def test_line_that_is_no_pin_is_named(full: Project, read: Read, line: str, fact: str) -> None:
@@ -175,8 +175,8 @@ def test_project_has_to_be_installed_editable_from_here(full: Project) -> None:
     """Broken: the tests run against another checkout, or a wheel, than the sources that the receipt covers."""
     full.write("locks/full.txt", "-e .\nskipproof-alpha==1.5\nskipproof-beta==2.5\n")
     metadata = full.install("mine", "0.1", {})
-    missing = f"nothing is installed editable from {full.root.resolve()}"
-    foreign = "mine 0.1 is installed, and the lock does not pin it"
+    missing = f"nothing is installed as editable from {full.root.resolve()}"
+    foreign = "mine 0.1 is installed, but the lock does not pin it"
     assert facts(full) == [missing, foreign]
     for origin in (
         '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
@@ -193,7 +193,7 @@ def test_package_without_metadata_is_foreign(full: Project) -> None:
     """Broken: what is left of a package that was half removed goes unseen."""
     (full.site / "gone-1.0.dist-info").mkdir()
     assert facts(full) == [
-        "gone-1.0.dist-info is installed, and the lock does not pin it",
+        "gone-1.0.dist-info is installed, but the lock does not pin it",
         "gone-1.0.dist-info has no RECORD of its files --reinstall-package gone-1.0.dist-info",
     ]
 
@@ -213,7 +213,7 @@ def test_missing_and_edited_files_are_named(full: Project) -> None:
     (full.site / "gamma.py").write_text("x = 1000\n")
     (full.site / "gamma_inner.py").unlink()
     assert facts(full) == [
-        "gamma.py of skipproof-gamma has 9 bytes, and 6 were installed --reinstall-package skipproof-gamma",
+        "gamma.py of skipproof-gamma has 9 bytes, but 6 were installed --reinstall-package skipproof-gamma",
         "gamma_inner.py of skipproof-gamma is missing --reinstall-package skipproof-gamma",
     ]
     (metadata / "RECORD").unlink()
@@ -242,7 +242,7 @@ def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> 
     assert facts(full) == []
     (full.site / "model.gguf").write_text("WEIGHTS")
     [fact] = facts(full)
-    assert fact.startswith("model.gguf of skipproof-model has another content (sha256 ")
+    assert fact.startswith("model.gguf of skipproof-model has content sha256 ")
     assert fact.endswith(" --reinstall-package skipproof-model")
     for unknown in ("", "sum=0"):
         (weights / "RECORD").write_text(f"model.gguf,{unknown},7\n")
@@ -269,6 +269,6 @@ def test_what_no_package_brought_is_named(full: Project) -> None:
         path.touch()
     (full.site / "linked").symlink_to(full.root, target_is_directory=True)
     assert facts(full) == [
-        f"{full.site / name} was brought by no package, and remove {name}"
+        f"{full.site / name} belongs to no package, and remove {name}"
         for name in ("copied", "gamma/added.py", "leak.pth", "linked", "sitecustomize.py")
     ]

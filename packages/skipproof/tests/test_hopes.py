@@ -104,7 +104,7 @@ def test_promise_is_no_hope(hoping: Project) -> None:
 def test_receipt_may_have_what_is_hoped_for(hoping: Project, had: list[str]) -> None:
     """Broken: a receipt is stale because this machine, or the other one, has less."""
     assert session_checks._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
-        "was run with other sources than are here now: run this session again"
+        "ran on sources that differ from those here now: run this session again"
     ]
 
 
@@ -112,7 +112,7 @@ def test_receipt_may_not_have_what_nobody_promised(hoping: Project) -> None:
     """Broken: a receipt of another table is accepted as soon as the table has hopes."""
     had = current(hoping, "unit", capabilities=["server", "gpu"])
     *_, problem = session_checks._staleness(hoping.contract, had, "")  # noqa: SLF001
-    assert problem.startswith("was run when bare had server, gpu, and the table promises nothing now")
+    assert problem.startswith("ran when bare had server, gpu, but the table now promises nothing")
 
 
 def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
@@ -123,7 +123,7 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     assert session_checks.refusals(hoping.contract, sessions) == []
     assert session_checks.absent_from_machines(hoping.contract, receipts) == {"server", "data", "gpu"}
     assert session_checks.lacking(hoping.contract, receipts, ["server"]) == [
-        "server is required, and no session had it: run one that has, on SKIPPROOF_SERVER=<address>"
+        "server is required, but no session had it: run one that has it, on SKIPPROOF_SERVER=<address>"
     ]
     receipts[0].capabilities = ["server"]
     [problem] = session_checks.refusals(hoping.contract, sessions)
@@ -134,10 +134,10 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     ("old", "new", "fact"),
     [
         ('"data?"]', '"dota?"]', "environments] bare: no capability is called 'dota' (did you mean 'data'?)"),
-        ('"data?"]', '"data?", "data"]', "environments] bare names 'data' with '?' and without: decide for one"),
+        ('"data?"]', '"data?", "data"]', "environments] bare names 'data' with '?' and without: keep one"),
         ('"data?"]', '"alpha?"]', "environments] bare promises 'alpha?', which an installation gives: remove the '?'"),
         ('"~/nothing/*"', '"nothing/*"', "data paths is 'nothing/*': begin it with '~/', or write an absolute path"),
-        ('variable = "SKIPPROOF_SERVER"', "variable = 7", "server variable is 7: it has to be a text"),
+        ('variable = "SKIPPROOF_SERVER"', "variable = 7", "server variable is 7: write a string"),
         ('variable = "SKIPPROOF_SERVER"', "paths = []", "server has nothing to look for: add 'modules', "),
         (', "data?"]', "]", "capabilities] data is promised by no environment"),
     ],

@@ -28,7 +28,7 @@ UNIT = SessionRow(
     seconds=1.5,
     python="3.11.7",
     started="2026-01-02T03:04:05+00:00",
-    problems=["is red: mend it"],
+    problems=["is red: fix it"],
     violations=["tests: were changed"],
 )
 
@@ -77,7 +77,7 @@ def test_outcomes_become_what_readers_know() -> None:
     }
     assert suite.findtext("testcase[@name='test_both']/failure") == "was collected twice\nassert 0"
     assert (
-        suite.findtext("testcase[@name='the session counts as proof']/error") == "is red: mend it\ntests: were changed"
+        suite.findtext("testcase[@name='the session counts as proof']/error") == "is red: fix it\ntests: were changed"
     )
 
 

@@ -105,12 +105,12 @@ def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
             "it has format 2 of uv.lock, and format 1 is read: export a pylock",
         ),
         ("uv.lock", 'requires-python = ">=3.11"', 'requires-python = ">=99"', "it is for Python >=99, and this is 3."),
-        ("uv.lock", "revision = 5\n", "conflicts = []\n", "extras or groups in it conflict, and its markers say"),
+        ("uv.lock", "revision = 5\n", "conflicts = []\n", "extras or groups in it conflict, and only uv can read"),
         (
             "uv.lock",
             'editable = "."',
             'editable = "elsewhere"',
-            "it holds no project of its own folder: export a pylock.",
+            "it holds no project for its own folder: export a pylock.",
         ),
         ("uv.lock", "sys_platform != 'skipproof'", "x", "it is not written as uv writes it (InvalidMarker: "),
         (
@@ -123,7 +123,7 @@ def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
             "uv.lock",
             'version = "2.5"\nsource = { registry = "wheels" }',
             'version = "2.5"\nsource = { git = "somewhere" }',
-            "skipproof-beta comes from a repository, a folder or an address, which no version pins: take it from an",
+            "skipproof-beta comes from a repository, a folder or a URL, which no version pins: take it from an",
         ),
         (
             "uv.lock",
@@ -135,16 +135,16 @@ def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
             "pylock.full.toml",
             'lock-version = "1.0"\n',
             "",
-            "no lock of this environment (Missing required value in 'lock-",
+            "not a lock of this environment (Missing required value in 'lock-",
         ),
-        ("pylock.full.toml", '">=3.11"', '">=99"', "it is no lock of this environment (python_full_version '3."),
+        ("pylock.full.toml", '">=3.11"', '">=99"', "it is not a lock of this environment (python_full_version '3."),
         (
             "pylock.full.toml",
             "editable = true",
             "editable = false",
             "skipproof-sample comes from a repository, a folder",
         ),
-        ("pylock.full.toml", 'version = "2.5"\n', "", "skipproof-beta comes from a repository, a folder or an address"),
+        ("pylock.full.toml", 'version = "2.5"\n', "", "skipproof-beta comes from a repository, a folder or a URL"),
     ],
 )
 def test_what_a_lock_cannot_hold_is_said(tmp_path: Path, name: str, old: str, new: str, fact: str) -> None:
@@ -202,9 +202,9 @@ def test_drift_from_uv_lock_is_named(project: Project) -> None:
     project.install("skipproof-kernel", "3.1", {})
     project.install("skipproof-forked", FORKED.removeprefix("=="), {})
     command = "uv sync --active --locked --no-default-groups --extra alpha --group beta"
-    head, tail = "full is not its lock: ", f"; make it exactly its lock again: {command}"
+    head, tail = "full does not match its lock: ", f"; sync it with its lock: {command}"
     again = f"{tail} --reinstall-package skipproof-kernel"
     assert drift(project.contract, "full") == [
-        f"{head}nothing is installed editable from {project.root.resolve()}{tail}",
-        f"{head}skipproof-kernel 3.1 is installed, and the lock pins skipproof-kernel==3.0{again}",
+        f"{head}nothing is installed as editable from {project.root.resolve()}{tail}",
+        f"{head}skipproof-kernel 3.1 is installed, but the lock pins skipproof-kernel==3.0{again}",
     ]

@@ -64,7 +64,7 @@ def test_red_matrix_says_what_is_wrong() -> None:
     text = markdown.render(matrix)
     assert text.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong.\n")
     part = markdown.render(matrix.model_copy(update={"partial": True}))
-    assert part.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong. The 100.00 % in brackets are not ")
+    assert part.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong. The 100.00 % in brackets is not ")
     assert "Not covered" not in part
     assert "### What is wrong\n\n- gone: no \\*receipt\\*\n" in text
     assert "| gone | unknown | - | - | - | - | - | - | :x: missing |\n" in text

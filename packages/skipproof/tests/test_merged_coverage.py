@@ -123,7 +123,7 @@ def test_lines_are_shown_as_ranges() -> None:
 def test_almost_everything_is_not_everything() -> None:
     """Broken: 99.999 % is rounded to 100 %, and the gate opens."""
     refusal = Measured(99.9999, 100).refusal
-    assert refusal == "coverage is 99.99 %, under 100 %: test, or remove, the lines that are named"
+    assert refusal == "coverage is 99.99 %, under 100 %: test or remove the lines that are named"
 
 
 def test_missing_gate_is_refused() -> None:

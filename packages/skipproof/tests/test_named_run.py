@@ -151,8 +151,8 @@ def test_file_without_a_collected_test_is_red(project: Project, name: str, code:
     project.write(f"tests/unit/{name}", code)
     assert violations(project.run("--skipproof", "bare", *option), project, "bare") == [
         (
-            f"tests/unit/{name}: no test of it was collected; take --ignore or collect_ignore away, "
-            "put a test into it, or remove it"
+            f"tests/unit/{name}: no test of it was collected; remove --ignore or collect_ignore, "
+            "add a test to it, or delete it"
         )
     ]
 
@@ -163,7 +163,7 @@ def test_skip_while_collecting_is_red(full: Project) -> None:
     full.write(REAL, "import pytest\n\npytest.importorskip('skipproof_none')\n\ndef test_b(): pass\n")
     [violation] = violations(full.run("--skipproof", "full"), full, "full")
     assert violation.startswith(
-        f"{REAL}: was skipped as a whole while it was collected (\"could not import 'skipproof_none'"
+        f"{REAL}: was skipped as a whole during collection (\"could not import 'skipproof_none'"
     )
     assert violation.endswith("; import inside the tests and mark them with @pytest.mark.requires")
 
@@ -174,7 +174,7 @@ def test_collection_error_is_red_and_unfinished(project: Project) -> None:
     project.write(REAL, NEEDS_ALPHA)
     result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    complaint = f"{UNIT}: could not be collected; mend the error that pytest shows for it"
+    complaint = f"{UNIT}: could not be collected; fix the error that pytest shows"
     result.stdout.fnmatch_lines([complaint])
     receipt = project.receipt("bare")
     assert receipt.finished is None
@@ -186,7 +186,7 @@ def test_collection_error_that_is_passed_over_is_red(project: Project) -> None:
     project.write(UNIT, PASSES)
     project.write("tests/unit/test_b.py", "def test_b(:\n")
     assert violations(project.run("--skipproof", "bare", "--continue-on-collection-errors"), project, "bare") == [
-        "tests/unit/test_b.py: could not be collected; mend the error that pytest shows for it"
+        "tests/unit/test_b.py: could not be collected; fix the error that pytest shows"
     ]
 
 
@@ -225,13 +225,13 @@ def test_test_that_vanishes_is_red(project: Project) -> None:
 @pytest.mark.parametrize(
     ("alpha", "environment", "fact"),
     [
-        ("", "bare", "contaminated: bare does not promise alpha, but module skipproof_alpha is here; make it exactly"),
+        ("", "bare", "contaminated: bare does not promise alpha, but module skipproof_alpha is here; sync it with"),
         (
             "raise OSError('libcudart')",
             "full",
             "full promises alpha, but module skipproof_alpha is installed but broken (",
         ),
-        (None, "full", "full promises alpha, but module skipproof_alpha is missing; make it exactly its lock again"),
+        (None, "full", "full promises alpha, but module skipproof_alpha is missing; sync it with its lock"),
         ("", "big", "big promises gpu, but hardware cuda is missing"),
     ],
 )

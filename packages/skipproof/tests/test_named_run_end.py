@@ -30,8 +30,8 @@ def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.exit('bye', returncode=0)\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         (
-            "tests/unit, tests/real: pytest.exit broke the run off, with the exit status 0 of a run that came to its "
-            "end; take it away, or give it another returncode"
+            "tests/unit, tests/real: pytest.exit stopped the run with exit status 0, as if it had finished; "
+            "remove it, or give it another returncode"
         )
     ]
     assert project.receipt("bare").finished is None
@@ -64,7 +64,7 @@ def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
     """Broken: a hook that calls failed and skipped tests passed is believed."""
     project.write(UNIT, "import pytest\n\ndef test_a(): assert False\n\ndef test_b(): pytest.skip('later')\n")
     project.write("conftest.py", f"import pytest\n\n{hook}")
-    step = "and was reported as passed; take away the hook or plugin that swaps outcomes"
+    step = "and was reported as passed; remove the hook or plugin that swaps outcomes"
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         f"{UNIT}::test_a: raised AssertionError {step}",
         f"{UNIT}::test_b: raised Skipped {step}",
@@ -87,10 +87,7 @@ def test_forged_report_is_red(project: Project) -> None:
         """,
     )
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
-        (
-            f"{UNIT}::test_a: was reported as passed and never ran; "
-            "take away the hook or plugin that reports in its place"
-        )
+        (f"{UNIT}::test_a: was reported as passed but never ran; remove the hook or plugin that reports for it")
     ]
 
 
@@ -111,7 +108,7 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
         again = project.run("--skipproof", "bare", "--skipproof-session", "first")
     assert violations(result, project, "second") == [
         (
-            f"{UNIT}::test_x[b]: was collected in first, from the same sources, and not here; "
+            f"{UNIT}::test_x[b]: was collected in first, from the same sources, but not here; "
             "collect the same tests in every environment, and mark them with requires"
         )
     ]
@@ -140,7 +137,7 @@ def test_changed_sources_are_red(project: Project) -> None:
     """Broken: a run whose sources were edited meanwhile proves something that no longer exists."""
     project.write(UNIT, "from pathlib import Path\n\ndef test_a():\n    Path('tests/new.py').touch()\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
-        "tests, pyproject.toml, setup.py: were changed while the run went on; run it again"
+        "tests, pyproject.toml, setup.py: changed during the run; run it again"
     ]
 
 
@@ -196,7 +193,7 @@ def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
     result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert (project.receipt("bare").finished, project.receipt("bare").violations) == (None, [])
-    result.stdout.fnmatch_lines(["bare: the run did not come to its end and proves nothing"])
+    result.stdout.fnmatch_lines(["bare: the run did not finish and proves nothing"])
     result.stdout.no_fnmatch_line("*every canary was found*")
 
 
@@ -303,7 +300,7 @@ def test_relative_files_are_refused(project: Project, monkeypatch: pytest.Monkey
     project.write(UNIT, PASSES)
     result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*relative_files makes paths relative to the folder that each process starts in: *"])
+    result.stderr.fnmatch_lines(["*relative_files makes paths relative to wherever each process starts: *"])
 
 
 def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,9 +77,9 @@ def test_running_where_capable_keeps_the_contract(reports: list[pytest.TestRepor
             "skipped ('later') although the environment has all",
             "make it run, or",
         ),
-        ([SETUP, report("skipped", wasxfail="bug 7")], "xfailed ('bug 7') where it has to pass", "take the xfail away"),
-        ([SETUP, report("passed", wasxfail="bug 7")], "xpassed ('bug 7') where it has to pass", "take the xfail away"),
-        ([SETUP, TEARDOWN], "was collected but has no outcome", "let the run come to its end"),
+        ([SETUP, report("skipped", wasxfail="bug 7")], "xfailed ('bug 7') where it has to pass", "remove the xfail"),
+        ([SETUP, report("passed", wasxfail="bug 7")], "xpassed ('bug 7') where it has to pass", "remove the xfail"),
+        ([SETUP, TEARDOWN], "was collected but has no outcome", "let the run finish"),
     ],
 )
 def test_not_running_where_capable_is_a_violation(reports: list[pytest.TestReport], fact: str, step: str) -> None:

@@ -44,7 +44,7 @@ def embedded(page: str) -> object:
 
 def test_page_holds_the_whole_matrix() -> None:
     """Broken: something that the receipts say is not on the page."""
-    made = matrix(problems=["it is red: mend it"], coverage=99.5, gate=100)
+    made = matrix(problems=["it is red: fix it"], coverage=99.5, gate=100)
     assert Matrix.model_validate(embedded(render(made))) == made
 
 
@@ -74,7 +74,7 @@ def test_page_names_no_other_place() -> None:
     assert re.findall(r"(?:https?:)?//[a-z]|@import|url\(", render(matrix())) == []
 
 
-@pytest.mark.parametrize(("problems", "verdict"), [([], "sample: proved"), (["red: mend it"], "sample: not proved")])
+@pytest.mark.parametrize(("problems", "verdict"), [([], "sample: proved"), (["red: fix it"], "sample: not proved")])
 def test_title_says_the_verdict(problems: list[str], verdict: str) -> None:
     """Broken: the browser's tab of a red report says nothing, or says it is green."""
     assert f"<title>{verdict}</title>" in render(matrix(problems=problems))

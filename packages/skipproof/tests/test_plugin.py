@@ -141,7 +141,7 @@ def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> 
         ),
         (
             ["--skipproof-session", "s"],
-            "--skipproof-session s names the receipt of no environment: add --skipproof ENVIRONMENT",
+            "--skipproof-session s needs an environment: add --skipproof ENVIRONMENT",
         ),
         (
             ["--skipproof", "bare", "--skipproof-session", "a/b"],
@@ -151,7 +151,7 @@ def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> 
             ["--skipproof", "bare", "tests/unit/test_a.py"],
             "--skipproof runs whole suites (tests/unit, tests/real), ",
         ),
-        (["--skipproof", "bare", "tests/unit/x"], "not tests/unit/x; without it, a part can be run"),
+        (["--skipproof", "bare", "tests/unit/x"], "not tests/unit/x; to run a part, drop --skipproof"),
     ],
 )
 def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], fact: str) -> None:
@@ -169,9 +169,7 @@ def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     result = project.run("--skipproof", "bare", "--dist", "load")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["ERROR: --skipproof bare holds all tests to the contract in one process: leave -n and --dist away"]
-    )
+    result.stderr.fnmatch_lines(["ERROR: --skipproof bare checks all tests in one process: drop -n and --dist"])
     assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
     assert project.run("--dist", "load").ret == pytest.ExitCode.OK
 

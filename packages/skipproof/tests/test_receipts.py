@@ -58,9 +58,9 @@ def test_very_many_violations_are_shortened(project: Project) -> None:
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
-        ("", "unit.json is no receipt (Invalid JSON: EOF"),
-        ("{}", "unit.json is no receipt (session: Field required)"),
-        ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is no receipt ("),
+        ("", "unit.json is not a receipt (Invalid JSON: EOF"),
+        ("{}", "unit.json is not a receipt (session: Field required)"),
+        ('{"tests": {"a": {"outcome": "great"}}}', "unit.json is not a receipt ("),
         ('{"format": 99}', "unit.json has format 99, and this plugin reads format 5"),
     ],
 )
@@ -77,9 +77,7 @@ def test_edited_receipt_is_refused(project: Project) -> None:
     """Broken: somebody turns a failure into a success in a receipt, and the merge believes it."""
     path = write_receipt(project.contract, receipt("unit", tests={"tests/unit/test_a.py::test_a": result("failed")}))
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
-    with pytest.raises(
-        ReceiptError, match=r"unit\.json was changed after its run had sealed it: run its session again"
-    ):
+    with pytest.raises(ReceiptError, match=r"unit\.json was changed after its run sealed it: run its session again"):
         read_receipt(path)
 
 

@@ -30,9 +30,9 @@ def test_red_matrix_is_shown_whole(
     assert report.main(["--expect", "unit", "full"]) == 0
     out = capsys.readouterr().out
     assert "Failed:\n- tests/unit/test_a.py::test_a in unit\n" in out
-    assert "- full: no receipt of it is here: run this session\n" in out
+    assert "- full: has no receipt: run this session\n" in out
     assert "Not proved: 2 things are wrong." in out
-    assert out.endswith("The whole of it: .matrix/report/index.html\n")
+    assert out.endswith("Full report: .matrix/report/index.html\n")
     folder = measured.root / ".matrix" / "report"
     assert {path.name for path in folder.iterdir()} == {
         "index.html",
@@ -65,5 +65,5 @@ def test_report_of_nothing_is_a_usage_error(measured: Project, capsys: pytest.Ca
     with pytest.raises(SystemExit) as caught:
         report.main([])
     assert caught.value.code == 4
-    assert ".matrix/receipts holds no receipt at all: run a session" in capsys.readouterr().err
+    assert ".matrix/receipts holds no receipt: run a session" in capsys.readouterr().err
     assert not (measured.root / ".matrix").exists()

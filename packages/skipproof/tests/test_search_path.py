@@ -49,13 +49,13 @@ def test_room_inside_the_project_is_a_leak(project: Project, monkeypatch: pytest
     room = project.root / ".nox" / "other"
     monkeypatch.setattr(search_path, "folders", lambda: [room])
     [found] = leaks(project.contract)
-    assert found.startswith(f"{room} is on the path of this Python and no part of the environment: nothing says")
+    assert found.startswith(f"{room} is on this Python's path but not part of the environment: nothing says")
 
 
 def test_python_path_is_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: with PYTHONPATH a library leaks in, and nothing says that the variable is to blame."""
     monkeypatch.setenv("PYTHONPATH", str(leak))
-    fact = f"{leak} is on the path of this Python and no part of the environment"
+    fact = f"{leak} is on this Python's path but not part of the environment"
     assert leaks(project.contract) == [f"{fact}: PYTHONPATH names it; unset PYTHONPATH"]
 
 
@@ -79,7 +79,7 @@ def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: py
     """Broken: an environment that was made with the system's packages passes for its lock."""
     monkeypatch.setattr(sys, "base_prefix", str(leak.parent))
     assert leaks(project.contract)[0].endswith(
-        ": pyvenv.cfg lets it in; make the environment again without --system-site-packages"
+        ": pyvenv.cfg lets it in; recreate the environment without --system-site-packages"
     )
 
 

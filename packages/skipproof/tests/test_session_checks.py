@@ -20,7 +20,7 @@ R, G = "tests/real/test_r.py::test_r", "tests/real/test_g.py::test_g"
 
 UNKNOWN = "no capability is called"
 AGAIN = "run this session again"
-TABLE = "was run with another table than that of pyproject.toml is now"
+TABLE = "ran with a table that differs from the one in pyproject.toml now"
 
 
 def judged(project: Project, *receipts: Receipt) -> list[str]:
@@ -65,14 +65,12 @@ def test_missing_receipt_is_refused(project: Project, name: str, hint: str) -> N
         write_receipt(project.contract, current(project, session))
     found, missed = session_checks.load(project.contract, ["unit", name])
     assert (found.state, missed.state, missed.receipt) == ("proved", "missing", None)
-    assert missed.problems == [f"no receipt of it is here: run this session{hint}"]
+    assert missed.problems == [f"has no receipt: run this session{hint}"]
 
 
 def test_no_receipt_at_all_is_a_usage_error(project: Project) -> None:
     """Broken: nothing at all counts as proof."""
-    with pytest.raises(
-        ReceiptError, match=r"^\.matrix/receipts holds no receipt at all: run a session, such as pytest"
-    ):
+    with pytest.raises(ReceiptError, match=r"^\.matrix/receipts holds no receipt: run a session, such as pytest"):
         session_checks.load(project.contract, ["unit"])
 
 
@@ -88,7 +86,7 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
     project.write(".matrix/receipts/unit.json", "{")
     [session] = session_checks.load(project.contract, [])
     assert (session.state, session.receipt) == ("damaged", None)
-    assert session.problems[0].startswith("unit.json is no receipt (")
+    assert session.problems[0].startswith("unit.json is not a receipt (")
 
 
 @pytest.mark.parametrize(
@@ -97,20 +95,24 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
         (
             {"finished": None, "exit_status": None},
             "unfinished",
-            "its run did not come to its end: run this session again",
+            "its run did not finish: run this session again",
         ),
         (
             {"exit_status": 1, "tests": {A: result("failed")}},
             "red",
-            "is red (exit status 1, 1 failed tests, 0 violations): mend what it shows, and run this session again",
+            "is red (exit status 1, 1 failed tests, 0 violations): fix what it shows, and run this session again",
         ),
         (
             {"violations": ["x: y"]},
             "red",
-            "is red (exit status 0, 0 failed tests, 1 violations): mend what it shows, and run this session again",
+            "is red (exit status 0, 0 failed tests, 1 violations): fix what it shows, and run this session again",
         ),
-        ({"sources": "other"}, "stale", "was run with other sources than are here now: run this session again"),
-        ({"lock": "other"}, "stale", "was run with another lock than locks/bare.txt is now: run this session again"),
+        ({"sources": "other"}, "stale", "ran on sources that differ from those here now: run this session again"),
+        (
+            {"lock": "other"},
+            "stale",
+            "ran with a lock that differs from locks/bare.txt as it is now: run this session again",
+        ),
         (
             {"environment": "bear"},
             "stale",
@@ -124,7 +126,7 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
         (
             {"capabilities": ["alpha", "beta"]},
             "stale",
-            "was run when bare had alpha, beta, and the table promises nothing now: run this session again",
+            "ran when bare had alpha, beta, but the table now promises nothing: run this session again",
         ),
     ],
 )
@@ -175,7 +177,7 @@ def test_ids_of_different_suites_may_differ(project: Project) -> None:
 
 def test_suite_with_nothing_to_compare_is_refused(project: Project) -> None:
     """Broken: one receipt alone is a matrix, and an id that vanished from it is missed by nobody."""
-    fact = "tests/unit was run in the environment bare only, so its ids have nothing to be compared with"
+    fact = "tests/unit ran only in the environment bare, so its ids cannot be compared"
     sessions = [current(project, "unit-1"), current(project, "unit-2")]
     assert judged(project, *sessions) == [f"{fact}: run it in another environment too"]
 
@@ -238,7 +240,7 @@ def test_required_capability_that_nobody_had_is_refused(project: Project) -> Non
     """Broken: --require changes nothing, or a misspelt one disarms it."""
     receipts = [current(project, "all", "full")]
     assert session_checks.lacking(project.contract, receipts, ["alpha", "gpu", "gpu"]) == [
-        "gpu is required, and no session had it: run one that has, on a machine with a GPU"
+        "gpu is required, but no session had it: run one that has it, on a machine with a GPU"
     ]
     with pytest.raises(ContractError, match=r"^--require: no capability is called 'gpo' \(did you mean 'gpu'\?\)"):
         session_checks.lacking(project.contract, receipts, ["gpo"])

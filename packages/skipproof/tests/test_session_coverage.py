@@ -91,7 +91,7 @@ def test_data_that_comes_late_is_no_part_of_the_proof(measured: Project) -> None
         ({"coverage": None}, "its coverage was not measured"),
         (
             {"gathered": None},
-            "its processes' coverage data was not put together, because its own process was ended before",
+            "its processes' coverage data was not combined, because the run's own process died first",
         ),
     ],
 )
@@ -141,7 +141,7 @@ def test_data_that_grew_is_refused(measured: Project) -> None:
     each = current(measured, "unit")
     write_data(measured, "unit")
     assert data_problems(measured.contract, each) == [
-        f"coverage data .coverage.unit was changed after its run had sealed it: {AGAIN}"
+        f"coverage data .coverage.unit was changed after its run sealed it: {AGAIN}"
     ]
 
 

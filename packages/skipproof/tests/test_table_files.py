@@ -96,7 +96,7 @@ def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) 
     project.write("tox.ini", INI.replace("pyproject.toml, ", "") + SETTINGS.format(section="pytest"))
     project.write("tests/unit/test_a.py", "def test_a():\n    with open('tox.ini', 'a') as file: file.write('#')\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
-        "tests, setup.py, tox.ini: were changed while the run went on; run it again"
+        "tests, setup.py, tox.ini: changed during the run; run it again"
     ]
 
 
@@ -147,12 +147,12 @@ def test_two_tables_are_a_usage_error(project: Project) -> None:
         (
             "pytest.toml",
             "[tool.skipproof]\n",
-            "pytest.toml has [tool.skipproof], which nobody reads there: call it [skip",
+            "pytest.toml has [tool.skipproof], which is not read there: call it [skip",
         ),
         (
             "pyproject.toml",
             "[skipproof]\n",
-            "pyproject.toml has [skipproof], which nobody reads there: call it [tool.s",
+            "pyproject.toml has [skipproof], which is not read there: call it [tool.s",
         ),
         (
             "pyproject.toml",
@@ -162,20 +162,20 @@ def test_two_tables_are_a_usage_error(project: Project) -> None:
         (
             "setup.cfg",
             "[tool:skipproof]\n",
-            "setup.cfg has [tool:skipproof], which nobody reads there: call it [skippr",
+            "setup.cfg has [tool:skipproof], which is not read there: call it [skippr",
         ),
-        ("tox.ini", "[tool.skipproof:environments]\n", "nobody reads there: call it [skipproof:environments]"),
+        ("tox.ini", "[tool.skipproof:environments]\n", "not read there: call it [skipproof:environments]"),
         ("tox.ini", "[skipproof]\na\n", "tox.ini is not an INI file (Source contains parsing errors"),
         ("pytest.toml", "skipproof.state = 1\nskipproof\n", "pytest.toml is not TOML (Expected '='"),
         (
             "tox.ini",
             "[skipproof:enviroments]\n",
-            "tox.ini has [skipproof:enviroments], which is no part of the table; ",
+            "tox.ini has [skipproof:enviroments], which is not part of the table; ",
         ),
         (
             "tox.ini",
             "[skipproof:lock]\n",
-            "tox.ini has [skipproof:lock], which is no part of the table; there are: [skip",
+            "tox.ini has [skipproof:lock], which is not part of the table; there are: [skip",
         ),
         (
             "tox.ini",
@@ -201,18 +201,18 @@ def test_two_tables_are_a_usage_error(project: Project) -> None:
         (
             "setup.cfg",
             INI.replace("bare =", "a/b ="),
-            "setup.cfg: [skipproof:environments] names 'a/b', and files bear",
+            "setup.cfg: [skipproof:environments] names 'a/b', but files are",
         ),
         (
             "setup.cfg",
             INI.replace("ity:gpu", "ity:g/u"),
-            "setup.cfg: [skipproof:capability:NAME] names 'g/u', and files",
+            "setup.cfg: [skipproof:capability:NAME] names 'g/u', but files",
         ),
-        ("pytest.toml", TOML.replace('= "locks"', "= 3"), "pytest.toml: [skipproof] locks is 3: it has to be a text"),
+        ("pytest.toml", TOML.replace('= "locks"', "= 3"), "pytest.toml: [skipproof] locks is 3: write a string"),
         (
             "pytest.toml",
             TOML.replace('["alpha", "beta"]', "1"),
-            "pytest.toml: [skipproof.environments] full is 1: it has",
+            "pytest.toml: [skipproof.environments] full is 1: write",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_locks_have_a_section_each_in_an_ini_file(project: Project) -> None:
         ),
         (
             "{ bare = { path = 'a.txt', extras = ['b'] }, full = 'a.txt', big = 'a.txt' }",
-            "bare asks a.txt for extras or groups, and its lines are for one environment: remove them",
+            "bare asks a.txt for extras or groups, but its lines are for one environment: remove them",
         ),
         (
             "{ bare = { path = 'a.txt', extra = ['b'] }, full = 'a.txt', big = 'a.txt' }",

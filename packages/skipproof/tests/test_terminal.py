@@ -89,7 +89,7 @@ def test_everything_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Lines that one environment alone reaches:\n- bare: 4 lines in 2 files\n" in rest
     assert "Notes:\n- one was passed over\n" in rest
     assert f"What is wrong:\n- {LONG}\n- gone: no receipt\n" in rest
-    part = "The 80.00 % in brackets are not the total: some sessions' data does not count."
+    part = "The 80.00 % in brackets is not the total: some sessions' data does not count."
     assert rest.endswith(f"Not proved: 2 things are wrong. {part}\n")
 
 

@@ -120,7 +120,7 @@ def test_fake_engine_is_red(traced: Project) -> None:
     traced.run("--skipproof", "full")
     assert traced.receipt("full").violations == [
         (
-            f"{REAL}::test_alpha: left no trace of real inference ({EVENT}), as alpha demands; "
+            f"{REAL}::test_alpha: left no trace of real inference ({EVENT}), which alpha demands; "
             'call the real engine, or say why none is needed with @pytest.mark.untraced("...")'
         )
     ]
@@ -142,7 +142,7 @@ def test_other_weights_are_red(traced: Project) -> None:
     assert traced.receipt("full").violations == [
         (
             f"{REAL}::test_alpha: left a trace of {other} only, where alpha is {WEIGHTS}; "
-            'ask that model, or say why another will do with @pytest.mark.untraced("...")'
+            'use that model, or say why another will do with @pytest.mark.untraced("...")'
         )
     ]
 
@@ -188,8 +188,8 @@ def test_untraced_without_a_reason_is_a_usage_error(traced: Project, mark: str, 
 
 
 def test_untraced_where_nothing_is_traced_is_a_usage_error(traced: Project) -> None:
-    """Broken: a mark that excuses from nothing stands there as if it meant something."""
+    """Broken: a mark that excuses nothing stands there as if it meant something."""
     traced.write("tests/unit/test_a.py", "import pytest\n\n@pytest.mark.untraced('x')\ndef test_a(): pass\n")
     result = traced.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "@pytest.mark.untraced('x') excuses from nothing, because no capability" in result.stderr.str()
+    assert "@pytest.mark.untraced('x') excuses nothing, because no capability" in result.stderr.str()

@@ -1,4 +1,4 @@
-"""The command ``skipproof``, which is ``python -m skipproof`` too: ``merge``, ``report`` and ``doctor``."""
+"""The command ``skipproof``, also ``python -m skipproof``: ``merge``, ``report`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = {"merge": merge.main, "report": report.main, "doctor": doctor.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the subcommand that comes first among the arguments (default: the process's); return its exit status."""
+    """Run the subcommand named by the first argument (default: the process's arguments); return its exit status."""
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
     if name in COMMANDS:
         return COMMANDS[name](rest[:-1])

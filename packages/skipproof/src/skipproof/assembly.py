@@ -1,4 +1,4 @@
-"""Puts receipts and coverage data together into the one matrix that the merge judges and the report shows."""
+"""Builds the matrix that the merge judges and the report shows from receipts and coverage data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Asked:
-    """What the caller asks of the matrix.
+    """What the caller requires of the matrix.
 
     Attributes:
-        expected: sessions that must have left a receipt; empty for all that did.
+        expected: sessions that must have left a receipt; when empty, all that did.
         required: capabilities that some session must have had.
-        last: receipts of earlier runs, or folders of them, that say when a test was last proved.
+        last: receipts of earlier runs, or folders of them, that show when a test was last proved.
     """
 
     expected: Sequence[str] = ()
@@ -38,13 +38,13 @@ class Asked:
 
 @dataclass(slots=True)
 class Collected:
-    """The matrix, and what it was made from.
+    """The matrix, and what it was built from.
 
     Attributes:
-        matrix: everything that can be told.
-        measured: the receipts of which the coverage data was used.
+        matrix: everything known.
+        measured: the receipts whose coverage data was used.
         left_out: test files that do not count for coverage, because no machine here could run them.
-        gate_problem: why the coverage gate stays shut, which is one of the matrix's problems, or None.
+        gate_problem: why the coverage gate fails, which is one of the matrix's problems, or None.
     """
 
     matrix: Matrix
@@ -54,10 +54,10 @@ class Collected:
 
 
 def collect(contract: Contract, asked: Asked) -> Collected:
-    """Return the matrix, as far as receipts and coverage data tell it.
+    """Return the matrix, as far as receipts and coverage data allow.
 
     Raises:
-        ReceiptError: there is no receipt at all, a name that no session can have, or nothing where ``last`` points.
+        ReceiptError: there is no receipt, a name is not valid for a session, or a path in ``last`` does not exist.
         ContractError: a required capability is not in the table.
     """
     sessions = session_checks.load(contract, asked.expected)
@@ -87,7 +87,7 @@ def collect(contract: Contract, asked: Asked) -> Collected:
 
 
 def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Receipt]:
-    """Return the receipts of which the coverage data counts, and note at the other sessions why theirs does not."""
+    """Return the receipts whose coverage data counts, and note on the other sessions why theirs does not."""
     sound: list[Receipt] = []
     for session in sessions:
         # Line numbers of other sources mean nothing here, and an unfinished run may still be writing.
@@ -105,7 +105,7 @@ def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Re
 def _fill_coverage(
     contract: Contract, matrix: Matrix, measured: Sequence[Receipt], left_out: Sequence[str]
 ) -> tuple[list[str], str | None]:
-    """Add what the data says to the matrix; return why it cannot be used, and why the gate stays shut."""
+    """Add the coverage to the matrix; return why the data cannot be used, and why the gate fails."""
     if not measured:
         return [], None
     try:
@@ -116,7 +116,7 @@ def _fill_coverage(
     matrix.environments, matrix.files = result.environments, result.files
     for row in matrix.sessions:
         row.coverage = result.sessions.get(row.name)
-    # What is known to be incomplete says nothing about the gate.
+    # Data known to be incomplete says nothing about the gate.
     return [], None if matrix.partial else result.refusal
 
 
@@ -154,7 +154,7 @@ def _tests(receipts: Iterable[Receipt]) -> list[TestRow]:
 
 
 def _breaches(receipt: Receipt) -> dict[str, str]:
-    """Return the violations that name a test, by its id, which may hold the colon that ends it in a violation."""
+    """Return violations by the id of the test they name; an id may itself contain the colon that ends it."""
     found: dict[str, str] = {}
     for violation in receipt.violations:
         for place in (at for at in range(len(violation)) if violation.startswith(": ", at)):
@@ -173,20 +173,20 @@ def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[s
 
 
 def _tried(contract: Contract) -> list[str]:
-    """Return what sessions noted that prove nothing of the matrix: what they try may fail."""
+    """Return the notes of sessions that prove nothing of the matrix, because what they try may fail."""
     folder = contract.root / contract.state / "notes"
     return [f"{path.stem}: {path.read_text(encoding='utf-8').strip()}" for path in sorted(folder.glob("*.txt"))]
 
 
 def _last_proofs(places: Iterable[Path]) -> tuple[dict[str, Proof], list[str]]:
-    """Return when each test last passed in these receipts, and which of them could not be read."""
+    """Return when each test last passed in these receipts, and which receipts could not be read."""
     proofs: dict[str, Proof] = {}
     notes = []
     for path in (path for place in places for path in _receipts_at(place)):
         try:
             receipt = read_receipt(path)
         except ReceiptError as error:
-            notes.append(f"an earlier receipt was passed over: {error}")
+            notes.append(f"an earlier receipt was ignored: {error}")
             continue
         for name, proof in _proofs_in(receipt):
             if name not in proofs or proofs[name].finished < proof.finished:

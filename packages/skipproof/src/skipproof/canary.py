@@ -1,8 +1,8 @@
-"""Faults that every named run plants for the gate: one that does not find them is blind, and stops the run.
+"""Faults that every named run plants: a gate that does not find them is blind, and stops the run.
 
-The reports come from pytest's own ``pytest_runtest_makereport``, so a pytest that words a skip or an xfail differently
-is noticed here first, and not as a gate that silently lets everything through. What does not depend on pytest is held
-by this plugin's own tests.
+The reports come from pytest's own ``pytest_runtest_makereport``, so a pytest that reports a skip or an xfail
+differently stops the run here, instead of slipping past the gate. The plugin's own tests cover what does not depend on
+pytest.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ _REASON = "needs canary: a canary"
 
 
 class _Canary(pytest.Item):
-    """A test that is never collected; its body is whatever a fault needs."""
+    """A test that is never collected; each fault brings its own body."""
 
     def runtest(self) -> None:
         """Do nothing: a test that runs where it should skip."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
-        """Name the exception only; nobody reads the traceback that pytest would write at every run."""
+        """Return only the exception's name: nobody reads a traceback of a planted fault."""
         del style
         return excinfo.typename
 
 
 def blind_spots(session: pytest.Session) -> list[str]:
-    """Return what a gate failed to see, or saw where nothing is; empty when all of them work."""
+    """Return what a gate failed to see, or saw where nothing was; empty when all gates work."""
     return [
-        f"canary: {fact}; the proof cannot be trusted until it is" for fact, holds in canaries(session) if not holds
+        f"canary: {fact}; the proof cannot be trusted until that is fixed"
+        for fact, holds in canaries(session)
+        if not holds
     ]
 
 
 def canaries(session: pytest.Session) -> Iterator[tuple[str, bool]]:
-    """Plant every fault; yield what would be wrong with the gate that watches for it, and whether it is in order."""
+    """Plant every fault; yield what would be wrong with the gate, and whether the gate works."""
     item = _Canary.from_parent(session, name="canary")
     lenient = _Canary.from_parent(session, name="canary")
     lenient.add_marker(pytest.mark.xfail(strict=False))
@@ -65,7 +67,7 @@ def canaries(session: pytest.Session) -> Iterator[tuple[str, bool]]:
 
 
 def _judge(item: pytest.Item, needs: Needs, body: Callable[[], object]) -> str | None:
-    """Return what the gate says of a test with this body."""
+    """Return what the gate says about a test with this body."""
     call = pytest.CallInfo.from_call(body, when="call")
     record = TestRecord(needs)
     record.add(item.ihook.pytest_runtest_makereport(item=item, call=call))

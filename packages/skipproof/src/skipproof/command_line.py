@@ -1,4 +1,4 @@
-"""What the subcommands of ``skipproof`` have in common: their options, and what they make of them."""
+"""What the subcommands of ``skipproof`` share: their options, and how they read them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-# What pytest ends with too when it is called wrongly.
+# As pytest exits on a usage error.
 USAGE = 4
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser of which the errors end as the plugin's do."""
+    """A parser whose errors end as the plugin's do."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Return the parser of a subcommand, with the option that all of them have; its errors end with 4, as pytest's."""
+    """Return a subcommand's parser, with the option that all of them share; its errors exit with 4, like pytest's."""
     parser = _Parser(prog=f"skipproof {name}", description=description)
     parser.add_argument(
         "-c",
         "--config-file",
         type=Path,
         metavar="FILE",
-        help="where the table stands, when pytest finds that file by its own -c only",
+        help="the file with the table, if pytest finds it only by its own -c",
     )
     return parser
 
 
 def collected(name: str, description: str, arguments: Sequence[str] | None) -> tuple[Contract, Collected]:
-    """Read the contract in the working folder, and the matrix that its receipts make.
+    """Read the contract in the working folder, and build the matrix from its receipts.
 
-    Exits with 4, as pytest does, when the options, the table or the receipts' folder leave nothing to look at.
+    Exits with 4, as pytest does, when an option or the table is wrong, or when there is no receipt.
     """
     parser = make_parser(name, description)
     parser.add_argument(
@@ -52,14 +52,14 @@ def collected(name: str, description: str, arguments: Sequence[str] | None) -> t
         nargs="+",
         default=[],
         metavar="SESSION",
-        help="sessions that must have left a receipt; only these count (default: all that are there)",
+        help="sessions that must have left a receipt; only these count (default: every session that left one)",
     )
     parser.add_argument(
         "--require",
         action="append",
         default=[],
         metavar="CAPABILITY",
-        help="a capability that some session must have had; without it, tests that need it are unproven, and no error",
+        help="a capability that some session must have had; if not required, tests that need it may be unproven",
     )
     parser.add_argument(
         "--last",
@@ -68,7 +68,7 @@ def collected(name: str, description: str, arguments: Sequence[str] | None) -> t
         default=[],
         type=Path,
         metavar="PATH",
-        help="receipts of earlier runs, or folders of them, that say when an unproven test was last proved",
+        help="receipts of earlier runs, or folders of them, that show when an unproven test was last proved",
     )
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""What the environments promise and what a test may ask for, as the project's table says it; table.py reads it.
+"""What the environments promise and what a test may require, as the project's table says; table.py reads it.
 
 ::
 
@@ -20,22 +20,22 @@
     full = ["llm", "cuda", "dataset?", "server?"]
     web = ["browser", "answers"]
 
-What proves a capability; all that is named has to be here, of ``programs`` and of ``paths`` one is enough:
+What proves a capability: everything that is named must be here; of ``programs`` and of ``paths``, one is enough.
 
 ``modules``        each imports
-``distributions``  each is installed, and every file of it has the content that was installed
+``distributions``  each is installed, and the content of every file is what was installed
 ``programs``       the machine has at least one of them, on its PATH
-``paths``          something is there that matches at least one of these patterns, each below ``~`` or absolute
+``paths``          something matches at least one of these patterns, each below ``~`` or absolute
 ``variable``       the environment variable is set, and not empty
 ``probe``          the machine answers yes to one of ``PROBES``: "cuda", or "cpu avx2" for a feature of the processor
 
-No installation into the environment gives the last four: a test that needs one may run nowhere on a machine without.
-An environment may promise such a capability with "?" behind its name: it has it where the machine has it, and on any
-other its tests skip with the reason that follows, and are told as unproven. What an installation gives is promised
-without.
+Installing into the environment cannot provide the last four: on a machine that lacks one, tests that need it run
+nowhere. An environment may promise such a capability with "?" after its name: it has it where the machine has it;
+elsewhere its tests skip with the derived reason and are reported as unproven. What an installation provides is promised
+without "?".
 
-``trace``          a test that needs this capability has to raise this audit event (``sys.audit``) when it really runs
-``digest``         SHA-256 of the weights that the event has to name, in hexadecimal
+``trace``          a test that needs this capability must raise this audit event (``sys.audit``) when it really runs
+``digest``         SHA-256 of the weights that the event must name, in hexadecimal
 
 Instead of a folder, ``locks`` may be a table that gives each environment its own file::
 
@@ -58,11 +58,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 PROBES = ("cuda", *(f"cpu {name}" for name in FEATURES))
-"""What a machine can be asked; detection.py asks it."""
+"""What a machine can be asked; detection.py asks."""
 
 
 class ContractError(ValueError):
-    """The table, or a name that is looked up in it, is wrong; the message says what to correct."""
+    """The table, or a name looked up in it, is wrong; the message says what to correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class Capability:
         modules: modules that must all import.
         distributions: distributions that must all be installed.
         probe: a check of the machine, one of ``PROBES``, or None.
-        programs: programs of which the machine must have at least one on its PATH.
-        paths: patterns of paths, of which at least one must match something on the machine.
+        programs: programs; the machine must have at least one of them on its PATH.
+        paths: patterns of paths; at least one must match something on the machine.
         variable: an environment variable that must be set and not empty, or None.
-        trace: name of the audit event that real use of it raises, or None when a test need not leave any.
+        trace: name of the audit event that its real use raises, or None when a test need not leave a trace.
         digest: SHA-256 of the weights that the event must name, in hexadecimal, or None when any will do.
     """
 
@@ -95,18 +95,18 @@ class Capability:
 
     @property
     def depends_on_machine(self) -> bool:
-        """True when no installation into the environment can give it to a machine that lacks it."""
+        """True when installing something into the environment cannot provide it."""
         return any((self.probe, self.programs, self.paths, self.variable))
 
     @property
     def depends_on_installation(self) -> bool:
-        """True when a part of it is installed into the environment."""
+        """True when some part of it is installed into the environment."""
         return any((self.modules, self.distributions))
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The lock of an environment: a file, and which part of it where the file holds several environments.
+    """The lock of an environment: a file and, where the file holds several environments, which part of it.
 
     Attributes:
         file: its path, relative to the root, with "/".
@@ -120,7 +120,7 @@ class Lock:
 
     @property
     def command(self) -> str:
-        """The command of uv that makes an environment exactly this lock."""
+        """The uv command that makes an environment match this lock exactly."""
         chosen = [f"--extra {name}" for name in self.extras] + [f"--group {name}" for name in self.groups]
         path = PurePosixPath(self.file)
         if path.name != "uv.lock":
@@ -136,12 +136,12 @@ class Contract:
     Attributes:
         root: folder of the project; every other path is relative to it.
         capabilities: by name, in the order of the table.
-        environments: the names of the capabilities each environment promises, whatever the machine.
+        environments: the names of the capabilities that each environment promises on any machine.
         sources: files, and folders of ``*.py`` files, that a receipt's digest covers.
         locks: the lock of each environment.
         state: folder of receipts and coverage data.
-        optional: the names of those each environment has where the machine has them.
-        table: the file that the table stands in, which the digest covers too.
+        optional: the names of those that each environment has only where the machine has them.
+        table: the file with the table, which the digest covers too.
         heading: the file and the heading of the table, as messages name it.
     """
 
@@ -176,9 +176,9 @@ class Contract:
                 raise ContractError(f"{where}: " + unknown("capability", name, self.capabilities))
 
     def reason(self, missing: Collection[str]) -> str:
-        """Return the one reason with which a test may skip that misses these capabilities (in any order).
+        """Return the only reason a test may skip with when it lacks these capabilities (in any order).
 
-        Names and ways to install them come in the order of the table, so the same set always gives the same text.
+        Names and install commands come in the order of the table, so the same set always gives the same text.
         """
         lacking = [capability for name, capability in self.capabilities.items() if name in missing]
         names = ", ".join(capability.name for capability in lacking)
@@ -186,7 +186,7 @@ class Contract:
 
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:
-    """Return that there is nothing of this kind and name, with what there is."""
+    """Return a message that nothing of this kind has this name, with the names there are."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"no {kind} is called {name!r}{hint}; there are: {', '.join(known) or 'none'}"

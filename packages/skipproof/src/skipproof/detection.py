@@ -1,7 +1,7 @@
-"""What is really here: a capability is there, is not installed, or is broken, and these three are never mixed up.
+"""What is really here: a capability is present, not installed, or broken, and these three are never confused.
 
-"Not installed" is ModuleNotFoundError for that very module. Every other failure to import is a broken install, and a
-broken install is an error, because as a skip it would look like a machine that never had it.
+"Not installed" is a ModuleNotFoundError for that very module. Any other failure to import is a broken install, which is
+an error: a skip would look like a machine that never had it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class BrokenInstallError(Exception):
-    """Something is installed but does not work; the message has the cause and the next step."""
+    """Something is installed but does not work; the message says why, and the next step."""
 
 
 def import_module(name: str) -> ModuleType | None:
     """Import a module for real; return it, or None when it is not installed.
 
     Raises:
-        BrokenInstallError: it is there, but importing it fails, or only an empty folder of it is left.
+        BrokenInstallError: it is installed but fails to import, or only an empty folder of it is left.
     """
     try:
         with warnings.catch_warnings():
@@ -60,13 +60,13 @@ def has_distribution(name: str) -> bool:
     """Return whether a distribution is installed.
 
     Raises:
-        BrokenInstallError: it is registered, but files that it recorded are gone.
+        BrokenInstallError: it is registered, but files in its RECORD are gone.
     """
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return False
-    # Not distribution.files: since Python 3.12 it leaves out exactly the files that are missing.
+    # Not distribution.files: since Python 3.12 it omits exactly the files that are missing.
     for file, *_ in recorded(distribution.read_text("RECORD") or ""):
         if not Path(str(distribution.locate_file(file))).exists():
             raise BrokenInstallError(_broken(f"distribution {name}", FileNotFoundError(f"{file} is missing")))
@@ -74,7 +74,7 @@ def has_distribution(name: str) -> bool:
 
 
 def missing_parts(capability: Capability) -> list[str]:
-    """Return what a capability lacks here, such as ``["module torch"]``; empty when all of it is here.
+    """Return what a capability lacks here, such as ``["module torch"]``; empty when nothing is missing.
 
     Raises:
         BrokenInstallError: a part of it is installed but does not work.
@@ -115,20 +115,20 @@ def _answers(probe: str) -> bool:
 
 
 def leftover_parts(capability: Capability) -> list[str]:
-    """Return what is here of a capability that should not be; nothing is imported for it.
+    """Return the parts of a capability that are here and should not be, without importing anything.
 
-    The machine may have any program, path or variable, and these alone give nothing: they are not looked for.
+    Programs, paths and variables are not looked for: a machine may have them, and alone they provide nothing.
     """
     parts = [f"module {name}" for name in capability.modules if _can_find(name)]
     parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
-    # Without its library nothing can be asked, and a library that should not be here is named above.
+    # A probe needs its library, and a library that should not be here is named above.
     if capability.probe is not None and "torch" in sys.modules and _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
 
 
 def settled(contract: Contract, environment: str) -> Contract:
-    """Return the table as it is for this machine: the environment promises also those of its hopes that hold here.
+    """Return the table as it holds on this machine: the environment also promises what it has here by a "?".
 
     Raises:
         ContractError: the environment is not in the table.
@@ -157,19 +157,19 @@ def disagreements(contract: Contract, environment: str, suites: Iterable[str] = 
 
 
 def _blunt_tools(contract: Contract, suites: Iterable[str]) -> list[str]:
-    """Return what would make every test or every receipt prove nothing."""
+    """Return what would make tests or receipts prove nothing."""
     found = [
-        f"{contract.heading} sources names {name!r}, which is not there: correct it, or a receipt covers nothing of it"
+        f"{contract.heading} sources names {name!r}, which does not exist: correct it, or no receipt covers it"
         for name in contract.sources
         if not (contract.root / name).exists()
     ]
     found += [
-        f"{contract.heading} sources covers no {suite}: add it, or a receipt outlives a change of its own tests"
+        f"{contract.heading} sources covers no {suite}: add it, or a receipt survives a change to its own tests"
         for suite in suites
         if not contract.covers(suite)
     ]
     if sys.flags.optimize:
-        found.append("Python was started with -O or PYTHONOPTIMIZE, which takes assertions away: start it without")
+        found.append("Python was started with -O or PYTHONOPTIMIZE, which removes assertions: start it without")
     return found
 
 
@@ -197,16 +197,16 @@ def _contaminations(contract: Contract, environment: str, capability: Capability
 
 
 def _remedy(contract: Contract, environment: str) -> str:
-    return f"make it exactly its lock again: {contract.locks[environment].command}"
+    return f"sync it with its lock: {contract.locks[environment].command}"
 
 
 def versions(capabilities: Iterable[Capability]) -> list[str]:
-    """Return ``name version`` of every module and distribution of these capabilities, for the run's header."""
+    """Return ``name version`` for every module and distribution of these capabilities, for the run's header."""
     parts: dict[str, str | None] = {}
     for capability in capabilities:
         for name in (*capability.modules, *capability.distributions):
             known = getattr(sys.modules.get(name), "__version__", None)
-            # A module of a namespace package is named with its parent, and a distribution may have dots of its own.
+            # A module in a namespace package is named after its parent, and a distribution's own name may contain dots.
             parts[name] = known or _recorded_version(name) or _recorded_version(name.partition(".")[0])
     return [f"{name} {version or 'of unknown version'}" for name, version in parts.items()]
 
@@ -222,10 +222,10 @@ def _can_find(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
-        # The parent of a dotted name is not there, so neither is the module.
+        # The parent of a dotted name does not exist, so neither does the module.
         return False
     except ValueError:
-        # Something without a specification, such as a stand-in, was put into sys.modules under this name.
+        # Something without a spec, such as a stub, was put into sys.modules under this name.
         return True
 
 

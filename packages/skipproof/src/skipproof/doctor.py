@@ -1,8 +1,8 @@
-"""Say what a run would say, without a test: ``skipproof doctor [--environment NAME]``, in the project's root.
+"""Report what a run would say, without running it: ``skipproof doctor [--environment NAME]``, in the project's root.
 
-The table, the lock of each environment, what is here of each capability, and what is on the path; with an environment
-named, everything that its run asks before the first test. Exits with 0 when nothing has to be corrected, with 1 when
-something has, and with 4 when called wrongly or when the table is wrong.
+Shows the table, each environment's lock, what is here of each capability, and what is on the path; with an environment
+named, also everything that its run checks before the first test. Exits with 0 when there is nothing to correct, with 1
+when there is, and with 4 on a usage error or a wrong table.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _PROBLEM = "to correct: "
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's), and return its exit status."""
-    parser = make_parser("doctor", "Say what a run would say, without running a test.")
+    parser = make_parser("doctor", "Report what a run would say, without running a test.")
     parser.add_argument(
-        "--environment", metavar="NAME", help="the environment that this is; it is held against its table and its lock"
+        "--environment", metavar="NAME", help="check this Python against the table and the lock of that environment"
     )
     options = parser.parse_args(arguments)
     try:
@@ -52,7 +52,7 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
     for name in contract.environments:
         yield _environment(contract, name)
         absent = without_lock(contract, name)
-        # What is wrong with the named one is said below, once.
+        # Problems of the named one are reported below, once.
         if absent is not None and name != environment:
             yield _PROBLEM + absent
     for capability in contract.capabilities.values():
@@ -62,10 +62,10 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
             yield f"{'capability ' if environment else _PROBLEM}{capability.name}: {error}"
     if environment is None:
         problems = search_path.leaks(contract)
-        sound = "path: nothing on it that is no part of the environment; --environment NAME says whether it is NAME"
+        sound = "path: nothing foreign on it; --environment NAME checks whether this is NAME"
     else:
         problems = disagreements(contract, environment)
-        sound = f"{environment}: this is what its name, its table and its lock say"
+        sound = f"{environment}: matches its name, its table and its lock"
     yield from [_PROBLEM + problem for problem in problems] or [sound]
 
 

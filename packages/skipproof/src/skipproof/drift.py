@@ -1,7 +1,7 @@
-"""Lock drift: what is installed in this interpreter against the environment's lock, by package and by file.
+"""Lock drift: checks what is installed in this interpreter against the environment's lock, by package and by file.
 
-What the lock pins, locks.py reads. A version of which only the local part differs (2.13.0+cpu of the pin 2.13.0) is
-the pinned one.
+locks.py reads what the lock pins. A version that differs only in its local part (2.13.0+cpu for the pin 2.13.0) counts
+as the pinned one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .contract import Contract
 
 _SHOWN = 10
-# Python itself may bring it into an environment, and uv leaves it there.
+# Python itself may put it into an environment, and uv leaves it there.
 _INSTALLERS = {"pip"}
-# uv pip sync leaves these in an environment that python -m venv made, as it leaves pip.
+# uv pip sync leaves these, like pip, in an environment made by python -m venv.
 _KEPT_BY_UV = {"setuptools", "wheel", "uv"}
 _RUNS = (".py", ".pyd", ".so", ".pth")
 _HASHES = {"sha256", "sha384", "sha512"}
@@ -38,13 +38,13 @@ _HASHES = {"sha256", "sha384", "sha512"}
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A distribution that is installed.
+    """An installed distribution.
 
     Attributes:
         name: normalized, as ``-`` and lower case.
         version: as its metadata has it.
-        folder: where its files lie.
-        files: each file of its RECORD, with hash and size as recorded; None when there is no RECORD.
+        folder: where its files are.
+        files: each file in its RECORD, with the recorded hash and size; None without a RECORD.
         editable: the folder from which it was installed editable, or None.
     """
 
@@ -56,9 +56,9 @@ class Package:
 
 
 def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None = None) -> list[str]:
-    """Return every way in which what is installed is not the environment's lock, with the way out.
+    """Return every difference between what is installed and the environment's lock, with the remedy.
 
-    What is installed lies in ``libraries``, which are those of this interpreter when none are given.
+    Looks in ``libraries``, by default those of this interpreter.
     """
     libraries = search_path.libraries() if libraries is None else libraries
     lock = contract.locks[environment]
@@ -75,23 +75,23 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
     for package in packages:
         found += damages(package, content=package.name in precious)
     found += strangers(libraries, packages)
-    remedy = f"make it exactly its lock again: {lock.command}"
-    lines = [f"{environment} is not its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
+    remedy = f"sync it with its lock: {lock.command}"
+    lines = [f"{environment} does not match its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
     return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
 
 
 def without_lock(contract: Contract, environment: str) -> str | None:
-    """Return that an environment's lock is not there, with the way out; None where it is."""
+    """Return a message if an environment's lock does not exist, with the remedy; otherwise None."""
     file = contract.locks[environment].file
     if (contract.root / file).is_file():
         return None
-    return f"{file} is not there, so nothing says what {environment} has to be: compile it, or correct 'locks'"
+    return f"{file} does not exist, so nothing says what {environment} has to be: compile it, or correct 'locks'"
 
 
 def installed(libraries: Iterable[Path]) -> Iterator[Package]:
-    """Yield what is installed in these folders; what has no readable metadata has no version either."""
+    """Yield what is installed in these folders; without readable metadata the version is empty."""
     for library in libraries:
-        # Not importlib.metadata: it parses whole descriptions, and answers nothing where the metadata is damaged.
+        # Not importlib.metadata: it parses whole descriptions, and returns nothing when the metadata is damaged.
         for info in sorted([*library.glob("*.dist-info"), *library.glob("*.egg-info")]):
             text = _read(info / "METADATA") or _read(info / "PKG-INFO") or _read(info) or ""
             head = text.partition("\n\n")[0]
@@ -107,8 +107,8 @@ def installed(libraries: Iterable[Path]) -> Iterator[Package]:
 
 
 def recorded(record: str) -> list[tuple[str, str, str]]:
-    """Return each file of a RECORD, with hash and size; not byte code, which comes and goes without harm."""
-    # A record that was cut off ends within a line.
+    """Return each file in a RECORD, with hash and size; not byte code, which comes and goes without harm."""
+    # A truncated RECORD ends within a line.
     rows = ((*row, "", "") for row in csv.reader(record.splitlines()) if row)
     return [(row[0], row[1], row[2]) for row in rows if not row[0].endswith(".pyc")]
 
@@ -121,10 +121,10 @@ def _read(path: Path) -> str | None:
 
 
 def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]]:
-    """Compare what a lock pins with what is installed; return facts, each with what to add to uv's command line."""
+    """Compare what a lock pins with what is installed; return facts, each with what to add to the uv command."""
     folders = lock.folders
     editable = {package.editable for package in packages} - {None}
-    found = [(f"nothing is installed editable from {folder}", "") for folder in folders if folder not in editable]
+    found = [(f"nothing is installed as editable from {folder}", "") for folder in folders if folder not in editable]
     here: dict[str, list[Package]] = {}
     for package in packages:
         if package.editable is None or package.editable not in folders:
@@ -132,19 +132,19 @@ def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]
     for name, specifier in lock.versions.items():
         versions = [package.version for package in here.pop(name, ())]
         if not versions:
-            found.append((f"{name} is not installed, and the lock pins {name}{specifier}", ""))
+            found.append((f"{name} is not installed, but the lock pins {name}{specifier}", ""))
         elif len(versions) > 1 or not specifier.contains(versions[0], prereleases=True):
-            fact = f"{name} {' and '.join(versions)} is installed, and the lock pins {name}{specifier}"
+            fact = f"{name} {' and '.join(versions)} is installed, but the lock pins {name}{specifier}"
             found.append((fact, f" --reinstall-package {name}"))
     foreign = [package for name, packages in here.items() if name not in _INSTALLERS for package in packages]
     for one in foreign:
-        fact = f"{one.name} {one.version}".rstrip() + " is installed, and the lock does not pin it"
+        fact = f"{one.name} {one.version}".rstrip() + " is installed, but the lock does not pin it"
         found.append((fact, f", and uv pip uninstall {one.name}" if one.name in _KEPT_BY_UV else ""))
     return found
 
 
 def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
-    """Return how a package's files differ from what was installed: in presence, size and, if asked for, content."""
+    """Return how a package's files differ from what was installed: presence, size and, on request, content."""
     again = f" --reinstall-package {package.name}"
     if package.files is None:
         return [(f"{package.name} has no RECORD of its files", again)]
@@ -158,30 +158,30 @@ def damages(package: Package, *, content: bool) -> list[tuple[str, str]]:
 
 
 def damaged(libraries: Iterable[Path]) -> list[str]:
-    """Name the packages in these folders that lack a file, or hold one of another size than they were installed with.
+    """Name the packages in these folders that lack a file, or hold one whose size has changed since installation.
 
-    uv takes a package for present when its metadata is; an installation that was killed, or a file that somebody
-    edited or removed, would stay as it is for ever. Without a RECORD it can replace nothing, and says so itself.
+    uv considers a package present when its metadata is; a killed installation, or a file that somebody edited or
+    removed, would never be repaired. Without a RECORD uv cannot replace anything, and says so itself.
     """
     packages = (package for package in installed(libraries) if package.files is not None)
     return sorted(package.name for package in packages if damages(package, content=False))
 
 
 def strangers(libraries: Iterable[Path], packages: Sequence[Package]) -> list[tuple[str, str]]:
-    """Return code that no package has brought; of a folder that is in no package at all, only the folder."""
+    """Return code that belongs to no package; for a folder that belongs to none, only the folder."""
     found = []
     for library in libraries:
         brought = {file for each in packages if each.folder == library for file, *_ in each.files or ()}
         tops = {file.partition("/")[0] for file in brought}
-        # uv puts _virtualenv.py into the environments that it makes.
+        # uv puts _virtualenv.py into the environments it makes.
         strange = [file for file in _code(library) if file not in brought and file != "_virtualenv.py"]
         names = dict.fromkeys(file if file.partition("/")[0] in tops else file.partition("/")[0] for file in strange)
-        found += [(f"{library / name} was brought by no package", f", and remove {name}") for name in names]
+        found += [(f"{library / name} belongs to no package", f", and remove {name}") for name in names]
     return found
 
 
 def _code(library: Path, folder: str = "") -> Iterator[str]:
-    """Yield the files below a folder that Python may run, and links to folders, which may hold any; not byte code."""
+    """Yield files below a folder that Python may run, and links to folders, which may hold some; not byte code."""
     with os.scandir(library / folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False):
@@ -197,7 +197,7 @@ def _editable(direct_url: str | None) -> Path | None:
     origin = json.loads(direct_url)
     if not origin.get("dir_info", {}).get("editable"):
         return None
-    # Not urllib.request.url2pathname: importing that takes longer than all of this in a small environment.
+    # Not urllib.request.url2pathname: in a small environment, importing it takes longer than all the rest.
     return Path(unquote(origin["url"]).removeprefix("file:///" if os.name == "nt" else "file://")).resolve()
 
 
@@ -206,15 +206,15 @@ def _misfit(path: str, size: str) -> str | None:
         found = os.stat(path).st_size  # noqa: PTH116 - called for every file, and Path takes twice as long
     except OSError:
         return "is missing"
-    return f"has {found} bytes, and {size} were installed" if size and str(found) != size else None
+    return f"has {found} bytes, but {size} were installed" if size and str(found) != size else None
 
 
 def _changed(path: str, recorded: str) -> str | None:
-    """Say how a file's content differs from its record, ``sha256=...`` in base64 that is safe in URLs and unpadded."""
+    """Return how a file's content differs from its record, ``sha256=...`` in URL-safe, unpadded base64, or None."""
     algorithm, _, expected = recorded.partition("=")
     if not expected or algorithm not in _HASHES:
         return "has no recorded hash"
     with open(path, "rb") as file:  # noqa: PTH123 - hashlib wants an open file
         digest = hashlib.file_digest(file, algorithm).digest()
     found = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    return None if found == expected else f"has another content ({algorithm} {found}) than was installed ({expected})"
+    return None if found == expected else f"has content {algorithm} {found}, but {expected} was installed"

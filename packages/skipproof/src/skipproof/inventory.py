@@ -1,8 +1,8 @@
-"""What should be there: every test that the files define, held against what was collected.
+"""Checks every test that the files define against what was collected.
 
-pytest says nothing of what it does not collect: a file under another name, a test that a second one of the same name
-hides, a class with an ``__init__``, a definition in an ``if`` that did not hold, a file that ``collect_ignore`` names.
-So the files are read here without importing them, and each definition has to be the source of a collected test.
+pytest does not report what it does not collect: a file with another name, a test hidden by a second one of the same
+name, a class with an ``__init__``, a definition in an ``if`` that was false, a file that ``collect_ignore`` names. So
+the files are parsed here without importing them, and each definition must be the source of a collected test.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A test as a file defines it.
+    """A test defined in a file.
 
     Attributes:
-        name: its name, after the names of the classes that it is in, as in "TestIt::test_a".
-        line: where it begins, with its first decorator; Python's code objects say the same.
+        name: its name, preceded by those of its classes, as in "TestIt::test_a".
+        line: its first line, decorators included, as in Python's code objects.
     """
 
     name: str
@@ -48,16 +48,16 @@ class Inventory:
         self._excused: set[Path] = set()
 
     def add(self, item: pytest.Item) -> None:
-        """Note where a collected test comes from: its file, and the functions behind its decorators."""
+        """Note the source of a collected test: its file, and the functions behind its decorators."""
         self._files.add(item.path)
         self._sources.update(sources(getattr(item, "function", None)))
 
     def excuse(self, path: Path) -> None:
-        """Note a file about which something else is said already; that it holds nothing follows from it."""
+        """Note a file that is already reported for a reason that explains why nothing was collected from it."""
         self._excused.add(path)
 
     def complaints(self) -> Iterator[tuple[str, str]]:
-        """Yield what was not collected (a file, or a test in it) and the sentence that says why and what to do."""
+        """Yield what was not collected (a file, or a test in it), with why and the next step."""
         for path in self._paths():
             where = path.relative_to(self._config.rootpath).as_posix()
             try:
@@ -65,7 +65,7 @@ class Inventory:
             except (SyntaxError, ValueError) as error:
                 yield (
                     where,
-                    f"a file under {self._top(path).name}/ that cannot be read ({error}); mend it, or remove it",
+                    f"a file under {self._top(path).name}/ that cannot be read ({error}); fix it, or delete it",
                 )
                 continue
             absent = [test for test in defined if (_real(path), test.line) not in self._sources]
@@ -82,38 +82,38 @@ class Inventory:
             if count:
                 yield where, f"{fact}: it lies in no suite; move it into one of {suites}, or name its folder there"
         elif any(fnmatch(path.name, pattern) for pattern in patterns):
-            step = "take --ignore or collect_ignore away, put a test into it, or remove it"
+            step = "remove --ignore or collect_ignore, add a test to it, or delete it"
             yield where, f"no test of it was collected; {step}"
         elif count:
             step = "rename it, or have a test file inherit its classes"
             yield where, f"{fact}: its name matches none of {', '.join(patterns)}; {step}"
 
     def _paths(self) -> list[Path]:
-        """Every file in the suites of this run, and those under the suites' common folders that are in no suite."""
+        """Return the files in this run's suites, and those under the suites' common folders that are in no suite."""
         others = [suite for suite in self._all_suites if suite not in self._suites]
-        # A suite that is the whole project has nothing beside it.
+        # Nothing lies beside a suite that is the whole project.
         folders = {self._top(suite) for suite in self._all_suites}
         found = {path for folder in folders for path in folder.rglob("*.py")}
         return sorted(path for path in found - self._excused if not any(path.is_relative_to(suite) for suite in others))
 
     def _top(self, path: Path) -> Path:
-        """Return the folder that the suites of the same part of the project as ``path`` have in common."""
+        """Return the common folder of the suites in the same part of the project as ``path``."""
         root = self._config.rootpath
         part = path.relative_to(root).parts[:1]
         suites = [suite for suite in self._all_suites if suite.relative_to(root).parts[:1] == part]
         return Path(os.path.commonpath(suites)) if suites else root
 
     def _is_test(self, name: str) -> bool:
-        # pytest's own prefix always counts: a narrower setting is one more way to leave tests out.
+        # pytest's own prefix always counts: a narrower setting would be another way to leave tests out.
         patterns = ("test", *self._config.getini("python_functions"))
         return any(name.startswith(pattern) or fnmatch(name, pattern) for pattern in patterns)
 
 
 def definitions(source: bytes, is_test: Callable[[str], bool]) -> list[Definition]:
-    """Return the tests that a file defines: in the module and its classes, also under a condition, not in functions.
+    """Return the tests that a file defines in the module and its classes, even under a condition, but not in functions.
 
     Raises:
-        SyntaxError, ValueError: it is not Python.
+        SyntaxError, ValueError: the file is not Python.
     """
     return list(_definitions(ast.parse(source), "", is_test))
 
@@ -130,7 +130,7 @@ def _definitions(owner: ast.AST, prefix: str, is_test: Callable[[str], bool]) ->
 
 
 def sources(function: object) -> Iterator[tuple[str, int]]:
-    """Yield file and first line of a function, and of those that its decorators wrap."""
+    """Yield file and first line of a function, and of the functions that its decorators wrap."""
     waiting, seen = [function], set()
     while waiting:
         each: Any = waiting.pop()
@@ -140,15 +140,15 @@ def sources(function: object) -> Iterator[tuple[str, int]]:
         if isinstance(each, (MethodType, partial)):
             waiting.append(each.__func__ if isinstance(each, MethodType) else each.func)
         elif isinstance(each, FunctionType):
-            # Not what the code object says of its file: compiled code that was copied still names the old place.
+            # Not the code object's own file name: compiled code that was copied still names the old place.
             yield _real(each.__globals__.get("__file__", "")), each.__code__.co_firstlineno
             waiting += [vars(each).get("__wrapped__"), *_enclosed(each)]
 
 
 def _enclosed(function: FunctionType) -> Iterator[object]:
-    """Yield what a function took along from where it was defined: a decorator without ``wraps`` has its test there."""
+    """Yield what a function closes over: a decorator without ``wraps`` keeps its test there."""
     for cell in function.__closure__ or ():
-        with suppress(ValueError):  # nothing was put into it yet
+        with suppress(ValueError):  # the cell is still empty
             yield cell.cell_contents
 
 

@@ -1,8 +1,8 @@
-"""The matrix as JUnit XML: one document for each environment, one testsuite for each of its sessions.
+"""The matrix as JUnit XML: one document per environment, one testsuite per session.
 
-Programs that read it know passed, skipped, failure and error. A breach of the contract is a failure, whatever the test
-came to: in pytest's own XML a lying skip is only skipped, and an unexpected pass has passed. What is wrong with the
-session itself is the error of a testcase of its own, so that no reader can miss it.
+Programs that read it know passed, skipped, failure and error. A breach of the contract is a failure, whatever the
+test's outcome: in pytest's own XML a skip for the wrong reason is only skipped, and an unexpected pass has passed. A
+problem of the session itself is an error in a testcase of its own, so that no reader can miss it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(matrix: Matrix) -> dict[str, str]:
-    """Return a document by environment; sessions without a readable receipt are in that of "unknown"."""
+    """Return the documents by environment; sessions without a readable receipt are in "unknown"."""
     return {name: _document(matrix, name, rows) for name, rows in sessions_by_environment(matrix)}
 
 
@@ -74,7 +74,7 @@ def _case(name: str, cell: Cell) -> ET.Element:
 
 
 def _split(name: str) -> list[str]:
-    """Return classes and function of a node id; what stands in the brackets of parameters is not split."""
+    """Return classes and function of a node id, without splitting what is in the brackets of parameters."""
     plain, bracket, parameters = name.partition("[")
     *classes, function = plain.split("::")
     return [*classes, function + bracket + parameters]
@@ -85,5 +85,5 @@ def _add(case: ET.Element, tag: str, kind: str, message: str) -> None:
 
 
 def _legal(text: str) -> str:
-    """Write what XML cannot hold as Python would."""
+    """Escape characters that XML cannot contain as Python would."""
     return _ILLEGAL.sub(lambda found: ascii(found[0])[1:-1], text)

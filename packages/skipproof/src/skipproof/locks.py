@@ -1,14 +1,14 @@
-"""What a lock pins here: the pins whose markers hold in this interpreter, and the folders installed editable.
+"""What a lock pins here: the pins whose markers hold in this interpreter, and the folders installed as editable.
 
 A lock is one of these, told apart by name:
 
 - requirements, as ``uv pip compile`` and ``pip-compile`` write them: ``name==version`` with an optional marker, and
   ``-e FOLDER``;
 - ``pylock.toml`` or ``pylock.NAME.toml`` (PEP 751), as ``uv export``, ``pip lock`` and ``pdm`` write it;
-- ``uv.lock``, of which the environment is the project that it lies beside, with some of its extras and groups.
+- ``uv.lock``, where the environment is the project in the same folder, with some of its extras and groups.
 
-Only a version can be held against what is installed: what a lock takes from a repository, a folder or an address is
-refused by name, unless it is a folder that is installed editable.
+Only a version can be checked against what is installed: a package from a repository, a folder or a URL is refused by
+name, unless it is a folder that is installed as editable.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _UV_FORMAT = 1
 
 
 class LockError(ValueError):
-    """A lock, or a line of it, says nothing that can be held against what is installed."""
+    """A lock, or a line in it, cannot be checked against what is installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """What has to be installed, and nothing else.
+    """Exactly what must be installed.
 
     Attributes:
-        versions: the versions that may be, by normalized name.
-        folders: the folders of which each is installed editable.
+        versions: the permitted versions, by normalized name.
+        folders: the folders that are installed as editable.
     """
 
     versions: dict[str, SpecifierSet] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class Pins:
 
 
 def pins(lock: Lock, root: Path) -> Pins:
-    """Return what a lock, which is there, pins in this interpreter.
+    """Return what an existing lock pins for this interpreter.
 
     Raises:
-        LockError: it pins something by other means than a version, or is no lock at all.
+        LockError: it pins something other than a version, or is not a lock at all.
     """
     path = root / lock.file
     try:
@@ -83,7 +83,7 @@ def _of_requirements(text: str, root: Path) -> Pins:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            message = f"{line!r} is no pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
+            message = f"{line!r} is not a pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
             raise LockError(message) from error
         if [each.operator for each in requirement.specifier] != ["=="] or ".*" in str(requirement.specifier):
             message = f"{line!r} does not pin one version; {_AGAIN}"
@@ -101,7 +101,7 @@ def _lines(lock: str) -> Iterator[str]:
 
 
 def _of_pylock(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
-    from packaging import pylock  # noqa: PLC0415 - an environment with another lock need not pay for it
+    from packaging import pylock  # noqa: PLC0415 - an environment with another kind of lock need not pay for it
 
     try:
         whole = pylock.Pylock.from_dict(document)
@@ -110,7 +110,7 @@ def _of_pylock(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
         chosen = whole.select(extras=lock.extras, dependency_groups=lock.groups or None)
         packages = [package for package, _ in chosen]
     except (pylock.PylockValidationError, pylock.PylockSelectError) as error:
-        message = f"it is no lock of this environment ({error}); {_AGAIN}"
+        message = f"it is not a lock of this environment ({error}); {_AGAIN}"
         raise LockError(message) from error
     found = Pins()
     for package in packages:
@@ -148,7 +148,7 @@ def _check_uv(document: Mapping[str, Any]) -> None:
         message = f"{message} pylock.NAME.toml for each environment"
         raise LockError(message)
     if "conflicts" in document:
-        message = "extras or groups in it conflict, and its markers say which in a way of uv's own: export a"
+        message = "extras or groups in it conflict, and only uv can read which its markers mean: export a"
         message = f"{message} pylock.NAME.toml for each environment"
         raise LockError(message)
     if not SpecifierSet(document["requires-python"]).contains(platform.python_version(), prereleases=True):
@@ -157,7 +157,7 @@ def _check_uv(document: Mapping[str, Any]) -> None:
 
 
 class _Reached:
-    """The packages of a uv.lock that are installed here, found by following from one to those it depends on."""
+    """The packages of a uv.lock that are installed here, found by following dependencies."""
 
     def __init__(self, packages: list[dict[str, Any]]) -> None:
         self.packages = packages
@@ -165,10 +165,10 @@ class _Reached:
         self._followed: set[tuple[int, str | None]] = set()
 
     def add_project(self, lock: Lock) -> None:
-        """Add the project that the lock lies beside, with the extras and groups of an environment."""
+        """Add the project in the lock's folder, with the extras and groups of an environment."""
         here = [package for package in self.packages if "." in package["source"].values()]
         if not here:
-            message = "it holds no project of its own folder: export a pylock.NAME.toml for each environment"
+            message = "it holds no project for its own folder: export a pylock.NAME.toml for each environment"
             raise LockError(message)
         [project] = here
         metadata, groups = project.get("metadata", {}), project.get("dev-dependencies", {})
@@ -191,7 +191,7 @@ class _Reached:
         for edge in edges:
             if "marker" not in edge or Marker(edge["marker"]).evaluate():
                 for package in self.packages:
-                    # uv names version and source where there are several packages of a name.
+                    # uv names version and source when several packages share a name.
                     if all(package.get(key) == edge[key] for key in ("name", "version", "source") if key in edge):
                         self._add(package, edge.get("extra", ()))
 
@@ -209,5 +209,5 @@ def _editable(package: Mapping[str, Any]) -> str | None:
 
 
 def _without_version(name: str) -> str:
-    fact = f"{name} comes from a repository, a folder or an address, which no version pins"
-    return f"{fact}: take it from an index, or install its folder editable"
+    fact = f"{name} comes from a repository, a folder or a URL, which no version pins"
+    return f"{fact}: take it from an index, or install its folder as editable"

@@ -1,7 +1,7 @@
-"""Which machine a run was on: its processor, and those of the processor's features that change how numbers come out.
+"""Which machine a run was on: its processor, and the features of it that change numerical results.
 
-Only the standard library is used, and nothing is imported for it. What a project's own libraries made of the machine,
-such as their kernels and threads, it tells by the hook ``pytest_skipproof_facts``.
+Uses only the standard library. How a project's own libraries use the machine, such as their kernels and threads, the
+project reports through the hook ``pytest_skipproof_facts``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FEATURES", "available", "facts", "features", "has_feature", "run_facts", "told"]
 
-# As Linux names them, on x86-64 and on ARM. Which of them a library uses decides in which order and width it adds up.
+# As Linux names them, on x86-64 and on ARM. Which of them a library uses decides the order and width of its sums.
 FEATURES = (
     *("avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_fp16", "avx512_bf16"),
     *("amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"),
@@ -29,13 +29,13 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def facts() -> dict[str, str]:
-    """Return what a receipt keeps of the machine, each fact as a text."""
+    """Return what a receipt keeps of the machine, each fact as a string."""
     found = {"processor": _processor(), "features": " ".join(features()), "processors": str(available())}
     return {name: text for name, text in found.items() if text}
 
 
 def run_facts(config: pytest.Config) -> dict[str, str]:
-    """Return what a receipt keeps of the machine, with what the project tells of it by now."""
+    """Return what a receipt keeps of the machine, with what the project can report about it so far."""
     by_project: list[dict[str, str]] = config.hook.pytest_skipproof_facts()
     return facts() | {name: text for each in reversed(by_project) for name, text in each.items()}
 
@@ -46,7 +46,7 @@ def told(found: Mapping[str, str]) -> str:
 
 
 def features(cpuinfo: Path = _CPUINFO) -> list[str]:
-    """Return the features of this processor, in the order of FEATURES; none where nothing but Linux could tell."""
+    """Return the features of this processor, in the order of FEATURES; empty on systems other than Linux."""
     flags = {*_value(cpuinfo, "flags").split(), *_value(cpuinfo, "Features").split()}
     return [name for name in FEATURES if name in flags]
 
@@ -57,10 +57,10 @@ def has_feature(name: str) -> bool:
 
 
 def available(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many processors this process may use: of the machine, by its affinity, and by its container's quota.
+    """Return how many processors this process may use, given the machine, its affinity and its container's quota.
 
     Args:
-        quota: where Linux (cgroup 2) says so: microseconds of work in each period, or "max", and the period.
+        quota: file where Linux (cgroup 2) has the quota: microseconds of work per period, or "max", and the period.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -77,7 +77,7 @@ def _processor(cpuinfo: Path = _CPUINFO) -> str:
 
 
 def _brand(command: tuple[str, ...] = ("sysctl", "-n", "machdep.cpu.brand_string")) -> str:
-    """Return what macOS calls the processor; nothing where there is no such command, or no such name."""
+    """Return what macOS calls the processor; empty where the command or the name does not exist."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -85,7 +85,7 @@ def _brand(command: tuple[str, ...] = ("sysctl", "-n", "machdep.cpu.brand_string
 
 
 def _value(cpuinfo: Path, key: str) -> str:
-    """Return what Linux says of the first processor under a key; nothing where it says nothing."""
+    """Return what Linux reports for the first processor under a key; empty when it reports nothing."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The matrix as markdown, for the summary of a workflow's step."""
+"""The matrix as markdown, for a workflow's step summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADING = ("session", "environment", "ran", "skipped", "failed", "time", "cover
 
 
 def render(matrix: Matrix) -> str:
-    """Return the matrix as GitHub shows it best."""
+    """Return the matrix in GitHub's markdown."""
     parts = [
         f"## {'Not proved' if matrix.problems else 'Proved'}: {_plain(matrix.project)}",
         _plain(verdict(matrix)),
@@ -57,8 +57,8 @@ def _unproven(matrix: Matrix) -> list[str]:
 
 
 def _files(matrix: Matrix) -> list[str]:
-    """Show the files that are not covered, and fold away what each environment adds."""
-    # Where a session's data is lacking, its lines would be most of the list, and say nothing new.
+    """Show the files that are not fully covered, and fold what each environment adds."""
+    # When a session's data is missing, its lines would fill the list and add no information.
     incomplete = [] if matrix.partial else [file for file in matrix.files if file.percent < 100][:_FILES_SHOWN]
     parts = []
     if incomplete:
@@ -95,5 +95,5 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what markdown or HTML would take for its own, so that a message reads as it was written."""
+    """Escape what markdown or HTML would interpret, so that a message reads as written."""
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", re.sub(r"\s+", " ", text))

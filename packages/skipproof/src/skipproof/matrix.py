@@ -21,21 +21,21 @@ class SessionRow(_Model):
     Attributes:
         name: the session's name.
         environment: the environment it ran in; None when its receipt is missing or cannot be read.
-        state: "stale" is a run of other sources, or of another lock or table, than are here now; a "damaged" receipt
-            cannot be read or was edited, a "missing" one is not there.
+        state: "stale" when sources, lock or table have changed since its run; "damaged" when its receipt cannot be
+            read or was edited; "missing" when there is no receipt.
         python: version of the interpreter.
         platform: operating system and machine.
-        machine: its processor and what the project's libraries made of it, by fact.
+        machine: its processor and how the project's libraries use it, by fact.
         capabilities: what the environment had.
-        ran: tests that ran; of these ``failed`` failed.
+        ran: tests that ran, including those that failed.
         skipped: tests that were skipped.
         failed: tests that failed.
         seconds: of all its tests together.
-        coverage: lines and branches that this session covers alone, in percent; None when that is not known.
+        coverage: lines and branches that this session covers alone, in percent; None when unknown.
         lock: digest of its lock.
         commit: the commit it ran on, with "+" when files differed from it.
         started: time in ISO 8601, UTC.
-        violations: every breach of the contract; those of one test stand in its cell too.
+        violations: every breach of the contract; a test's own are in its cell too.
         problems: why it does not count as proof, each with its next step.
     """
 
@@ -62,10 +62,10 @@ class Cell(_Model):
     """What became of one test in one session.
 
     Attributes:
-        outcome: what it came to.
+        outcome: how it ended.
         reason: why it was skipped or xfailed, or None.
         seconds: setup, call and teardown together.
-        message: the line in which it failed, or None.
+        message: where it failed and the first line, or None.
         violation: how it broke the contract there, or None.
         traces: the real inference that happened while it ran.
     """
@@ -90,7 +90,7 @@ class TestRow(_Model):
 
 
 class FileCoverage(_Model):
-    """How far one file is covered.
+    """The coverage of one file.
 
     Attributes:
         path: relative to the project's root.
@@ -110,7 +110,7 @@ class FileCoverage(_Model):
 
 
 class Proof(_Model):
-    """When, where and of which commit a test was last proved."""
+    """When, where and at which commit a test was last proved."""
 
     session: str
     finished: str
@@ -118,7 +118,7 @@ class Proof(_Model):
 
 
 class Unproven(_Model):
-    """A test that ran nowhere, because it needs what no machine had this time; ``last`` is None when it never did."""
+    """A test that ran nowhere, because no machine had what it needs; ``last`` is None when no receipt proves it."""
 
     id: str
     needs: list[str]
@@ -126,22 +126,22 @@ class Unproven(_Model):
 
 
 class Matrix(_Model):
-    """Everything that the receipts and the coverage data of one project say.
+    """Everything in the receipts and the coverage data of one project.
 
     Attributes:
         format: version of this schema.
         project: the project's name.
         generated: time in ISO 8601, UTC.
-        sessions: in the order in which they were asked for.
+        sessions: in the order in which they were requested.
         tests: in the order of collection.
-        files: by path; empty when there is no coverage data that can be used.
-        coverage: lines and branches covered by the sessions together, in percent, or None when nothing is known.
-        partial: the data of some session could not be used: ``coverage`` and ``files`` are less than the whole.
+        files: by path; empty when there is no usable coverage data.
+        coverage: lines and branches covered by the sessions together, in percent; None when unknown.
+        partial: True when the data of some session is unusable, so ``coverage`` and ``files`` are incomplete.
         environments: lines and branches that each environment covers alone, in percent.
-        gate: the percentage that has to be reached, or None.
-        unproven: tests that need what no machine had this time.
-        problems: every reason, with its next step, why the matrix is not proved; empty when it is.
-        notes: what was left out or passed over, without the matrix being less proved for it.
+        gate: the percentage required, or None.
+        unproven: tests that no machine could run this time.
+        problems: every reason why the matrix is not proved, each with its next step; empty when it is proved.
+        notes: what was left out or ignored without affecting the proof.
     """
 
     format: Literal[1] = 1

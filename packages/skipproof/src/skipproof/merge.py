@@ -1,8 +1,7 @@
 """Merge what the sessions proved: ``skipproof merge [--expect SESSION ...]``, in the project's root.
 
 Shows the sessions, refuses receipts and coverage data that prove nothing, then writes the merged data and gates it.
-Exits with 0 when everything is proved, with 4 when called wrongly or when there is no receipt at all, else as exits.py
-says.
+Exits with 0 when everything is proved, with 4 on a usage error or without any receipt, otherwise as exits.py says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sessions' coverage data: merged, told apart by environment and session, and gated."""
+"""The sessions' coverage data: merged, split by environment and session, and gated."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Measured:
-    """What the data of some sessions comes to.
+    """The coverage of some sessions.
 
     Attributes:
-        total: lines and branches covered, in percent, over everything that was not left out.
-        gate: the percentage that has to be reached.
+        total: lines and branches covered, in percent, of everything that was not left out.
+        gate: the percentage required.
         environments: percent covered in each environment alone.
         sessions: percent covered in each session alone.
         files: every file, by path.
@@ -45,19 +45,17 @@ class Measured:
 
     @property
     def refusal(self) -> str | None:
-        """Why the gate stays shut, with the next step, or None."""
+        """Why the gate fails, with the next step, or None."""
         if not self.gate:
             return "coverage has no gate: set fail_under in [tool.coverage.report]"
         if self.total < self.gate:
-            return (
-                f"coverage is {percent(self.total)}, under {self.gate:g} %: test, or remove, the lines that are named"
-            )
+            return f"coverage is {percent(self.total)}, under {self.gate:g} %: test or remove the lines that are named"
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """What one environment covers of one file: its lines, and how many lines and branches, of how many."""
+    """What one environment covers of one file: its lines, and the number of lines and branches, covered and in all."""
 
     lines: set[int]
     covered: int
@@ -65,9 +63,9 @@ class _Reached:
 
 
 class _ParsedOnce(Coverage):
-    """Coverage that shares with others what it read of a source file: each report would parse all of them anew.
+    """Coverage that shares parsed source files between reports; otherwise each report would parse all of them again.
 
-    The method is one of coverage's own; under another name it would go unused, and the figures would stay the same.
+    It overrides a method of coverage's; if that is renamed, this goes unused, and the figures stay the same.
     """
 
     def __init__(self, sources: dict[str, FileReporter], **options: Any) -> None:
@@ -81,12 +79,12 @@ class _ParsedOnce(Coverage):
 
 
 def percent(value: float) -> str:
-    """Return a percentage to read; it is cut, not rounded: only everything may read as 100."""
+    """Return a percentage as text, truncated, not rounded: only full coverage may read as 100."""
     return f"{int(round(value * 100, 6)) / 100:.2f} %"
 
 
 def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Measured:
-    """Return what the sessions covered, together and each alone.
+    """Return what the sessions cover, together and each alone.
 
     Raises:
         CoverageException: the data cannot be merged, or a source file that it names is gone.
@@ -103,7 +101,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
         total=whole["totals"]["percent_covered"],
         gate=float(str(together.get_option("report:fail_under"))),
         environments=environments,
-        # A session that has its environment to itself is already known, and each look at the data takes its time.
+        # A session that has its environment to itself is known already, and each pass over the data takes time.
         sessions={
             receipt.session: environments[receipt.environment]
             if crowds[receipt.environment] == 1
@@ -120,7 +118,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
 def write_reports(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Path:
     """Write the merged data and coverage's own HTML, XML and JSON reports beside the sessions' data.
 
-    What an earlier merge left there is replaced. Returns the folder.
+    Replaces what an earlier merge left there. Returns the folder.
     """
     folder = coverage_base(contract, "").parent
     (folder / ".coverage").unlink(missing_ok=True)
@@ -145,7 +143,7 @@ def ranges(lines: Iterable[int]) -> list[str]:
 
 
 def _reached(coverage: Coverage, environment: str, files: Iterable[str]) -> dict[str, _Reached]:
-    """Return what one environment alone covers of these files; a JSON report of it would take three times as long."""
+    """Return what one environment alone covers of these files; a JSON report would take three times as long."""
     coverage.get_data().set_query_context(environment)
     found = {}
     for path in files:
@@ -183,7 +181,7 @@ def _file(path: str, whole: Mapping[str, Any], apart: Mapping[str, _Reached]) ->
 
 
 def _half_branches(entry: Mapping[str, Any]) -> list[str]:
-    """Return the branches that are never taken from lines that are reached; an exit is a line below 0."""
+    """Return the branches never taken from lines that were reached; an exit is a line below 0."""
     branches = entry.get("missing_branches", [])
     reached = set(entry["executed_lines"])
     return [f"{here}->{there if there > 0 else 'exit'}" for here, there in branches if here in reached]
@@ -198,8 +196,8 @@ def _percent(contract: Contract, receipt: Receipt, sources: dict[str, FileReport
 def _combined(
     contract: Contract, receipts: Sequence[Receipt], sources: dict[str, FileReporter], file: Path | None = None
 ) -> Iterator[Coverage]:
-    """Merge the sessions' data, into a file or in memory; their own data stays as it is."""
-    # Its settings stand where the sessions found theirs: in whichever file coverage takes in the project's folder.
+    """Merge the sessions' data into a file or in memory, without changing their own files."""
+    # Its settings are where the sessions found theirs: in whichever file coverage picks in the project's folder.
     coverage = _ParsedOnce(sources, data_file=file, config_file=True)
     # The data's paths are relative to the root already. combine would guess at them: where there is a tests/test_a.py,
     # it takes src/tests/test_a.py for that file.
@@ -210,7 +208,7 @@ def _combined(
                 coverage.get_data().update(data)
         yield coverage
     finally:
-        # Python 3.13 warns of a database that is left open, and one in memory closes only by force.
+        # Python 3.13 warns about a database left open, and one in memory closes only with force.
         coverage.get_data().close(force=True)
 
 

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-# What pytest exits with when a run came to its end; after any other the receipt stays unfinished.
+# What pytest exits with when a run has finished; after any other status the receipt stays unfinished.
 _ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class NamedRun:
-    """Gates one run, from the state of its environment to the last test's outcome."""
+    """Gates one run, from the state of its environment to the outcome of its last test."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class NamedRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Open the receipt, plant the canaries, and hold the environment against the contract."""
+        """Open the receipt, plant the canaries, and check the environment against the contract."""
         self._receipt.coverage = self._claim_coverage_data()
         write_receipt(self._contract, self._receipt)
         _stop_for(ExitStatus.CANARY, blind_spots(session))
@@ -100,30 +100,30 @@ class NamedRun:
         self._listener.listen()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Note every test before anything can take it out again."""
+        """Note every test before anything can remove it."""
         self._inventory.add(item)
         self._records.setdefault(item.nodeid, TestRecord(Needs()))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Call every deselection a violation."""
+        """Record every deselection as a violation."""
         for item in items:
             self._deselected.add(item.nodeid)
             self._blame(item.nodeid, "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Call a file or class that fails or skips while it is collected a violation: its tests have no ids."""
+        """Record a violation when a file or class fails or skips during collection: its tests have no ids."""
         if report.passed:
             return
-        # One complaint is enough: that none of the file's tests was collected follows from it.
+        # One complaint is enough: it implies that none of the file's tests was collected.
         self._inventory.excuse(self._contract.root / report.nodeid.partition("::")[0])
         if report.failed:
-            self._blame(report.nodeid, "could not be collected; mend the error that pytest shows for it")
+            self._blame(report.nodeid, "could not be collected; fix the error that pytest shows")
         else:
-            fact = f"was skipped as a whole while it was collected ({skip_reason(report)!r})"
+            fact = f"was skipped as a whole during collection ({skip_reason(report)!r})"
             self._blame(report.nodeid, f"{fact}; import inside the tests and mark them with @pytest.mark.requires")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note what each test has to do, and what should have been collected but was not."""
+        """Note what each test must do, and what should have been collected but was not."""
         self._collected = [item.nodeid for item in session.items]
         for item in session.items:
             self._records[item.nodeid] = TestRecord(self._needs(item))
@@ -136,14 +136,14 @@ class NamedRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Let what is heard from now on be the trace of this test."""
+        """Assign what is heard from now on to this test."""
         self._listener.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note that a test's body ran, and that a phase raised, before a hook can make something else of it."""
+        """Note that a test's body ran, and that a phase raised, before another hook can change the report."""
         report = yield
         if call.when == "call":
             self._called.add(item.nodeid)
@@ -156,12 +156,12 @@ class NamedRun:
         self._records[report.nodeid].add(report)
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Note that the run was broken off: pytest.exit can do it with an exit status that looks like a whole run's."""
+        """Note that the run was stopped: pytest.exit can do so with the exit status of a finished run."""
         self._broken_off = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
-        """Give the verdict and close the receipt, and see to it that the verdict stands."""
+        """Give the verdict, close the receipt, and make sure that no other hook overrides the verdict."""
         self._listener.stop()
         self._close(session, exitstatus)
         with suppress(pytest.exit.Exception) if session.exitstatus else nullcontext():
@@ -169,22 +169,20 @@ class NamedRun:
         session.exitstatus = session.exitstatus or self._receipt.exit_status or pytest.ExitCode.OK
 
     def _close(self, session: pytest.Session, exitstatus: int) -> None:
-        """Judge every test, make a run with violations red, and close the receipt of a run that came to its end."""
+        """Judge every test, make a run with violations red, and close the receipt of a finished run."""
         ended = exitstatus in _ENDS and not self._broken_off
         if ended:
             self._judge()
         elif exitstatus in _ENDS:
-            fact = (
-                f"pytest.exit broke the run off, with the exit status {int(exitstatus)} of a run that came to its end"
-            )
-            self._blame(", ".join(self._suites), f"{fact}; take it away, or give it another returncode")
+            fact = f"pytest.exit stopped the run with exit status {int(exitstatus)}, as if it had finished"
+            self._blame(", ".join(self._suites), f"{fact}; remove it, or give it another returncode")
         if sources_digest(self._contract, self._receipt.settings) != self._receipt.sources:
             files = (*self._contract.sources, self._contract.table, self._receipt.settings)
             changeable = ", ".join(dict.fromkeys(filter(None, files)))
-            self._blame(changeable, "were changed while the run went on; run it again")
+            self._blame(changeable, "changed during the run; run it again")
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
-        # What the tests imported, and what the project can tell by it, was not there when the run started.
+        # At the start of the run nothing was imported yet, so the project could tell less.
         self._receipt.machine = run_facts(self._config)
         self._receipt.violations = self._violations
         self._receipt.tests = {name: _result(record) for name, record in self._records.items()}
@@ -194,7 +192,7 @@ class NamedRun:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-        """Give the verdict, below everything else that pytest has to say."""
+        """Print the verdict below everything else that pytest prints."""
         yield
         receipt = self._receipt
         if self._violations:
@@ -204,7 +202,7 @@ class NamedRun:
                 terminalreporter.line(line)
         elif receipt.finished is None:
             terminalreporter.section("skipproof", red=True)
-            terminalreporter.line(f"{receipt.environment}: the run did not come to its end and proves nothing")
+            terminalreporter.line(f"{receipt.environment}: the run did not finish and proves nothing")
         elif receipt.exit_status == pytest.ExitCode.OK:
             terminalreporter.section("skipproof", green=True)
             terminalreporter.line(self._proof())
@@ -218,17 +216,17 @@ class NamedRun:
         )
 
     def _absent(self) -> Iterator[tuple[str, str]]:
-        """Yield the tests that another session had of the same sources and suites, and that are not here."""
+        """Yield the tests that another session collected from the same sources and suites, and this one did not."""
         here = tuple(f"{suite}/" for suite in self._suites)
         for receipt in self._comparable():
             for name in receipt.tests:
                 if name.startswith(here) and name not in self._records:
-                    fact = f"was collected in {receipt.session}, from the same sources, and not here"
+                    fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     yield name, f"{fact}; collect the same tests in every environment, and mark them with requires"
 
     def _comparable(self) -> Iterator[Receipt]:
         for path in sorted(receipts_folder(self._contract).glob("*.json")):
-            # A damaged receipt is the fault of its own run; the merge says so.
+            # A damaged receipt is a problem of its own run, and the merge reports it.
             with suppress(ReceiptError):
                 receipt = read_receipt(path)
                 if (
@@ -251,25 +249,25 @@ class NamedRun:
         self._violations.append(f"{name}: {complaint}")
 
     def _claim_coverage_data(self) -> str | None:
-        """Return what the run's coverage data begins with, and remove data that an earlier run left there."""
+        """Return the base path of the run's coverage data, and remove data that an earlier run left there."""
         base = coverage_base(self._contract, self._receipt.session)
         coverage = sys.modules.get("coverage")
         running = coverage.Coverage.current() if coverage is not None else None
         if running is None or Path(str(running.get_option("run:data_file"))).absolute() != base:
             return None
         if running.get_option("run:relative_files"):
-            fact = "[tool.coverage.run] relative_files makes paths relative to the folder that each process starts in"
-            message = f"{fact}: remove it, and the receipt's data gets paths that are relative to the project's"
+            fact = "[tool.coverage.run] relative_files makes paths relative to wherever each process starts"
+            message = f"{fact}: remove it; the receipt's data gets paths relative to the project's folder all the same"
             raise pytest.UsageError(message)
         for path in coverage_files(self._contract, self._receipt.session):
             path.unlink()
-        # coverage saves what this process measured when pytest has ended, and the last of its processes have by then.
+        # By exit, pytest has ended, and so have the processes that it started.
         atexit.register(self._gather_coverage_data, running.save)
         return base.relative_to(self._contract.root).as_posix()
 
     def _gather_coverage_data(self, save: Callable[[], object]) -> None:
-        """Put the coverage data of all processes together, and say in the receipt what that is."""
-        # A fork of this process, which ends with the same last acts, is not the run.
+        """Combine the coverage data of all processes, and describe it in the receipt."""
+        # A fork of this process has the same exit handlers, but is not the run.
         if self._receipt.finished is None or os.getpid() != self._receipt.process:
             return
         from .session_coverage import gather  # noqa: PLC0415 - a run that is not measured needs no coverage
@@ -280,7 +278,7 @@ class NamedRun:
 
 
 def _stop_for(status: ExitStatus, problems: Sequence[str]) -> None:
-    """End the run before its first test, with the gate's own exit status, when there is a problem."""
+    """End the run before its first test, with the gate's own exit status, if there are problems."""
     if problems:
         pytest.exit("\n".join(problems), returncode=status)
 
@@ -294,7 +292,7 @@ def _suites(config: pytest.Config) -> list[str]:
         whole = [suite for suite in suites if (config.rootpath / suite).is_relative_to(path)]
         if not whole:
             named = ", ".join(suites) or "name them in testpaths"
-            message = f"--skipproof runs whole suites ({named}), not {argument}; without it, a part can be run"
+            message = f"--skipproof runs whole suites ({named}), not {argument}; to run a part, drop --skipproof"
             raise pytest.UsageError(message)
         chosen += whole
     return list(dict.fromkeys(chosen))

@@ -1,4 +1,4 @@
-"""One test's reports, held against what the contract says it must do.
+"""Checks one test's reports against what the contract says it must do.
 
 ========================================  ===================================================================
 the environment has what the test needs   the test must
@@ -7,8 +7,8 @@ yes                                       run; a skip, an xfail or no outcome at
 no                                        skip with the derived reason; running, or another reason, is a violation
 ========================================  ===================================================================
 
-A test that runs and fails is no violation: pytest itself makes the run red for it. One that passes must have left the
-traces of real use that what it needs leaves, and must not have passed by a hook that swallowed its exception.
+A test that runs and fails is not a violation: pytest itself makes the run red. A test that passes must have left the
+traces of real use that its capabilities demand, and must not owe its pass to a hook that swallowed an exception.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a test asks for.
+    """What a test needs.
 
     Attributes:
         requires: every capability that its marks name, in the order of the table.
-        expected_reason: the reason with which it has to skip here, or None when it has to run.
-        traced: capabilities of which it has to leave a trace when it runs.
-        untraced: why it need not, although what it needs leaves traces; None where nothing is said.
+        expected_reason: the reason it must skip with here, or None when it must run.
+        traced: capabilities that demand a trace when it runs.
+        untraced: why it need not leave a trace although a capability demands one, or None.
     """
 
     requires: tuple[str, ...] = ()
@@ -49,13 +49,13 @@ class TestRecord:
     """What became of one test; its phases are added as pytest reports them.
 
     Attributes:
-        needs: what the test asks for.
+        needs: what the test needs.
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
-        message: where and with which line it first failed, or None.
-        raised: name of the first exception that a phase of it raised and that was neither a skip nor an xfail, or None.
-        forged: True when it was reported although nobody saw its body run.
-        generations: the traces that it left.
+        message: where it first failed, and the first line of the failure; or None.
+        raised: name of the first exception in any phase that was neither a skip nor an xfail, or None.
+        forged: True when it was reported although its body never ran.
+        generations: the traces it left.
     """
 
     # pytest would take the class for a test case by its name.
@@ -87,12 +87,12 @@ class TestRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst thing that any phase said; "missing" when the test's body was never reached."""
+        """The worst outcome of any phase; "missing" when the test's body was never reached."""
         order: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed")
         return next((outcome for outcome in order if outcome in self._seen), "missing")
 
     def violation(self) -> str | None:
-        """Return how the test broke the contract, with the next step, or None when it kept it."""
+        """Return how the test broke the contract, with the next step, or None if it did not."""
         expected = self.needs.expected_reason
         return self._breach_where_capable() if expected is None else self._breach_where_not(expected)
 
@@ -103,34 +103,34 @@ class TestRecord:
             case "failed":
                 return None
             case "missing":
-                return "was collected but has no outcome; let the run come to its end, without -x, --lf or --setup-only"
+                return "was collected but has no outcome; let the run finish, without -x, --lf or --setup-only"
             case "skipped":
                 return (
                     f"skipped ({self.reason!r}) although the environment has all it needs; "
                     "make it run, or say what it needs with @pytest.mark.requires"
                 )
             case outcome:
-                return f"{outcome} ({self.reason!r}) where it has to pass; mend it and take the xfail away"
+                return f"{outcome} ({self.reason!r}) where it has to pass; fix it and remove the xfail"
 
     def _passed_for_nothing(self) -> str | None:
         if self.raised is not None:
-            return f"raised {self.raised} and was reported as passed; take away the hook or plugin that swaps outcomes"
+            return f"raised {self.raised} and was reported as passed; remove the hook or plugin that swaps outcomes"
         if self.forged:
-            return "was reported as passed and never ran; take away the hook or plugin that reports in its place"
+            return "was reported as passed but never ran; remove the hook or plugin that reports for it"
         return next(filter(None, map(self._missing_trace, self.needs.traced)), None)
 
     def _missing_trace(self, capability: Capability) -> str | None:
         left = {each.model for each in self.generations if each.event == capability.trace and each.tokens > 0}
         if not left:
             return (
-                f"left no trace of real inference ({capability.trace}), as {capability.name} demands; "
+                f"left no trace of real inference ({capability.trace}), which {capability.name} demands; "
                 'call the real engine, or say why none is needed with @pytest.mark.untraced("...")'
             )
         if capability.digest is None or capability.digest in left:
             return None
         return (
             f"left a trace of {', '.join(sorted(left))} only, where {capability.name} is {capability.digest}; "
-            'ask that model, or say why another will do with @pytest.mark.untraced("...")'
+            'use that model, or say why another will do with @pytest.mark.untraced("...")'
         )
 
     def _breach_where_not(self, expected: str) -> str | None:
@@ -144,13 +144,13 @@ class TestRecord:
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Return the bare reason of a skip report, without pytest's prefix."""
+    """Return the reason in a skip report, without pytest's prefix."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
 
 
 def crash_line(report: pytest.TestReport) -> str:
-    """Return where and with which line a test failed, of at most 500 characters, all of which a file can hold."""
+    """Return where a test failed and the first line, in at most 500 characters that can be written as UTF-8."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = report.longreprtext if crash is None else f"{PurePath(crash.path).name}:{crash.lineno}: {crash.message}"
     line = next(iter(text.strip().splitlines()), "failed")
@@ -158,7 +158,7 @@ def crash_line(report: pytest.TestReport) -> str:
 
 
 def duplicates(ids: Iterable[str]) -> list[str]:
-    """Return the ids that come more than once, each once."""
+    """Return the ids that occur more than once, each of them once."""
     seen: set[str] = set()
     twice: dict[str, None] = {}
     for name in ids:

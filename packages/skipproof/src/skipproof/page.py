@@ -1,7 +1,7 @@
-"""The matrix as one HTML page that needs nothing but itself: no server, no network, no other file.
+"""The matrix as one self-contained HTML page: no server, no network, no other file.
 
-Its parts lie in ``page_assets``, as files of their own kinds. What the matrix holds goes in as JSON, is read by the
-page's script, and becomes text there, never markup; the page's policy lets nothing run or load but its own parts.
+Its HTML, CSS and JavaScript are in ``page_assets``. The matrix goes in as JSON, which the page's script turns into
+text, never markup; the page's content security policy lets nothing else run or load.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _ASSETS = Path(__file__).with_name("page_assets")
-# One script, in this order: each part uses those before it.
+# Joined into one script in this order: each part uses those before it.
 _SCRIPTS = ("parts.js", "sections.js", "details.js", "grid.js", "keys.js", "page.js")
-# JSON has no use for these outside of texts, where an escape means the same; HTML would see a tag or a comment.
+# In JSON these occur only in strings, where an escape means the same; HTML would see a tag or a comment.
 _ESCAPES = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
 
 def render(matrix: Matrix) -> str:
-    """Return the page of a matrix, as a whole HTML document to be written as UTF-8."""
+    """Return a matrix as a whole HTML document, to be written as UTF-8."""
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in _SCRIPTS)
     verdict = "not proved" if matrix.problems else "proved"
@@ -37,12 +37,12 @@ def render(matrix: Matrix) -> str:
         "script": script,
         "data": _embedded(matrix),
     }
-    # In one pass: what is put in is not searched again, whatever it holds.
+    # In one pass: inserted text is not searched again, whatever it contains.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
 
 
 def _policy(style: str, script: str) -> str:
-    """Return a content security policy that allows exactly this style and this script, and no request."""
+    """Return a content security policy that allows only this style and this script, and no request."""
     sources = [f"{kind}-src 'sha256-{_digest(text)}'" for kind, text in (("style", style), ("script", script))]
     return "; ".join(["default-src 'none'", *sources, "img-src data:", "base-uri 'none'", "form-action 'none'"])
 

@@ -1,6 +1,6 @@
 """The pytest hooks of every run: options, the requires mark, the header, and skips with the derived reason.
 
-pytest loads them by the entry point ``skipproof`` of the distribution pytest-skipproof.
+pytest loads them through the entry point ``skipproof`` of the distribution pytest-skipproof.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _NEEDS = pytest.StashKey[Needs]()
 
 
 class Hooks:
-    """What a project can tell."""
+    """The hook that a project may implement."""
 
     @pytest.hookspec
     def pytest_skipproof_facts(self) -> dict[str, str]:  # type: ignore[empty-body]
-        """Return facts by name, as texts, on what the project's libraries made of this machine.
+        """Return facts by name, as strings: how the project's libraries use this machine.
 
-        They stand in the run's header, its receipt and the report. Called before the first test and after the last;
-        import nothing for it: what is not imported by the end of a run did not matter to it.
+        They appear in the run's header, its receipt and the report. Called before the first test and after the last;
+        import nothing for it: what a run has not imported by its end did not affect it.
         """
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Let projects tell facts."""
+    """Register the hook that projects may implement."""
     pluginmanager.add_hookspecs(Hooks)
 
 
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--skipproof",
         dest="skipproof_environment",
         metavar="ENVIRONMENT",
-        help="environment this run is in; from then on every unplanned skip is red",
+        help="the environment this run is in; every unplanned skip is then red",
     )
     group.addoption(
         "--skipproof-session", metavar="NAME", help="name of the run's receipt (default: the environment's)"
@@ -61,26 +61,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="CAPABILITY",
-        help="a capability that every test of this run requires besides its own",
+        help="a capability that every test in this run requires besides its own",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the contract and register what this run needs; a wrong table or name is a usage error.
 
-    Nothing happens in a project that has no table, unless it is asked for by an option.
+    Does nothing in a project without a table, unless an option asks for it.
     """
     environment, session = config.getoption("skipproof_environment"), config.getoption("skipproof_session")
     also = config.getoption("skipproof_also_requires")
     if not is_configured(config.rootpath, config.inipath) and environment is None and session is None and not also:
         return
     config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
-    config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although it is required")
+    config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
     if session is not None and environment is None:
-        message = f"--skipproof-session {session} names the receipt of no environment: add --skipproof ENVIRONMENT"
+        message = f"--skipproof-session {session} needs an environment: add --skipproof ENVIRONMENT"
         raise pytest.UsageError(message)
     if environment is not None and config.getoption("dist", "no") != "no":  # of pytest-xdist, where -n 2 is --dist load
-        message = f"--skipproof {environment} holds all tests to the contract in one process: leave -n and --dist away"
+        message = f"--skipproof {environment} checks all tests in one process: drop -n and --dist"
         raise pytest.UsageError(message)
     with _usage_errors():
         contract = read_contract(config.rootpath, config.inipath)
@@ -104,7 +104,7 @@ def _usage_errors() -> Iterator[None]:
 
 
 def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
-    """Return why a test need leave no trace; None where nothing is said.
+    """Return why a test need leave no trace, or None when its marks do not say.
 
     Raises:
         ContractError: no reason is given, or nothing that the test needs leaves traces.
@@ -116,8 +116,8 @@ def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
         case (str(reason),) if reason.strip() and not mark.kwargs:
             if traced:
                 return reason
-            fact = f"{item.nodeid}: @pytest.mark.untraced({reason!r}) excuses from nothing"
-            message = f"{fact}, because no capability that it requires has a 'trace': take the mark away"
+            fact = f"{item.nodeid}: @pytest.mark.untraced({reason!r}) excuses nothing"
+            message = f"{fact}, because no capability that the test requires has a 'trace': remove the mark"
         case _:
             fact = f"{item.nodeid}: @pytest.mark.untraced takes one reason, not {mark.args} {mark.kwargs}"
             message = f"{fact}; say why the test needs no real inference"
@@ -125,10 +125,10 @@ def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
 
 
 class Requirements:
-    """Knows what each test needs and what is here, and has a test skip that needs more.
+    """Knows what each test needs and what is here, and skips each test that needs more.
 
-    With an environment named, what is here is what it promises (named_run.py sees to it that this is true). With none,
-    it is detected, and only for the capabilities that a test to be run asks for.
+    In a named environment, what is here is what it promises (named_run.py makes sure of that). Otherwise it is
+    detected, and only for capabilities that a selected test asks for.
     """
 
     def __init__(self, contract: Contract, environment: str | None, also: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ class Requirements:
             self._has = {name: name in promised for name in contract.capabilities}
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
-        """Say where this run is, what it has, in which versions, and on which machine."""
+        """Return the environment, what it has, in which versions, and the machine."""
         return [*self._where(), f"skipproof: {told(run_facts(config))}"]
 
     def _where(self) -> list[str]:
@@ -158,18 +158,18 @@ class Requirements:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Mark every test that needs more than is here; pytest then skips it before any fixture is set up."""
+        """Mark every test that needs more than is here, so that pytest skips it before it sets up any fixture."""
         if self._environment is None and session.config.option.collectonly:
             return
         with _usage_errors():
             for item in session.items:
                 reason = self.needs(item).expected_reason
                 if reason is not None:
-                    # Last in the list of marks, so that another skip mark shows, and can be called out.
+                    # Last in the list of marks, so that another skip mark shows and becomes a violation.
                     item.add_marker(pytest.mark.skip(reason=reason))
 
     def needs(self, item: pytest.Item) -> Needs:
-        """Return what a test needs and what it has to do here.
+        """Return what a test needs and what it must do here.
 
         Raises:
             ContractError: a mark names nothing, or something that is not in the table.

@@ -1,8 +1,8 @@
-"""What a run leaves behind, and the digests that tie it to its sources and its lock.
+"""What a run leaves, and the digests that tie it to its sources and its lock.
 
-A receipt is written when the run starts, without a closing mark, and replaced at once when it ends. A run that was
-interrupted or died leaves the first one, which nobody can take for a finished one. The closing mark is a digest over
-everything else in the receipt, so one that was edited afterwards is noticed too. The models below are its schema.
+A receipt is written when the run starts, without a seal, and replaced atomically when it ends. A run that was
+interrupted or died leaves the first one, which cannot pass for a finished one. The seal is a digest of everything else
+in the receipt, so a later edit shows too. The models below are its schema.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RAN: tuple[Outcome, ...] = ("passed", "failed", "xfailed", "xpassed")
 
 
 class ReceiptError(ValueError):
-    """A receipt cannot be read, or a session's name cannot be a file's name."""
+    """A receipt cannot be read, or a session's name is not valid as a file name."""
 
 
 class _Model(BaseModel):
@@ -38,7 +38,7 @@ class _Model(BaseModel):
 
 
 class Trace(_Model):
-    """What real inference left behind, as the engine reported it.
+    """What real inference left, as the engine reported it.
 
     Attributes:
         model: SHA-256 of the weights, in hexadecimal.
@@ -55,13 +55,13 @@ class TestResult(_Model):
     """What became of one test, as the receipt keeps it.
 
     Attributes:
-        outcome: what it came to.
+        outcome: how it ended.
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
         requires: capabilities that its marks name.
-        message: where and with which line it failed, as pytest's summary says it, cut to 500 characters; or None.
-        traces: the inference that happened while it ran, summed up for each model.
-        untraced: why it need not leave a trace although what it needs leaves one, or None.
+        message: where it failed and its first line, as in pytest's summary, cut to 500 characters; or None.
+        traces: the inference that happened while it ran, added up by model.
+        untraced: why it need not leave a trace although a capability demands one, or None.
     """
 
     # pytest would take the class for a test case by its name.
@@ -77,11 +77,11 @@ class TestResult(_Model):
 
 
 class Gathered(_Model):
-    """What the coverage data holds that a run left, in one file for all its processes.
+    """What a run's coverage data holds, in one file for all its processes.
 
     Attributes:
         digest: SHA-256 of the file, in hexadecimal.
-        contexts: the contexts in which it was measured.
+        contexts: the contexts it was measured in.
         lines: how many lines of each file were reached, by its path relative to the root.
     """
 
@@ -95,26 +95,26 @@ class Receipt(_Model):
 
     Attributes:
         format: version of this schema.
-        session: its name, and the receipt's.
+        session: its name, which is the receipt's too.
         environment: the environment it ran in.
         capabilities: what the environment had.
         python: version of the interpreter.
         platform: operating system and machine.
-        machine: its processor, the features that matter, and what the project's libraries made of it; by fact.
+        machine: its processor, the features that matter, and how the project's libraries use it; by fact.
         lock: digest of the environment's lock file when the run started, None when there was none.
-        settings: the file that pytest took its settings from, relative to the root; None when there was none.
+        settings: the file that pytest took its settings from, relative to the root; None without one.
         sources: digest of the sources, of the table's file and of that file, when the run started.
-        commit: the commit that was checked out, with "+" when files differed from it; None outside of a repository.
+        commit: the commit that was checked out, with "+" when files differed from it; None outside a repository.
         suites: the folders it ran, relative to the root.
         coverage: where its coverage data is, relative to the root; None when nothing was measured.
-        gathered: what that data holds, None until the process ends, which is after the run.
-        process: id of the process.
+        gathered: what that data holds; None until the process ends, which is after the run.
+        process: process id.
         started: time in ISO 8601, UTC.
-        finished: the same, only in the receipt of a run that came to its end.
-        exit_status: what pytest exited with, None as long as it runs.
+        finished: the same; only in the receipt of a finished run.
+        exit_status: what pytest exited with; None while it runs.
         violations: every breach of the contract.
         tests: by id, in the order of collection.
-        seal: the closing mark, a digest over all the rest; only in the receipt of a run that came to its end.
+        seal: a digest of all the rest; only in the receipt of a finished run.
     """
 
     format: Literal[5] = FORMAT
@@ -141,24 +141,24 @@ class Receipt(_Model):
 
 
 def check_session_name(name: str) -> None:
-    """Raise ReceiptError when the name cannot be a file's name."""
+    """Raise ReceiptError when the name is not valid as a file name."""
     if _SESSION_NAME.fullmatch(name) is None:
         message = f"a session cannot be called {name!r}: use letters, digits, '.', '_' and '-'"
         raise ReceiptError(message)
 
 
 def receipts_folder(contract: Contract) -> Path:
-    """Return the folder in which the receipts lie."""
+    """Return the folder of the receipts."""
     return contract.root / contract.state / "receipts"
 
 
 def receipt_path(contract: Contract, session: str) -> Path:
-    """Return where a session's receipt lies."""
+    """Return the path of a session's receipt."""
     return receipts_folder(contract) / f"{session}.json"
 
 
 def shown_violations(contract: Contract, receipt: Receipt) -> list[str]:
-    """Return the violations to show: where there are very many, the first of them, and where the rest stands."""
+    """Return the violations to show: all or, when there are very many, the first ones and where the rest are."""
     rest = receipt.violations[_SHOWN:]
     if not rest:
         return receipt.violations
@@ -167,14 +167,14 @@ def shown_violations(contract: Contract, receipt: Receipt) -> list[str]:
 
 
 def coverage_base(contract: Contract, session: str) -> Path:
-    """Return where a session's coverage data is; the paths of its processes' own data files begin with it."""
+    """Return the path of a session's coverage data; those of its processes' own data files begin with it."""
     return contract.root / contract.state / "coverage" / f".coverage.{session}"
 
 
 def coverage_files(contract: Contract, session: str) -> list[Path]:
-    """Return the coverage data files of a session: its own, and those of the processes that it started."""
+    """Return a session's coverage data files: its own, and those of the processes that it started."""
     base = coverage_base(contract, session)
-    # The data of a session "unit-3.11" must not pass for that of a session "unit-3".
+    # The data of a session "unit-3.11" must not count for a session "unit-3".
     longer = {path.stem for path in receipts_folder(contract).glob(f"{session}.*.json")}
     others = tuple(f".coverage.{name}." for name in longer)
     files = [path for path in base.parent.glob(f"{base.name}.*") if not f"{path.name}.".startswith(others)]
@@ -182,7 +182,7 @@ def coverage_files(contract: Contract, session: str) -> list[Path]:
 
 
 def write_receipt(contract: Contract, receipt: Receipt) -> Path:
-    """Write or replace a session's receipt in one step, sealed when its run came to its end, and return its path."""
+    """Write or replace a session's receipt atomically, sealed when its run has finished, and return its path."""
     path = receipt_path(contract, receipt.session)
     path.parent.mkdir(parents=True, exist_ok=True)
     receipt.seal = _seal(receipt) if receipt.finished is not None else None
@@ -196,7 +196,7 @@ def read_receipt(path: Path) -> Receipt:
     """Read a receipt.
 
     Raises:
-        ReceiptError: it is damaged or was edited, or another version of this plugin wrote it.
+        ReceiptError: it is damaged, was edited, or was written by another version of this plugin.
     """
     again = "run its session again"
     try:
@@ -207,13 +207,13 @@ def read_receipt(path: Path) -> Receipt:
         if where == "format":
             message = f"{path.name} has format {first['input']!r}, and this plugin reads format {FORMAT}: {again}"
         else:
-            message = f"{path.name} is no receipt ({where + ': ' if where else ''}{first['msg']}): {again}"
+            message = f"{path.name} is not a receipt ({where + ': ' if where else ''}{first['msg']}): {again}"
         raise ReceiptError(message) from error
     if receipt.session != path.stem:
         message = f"{path.name} is the receipt of {receipt.session!r}, under another name: {again}"
         raise ReceiptError(message)
     if receipt.finished is not None and receipt.seal != _seal(receipt):
-        message = f"{path.name} was changed after its run had sealed it: {again}"
+        message = f"{path.name} was changed after its run sealed it: {again}"
         raise ReceiptError(message)
     return receipt
 
@@ -223,9 +223,9 @@ def _seal(receipt: Receipt) -> str:
 
 
 def checked_out(contract: Contract) -> str | None:
-    """Return the commit that the sources are of, with "+" when they differ from it; None outside of a repository."""
+    """Return the commit that is checked out, with "+" when files differ from it; None outside a repository."""
     if not any((folder / ".git").exists() for folder in (contract.root, *contract.root.parents)):
-        return None  # git would say so too, and to ask it takes longer than many a run
+        return None  # git would say so too, but asking it takes longer than some runs
     try:
         head = _git(contract, "rev-parse", "--verify", "HEAD")
         changed = _git(contract, "status", "--porcelain", "--untracked-files=no")
@@ -240,9 +240,9 @@ def _git(contract: Contract, *arguments: str) -> str:
 
 
 def sources_digest(contract: Contract, settings: str | None) -> str:
-    """Return the SHA-256 over names and contents of all sources and of the files that rule them, in hexadecimal.
+    """Return the SHA-256 of the names and contents of all sources and both files of settings, in hexadecimal.
 
-    These are the file with the table, and ``settings``, that with pytest's settings, relative to the root.
+    Those two are the file with the table, and ``settings``, the one with pytest's settings, relative to the root.
     """
     files = dict(_source_files(contract))
     files |= {name: contract.root / name for name in (contract.table, settings) if name is not None}
@@ -254,7 +254,7 @@ def sources_digest(contract: Contract, settings: str | None) -> str:
 
 
 def lock_digest(contract: Contract, environment: str) -> str | None:
-    """Return the SHA-256 of the environment's lock file in hexadecimal, None when there is no such file."""
+    """Return the SHA-256 of the environment's lock file in hexadecimal, or None when there is no such file."""
     path = contract.root / contract.locks[environment].file
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 

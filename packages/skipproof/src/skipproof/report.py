@@ -1,9 +1,9 @@
 """Show what the sessions proved: ``skipproof report [--expect SESSION ...]``, in the project's root.
 
-From receipts and coverage data alone: to the terminal, as markdown to the summary of a workflow's step, and into the
-folder ``report`` of the state: ``index.html``, ``matrix.json`` and ``junit-<environment>.xml``. It shows what there is,
-however much is missing, and exits with 0 when it could, also of a matrix that is red: to judge it is what the merge is
-for. It exits with 4 when called wrongly, or when there is no receipt at all.
+Reads only receipts and coverage data. Writes to the terminal, to the step summary of a workflow (as markdown), and to
+the folder ``report`` of the state: ``index.html``, ``matrix.json`` and ``junit-<environment>.xml``. Shows what exists,
+however much is missing, and exits with 0 even when the matrix is red: judging it is the job of the merge. Exits with 4
+on a usage error, or when there is no receipt.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal.show(found.matrix)
     _write_all(folder, found.matrix)
     _summarise(markdown.render(found.matrix))
-    sys.stdout.write(f"The whole of it: {(folder / 'index.html').relative_to(contract.root).as_posix()}\n")
+    sys.stdout.write(f"Full report: {(folder / 'index.html').relative_to(contract.root).as_posix()}\n")
     return 0
 
 
 def _write_all(folder: Path, matrix: Matrix) -> None:
-    """Replace the files of an earlier report, each in one step; documents of environments that are gone go too."""
+    """Replace the files of an earlier report, each atomically, and remove those of environments that are gone."""
     files = {
         "index.html": page.render(matrix),
         "matrix.json": matrix.model_dump_json(indent=1) + "\n",
@@ -52,7 +52,7 @@ def _write_all(folder: Path, matrix: Matrix) -> None:
 
 
 def _summarise(text: str) -> None:
-    """Append to the summary of the workflow's step, where there is one."""
+    """Append to the workflow's step summary, if there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
         with Path(path).open("a", encoding="utf-8", errors="backslashreplace") as summary:

@@ -1,7 +1,7 @@
-"""Where this interpreter finds its packages, and folders on that path that are no part of the environment.
+"""Where this interpreter finds its packages, and folders on that path that are not part of the environment.
 
-A library that is found in such a folder is none that the lock names, and nothing that is removed from the environment
-removes it: with PYTHONPATH set, a slim environment may hold anything.
+A library in such a folder is not in the lock, and changing the environment cannot remove it: with PYTHONPATH set, a
+slim environment may contain anything.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 
 def folders() -> list[Path]:
-    """Return what is on ``sys.path`` and is there, in its order."""
+    """Return the existing entries of ``sys.path``, in order."""
     return list(dict.fromkeys(Path(entry).resolve() for entry in sys.path if Path(entry).exists()))
 
 
 def libraries() -> list[Path]:
-    """Return the folders of the environment into which packages are installed."""
+    """Return the folders where the environment's packages are installed."""
     return list(dict.fromkeys(map(_scheme, ("purelib", "platlib"))))
 
 
 def leaks(contract: Contract) -> list[str]:
-    """Return every folder on the path that is no part of the environment, where it comes from, and the way out."""
+    """Return every folder on the path that is not part of the environment, with its origin and the remedy."""
     return [
-        f"{folder} is on the path of this Python and no part of the environment: {_origin(folder)}"
+        f"{folder} is on this Python's path but not part of the environment: {_origin(folder)}"
         for folder in folders()
         if is_foreign(contract, folder)
     ]
 
 
 def is_foreign(contract: Contract, folder: Path) -> bool:
-    """Say whether a folder is none of Python, the environment or the project's sources."""
+    """Return whether a folder belongs neither to Python nor to the environment nor to the project's sources."""
     return folder not in {*_standard(), *libraries()} and not _is_own(contract, folder)
 
 
 def stray(contract: Contract, module: ModuleType) -> str | None:
-    """Return where a module was loaded from, when that is no part of the environment, the sources or Python itself."""
+    """Return where a module was loaded from, or None if from the environment, the sources or Python itself."""
     if module.__name__ in sys.builtin_module_names:
         return None
     file = getattr(module, "__file__", None)
@@ -57,7 +57,7 @@ def stray(contract: Contract, module: ModuleType) -> str | None:
 
 
 def _standard() -> set[Path]:
-    """Return the folders that Python itself brings, and that of its commands, which ``bin/pytest`` puts on the path."""
+    """Return Python's own folders, and the scripts folder, which ``bin/pytest`` puts on the path."""
     libs = [_scheme("stdlib"), _scheme("platstdlib")]
     base = Path(sys.base_prefix).resolve()
     dynamic = [base / "DLLs", *(folder / "lib-dynload" for folder in libs)]
@@ -70,7 +70,7 @@ def _scheme(name: str) -> Path:
 
 
 def _is_own(contract: Contract, folder: Path) -> bool:
-    """Say whether a folder is the root, holds sources above ("src" of "src/package"), or lies in them."""
+    """Return whether a folder is the root, a parent of sources ("src" of "src/package"), or inside them."""
     root = contract.root.resolve()
     sources = [root / name for name in contract.sources]
     above = {parent for source in sources for parent in source.parents if parent.is_relative_to(root)}
@@ -89,5 +89,5 @@ def _origin(folder: Path) -> str:
             # What lies outside the project is in no receipt's digest.
             return f"{file} names it; remove that file, and install from a wheel what was installed editable from there"
     if folder.is_relative_to(Path(sys.base_prefix).resolve()):
-        return "pyvenv.cfg lets it in; make the environment again without --system-site-packages"
+        return "pyvenv.cfg lets it in; recreate the environment without --system-site-packages"
     return "nothing says where it comes from; see `python -m site`, sitecustomize.py and the conftest.py files"

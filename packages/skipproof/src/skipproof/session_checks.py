@@ -1,4 +1,4 @@
-"""Reasons to refuse a set of receipts: what was not proved, or was proved of something else than is here now."""
+"""Reasons to refuse a set of receipts: what they do not prove, or prove of something that has changed since."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .matrix import State
 
-    # The digest of the sources as they are now, for the file that pytest takes its settings from.
+    # The digest of the current sources, given the file that pytest takes its settings from.
     _Digest = Callable[[str | None], str]
 
 _SHOWN = 5
@@ -39,9 +39,9 @@ class Session:
     """One session that was asked for.
 
     Attributes:
-        name: its name, and its receipt's.
-        state: how much its run is worth.
-        receipt: what its run left behind, or None when that is missing or damaged.
+        name: its name, which is its receipt's too.
+        state: what its run is worth.
+        receipt: what its run left, or None when that is missing or damaged.
         problems: why it does not count as proof, each with its next step.
     """
 
@@ -52,17 +52,17 @@ class Session:
 
 
 def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
-    """Return the expected sessions (all that left a receipt, when none is named), each with what is wrong with it.
+    """Return the expected sessions, or every session that left a receipt, each with what is wrong with it.
 
-    With sessions named, a receipt of any other is left alone: it may be of another day.
+    When sessions are named, receipts of others are ignored: they may be from another day.
 
     Raises:
-        ReceiptError: there is no receipt at all, or a name that no session can have.
+        ReceiptError: there is no receipt, or a name is not valid for a session.
     """
     present = sorted(path.stem for path in receipts_folder(contract).glob("*.json"))
     if not present:
         where = receipts_folder(contract).relative_to(contract.root).as_posix()
-        message = f"{where} holds no receipt at all: run a session, such as pytest --skipproof ENVIRONMENT"
+        message = f"{where} holds no receipt: run a session, such as pytest --skipproof ENVIRONMENT"
         raise ReceiptError(message)
     for name in expected:
         check_session_name(name)
@@ -72,11 +72,11 @@ def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
 
 
 def refusals(contract: Contract, sessions: Sequence[Session]) -> list[str]:
-    """Return what the sessions do not prove together, with the next step."""
+    """Return what the sessions together fail to prove, with the next step."""
     finished = [each.receipt for each in sessions if each.receipt is not None and each.receipt.finished is not None]
     problems = [*_differing_ids(finished), *_differing_models(finished)]
     if len(finished) == len(sessions):
-        # As long as a session lacks, tests that nobody else ran or compared are its consequence, and no news.
+        # While a session is missing, tests that no other session ran or compared only follow from that.
         problems += [*_without_comparison(finished), *_never_ran(contract, finished)]
     return problems
 
@@ -91,7 +91,7 @@ def lacking(contract: Contract, receipts: Iterable[Receipt], required: Iterable[
     contract.check_capabilities(names, "--require")
     had = {name for receipt in receipts for name in receipt.capabilities}
     return [
-        f"{name} is required, and no session had it: run one that has, on {contract.capabilities[name].install}"
+        f"{name} is required, but no session had it: run one that has it, on {contract.capabilities[name].install}"
         for name in names
         if name not in had
     ]
@@ -109,7 +109,7 @@ def absent_from_machines(contract: Contract, receipts: Iterable[Receipt]) -> set
 
 
 def unprovable_files(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
-    """Return the test files of which every test needs what no session's machine had."""
+    """Return the test files in which every test needs something that no session's machine had."""
     absent = absent_from_machines(contract, receipts)
     runnable: dict[str, bool] = {}
     for receipt in receipts:
@@ -129,10 +129,10 @@ def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
 def _session(contract: Contract, name: str, sources: _Digest, others: Sequence[str]) -> Session:
     path = receipt_path(contract, name)
     if not path.is_file():
-        # A session that died before its receipt and one that is misspelt look alike from here.
+        # A session that died before it wrote a receipt and a misspelt name look the same from here.
         close = difflib.get_close_matches(name, others, n=1)
         hint = f", or correct its name (did you mean {close[0]!r}?)" if close else ""
-        return Session(name, "missing", None, [f"no receipt of it is here: run this session{hint}"])
+        return Session(name, "missing", None, [f"has no receipt: run this session{hint}"])
     return _judged(contract, path, sources)
 
 
@@ -141,7 +141,7 @@ def _judged(contract: Contract, path: Path, sources: _Digest) -> Session:
         receipt = read_receipt(path)
     except ReceiptError as error:
         return Session(path.stem, "damaged", None, [str(error)])
-    unfinished = [] if receipt.finished is not None else [f"its run did not come to its end: {_AGAIN}"]
+    unfinished = [] if receipt.finished is not None else [f"its run did not finish: {_AGAIN}"]
     stale = _staleness(contract, receipt, sources(receipt.settings))
     red = [] if unfinished else _redness(receipt)
     state: State = "unfinished" if unfinished else "stale" if stale else "red" if red else "proved"
@@ -152,42 +152,42 @@ def _redness(receipt: Receipt) -> list[str]:
     if receipt.exit_status == 0 and not receipt.violations:
         return []
     counts = f"{len(failed_tests(receipt))} failed tests, {len(receipt.violations)} violations"
-    return [f"is red (exit status {receipt.exit_status}, {counts}): mend what it shows, and {_AGAIN}"]
+    return [f"is red (exit status {receipt.exit_status}, {counts}): fix what it shows, and {_AGAIN}"]
 
 
 def _staleness(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
-    """Return in what the run differs from what is here now."""
+    """Return how the run differs from what is here now."""
     problems = []
     if receipt.sources != sources:
-        problems.append(f"was run with other sources than are here now: {_AGAIN}")
+        problems.append(f"ran on sources that differ from those here now: {_AGAIN}")
     try:
         promised = contract.promised(receipt.environment)
         for name, test in receipt.tests.items():
             contract.check_capabilities(test.requires, name)
     except ContractError as error:
-        return [*problems, f"was run with another table than that of {contract.table} is now ({error}): {_AGAIN}"]
-    # Whether a hope held is the machine's doing, and may differ from one run to the next.
+        return [*problems, f"ran with a table that differs from the one in {contract.table} now ({error}): {_AGAIN}"]
+    # Whether an optional promise held depends on the machine, and may differ from one run to the next.
     if set(receipt.capabilities) - set(contract.hoped_for(receipt.environment)) != set(promised):
         had, has = (", ".join(names) or "nothing" for names in (receipt.capabilities, promised))
-        fact = f"was run when {receipt.environment} had {had}, and the table promises {has} now"
+        fact = f"ran when {receipt.environment} had {had}, but the table now promises {has}"
         problems.append(f"{fact}: {_AGAIN}")
     lock = lock_digest(contract, receipt.environment)
     where = contract.locks[receipt.environment].file
     if lock is None:
         problems.append(f"its environment has no lock: compile {where}, and {_AGAIN}")
     elif receipt.lock != lock:
-        problems.append(f"was run with another lock than {where} is now: {_AGAIN}")
+        problems.append(f"ran with a lock that differs from {where} as it is now: {_AGAIN}")
     return problems
 
 
 def _without_comparison(receipts: Sequence[Receipt]) -> list[str]:
-    """Return the suites that one environment alone ran: an id that vanished there would be missed by nobody."""
+    """Return the suites that only one environment ran: if an id vanished there, nothing would show it."""
     where: dict[str, set[str]] = {}
     for receipt in receipts:
         for suite in receipt.suites:
             where.setdefault(suite, set()).add(receipt.environment)
     return [
-        f"{suite} was run in the environment {min(names)} only, so its ids have nothing to be compared with: "
+        f"{suite} ran only in the environment {min(names)}, so its ids cannot be compared: "
         "run it in another environment too"
         for suite, names in where.items()
         if len(names) == 1
@@ -195,7 +195,7 @@ def _without_comparison(receipts: Sequence[Receipt]) -> list[str]:
 
 
 def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
-    """Compare the ids of each suite in every session with those in the first session that ran the suite."""
+    """Compare each suite's ids in every session with those in the first session that ran it."""
     first: dict[str, Receipt] = {}
     problems = []
     for receipt in receipts:
@@ -224,7 +224,7 @@ def _never_ran(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
 
 
 def _differing_models(receipts: Sequence[Receipt]) -> list[str]:
-    """Return the tests that one environment proved with other weights than another."""
+    """Return the tests that two environments proved with different weights."""
     models: dict[str, dict[frozenset[str], str]] = {}
     for receipt in receipts:
         for name, test in receipt.tests.items():

@@ -1,8 +1,8 @@
-"""A session's coverage data: that of all its processes in one file, which holds in any folder and on any machine.
+"""A session's coverage data: that of all its processes in one file, which is valid in any folder on any machine.
 
-coverage writes a path as it looks from the folder in which a process started, or in which the last Coverage object of
-the process was made: with ``relative_files`` a file of the project is absolute in one process, and relative to another
-folder in the next. Here every process writes absolute paths, and the run's last act makes them relative to the root.
+coverage writes paths relative to the folder where a process started, or where its last Coverage object was made: with
+``relative_files`` a file of the project may be absolute in one process and relative to another folder in the next. Here
+every process writes absolute paths, and the run makes them relative to the root when it ends.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 def gather(contract: Contract, session: str) -> Gathered:
-    """Put the data of all processes of a session into one file, with paths relative to the root, and describe it.
+    """Combine the data of all processes of a session in one file, with paths relative to the root, and describe it.
 
-    ``[tool.coverage.paths]`` is heeded: it knows this machine's folders, and another machine's merge cannot.
+    Applies ``[tool.coverage.paths]``, which names folders of this machine: a merge on another machine could not.
 
     Raises:
         CoverageException: the data of a process cannot be read.
     """
     base, parts = coverage_base(contract, session), coverage_files(contract, session)
-    # A process that was killed may have made the file, and written nothing into it.
+    # A process that was killed may have created its file without writing to it.
     written = [path for path in parts if path.stat().st_size]
     for path in written:
-        with _data(path):  # combine would pass over what cannot be read
+        with _data(path):  # combine would ignore what cannot be read
             pass
     root = contract.root.resolve()
 
@@ -57,7 +57,7 @@ def gather(contract: Contract, session: str) -> Gathered:
 
 
 def described(path: Path) -> Gathered:
-    """Describe a coverage data file, so that the loss of any part of it can be told.
+    """Describe a coverage data file, so that a loss of any part shows.
 
     Raises:
         CoverageException: it cannot be read.
@@ -73,7 +73,7 @@ def data_problems(contract: Contract, receipt: Receipt) -> list[str]:
 
 
 def run_again(contract: Contract, receipt: Receipt) -> str:
-    """Return how a session is run so that its coverage is measured."""
+    """Return the command that runs a session again with its coverage measured."""
     base = coverage_base(contract, receipt.session).relative_to(contract.root).as_posix()
     return f"run it again with coverage run --data-file={base} --context={receipt.environment}"
 
@@ -83,7 +83,7 @@ def _facts(contract: Contract, receipt: Receipt) -> list[str]:
     if receipt.coverage is None:
         return ["its coverage was not measured"]
     if receipt.gathered is None:
-        return ["its processes' coverage data was not put together, because its own process was ended before"]
+        return ["its processes' coverage data was not combined, because the run's own process died first"]
     if not base.is_file():
         return [f"coverage data {receipt.coverage} is missing"]
     if _digest(base) != receipt.gathered.digest:
@@ -92,7 +92,7 @@ def _facts(contract: Contract, receipt: Receipt) -> list[str]:
 
 
 def _unusable(contract: Contract, context: str, gathered: Gathered) -> Iterator[str]:
-    """Yield what keeps data from counting that is as its run left it."""
+    """Yield reasons why data does not count although it is as its run left it."""
     if not any(gathered.lines.values()):
         yield "is empty"
     if others := sorted(set(gathered.contexts) - {context}):
@@ -104,7 +104,7 @@ def _unusable(contract: Contract, context: str, gathered: Gathered) -> Iterator[
 
 
 def _damage(path: Path, gathered: Gathered) -> str:
-    """Return what became of a data file since its run had described it."""
+    """Return what happened to a data file since its run described it."""
     try:
         here = _lines(path) if path.stat().st_size else {}
     except CoverageException as error:
@@ -113,7 +113,7 @@ def _damage(path: Path, gathered: Gathered) -> str:
         return "is empty"
     lost = {name: count - here.get(name, 0) for name, count in gathered.lines.items() if count > here.get(name, 0)}
     if not lost:
-        return "was changed after its run had sealed it"
+        return "was changed after its run sealed it"
     total, name = sum(gathered.lines.values()), max(lost, key=lambda name: lost[name])
     return f"lost {sum(lost.values())} of the {total} lines that its run measured, {lost[name]} of them in {name}"
 
@@ -123,7 +123,7 @@ def _digest(path: Path) -> str:
 
 
 def _lines(path: Path) -> dict[str, int]:
-    """Return how many lines of each file the data holds; on Windows it holds paths with backslashes."""
+    """Return the number of lines per file in the data; on Windows its paths have backslashes."""
     with _data(path) as data:
         return {name.replace("\\", "/"): len(data.lines(name) or ()) for name in sorted(data.measured_files())}
 

@@ -1,4 +1,4 @@
-"""The sentences and groupings that terminal and markdown have in common."""
+"""The sentences and groupings that terminal and markdown share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sessions_by_environment(matrix: Matrix) -> list[tuple[str, list[SessionRow]]
 
 
 def machines(matrix: Matrix) -> list[str]:
-    """Return each machine that sessions ran on, with what their libraries made of it, behind the sessions' names."""
+    """Return each machine with the names of its sessions first, then its facts."""
     groups: dict[str, list[str]] = {}
     for row in matrix.sessions:
         if row.machine:
@@ -32,7 +32,7 @@ def machines(matrix: Matrix) -> list[str]:
 
 
 def failures(matrix: Matrix) -> list[str]:
-    """Return every failed test with the line in which it failed, and the violations of each session."""
+    """Return every failed test with its message, and the violations of each session."""
     lines = [
         f"{test.id} in {session}" + (f": {cell.message}" if cell.message else "")
         for test in matrix.tests
@@ -47,7 +47,7 @@ def failures(matrix: Matrix) -> list[str]:
 
 
 def last_proof(entry: Unproven) -> str:
-    """Say when, where and at which commit a test was last proved."""
+    """Return when, where and at which commit a test was last proved."""
     if entry.last is None:
         return "no receipt here says that it ever passed"
     commit = f" at {entry.last.commit[:12]}" if entry.last.commit else ""
@@ -56,7 +56,7 @@ def last_proof(entry: Unproven) -> str:
 
 
 def reach(matrix: Matrix) -> list[str]:
-    """Say how many lines each environment alone reaches."""
+    """Return how many lines each environment alone reaches."""
     lines = []
     for environment in matrix.environments:
         counts = [sum(map(_length, file.only[environment])) for file in matrix.files if environment in file.only]
@@ -66,9 +66,9 @@ def reach(matrix: Matrix) -> list[str]:
 
 
 def incomplete_files(matrix: Matrix) -> list[str]:
-    """Name the files that are not covered, and their lines, as far as somebody can read it.
+    """Return the files that are not fully covered, with their lines, cut to a readable length.
 
-    Where a session's data is lacking, its lines would be most of the list, and say nothing new: nothing is named then.
+    Empty when a session's data is missing: its lines would fill the list and add no information.
     """
     if matrix.partial:
         return []
@@ -79,13 +79,13 @@ def incomplete_files(matrix: Matrix) -> list[str]:
 
 
 def missing_lines(file: FileCoverage) -> str:
-    """Return the first of the lines that nothing covers."""
+    """Return the first lines that nothing covers."""
     rest = len(file.missing) - _SHOWN
     return ", ".join([*file.missing[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def coverage_line(matrix: Matrix) -> str:
-    """Return the merged percentage; what is only a part of it says so."""
+    """Return the merged percentage, in brackets when it is partial."""
     if matrix.coverage is None:
         return UNKNOWN
     return f"({percent(matrix.coverage)})" if matrix.partial else percent(matrix.coverage)
@@ -101,12 +101,12 @@ def verdict(matrix: Matrix) -> str:
     wrong = _counted(len(matrix.problems), "thing is wrong", "things are wrong")
     if matrix.coverage is None or not matrix.partial:
         return f"Not proved: {wrong}."
-    part = f"The {percent(matrix.coverage)} in brackets are not the total: some sessions' data does not count"
+    part = f"The {percent(matrix.coverage)} in brackets is not the total: some sessions' data does not count"
     return f"Not proved: {wrong}. {part}."
 
 
 def duration(seconds: float) -> str:
-    """Return a time to read."""
+    """Return a readable duration."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"

@@ -1,4 +1,4 @@
-"""Reads the table of a project, and checks it: an unset or unknown key is an error, never a default."""
+"""Reads and checks a project's table: an unset or unknown key is an error, never a default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOCK = re.compile(r".+\.txt|pylock(\.[^.]+)?\.toml|uv\.lock")
 
 
 def is_configured(root: Path, settings: Path | None = None) -> bool:
-    """Say whether a project has a table, right or wrong; ``settings`` is the file that pytest was told of."""
+    """Return whether a project has a table, right or wrong; ``settings`` is the file that pytest was given."""
     try:
         return find_table(root, settings) is not None
     except ContractError:
@@ -35,10 +35,10 @@ def is_configured(root: Path, settings: Path | None = None) -> bool:
 
 
 def read_contract(root: Path, settings: Path | None = None) -> Contract:
-    """Read and check the table of the project in ``root``; ``settings`` is the file that pytest was told of.
+    """Read and check the table of the project in ``root``; ``settings`` is the file that pytest was given.
 
     Raises:
-        ContractError: there is no table, there are two, or something in it is wrong.
+        ContractError: there is no table, there are two, or it is wrong.
     """
     table = find_table(root, settings)
     if table is None:
@@ -94,7 +94,7 @@ def _check_promises(contract: Contract, table: Table) -> None:
 def _check_hopes(contract: Contract, where: str, promises: Collection[str], hopes: Collection[str]) -> None:
     for hope in hopes:
         if hope in promises:
-            message = f"{where} names {hope!r} with '?' and without: decide for one"
+            message = f"{where} names {hope!r} with '?' and without: keep one"
             raise ContractError(message)
         if contract.capabilities[hope].depends_on_installation:
             message = f"{where} promises {hope + '?'!r}, which an installation gives: remove the '?', or the promise"
@@ -147,7 +147,7 @@ def _check_texts(where: str, texts: Mapping[str, str]) -> None:
         message = f"{where} digest is {digest!r}: write the SHA-256 of the weights, 64 digits of 0-9 and a-f"
         raise ContractError(message)
     if "trace" not in texts:
-        message = f"{where} has a 'digest' and no 'trace': name the audit event that has to carry the digest"
+        message = f"{where} has a 'digest' but no 'trace': name the audit event that must carry the digest"
         raise ContractError(message)
 
 
@@ -189,7 +189,7 @@ def _lock(where: str, entry: object) -> Lock:
         raise ContractError(message)
     extras, groups = (_strings(f"{where} {key}", entry.get(key, [])) for key in ("extras", "groups"))
     if file.suffix == ".txt" and (extras or groups):
-        message = f"{where} asks {file} for extras or groups, and its lines are for one environment: remove them"
+        message = f"{where} asks {file} for extras or groups, but its lines are for one environment: remove them"
         raise ContractError(message)
     if file.name == "uv.lock" and entry.keys().isdisjoint(("extras", "groups")):
         message = f"{where} is {file}, which holds several environments: say which, by 'extras' and 'groups'"
@@ -200,7 +200,7 @@ def _lock(where: str, entry: object) -> Lock:
 def _sources(where: str, value: object) -> tuple[str, ...]:
     sources = tuple(_path(where, source) for source in _strings(where, value))
     if not sources:
-        message = f"{where} is []: name the folders of the project's code and tests, which a receipt is a proof of"
+        message = f"{where} is []: name the folders of the project's code and tests, which receipts are tied to"
         raise ContractError(message)
     return sources
 
@@ -208,11 +208,11 @@ def _sources(where: str, value: object) -> tuple[str, ...]:
 def _entries(table: Table, key: str) -> dict[str, Any]:
     where, value = table.where(key), table.content[key]
     if not isinstance(value, dict) or not value:
-        message = f"{where} is {value!r}: it has to be a table with at least one entry"
+        message = f"{where} is {value!r}: write a table with at least one entry"
         raise ContractError(message)
     for name in value:
         if _NAME.fullmatch(name) is None:
-            message = f"{where} names {name!r}, and files bear these names: use letters, digits, '.', '_' and '-'"
+            message = f"{where} names {name!r}, but files are named after it: use letters, digits, '.', '_' and '-'"
             raise ContractError(message)
     return value
 
@@ -233,14 +233,14 @@ def _path(where: str, value: object) -> str:
 
 def _string(where: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        message = f"{where} is {value!r}: it has to be a text that is not empty"
+        message = f"{where} is {value!r}: write a string that is not empty"
         raise ContractError(message)
     return value
 
 
 def _strings(where: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        message = f"{where} is {value!r}: it has to be a list of texts"
+        message = f"{where} is {value!r}: write a list of strings"
         raise ContractError(message)
     texts = tuple(_string(where, item) for item in value)
     for text in texts:

@@ -1,7 +1,7 @@
-"""Where a project's table stands: in one of the files in which pytest looks for its settings.
+"""Finds a project's table in one of the files where pytest looks for its settings.
 
-In TOML it is ``[tool.skipproof]`` of pyproject.toml, and ``[skipproof]`` of any other file. In an INI file, such as
-setup.cfg, tox.ini or pytest.ini, it is these sections, in which lists are split at commas and at the ends of lines::
+In TOML it is ``[tool.skipproof]`` in pyproject.toml, and ``[skipproof]`` in any other file. In an INI file, such as
+setup.cfg, tox.ini or pytest.ini, it is these sections, with lists split at commas and line ends::
 
     [skipproof]
     sources = src, tests
@@ -37,11 +37,11 @@ from .contract import ContractError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# As pytest's own list of them has it, in _pytest/config/findpaths.py.
+# As in pytest's own list, in _pytest/config/findpaths.py.
 _NAMES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _LISTS = ("sources", "modules", "distributions", "programs", "paths", "extras", "groups")
 _GROUPS = {"capability": "capabilities", "lock": "locks"}
-# What a heading of ours looks like where it is written as nobody reads it, too.
+# What our headings look like, including those that are not read.
 _HEADING = re.compile(rb"^\s*\[\s*(tool[.:])?skipproof\b|^\s*(tool\.)?skipproof\.", re.MULTILINE)
 
 
@@ -50,9 +50,9 @@ class Table:
     """The table as it is written.
 
     Attributes:
-        file: the file that it stands in, relative to the root, with "/".
-        content: what it says, in the form that TOML gives it.
-        heading: what its own heading is, without brackets.
+        file: the file that holds it, relative to the root, with "/".
+        content: what it says, as TOML would parse it.
+        heading: its own heading, without brackets.
     """
 
     file: str
@@ -60,7 +60,7 @@ class Table:
     heading: str
 
     def where(self, group: str = "", name: str = "") -> str:
-        """Return the heading of a part of the table, and the key where it is one, as the file has them."""
+        """Return the heading of a part of the table, or its heading and key, as written in the file."""
         if not group:
             return f"{self.file}: [{self.heading}]"
         if _is_toml(Path(self.file)):
@@ -72,12 +72,12 @@ class Table:
 
 
 def find_table(root: Path, settings: Path | None = None) -> Table | None:
-    """Return the one table among the files of pytest's settings, or None.
+    """Return the only table in the files of pytest's settings, or None.
 
-    Looked at are the files that pytest finds by itself in ``root``, and ``settings``, the file that it was told of.
+    Looks in the files that pytest finds by itself in ``root``, and in ``settings``, the file that it was given.
 
     Raises:
-        ContractError: two files have one, it stands where it is not read, or a file that names it cannot be read.
+        ContractError: two files have one, it is where it is not read, or a file that names it cannot be read.
     """
     paths = [root / name for name in _NAMES]
     if settings is not None and root / settings not in paths:
@@ -121,7 +121,7 @@ def _of_toml(path: Path, file: str, text: str) -> Table | None:
     }
     right, wrong = tables if path.name == "pyproject.toml" else reversed(tables)
     if tables[wrong] is not None:
-        message = f"{file} has [{wrong}], which nobody reads there: call it [{right}]"
+        message = f"{file} has [{wrong}], which is not read there: call it [{right}]"
         raise ContractError(message)
     content = tables[right]
     if content is None:
@@ -134,7 +134,7 @@ def _of_toml(path: Path, file: str, text: str) -> Table | None:
 
 class _Sections(configparser.ConfigParser):
     def optionxform(self, optionstr: str) -> str:
-        """Return a key as it is: names of environments may have capital letters."""
+        """Return a key as written: names of environments may have capital letters."""
         return optionstr
 
 
@@ -143,9 +143,9 @@ def _of_ini(file: str, text: str) -> Table | None:
     parser.read_string(text, file)
     for section in parser.sections():
         if re.match(r"tool[.:]skipproof\b", section):
-            message = f"{file} has [{section}], which nobody reads there: call it [{section[len('tool.') :]}]"
+            message = f"{file} has [{section}], which is not read there: call it [{section[len('tool.') :]}]"
             raise ContractError(message)
-    # The shortest comes first: it may name a folder of locks, beside which no environment has a lock of its own.
+    # Shortest first: [skipproof] may name a folder of locks, which rules out a section for each lock.
     sections = sorted((name for name in parser.sections() if name.split(":")[0] == "skipproof"), key=len)
     content: dict[str, Any] = {}
     for section in sections:
@@ -167,7 +167,7 @@ def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping
             entries[of] = {key: _value(key, text) for key, text in section.items()}
         case _:
             known = "[skipproof], [skipproof:capability:NAME], [skipproof:environments], [skipproof:lock:NAME]"
-            message = f"{file} has [{name}], which is no part of the table; there are: {known}"
+            message = f"{file} has [{name}], which is not part of the table; there are: {known}"
             raise ContractError(message)
 
 

@@ -1,4 +1,4 @@
-"""The matrix for a terminal: sessions by environment, what is wrong, and what is unproven; in colour where it fits."""
+"""Show the matrix in a terminal: sessions by environment, what is wrong, what is unproven; in colour where possible."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _STYLES = {
 
 
 def show(matrix: Matrix, *, brief: bool = False) -> None:
-    """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are heeded), else one fact to a line.
+    """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are respected), otherwise one fact per line.
 
-    In brief are the sessions, and all that keeps the matrix from being proved.
+    With ``brief``, print only the sessions and whatever keeps the matrix from being proved.
     """
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     with console.capture() as capture:
@@ -53,7 +53,7 @@ def show(matrix: Matrix, *, brief: bool = False) -> None:
         console.print()
         console.print(Text(verdict(matrix), style="bold red" if matrix.problems else "bold green"), soft_wrap=True)
     encoding = sys.stdout.encoding or "utf-8"
-    # A test's id may hold what the terminal cannot write.
+    # A test's id may contain characters that the terminal cannot write.
     sys.stdout.write(capture.get().encode(encoding, "backslashreplace").decode(encoding))
 
 
@@ -105,7 +105,7 @@ def _cells(row: SessionRow) -> list[Text]:
 
 
 def _section(console: Console, heading: str, style: str, lines: Iterable[str]) -> None:
-    """Print a heading and its lines, or nothing where there is none."""
+    """Print a heading and its lines, or nothing when there are no lines."""
     lines = list(lines)
     if not lines:
         return
@@ -117,5 +117,5 @@ def _section(console: Console, heading: str, style: str, lines: Iterable[str]) -
             bullet.add_row("-", Text(line, overflow="fold"))
             console.print(bullet)
         else:
-            # Whole, so that a log can be searched for it, and a long id can be copied.
+            # On one line, so that a log can be searched for it and a long id can be copied.
             console.print(Text(f"- {line}"), soft_wrap=True)

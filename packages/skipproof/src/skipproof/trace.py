@@ -1,7 +1,7 @@
-"""Listens for what real use leaves behind: an audit event (PEP 578) for each generation, with model, tokens, seconds.
+"""Listens for traces of real use: an audit event (PEP 578) for each generation, with model, tokens and seconds.
 
-An engine raises ``sys.audit(NAME, directory of the model, tokens generated, seconds)`` when a generation ends; NAME
-stands as ``trace`` at a capability. Nothing needs to be handed through, and without a listener the event costs nothing.
+An engine raises ``sys.audit(NAME, directory of the model, tokens generated, seconds)`` when a generation ends; NAME is
+the ``trace`` of a capability. Nothing has to be passed along, and without a listener the event costs nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = {".gguf", ".safetensors"}
 UNKNOWN = "unknown"
-"""In place of the digest of weights that are not there (any more)."""
+"""Stands in for the digest when the weights are not there, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Generation:
 
 
 class Listener:
-    """Hears the events of some names while it listens, and tells which test each generation began in."""
+    """Hears events with these names while it listens, and assigns each generation to the test it began in."""
 
     def __init__(self, events: Iterable[str]) -> None:
         self._events = set(events)
@@ -50,31 +50,31 @@ class Listener:
         self._heard: list[tuple[float, Generation]] = []
 
     def listen(self) -> None:
-        """Begin; whoever has nothing to listen for does not burden the process with a hook."""
+        """Start listening; without an event to listen for, the process gets no hook."""
         for event in self._events:
             _install()
             _listening.setdefault(event, []).append(self.note)
 
     def stop(self) -> None:
-        """Hear nothing more."""
+        """Stop listening."""
         for event in self._events:
             _listening[event].remove(self.note)
 
     def begin(self, test: str) -> None:
-        """Say that a test begins, and by that, that the one before it is over."""
+        """Note that a test begins, and so that the one before it is over."""
         self._began.append(time.perf_counter())
         self._tests.append(test)
 
     def note(self, event: str, directory: str, tokens: int, seconds: float) -> None:
-        """Note one generation; called on the thread that made it. The weights are read now, before anyone can go on."""
+        """Note one generation, on the thread that made it. The weights are read now, before anything can change."""
         generation = Generation(event, weights_digest(directory), tokens, seconds)
         self._heard.append((time.perf_counter() - seconds, generation))
 
     def by_test(self) -> dict[str, list[Generation]]:
-        """Return what was heard for each test, added up for each event and model."""
+        """Return what was heard for each test, added up by event and model."""
         sums: dict[tuple[str, str, str], tuple[int, float]] = {}
         for began, heard in self._heard:
-            # One that goes on behind its test belongs to it, and is no proof of the test after it.
+            # One that outlasts its test still belongs to it, and proves nothing of the next.
             place = bisect_right(self._began, began)
             key = (self._tests[place - 1] if place else "", heard.event, heard.model)
             tokens, seconds = sums.get(key, (0, 0.0))
@@ -89,19 +89,19 @@ _listening: dict[str, list[Callable[..., None]]] = {}
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    """Pass an event on. Called for every event of the process, so all others have to pass at the cost of a look-up."""
+    """Pass an event on. Called for every event of the process, so any other one must cost no more than a look-up."""
     for note in _listening.get(event, ()):
         note(event, *arguments)
 
 
 @cache
 def _install() -> None:
-    """Add the hook, once in a process: it cannot be taken away again, so listeners come and go in its place."""
+    """Add the hook, once per process: it cannot be removed, so listeners come and go behind it."""
     sys.addaudithook(_hear)
 
 
 def weights_digest(directory: str) -> str:
-    """Return the SHA-256 of a directory's one weights file; of several, that over their names and digests."""
+    """Return the SHA-256 of a directory's weights file or, when there are several, of their names and digests."""
     try:
         files = sorted(path for path in Path(directory).iterdir() if path.suffix in _WEIGHTS)
         digests = {path.name: _file_digest(path) for path in files}

@@ -39,11 +39,11 @@ def everything() -> Matrix:
                 failed=1,
                 skipped=1234,
                 state="red",
-                problems=["is red: mend it"],
+                problems=["is red: fix it"],
                 violations=["v1", "v2"],
             ),
             session("unit-3.12", machine={"processor": "a processor", "features": "avx2"}),
-            session("gone", None, state="missing", problems=["no receipt of it is here: run this session"]),
+            session("gone", None, state="missing", problems=["has no receipt: run this session"]),
         ],
         tests=[
             TestRow(
@@ -88,7 +88,7 @@ def everything() -> Matrix:
             ),
             Unproven(id="tests/test_g.py::test_never", needs=["cuda", "llm"]),
         ],
-        problems=["llm: is red: mend it", "the coverage is too low: test more"],
+        problems=["llm: is red: fix it", "the coverage is too low: test more"],
         notes=["one file does not count"],
     )
 

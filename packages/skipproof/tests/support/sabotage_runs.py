@@ -201,7 +201,7 @@ PLANTS: dict[str, Plant] = {
     "A skip whose reason lies": file(
         REAL, ALPHA + "@pytest.mark.skipif(True, reason='no alpha')\n" + TEST + "pass", environment="bare"
     ),
-    "A mark is taken away, and the test passes without what it needs": file(
+    "A mark is removed, and the test passes without what it needs": file(
         CONFTEST,
         "@pytest.hookimpl(trylast=True)\ndef pytest_collection_finish(session):\n"
         "    for item in session.items: item.own_markers.clear()\n\n"
@@ -230,7 +230,7 @@ PLANTS: dict[str, Plant] = {
     "A test is defined under a condition that does not hold": file(
         UNIT, TEST + "pass\n\nif False:\n    def test_b(): pass"
     ),
-    "A test class says that it is none": file(
+    "A test class says that it is not one": file(
         SECOND, "class TestIt:\n    __test__ = False\n\n    def test_b(self): pass\n\ndef test_c(): pass"
     ),
     "Parametrised ids that vanish where a library is missing": vanishing,

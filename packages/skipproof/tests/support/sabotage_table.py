@@ -16,7 +16,7 @@ STATUS = {
     "usage": int(pytest.ExitCode.USAGE_ERROR),
     "pytest": int(pytest.ExitCode.TESTS_FAILED),
     "collection": int(pytest.ExitCode.INTERRUPTED),
-    "mended": int(pytest.ExitCode.OK),
+    "repaired": int(pytest.ExitCode.OK),
     **{status.name.lower(): int(status) for status in ExitStatus},
 }
 _ROW = re.compile(

@@ -3,7 +3,7 @@
 const details = byId("details");
 let pinned = false;
 let shownFor = null;
-// True while the focus goes back to a cell of which the details have just been closed.
+// True while the focus returns to a cell whose details have just been closed.
 let comingBack = false;
 
 const factsOf = ({ test, session, cell }) => {
@@ -21,7 +21,7 @@ const factsOf = ({ test, session, cell }) => {
   return facts;
 };
 
-/** Put the details below the cell, or above it where there is no room; a phone has them at its foot (CSS). */
+/** Place the details below the cell, or above it if there is no room; on a phone they are at the bottom (CSS). */
 const placeDetails = (anchor) => {
   const cell = anchor.getBoundingClientRect();
   const left = Math.min(cell.left, window.innerWidth - details.offsetWidth - 8);
@@ -60,7 +60,7 @@ const pinDetails = (anchor, subject) => {
   placeDetails(anchor);
 };
 
-/** Close them, and go back to the cell when the focus was inside. */
+/** Close the details, and return to the cell if the focus was inside. */
 const closeDetails = () => {
   const anchor = shownFor;
   const inside = details.contains(document.activeElement);

@@ -1,7 +1,7 @@
-// The grid of test by session: made once; filtering and sorting only hide and move its rows.
+// The grid of tests by session: built once; filtering and sorting only hide and move its rows.
 
 const grid = byId("grid");
-// What stands in the grid, by its row or cell: the details need no second copy of it in attributes.
+// What each row or cell shows, so that the details need no second copy in attributes.
 const subjects = new WeakMap();
 
 const makeCell = (test, session) => {
@@ -64,7 +64,7 @@ const fold = (file, folded) => {
 
 const rows = (matrix.tests ?? []).map(makeRow);
 const files = [...Map.groupBy(rows, (row) => row.file)].map(([name, group]) => makeFile(name, group));
-// Sorted by time, tests of all files stand in one list.
+// Sorted by time, the tests of all files form one list.
 const flatBody = make("tbody", { role: "rowgroup" });
 
 const sortButton = (name, key) => make("button", { type: "button", tabindex: -1, "data-sort": key }, name);

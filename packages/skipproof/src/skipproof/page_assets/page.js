@@ -1,4 +1,4 @@
-// The state of the filters, which lives in the fragment of the address, so that a view can be shared.
+// The state of the filters, kept in the URL's fragment, so that a view can be shared.
 
 const OUTCOMES = [...Object.keys(SIGNS), "violation"];
 const SORTS = ["collection", "time", ...columns.map((session) => `time:${session.name}`)];
@@ -21,7 +21,7 @@ const writeState = (state) => {
   for (const outcome of state.outcomes) fragment.append("outcome", outcome);
   for (const environment of state.environments) fragment.append("environment", environment);
   if (state.sort !== SORTS[0]) fragment.set("sort", state.sort);
-  // Replaced, not pushed: going back leaves the page, and does not undo a filter letter by letter.
+  // Replaced, not pushed: going back leaves the page instead of undoing a filter letter by letter.
   const address = location.href.split("#", 1)[0];
   history.replaceState(null, "", fragment.size > 0 ? `${address}#${fragment}` : address);
 };
@@ -73,7 +73,7 @@ const apply = (state) => {
   present = state;
   const columnsChanged = !before || [...before.environments].join("\n") !== [...state.environments].join("\n");
   if (columnsChanged) applyColumns(state);
-  // A keystroke in the filter moves no row: only a new order does, or other columns to add up.
+  // Typing in the filter moves no row: only a new order does, or a change in the columns that are added up.
   if (before?.sort !== state.sort || (columnsChanged && state.sort === "time")) applySort(state);
   byId("shown").textContent = describe(applyRows(state));
   byId("fold").disabled = state.sort !== SORTS[0];
@@ -106,7 +106,7 @@ const onSortButton = (event) => {
 };
 
 const listenToPointer = () => {
-  // One listener for all cells: thousands of them would be thousands of closures.
+  // One listener for all cells, instead of thousands of closures.
   grid.addEventListener("focusin", (event) => {
     const cell = cellOf(event.target);
     setStop(cell);
@@ -151,7 +151,7 @@ const start = () => {
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("clear").addEventListener("click", onClear);
   window.addEventListener("hashchange", () => {
-    // The skip link and the like name an element, not a view.
+    // A fragment may also name an element, as the skip link's does.
     if (document.getElementById(location.hash.slice(1))) return;
     const next = readState();
     writeControls(next);

@@ -1,4 +1,4 @@
-// The data, and the small things that everything else is made of.
+// The data, and the helpers that everything else uses.
 
 const matrix = JSON.parse(document.getElementById("data").textContent);
 
@@ -8,7 +8,7 @@ const NOWHERE = "(no environment)";
 
 const byId = (id) => document.getElementById(id);
 
-/** Make an element. Texts become text nodes: nothing that a test or a file is called can become markup. */
+/** Make an element. Strings become text nodes: the name of a test or a file can never become markup. */
 const make = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,7 +18,7 @@ const make = (tag, attributes = {}, ...children) => {
   return element;
 };
 
-/** Make a table with a heading; cells are elements, or texts, which become plain cells. */
+/** Make a table with a heading; cells are elements, or strings, which become plain cells. */
 const makeTable = (headings, rows) => {
   const cell = (content) => (content instanceof HTMLTableCellElement ? content : make("td", {}, content));
   return make(
@@ -34,7 +34,7 @@ const count = (value, noun) => `${value.toLocaleString("en")} ${noun}${value ===
 const asSeconds = (value) => (value ?? 0).toFixed(2);
 const asPercent = (value) => {
   if (value === undefined) return "";
-  // 99.996 is not 100: what is not covered whole never looks as if it were.
+  // 99.996 is not 100: incomplete coverage never looks complete.
   return `${(Math.floor(value * 100) / 100).toFixed(2)} %`;
 };
 const shortDigest = (digest) => (digest ? make("code", { title: digest }, digest.slice(0, 10)) : "");
@@ -47,8 +47,8 @@ const asTime = (text) => (text ? `${text.slice(0, 10)} ${text.slice(11, 16)}` : 
 
 const sessions = matrix.sessions ?? [];
 const environmentOf = (session) => session.environment ?? NOWHERE;
-// The columns of the grid: sessions of one environment stand together, in the order in which they were asked for.
-// One that left nothing to read has no column; the table of sessions says what became of it.
+// The columns of the grid: sessions of one environment are adjacent, in the order requested.
+// A session that left nothing to read has no column; the table of sessions says what happened to it.
 const readable = new Set((matrix.tests ?? []).flatMap((test) => Object.keys(test.cells ?? {})));
 const gridSessions = sessions.filter(({ name, environment }) => environment || readable.has(name));
 const environments = [...new Set(gridSessions.map(environmentOf))];

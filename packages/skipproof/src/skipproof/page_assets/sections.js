@@ -10,7 +10,7 @@ const showVerdict = () => {
   const section = byId("verdict");
   const merged = matrix.coverage === undefined ? "no merged coverage" : `${asPercent(matrix.coverage)} covered${matrix.partial ? ", as far as known" : ""}`;
   const facts = [count(sessions.length, "session"), count((matrix.tests ?? []).length, "test"), merged];
-  if (unproven > 0) facts.push(`${count(unproven, "test")} unproven, for want of hardware`);
+  if (unproven > 0) facts.push(`${count(unproven, "test")} unproven: no machine had what they need`);
   const verdict = problems.length === 0 ? "✓ Proved" : `✗ Not proved: ${count(problems.length, "problem")}`;
   section.append(make("strong", {}, verdict), make("p", { class: "muted" }, facts.join(" · ")));
   if (problems.length > 0) {
@@ -46,7 +46,7 @@ const showSessions = () => {
   byId("sessions").append(sessions.length > 0 ? table : make("p", { class: "muted" }, "No session left a receipt."));
 };
 
-/** Each machine once, with the sessions that ran on it and what their libraries made of it. */
+/** Each machine once, with its sessions and its facts. */
 const showMachines = () => {
   const told = (session) => Object.entries(session.machine ?? {}).map(([name, text]) => `${name}: ${text}`).join("; ");
   const machines = Map.groupBy(sessions.filter((session) => told(session) !== ""), told);
@@ -59,12 +59,12 @@ const foldable = (summary, content) => make("details", {}, make("summary", {}, s
 
 const percentCell = (value, kind) => {
   const cell = make("td", { class: `number percent ${kind}` }, asPercent(value));
-  // Set here and not as an attribute, which the page's own policy forbids.
+  // Set here, because the page's own policy forbids style attributes.
   if (value !== undefined) cell.style.setProperty("--part", `${value}%`);
   return cell;
 };
 
-/** Long lists of lines are folded: they would push the other files out of sight. */
+/** Fold long lists of lines: they would push the other files out of sight. */
 const lineRanges = (ranges = []) => {
   const all = make("span", { class: "lines" }, ranges.join(", "));
   return ranges.length > FOLDED_FROM ? foldable(count(ranges.length, "range"), all) : all;
@@ -74,17 +74,17 @@ const showCoverage = () => {
   const files = matrix.files ?? [];
   const box = byId("coverage");
   if (files.length === 0) {
-    byId("coverage-summary").textContent = "There is no merged coverage: the reasons stand at the top of the page.";
+    byId("coverage-summary").textContent = "There is no merged coverage; see the reasons at the top of the page.";
     box.hidden = true;
     return;
   }
   const alone = Object.entries(matrix.environments ?? {}).map(([name, value]) => `${name} ${asPercent(value)}`);
-  const gate = matrix.gate === undefined ? "" : `, ${asPercent(matrix.gate)} asked for`;
+  const gate = matrix.gate === undefined ? "" : `, ${asPercent(matrix.gate)} required`;
   byId("coverage-summary").textContent =
     `Lines and branches: ${asPercent(matrix.coverage)} by all sessions together${gate}`
     + `${alone.length > 0 ? `; each environment alone: ${alone.join(", ")}` : ""}. `
-    + (matrix.partial ? "The data of some session could not be used: the whole may be more. " : "")
-    + "“Only” names the lines that a single environment reaches.";
+    + (matrix.partial ? "Some sessions' data could not be used: the total may be higher. " : "")
+    + "“Only” lists lines that a single environment reaches.";
   const names = [...new Set(files.flatMap((file) => Object.keys(file.environments ?? {})))];
   const headings = [
     ["File"], ["Statements", "number"], ["Together", "number"], ...names.map((name) => [name, "number"]),
@@ -105,8 +105,8 @@ const showCoverage = () => {
 const showUnproven = () => {
   const tests = matrix.unproven ?? [];
   const summary = tests.length === 0
-    ? "None: no test waits for a machine that has what it needs."
-    : `${count(tests.length, "test")} ran nowhere this time, for want of what no machine here had.`;
+    ? "None: every test had a machine with what it needs."
+    : `${count(tests.length, "test")} ran nowhere this time: no machine had what they need.`;
   byId("unproven-summary").textContent = summary;
   byId("unproven").hidden = tests.length === 0;
   const rows = tests.map((test) => [
