@@ -1,4 +1,4 @@
-"""Small projects with a contract of their own, in which the plugin is run."""
+"""Small projects, each with a contract of its own, that the plugin runs in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from skipproof import detection, search_path
 
-# Their assertions show values too; not imported before this is said.
+# So that their assertions show values too; this must come before the import.
 pytest.register_assert_rewrite("support")
 from support.project import CODE, Project  # noqa: E402
 
@@ -23,7 +23,7 @@ pytest_plugins = ["pytester"]
 @pytest.fixture
 def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project on a machine without a GPU, whatever this machine has."""
-    # Other plugins of the environment have no part in these runs, and would slow each of them down.
+    # Other plugins in the environment are not needed here, and would slow down each run.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name in ("PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
@@ -35,7 +35,7 @@ def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPat
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder on the path; modules named skipproof_* that come from it are forgotten afterwards.
 
-    For preflight it is the whole environment, whatever is installed beside it.
+    Preflight sees it as the whole environment, whatever else is installed.
     """
     folder = (tmp_path / "site").resolve()
     folder.mkdir()
@@ -49,7 +49,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def measured(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project with one source file, ``code.py``, of which coverage data can be written; and in its folder."""
+    """A project with one source file, ``code.py``, whose coverage data can be written; run in its folder."""
     project.write("code.py", CODE)
     monkeypatch.chdir(project.root)
     return project

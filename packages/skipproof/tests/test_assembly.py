@@ -1,4 +1,4 @@
-"""Receipts and coverage data, put together into one matrix."""
+"""Building one matrix from receipts and coverage data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRACE = Trace(model="a" * 64, tokens=7, seconds=0.1)
 
 @pytest.fixture
 def _sound_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage data that is sound and complete; test_merged_coverage.py sees to the rest."""
+    """Coverage data that is sound and complete; test_merged_coverage.py tests the rest."""
 
     def measure(_contract: Contract, receipts: Sequence[Receipt], _left_out: Sequence[str]) -> Measured:
         return Measured(100, 100, {"bare": 75}, {each.session: 50 for each in receipts}, [FILE])
@@ -49,7 +49,7 @@ def leave(project: Project, session: str, environment: str = "bare", **tests: Te
 
 @pytest.mark.usefixtures("_sound_data")
 def test_whole_matrix_is_told(project: Project) -> None:
-    """Broken: what receipts and data say is lost, or lands in another session or test."""
+    """Everything in receipts and data reaches the matrix, in its own session and test."""
     leave(project, "one", a=PASSED, b=result("skipped", "alpha"))
     traced = TestResult(outcome="passed", duration=0.25, requires=["alpha"], traces=[TRACE])
     leave(project, "two", "full", a=PASSED, b=traced)
@@ -69,7 +69,7 @@ def test_whole_matrix_is_told(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_half_a_matrix_is_told(project: Project) -> None:
-    """Broken: one missing or damaged receipt hides what the others say, or half of the data passes for the total."""
+    """A missing or damaged receipt hides nothing of the others, and the coverage of the rest is marked as partial."""
     leave(project, "one", a=PASSED)
     project.write(".matrix/receipts/two.json", "{")
     matrix = collect(project.contract, Asked(["one", "two", "three"])).matrix
@@ -84,7 +84,7 @@ def test_half_a_matrix_is_told(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_violations_stand_at_their_tests(project: Project) -> None:
-    """Broken: a breach of the contract is shown at no test, or at another one."""
+    """A violation is shown in the cell of its test."""
     odd = "tests/unit/test_a.py::test[x: y]"
     breaches = [f"{odd}: was deselected; keep: it", "tests: were changed"]
     each = current(project, "one", tests={odd: PASSED, A: PASSED}, violations=breaches, exit_status=12)
@@ -95,7 +95,7 @@ def test_violations_stand_at_their_tests(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_data_of_a_stale_run_is_left_out(project: Project) -> None:
-    """Broken: lines of other sources are counted as covered."""
+    """Coverage data of a stale run does not count."""
     leave(project, "one", a=PASSED)
     write_receipt(project.contract, receipt("old"))
     found = collect(project.contract, Asked())
@@ -104,7 +104,7 @@ def test_data_of_a_stale_run_is_left_out(project: Project) -> None:
 
 
 def test_data_that_lacks_makes_its_session_red(project: Project) -> None:
-    """Broken: a session whose data is gone is shown as proved, or the coverage of nothing is known."""
+    """A session whose coverage data is missing is red, and without any data coverage is unknown."""
     data = write_data(project, "one", file="pyproject.toml")
     leave(project, "one", a=PASSED)
     assert collect(project.contract, Asked()).matrix.sessions[0].state == "proved"
@@ -116,7 +116,7 @@ def test_data_that_lacks_makes_its_session_red(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_shut_gate_is_a_problem_of_its_own(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: coverage under the gate is no problem, or data that cannot be merged is none."""
+    """Coverage under the gate, and data that cannot be merged, are each a problem."""
     leave(project, "one", a=PASSED)
     leave(project, "two", "full", a=PASSED)
     monkeypatch.setattr(merged_coverage, "measure", lambda *_arguments: Measured(99, 100))
@@ -138,7 +138,7 @@ def test_shut_gate_is_a_problem_of_its_own(project: Project, monkeypatch: pytest
 
 @pytest.mark.usefixtures("_sound_data")
 def test_unproven_tests_are_listed(project: Project) -> None:
-    """Broken: a test that no machine could run is proved, or it is not said when it last was."""
+    """A test that no machine could run is listed as unproven, with its last proof."""
     for session, environment in (("one", "bare"), ("two", "full")):
         leave(project, session, environment, a=PASSED, g=result("skipped", "alpha", "gpu"))
     matrix = collect(project.contract, Asked()).matrix
@@ -150,7 +150,7 @@ def test_unproven_tests_are_listed(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_file_that_no_machine_could_run_is_noted(project: Project) -> None:
-    """Broken: a file is taken out of the coverage in silence."""
+    """A file that is left out of the coverage is named in the notes."""
     leave(project, "one", g=result("skipped", "gpu"))
     leave(project, "two", "full", g=result("skipped", "gpu"))
     found = collect(project.contract, Asked())
@@ -180,7 +180,7 @@ def write_into(folder: Path, each: Receipt) -> Path:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a failed, unfinished or older run is said to be the last proof, or an unreadable receipt ends it all."""
+    """The last proof is the latest pass in a finished run, and an unreadable receipt is noted and ignored."""
     monkeypatch.setattr("skipproof.receipts._seal", lambda _receipt: None)
     gpu = result("skipped", "gpu")
     leave(project, "one", a=PASSED, b=gpu, g=gpu)
@@ -202,7 +202,7 @@ def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("_sound_data")
 def test_what_was_only_tried_is_noted(project: Project) -> None:
-    """The report shows what a session tried that may fail, and nothing is less proved for it."""
+    """The report shows a session's notes on what may fail, and the matrix is still proved."""
     leave(project, "one", a=PASSED)
     project.write(".matrix/notes/newest.txt", "red on 2026-01-01 with torch 3.0\n")
     matrix = collect(project.contract, Asked()).matrix
@@ -211,7 +211,7 @@ def test_what_was_only_tried_is_noted(project: Project) -> None:
 
 
 def test_last_proof_that_is_nowhere_is_a_usage_error(project: Project) -> None:
-    """Broken: a misspelt folder of earlier receipts says that nothing was ever proved."""
+    """A path of earlier receipts that does not exist is a usage error."""
     leave(project, "one", a=PASSED)
     with pytest.raises(ReceiptError, match=r"^--last gone does not exist: name a receipt, or a folder of receipts$"):
         collect(project.contract, Asked(last=[project.root.relative_to(project.root) / "gone"]))
@@ -219,7 +219,7 @@ def test_last_proof_that_is_nowhere_is_a_usage_error(project: Project) -> None:
 
 @pytest.mark.usefixtures("_sound_data")
 def test_project_is_named(project: Project) -> None:
-    """Broken: nobody can tell of which project a report is."""
+    """The matrix has the project's name, or else its folder's."""
     leave(project, "one", a=PASSED)
     assert collect(project.contract, Asked()).matrix.project == project.root.name
     text = (project.root / "pyproject.toml").read_text()

@@ -1,4 +1,4 @@
-"""The planted faults: found by working gates, and missed loudly by blind ones."""
+"""The planted faults: working gates find them, and blind gates stop the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from skipproof.canary import blind_spots, canaries
 from skipproof.outcomes import TestRecord
 
-# What a gate always says, and what then must be said of it.
+# What a broken gate always says, and what must then be said about it.
 BLIND = [
     (
         None,
@@ -30,7 +30,7 @@ BLIND = [
 
 
 def test_working_gates_have_no_blind_spot(request: pytest.FixtureRequest) -> None:
-    """Broken: a sound plugin stops every run."""
+    """Gates that work have no blind spot."""
     assert blind_spots(request.session) == []
 
 
@@ -38,13 +38,13 @@ def test_working_gates_have_no_blind_spot(request: pytest.FixtureRequest) -> Non
 def test_blind_gate_is_noticed(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, says: str | None, facts: list[str]
 ) -> None:
-    """A gate that sees nothing any more, or a fault everywhere, is not believed."""
+    """A gate that sees nothing, or sees a fault everywhere, is noticed."""
     monkeypatch.setattr(TestRecord, "violation", lambda _: says)
     distrust = "; the proof cannot be trusted until that is fixed"
     assert blind_spots(request.session) == [f"canary: {fact}{distrust}" for fact in facts]
 
 
 def test_every_canary_is_shown_to_sing(request: pytest.FixtureRequest) -> None:
-    """Broken: a canary is planted that no blind gate would ever miss."""
+    """Each canary is missed by some blind gate, so each canary can stop a run."""
     shown = {fact.replace("(no)", "(None)") for *_, facts in BLIND for fact in facts}
     assert {fact for fact, _ in canaries(request.session)} == shown

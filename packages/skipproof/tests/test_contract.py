@@ -1,4 +1,4 @@
-"""The table in pyproject.toml, and the reasons that follow from it."""
+"""The table in pyproject.toml, and the skip reasons derived from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGEST = "0123456789abcdef" * 4
 
 
 def test_table_is_read_whole(project: Project) -> None:
-    """Broken: a promise, a path or a way to install is lost on the way from the table."""
+    """Every promise, path and install command in the table is read."""
     contract = project.contract
     assert contract.promised("bare") == ()
     assert contract.promised("full") == ("alpha", "beta")
@@ -30,7 +30,7 @@ def test_table_is_read_whole(project: Project) -> None:
 
 
 def test_program_and_trace_are_read(project: Project) -> None:
-    """Broken: the programs or the trace that a capability asks for are lost on the way from the table."""
+    """A capability's programs and trace are read."""
     proofs = f'programs = ["skipproof", "x"], trace = "project.inference", digest = "{DIGEST}"'
     project.write("pyproject.toml", PYPROJECT.replace('probe = "cuda"', proofs))
     gpu = project.contract.capabilities["gpu"]
@@ -39,7 +39,7 @@ def test_program_and_trace_are_read(project: Project) -> None:
 
 
 def test_tool_that_is_no_table_is_named(tmp_path: Path) -> None:
-    """Broken: a pyproject.toml whose [tool] is a number ends in an AttributeError."""
+    """A pyproject.toml whose [tool] is a number is refused with a message."""
     (tmp_path / "pyproject.toml").write_text("tool = 3\n")
     with pytest.raises(
         ContractError, match=r"has no table \[tool.skipproof\] in pyproject.toml, nor \[skipproof\] in .*: add one"
@@ -48,13 +48,13 @@ def test_tool_that_is_no_table_is_named(tmp_path: Path) -> None:
 
 
 def test_reason_depends_only_on_the_set(project: Project) -> None:
-    """Broken: the same missing capabilities give another reason when they are asked for in another order."""
+    """The same missing capabilities give the same reason in any order."""
     reasons = {project.contract.reason(names) for names in itertools.permutations(["gpu", "alpha", "beta"])}
     assert reasons == {"needs alpha, beta, gpu: pip install alpha; pip install beta; a machine with a GPU"}
 
 
 def test_reason_names_one_installation_once(project: Project) -> None:
-    """Broken: two capabilities that one command installs print that command twice."""
+    """An install command that two capabilities share is named once."""
     project.write("pyproject.toml", PYPROJECT.replace("pip install beta", "pip install alpha"))
     assert project.contract.reason(["beta", "alpha"]) == "needs alpha, beta: pip install alpha"
 
@@ -72,20 +72,20 @@ def test_reason_names_one_installation_once(project: Project) -> None:
     ],
 )
 def test_a_project_is_configured_by_its_table(tmp_path: Path, text: str | None, *, configured: bool) -> None:
-    """A project has a contract where its pyproject.toml has the table, or names it and cannot be read."""
+    """A project is configured if its pyproject.toml has the table, or names it but cannot be read."""
     if text is not None:
         (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     assert is_configured(tmp_path) == configured
 
 
 def test_unknown_environment_names_the_known_ones(project: Project) -> None:
-    """Broken: a mistyped environment is not refused, or the message does not help to correct it."""
+    """An unknown environment is refused, with a suggestion and the known ones."""
     with pytest.raises(ContractError, match=r"^no environment is called 'ful' \(did you mean 'full'\?\); .*bare, full"):
         project.contract.promised("ful")
 
 
 def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> None:
-    """Broken: a mark with a capability that does not exist is taken for one that is missing."""
+    """A mark with an unknown capability is refused, with the test that it is on."""
     with pytest.raises(ContractError, match=r"^test_x: no capability is called 'zzz'; there are: alpha, beta, gpu$"):
         project.contract.check_capabilities(["alpha", "zzz"], "test_x")
 
@@ -155,7 +155,7 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
     ],
 )
 def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -> None:
-    """Broken: a wrong table is accepted and an expectation lost, or the error does not say what to mend."""
+    """A wrong table is refused with what to correct."""
     assert old in PYPROJECT
     project.write("pyproject.toml", PYPROJECT.replace(old, new))
     with pytest.raises(ContractError) as caught:
@@ -164,7 +164,7 @@ def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -
 
 
 def test_empty_table_is_refused(project: Project) -> None:
-    """Broken: a table without any environment counts as a contract that everything keeps."""
+    """A table without any environment is refused."""
     head, _, tail = PYPROJECT.partition("[tool.skipproof.environments]")
     rest = tail[tail.index("[tool.pytest") :]
     project.write("pyproject.toml", f"{head}[tool.skipproof.environments]\n{rest}")
@@ -173,6 +173,6 @@ def test_empty_table_is_refused(project: Project) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    """A folder without any file of settings is not a project, and the message says where the table would be."""
+    """A folder without any settings file is not a project, and the message says where the table would be."""
     with pytest.raises(ContractError, match=r"has no table .*, or run in the project's folder$"):
         read_contract(tmp_path)

@@ -1,4 +1,4 @@
-"""There, not there, or broken: three answers that must never be mixed up."""
+"""Present, absent or broken: three answers that must never be confused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HEADING = "pyproject.toml: [tool.skipproof]"
 
 
 def test_installed_module_is_imported(site: Path) -> None:
-    """Broken: a capability is called present without its module having been imported."""
+    """A module counts as present only once it has been imported."""
     (site / "skipproof_sound.py").write_text("VALUE = 3\n")
     module = import_module("skipproof_sound")
     assert module is sys.modules["skipproof_sound"]
@@ -40,7 +40,7 @@ def test_installed_module_is_imported(site: Path) -> None:
 
 @pytest.mark.parametrize("name", ["skipproof_absent", "skipproof_absent.inner", "json.skipproof_absent"])
 def test_absent_module_is_absent(name: str) -> None:
-    """Broken: a module that nobody installed is reported as a broken installation."""
+    """A module that is not installed is absent, not broken."""
     assert import_module(name) is None
 
 
@@ -56,7 +56,7 @@ def test_absent_module_is_absent(name: str) -> None:
     ],
 )
 def test_broken_module_is_an_error_with_its_cause(site: Path, code: str, cause: str) -> None:
-    """Broken: an installed but broken library looks absent, and its tests skip instead of failing."""
+    """An installed module that fails to import is an error with its cause, not an absent one."""
     (site / "skipproof_broken.py").write_text(f"{code}\n")
     with pytest.raises(BrokenInstallError) as caught:
         import_module("skipproof_broken")
@@ -65,27 +65,27 @@ def test_broken_module_is_an_error_with_its_cause(site: Path, code: str, cause: 
 
 
 def test_warning_while_importing_is_no_fault(site: Path) -> None:
-    """Broken: with warnings as errors, a library that warns when it is imported counts as broken."""
+    """A library that warns when it is imported is not broken, even with warnings as errors."""
     (site / "skipproof_warns.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning)\n")
     assert import_module("skipproof_warns") is not None
 
 
 def test_empty_folder_is_no_module(site: Path) -> None:
-    """Broken: the empty folder that a removed library leaves behind passes for the library."""
+    """The empty folder left by a removed library is not the library."""
     (site / "skipproof_hollow").mkdir()
     with pytest.raises(BrokenInstallError, match=r"skipproof_hollow is an empty folder, left behind .*; remove it"):
         import_module("skipproof_hollow")
 
 
 def test_distribution_is_found(project: Project) -> None:
-    """Broken: an installed distribution is not found, or its byte code, which comes and goes, is missed."""
+    """An installed distribution is found, even without its byte code."""
     assert not has_distribution("skipproof-beta")
     project.install_beta()
     assert has_distribution("skipproof-beta")
 
 
 def test_distribution_without_its_files_is_broken(project: Project) -> None:
-    """Broken: a distribution whose files are gone counts as installed, or as never installed."""
+    """A distribution whose files are gone is broken, neither installed nor absent."""
     project.install_beta()
     (project.site / "beta.py").unlink()
     with pytest.raises(BrokenInstallError, match=r"skipproof-beta is installed but broken \(.*beta\.py is missing\)"):
@@ -93,7 +93,7 @@ def test_distribution_without_its_files_is_broken(project: Project) -> None:
 
 
 def test_missing_parts_are_all_named(project: Project) -> None:
-    """Broken: a capability of which only a part is here counts as present."""
+    """Every missing part of a capability is named."""
     whole = Capability("x", "x", ("json", "skipproof_alpha"), ("pytest", "skipproof-beta"), "cuda")
     assert missing_parts(whole) == ["module skipproof_alpha", "distribution skipproof-beta", "hardware cuda"]
     project.install_alpha()
@@ -102,7 +102,7 @@ def test_missing_parts_are_all_named(project: Project) -> None:
 
 
 def test_leftovers_are_found_without_importing(project: Project) -> None:
-    """Broken: what should not be installed is overlooked, or is imported in order to find it."""
+    """What should not be installed is found, without importing it."""
     unwanted = Capability("x", "x", ("skipproof_alpha", "skipproof_no.inner"), ("skipproof-beta",))
     assert leftover_parts(unwanted) == []
     project.install_alpha("raise RuntimeError")
@@ -111,7 +111,7 @@ def test_leftovers_are_found_without_importing(project: Project) -> None:
 
 
 def test_hardware_is_asked_only_where_its_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: looking for a GPU that is not promised imports torch, or a GPU that is there goes unseen."""
+    """A GPU that is not promised is found only if torch is loaded already; torch is never imported for it."""
     hardware = Capability("gpu", "x", probe="cuda")
     monkeypatch.setattr(detection, "_has_cuda", lambda: True)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
@@ -122,20 +122,20 @@ def test_hardware_is_asked_only_where_its_library_is_loaded(monkeypatch: pytest.
 
 @pytest.mark.parametrize("available", [True, False])
 def test_cuda_is_what_torch_says(monkeypatch: pytest.MonkeyPatch, *, available: bool) -> None:
-    """Broken: a GPU is reported that torch cannot use, or one that it can use is not."""
+    """A GPU is present exactly when torch can use it."""
     torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: available))
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert missing_parts(Capability("gpu", "x", probe="cuda")) == ([] if available else ["hardware cuda"])
 
 
 def test_cuda_is_missing_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a machine without torch is asked for its GPU and fails, instead of having none."""
+    """Without torch, a machine has no GPU."""
     monkeypatch.setattr(detection, "import_module", lambda _name: None)
     assert missing_parts(Capability("gpu", "x", probe="cuda")) == ["hardware cuda"]
 
 
 def test_one_of_the_programs_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a machine with another one of the programs is said to have none, or one without any to have one."""
+    """A capability has its programs if at least one of them is on the PATH."""
     browser = Capability("browser", "x", programs=("skipproof-one", "skipproof-two"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert missing_parts(browser) == ["program skipproof-one or skipproof-two"]
@@ -145,7 +145,7 @@ def test_one_of_the_programs_is_enough(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_the_machine_lacks_is_not_to_be_installed_from_the_lock(project: Project) -> None:
-    """Broken: somebody without a GPU is told to install packages again."""
+    """For a missing GPU, the message says how to get one, not to sync the lock."""
     project.install_alpha()
     project.install_beta()
     assert disagreements(project.contract, "big") == [
@@ -154,7 +154,7 @@ def test_what_the_machine_lacks_is_not_to_be_installed_from_the_lock(project: Pr
 
 
 def test_matching_environment_has_no_disagreement(project: Project) -> None:
-    """Broken: an environment that is exactly what it promises cannot be used."""
+    """An environment that is exactly what it promises has no disagreement."""
     assert disagreements(project.contract, "bare") == []
     project.install_alpha()
     project.install_beta()
@@ -162,7 +162,7 @@ def test_matching_environment_has_no_disagreement(project: Project) -> None:
 
 
 def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
-    """Broken: an environment that lost a capability runs nevertheless, or its message does not say how to mend it."""
+    """Every missing part of an environment is named with its remedy."""
     remedy = "sync it with its lock: uv pip sync locks/full.txt"
     assert disagreements(project.contract, "full") == [
         (
@@ -179,7 +179,7 @@ def test_every_disagreement_is_named_with_its_remedy(project: Project) -> None:
 
 
 def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
-    """Broken: only the first trouble of an environment is reported."""
+    """A broken capability does not hide problems of the others."""
     project.install_alpha("import skipproof_needed")
     _, first, second = disagreements(project.contract, "full")
     assert first.startswith("full promises alpha, but module skipproof_alpha is installed but broken (ModuleNotFound")
@@ -187,7 +187,7 @@ def test_broken_capability_does_not_hide_the_next_one(project: Project) -> None:
 
 
 def test_contamination_is_a_disagreement(project: Project) -> None:
-    """Broken: an environment that holds more than its lock proves that tests skip which would not skip."""
+    """An environment with more than its lock is contaminated."""
     project.install_alpha()
     remedy = "sync it with its lock: uv pip sync locks/bare.txt"
     assert disagreements(project.contract, "bare") == [
@@ -200,7 +200,7 @@ def test_contamination_is_a_disagreement(project: Project) -> None:
 
 
 def test_source_that_is_not_there_is_named(project: Project) -> None:
-    """Broken: a mistyped source lets every receipt stand for files that it does not cover."""
+    """A source that does not exist is named."""
     (project.root / "setup.py").unlink()
     assert disagreements(project.contract, "bare") == [
         f"{HEADING} sources names 'setup.py', which does not exist: correct it, or no receipt covers it"
@@ -208,14 +208,14 @@ def test_source_that_is_not_there_is_named(project: Project) -> None:
 
 
 def test_suite_that_no_receipt_covers_is_named(project: Project) -> None:
-    """Broken: the sources leave the tests out, and a receipt stays good when its tests are changed."""
+    """A suite that the sources do not cover is named."""
     assert disagreements(project.contract, "bare", ["tests/unit", "tests", "checks"]) == [
         f"{HEADING} sources covers no checks: add it, or a receipt survives a change to its own tests"
     ]
 
 
 def test_named_run_asks_for_its_own_suites(project: Project) -> None:
-    """Broken: whether the receipt will cover what runs is not asked before the first test."""
+    """A named run checks before its first test that the sources cover its suites."""
     project.write("pyproject.toml", PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["pyproject.toml"]'))
     result = project.run("--skipproof", "bare", "tests/real")
     assert result.ret == ExitStatus.PREFLIGHT
@@ -223,7 +223,7 @@ def test_named_run_asks_for_its_own_suites(project: Project) -> None:
 
 
 def test_python_without_assertions_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: under -O assertions are not executed, and every test passes."""
+    """Python under -O, which removes assertions, is refused."""
     monkeypatch.setattr(detection, "sys", SimpleNamespace(flags=SimpleNamespace(optimize=1), modules={}))
     assert disagreements(project.contract, "bare") == [
         "Python was started with -O or PYTHONOPTIMIZE, which removes assertions: start it without"
@@ -234,7 +234,7 @@ def test_python_without_assertions_is_refused(project: Project, monkeypatch: pyt
 def test_module_from_elsewhere_is_no_capability(
     project: Project, monkeypatch: pytest.MonkeyPatch, file: str | None
 ) -> None:
-    """Broken: a stand-in that a conftest.py made, or a file in the project's root, passes for the library."""
+    """A stub from a conftest.py, or a file in the project's root, does not count as the library."""
     project.install_alpha()
     project.install_beta()
     module = ModuleType("skipproof_alpha")
@@ -250,20 +250,20 @@ def test_module_from_elsewhere_is_no_capability(
 
 
 def test_stand_in_is_a_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a stand-in for a library that should not be here ends preflight with a traceback."""
+    """A stub for a library that should not be here is found as a leftover."""
     monkeypatch.setitem(sys.modules, "skipproof_alpha", ModuleType("skipproof_alpha"))
     assert leftover_parts(Capability("x", "x", ("skipproof_alpha",))) == ["module skipproof_alpha"]
 
 
 def test_a_processor_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: what needs a feature of the processor runs where it is not, or skips where it is."""
+    """A feature of the processor is present exactly where the processor has it."""
     monkeypatch.setattr(machine, "features", lambda: ["avx2"])
     assert missing_parts(Capability("wide", "x", probe="cpu avx2")) == []
     assert missing_parts(Capability("wider", "x", probe="cpu avx512f")) == ["hardware cpu avx512f"]
 
 
 def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a driver that fails ends preflight with a traceback, or counts as a machine without a GPU."""
+    """A driver that fails is a broken install, not a machine without a GPU."""
 
     def fails() -> bool:
         message = "CUDA unknown"
@@ -281,7 +281,7 @@ def test_probe_that_fails_is_a_broken_install(project: Project, monkeypatch: pyt
 
 
 def test_broken_library_of_a_probe_is_named_as_it_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: where the library that a probe asks cannot be imported, the message blames the probe."""
+    """If a probe's library cannot be imported, the message names the library, not the probe."""
 
     def fails() -> bool:
         message = "module torch is installed but broken"
@@ -295,7 +295,7 @@ def test_broken_library_of_a_probe_is_named_as_it_is(project: Project, monkeypat
 
 
 def test_versions_come_from_module_or_metadata(project: Project) -> None:
-    """Broken: the header does not say which version of a library was proved."""
+    """The header names each library's version, from the module or its metadata."""
     project.install_beta()
     project.install_alpha("__version__ = '1.5+cpu'")
     import_module("skipproof_alpha")

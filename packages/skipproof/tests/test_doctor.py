@@ -1,4 +1,4 @@
-"""What a run would say, said without a test."""
+"""Doctor reports what a run would say, without running a test."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The project, in its folder; alpha is installed, as the environment "full" has it."""
+    """The project, with its folder as the working folder; alpha is installed, as environment "full" has it."""
     monkeypatch.chdir(project.root)
     project.install_alpha("__version__ = '1.5'")
     return project
 
 
 def test_everything_is_said(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Table, environments, locks, capabilities and path are told, and nothing has to be corrected."""
+    """Doctor shows table, environments, locks, capabilities and path, with nothing to correct."""
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "table: pyproject.toml: [tool.skipproof]",
@@ -41,7 +41,7 @@ def test_everything_is_said(here: Project, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_an_environment_is_held_against_its_lock(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """With an environment named, what its run would refuse is told, and ends with 1; what is exact ends with 0."""
+    """For a named environment, doctor exits with 1 and says what its run would refuse, or with 0 if it matches."""
     assert doctor.main(["--environment", "full"]) == 1
     *_, drift, lacking, count = capsys.readouterr().out.splitlines()
     assert drift.startswith(
@@ -56,7 +56,7 @@ def test_an_environment_is_held_against_its_lock(here: Project, capsys: pytest.C
 
 
 def test_hopes_are_told_as_they_hold_here(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """What an environment has where the machine has it is told with "?" where it does not."""
+    """A capability that an environment has only on some machines is shown with "?" where it is missing."""
     text = (here.root / "pyproject.toml").read_text()
     here.write("pyproject.toml", text.replace("bare = []", 'bare = ["gpu?"]'))
     assert doctor.main([]) == 0
@@ -67,7 +67,7 @@ def test_hopes_are_told_as_they_hold_here(here: Project, capsys: pytest.CaptureF
 def test_what_has_to_be_corrected_is_counted(
     here: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
 ) -> None:
-    """A broken library, an environment without a lock and a folder that leaks in are each something to correct."""
+    """A broken library, a missing lock and a folder that leaks in are each counted as something to correct."""
     said = {
         "broken": "alpha: module skipproof_alpha is installed but broken (RuntimeError: no AVX); install it again",
         "lock": "locks/big.txt does not exist, so nothing says what big has to be: compile it, or correct 'locks'",
@@ -86,7 +86,7 @@ def test_what_has_to_be_corrected_is_counted(
 
 
 def test_a_fault_of_the_named_environment_counts_once(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is broken in the environment that is asked about, and its missing lock, are counted where its run stops."""
+    """A broken capability and a missing lock of the named environment are each counted once."""
     (here.site / "skipproof_alpha.py").write_text("raise RuntimeError('no AVX')")
     (here.root / "locks" / "full.txt").unlink()
     here.install_beta()
@@ -109,7 +109,7 @@ def test_a_fault_of_the_named_environment_counts_once(here: Project, capsys: pyt
 def test_wrong_question_ends_with_4(
     here: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], fact: str
 ) -> None:
-    """An environment that is not in the table, and a wrong table, end as they do with pytest."""
+    """An unknown environment and a wrong table exit with 4, as in pytest."""
     if "--config-file" in arguments:
         here.write("pyproject.toml", "")
         here.write("other.ini", "[skipproof]\n")

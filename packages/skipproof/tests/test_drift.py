@@ -1,4 +1,4 @@
-"""What is installed against the lock: other versions, foreign packages, damaged and replaced files."""
+"""What is installed, checked against the lock: other versions, foreign packages, damaged and replaced files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SITE = Path("site")
 
 
 def facts(project: Project, environment: str = "full") -> list[str]:
-    """Return what drift says, without what is the same in each line."""
+    """Return what drift reports, without the part that is the same in each line."""
     head, tail = (
         f"{environment} does not match its lock: ",
         f"; sync it with its lock: uv pip sync locks/{environment}.txt",
@@ -35,7 +35,7 @@ def facts(project: Project, environment: str = "full") -> list[str]:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Reads a text as a lock of requirements."""
+    """Parses a string as a requirements lock."""
 
     def read(text: str) -> Pins:
         (tmp_path / "lock.txt").write_text(text, encoding="utf-8")
@@ -46,19 +46,19 @@ def read(tmp_path: Path) -> Read:
 
 @pytest.fixture
 def full(project: Project) -> Project:
-    """A project whose environment "full" is exactly its lock."""
+    """A project whose environment "full" matches its lock exactly."""
     project.install_alpha()
     project.install_beta()
     return project
 
 
 def test_environment_that_is_its_lock_has_no_drift(full: Project) -> None:
-    """Broken: an environment that was just made from its lock cannot be used."""
+    """An environment just made from its lock has no drift."""
     assert drift(full.contract, "full") == []
 
 
 def test_environment_without_a_lock_is_refused(full: Project) -> None:
-    """Broken: an environment passes because there is nothing that it could differ from."""
+    """An environment without a lock is refused."""
     (full.root / "locks" / "full.txt").unlink()
     [line] = drift(full.contract, "full")
     assert line == "locks/full.txt does not exist, so nothing says what full has to be: compile it, or correct 'locks'"
@@ -66,13 +66,13 @@ def test_environment_without_a_lock_is_refused(full: Project) -> None:
 
 @pytest.mark.parametrize("name", ["setuptools", "wheel", "uv"])
 def test_what_uv_leaves_is_uninstalled_by_name(full: Project, name: str) -> None:
-    """The way out of a package that ``uv pip sync`` leaves in place names the command that removes it."""
+    """For a package that ``uv pip sync`` leaves in place, the remedy names the command that removes it."""
     full.install(name, "65.5.0", {f"{name}.py": ""})
     assert facts(full) == [f"{name} 65.5.0 is installed, but the lock does not pin it, and uv pip uninstall {name}"]
 
 
 def test_every_difference_is_named_with_both_versions(full: Project) -> None:
-    """Broken: a package that was upgraded, added or removed by hand goes unseen, or the message lacks its version."""
+    """A package upgraded, added or removed by hand is named with both versions."""
     full.write("locks/full.txt", "skipproof-alpha==1.4\nskipproof-gamma==3\n")
     assert facts(full) == [
         "skipproof-alpha 1.5 is installed, but the lock pins skipproof-alpha==1.4 --reinstall-package skipproof-alpha",
@@ -82,14 +82,14 @@ def test_every_difference_is_named_with_both_versions(full: Project) -> None:
 
 
 def test_package_that_is_installed_twice_is_named(full: Project) -> None:
-    """Broken: an upgrade that was broken off leaves two versions, and one of them matches."""
+    """A package left in two versions by an interrupted upgrade is named."""
     full.install("skipproof-alpha", "1.6", {})
     [fact] = facts(full)
     assert fact.startswith("skipproof-alpha 1.5 and 1.6 is installed, but the lock pins skipproof-alpha==1.5 --rein")
 
 
 def test_very_many_differences_are_counted(full: Project) -> None:
-    """Broken: an empty environment buries its remedy under a hundred lines."""
+    """Beyond ten differences the rest is counted, with the remedy."""
     full.write("locks/full.txt", "".join(f"skipproof-x{number}==1\n" for number in range(30)))
     lines = drift(full.contract, "full")
     assert lines[-1] == "and 22 more; sync it with its lock: uv pip sync locks/full.txt"
@@ -113,31 +113,31 @@ def test_very_many_differences_are_counted(full: Project) -> None:
     ],
 )
 def test_version_is_the_pinned_one(read: Read, lock: str, version: str, *, fits: bool) -> None:
-    """Broken: a version that is not the pinned one passes, or the pinned one does not."""
+    """A version passes exactly when it is the pinned one."""
     assert (differences(read(lock), [Package("torch", version, SITE)]) == []) is fits
 
 
 def test_pin_for_another_machine_is_not_missed(read: Read) -> None:
-    """Broken: a package that only other systems need is missing on this one, or passes here."""
+    """A package pinned only for other systems is not required here, and foreign if present."""
     lock = "pywin32==3 ; sys_platform == 'skipproof'"
     assert differences(read(lock), []) == []
     assert len(differences(read(lock), [Package("pywin32", "3", SITE)])) == 1
 
 
 def test_installer_is_not_foreign() -> None:
-    """Broken: an environment made by Python itself, which holds pip, can never be its lock."""
+    """pip, which Python puts into an environment, is not foreign."""
     assert differences(Pins(), [Package("pip", "25", SITE)]) == []
 
 
 def test_lock_that_is_no_text_is_named(full: Project) -> None:
-    """Broken: a lock that was overwritten with something else ends preflight with a traceback."""
+    """A lock that is not text is refused by name."""
     (full.root / "locks" / "full.txt").write_bytes(b"\xff")
     [line] = drift(full.contract, "full")
     assert line.startswith("locks/full.txt: it cannot be read ('utf-8' codec can't decode byte")
 
 
 def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
-    """Broken: an installation that died while it wrote its record ends preflight with a traceback."""
+    """A truncated RECORD is reported as damage, without a traceback."""
     [record] = full.site.glob("skipproof_beta*/RECORD")
     record.write_text("beta.py,sha256=wr\n\nb")
     assert facts(full) == [
@@ -162,7 +162,7 @@ def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
     ],
 )
 def test_line_that_is_no_pin_is_named(full: Project, read: Read, line: str, fact: str) -> None:
-    """Broken: a line that pins nothing is passed over, and its package may be of any version."""
+    """A line of a lock that does not pin one version is named."""
     with pytest.raises(LockError) as caught:
         read(line)
     assert fact in str(caught.value)
@@ -172,7 +172,7 @@ def test_line_that_is_no_pin_is_named(full: Project, read: Read, line: str, fact
 
 
 def test_project_has_to_be_installed_editable_from_here(full: Project) -> None:
-    """Broken: the tests run against another checkout, or a wheel, than the sources that the receipt covers."""
+    """The project must be installed as editable from this folder."""
     full.write("locks/full.txt", "-e .\nskipproof-alpha==1.5\nskipproof-beta==2.5\n")
     metadata = full.install("mine", "0.1", {})
     missing = f"nothing is installed as editable from {full.root.resolve()}"
@@ -190,7 +190,7 @@ def test_project_has_to_be_installed_editable_from_here(full: Project) -> None:
 
 
 def test_package_without_metadata_is_foreign(full: Project) -> None:
-    """Broken: what is left of a package that was half removed goes unseen."""
+    """The remains of a half-removed package are foreign."""
     (full.site / "gone-1.0.dist-info").mkdir()
     assert facts(full) == [
         "gone-1.0.dist-info is installed, but the lock does not pin it",
@@ -199,7 +199,7 @@ def test_package_without_metadata_is_foreign(full: Project) -> None:
 
 
 def test_metadata_of_setuptools_is_read(tmp_path: Path) -> None:
-    """Broken: packages that setuptools installed in its older way are not seen."""
+    """Packages with setuptools' older metadata are seen."""
     (tmp_path / "old.egg-info").write_text("Name: Old_Way\nVersion: 1\n\nVersion: 2\n")
     (tmp_path / "new.egg-info").mkdir()
     (tmp_path / "new.egg-info" / "PKG-INFO").write_text("Name: new\nVersion: 3\n")
@@ -207,7 +207,7 @@ def test_metadata_of_setuptools_is_read(tmp_path: Path) -> None:
 
 
 def test_missing_and_edited_files_are_named(full: Project) -> None:
-    """Broken: a library that lacks a submodule still imports, and its tests fail or skip for a reason of their own."""
+    """A missing or edited file of a package is named."""
     metadata = full.install("skipproof-gamma", "1", {"gamma.py": "x = 1\n", "gamma_inner.py": "", "gamma_same.py": "1"})
     full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-gamma==1\n")
     (full.site / "gamma.py").write_text("x = 1000\n")
@@ -223,7 +223,7 @@ def test_missing_and_edited_files_are_named(full: Project) -> None:
 
 
 def test_packages_that_lost_or_changed_a_file_are_named(full: Project) -> None:
-    """What has to be installed again is named, and nothing else."""
+    """Exactly the packages that lost a file, or have one of another size, are named."""
     for name in ("whole", "gone", "edited", "bare"):
         metadata = full.install(name, "1", {f"{name}.py": "x = 1\n"})
     assert damaged([full.site]) == []
@@ -234,7 +234,7 @@ def test_packages_that_lost_or_changed_a_file_are_named(full: Project) -> None:
 
 
 def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> None:
-    """Broken: a model file of the same size, with other weights, passes for the model that was installed."""
+    """A file of a promised distribution with other content of the same size is named."""
     weights = full.install("skipproof-model", "1", {"model.gguf": "weights"})
     proofs = 'distributions = ["skipproof-beta", "skipproof_model"]'
     full.write("pyproject.toml", PYPROJECT.replace('distributions = ["skipproof-beta"]', proofs))
@@ -250,7 +250,7 @@ def test_replaced_content_of_a_promised_distribution_is_named(full: Project) -> 
 
 
 def test_content_is_read_only_where_it_is_asked_for(tmp_path: Path) -> None:
-    """Broken: every run reads gigabytes of libraries from the disk."""
+    """Only the files of promised distributions are read whole."""
     (tmp_path / "a.py").write_text("x")
     package = Package("a", "1", tmp_path, [("a.py", "sha256=wrong", "1")])
     assert damages(package, content=False) == []
@@ -258,7 +258,7 @@ def test_content_is_read_only_where_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_no_package_brought_is_named(full: Project) -> None:
-    """Broken: a module, a start-up file or a whole library that was copied into the environment goes unseen."""
+    """A module, a start-up file or a whole library that no package installed is named."""
     full.install("skipproof-gamma", "1", {"gamma/__init__.py": "", "gamma/data.txt": ""})
     full.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-beta==2.5\nskipproof-gamma==1\n")
     harmless = ["_virtualenv.py", "notes.txt", "left/__pycache__/x.pyc", "gamma/__pycache__/x.py", "gamma/cache.txt"]

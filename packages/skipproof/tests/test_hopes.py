@@ -1,4 +1,4 @@
-"""Promises with "?": kept where the machine has what they name, and told as unproven where it has not."""
+"""Promises with "?": kept where the machine has what they name, and reported as unproven elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ R = f"{REAL}::test_r"
 
 @pytest.fixture
 def hoping(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project whose bare environment hopes for a server and for data, on a machine that has neither."""
+    """A project whose bare environment promises a server and data with "?", on a machine that has neither."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("SKIPPROOF_SERVER", raising=False)
@@ -35,7 +35,7 @@ def hoping(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_one_of_the_paths_is_enough(hoping: Project) -> None:
-    """Broken: a machine that has the data is said to have none, or one without it to have it."""
+    """A capability has its paths if at least one of them matches."""
     data = hoping.contract.capabilities["data"]
     assert missing_parts(data) == ["path ~/nothing/* or ~/data/*.db"]
     (Path.home() / "data").mkdir()
@@ -46,7 +46,7 @@ def test_one_of_the_paths_is_enough(hoping: Project) -> None:
 
 
 def test_variable_has_to_hold_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a variable that is empty counts as set, or one that is set as missing."""
+    """A variable counts as set only if it is not empty."""
     server = Capability("server", "x", variable="SKIPPROOF_SERVER")
     for value, missing in (("", ["variable SKIPPROOF_SERVER"]), ("http://x", [])):
         monkeypatch.setenv("SKIPPROOF_SERVER", value)
@@ -56,7 +56,7 @@ def test_variable_has_to_hold_something(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_hope_is_kept_where_the_machine_keeps_it(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: an environment lacks what the machine has, or a machine without it is turned away."""
+    """An environment has what it promises with "?" exactly where the machine has it."""
     assert hoping.contract.promised("bare") == ()
     assert settled(hoping.contract, "bare").promised("bare") == ()
     assert disagreements(settled(hoping.contract, "bare"), "bare") == []
@@ -67,7 +67,7 @@ def test_hope_is_kept_where_the_machine_keeps_it(hoping: Project, monkeypatch: p
 
 
 def test_test_skips_where_its_hope_fails(hoping: Project) -> None:
-    """Broken: a machine without the server makes the run red, or its tests skip for another reason."""
+    """Without the server, its tests skip with the derived reason and the run is green."""
     ran = hoping.run("--skipproof", "bare", "tests/real")
     ran.assert_outcomes(skipped=1)
     assert ran.ret == pytest.ExitCode.OK
@@ -77,14 +77,14 @@ def test_test_skips_where_its_hope_fails(hoping: Project) -> None:
 
 
 def test_test_runs_where_its_hope_holds(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a machine with the server does not run the tests that need it, or the receipt does not say it had it."""
+    """With the server, its tests run, and the receipt says that the environment had it."""
     monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
     hoping.run("--skipproof", "bare", "tests/real").assert_outcomes(passed=1)
     assert hoping.receipt("bare").capabilities == ["server"]
 
 
 def test_skip_where_the_hope_holds_is_red(hoping: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a hope is an excuse: the machine has what the test needs, and it may skip all the same."""
+    """A skip is a violation where the machine has what the test needs, even if promised with "?"."""
     monkeypatch.setenv("SKIPPROOF_SERVER", "http://x")
     hoping.write(REAL, NEEDS_SERVER.replace("pass", "pytest.skip('later')"))
     [violation] = violations(hoping.run("--skipproof", "bare", "tests/real"), hoping, "bare")
@@ -92,7 +92,7 @@ def test_skip_where_the_hope_holds_is_red(hoping: Project, monkeypatch: pytest.M
 
 
 def test_promise_is_no_hope(hoping: Project) -> None:
-    """Broken: what is promised without "?" may be missing."""
+    """What is promised without "?" may not be missing."""
     hoping.write("pyproject.toml", TABLE.replace('"server?"', '"server"'))
     ran = hoping.run("--skipproof", "bare", "tests/real")
     assert ran.ret == ExitStatus.PREFLIGHT
@@ -102,21 +102,21 @@ def test_promise_is_no_hope(hoping: Project) -> None:
 
 @pytest.mark.parametrize("had", [[], ["server"], ["data", "server"]], ids=str)
 def test_receipt_may_have_what_is_hoped_for(hoping: Project, had: list[str]) -> None:
-    """Broken: a receipt is stale because this machine, or the other one, has less."""
+    """A receipt is not stale because machines differ in what is promised with "?"."""
     assert session_checks._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
         "ran on sources that differ from those here now: run this session again"
     ]
 
 
 def test_receipt_may_not_have_what_nobody_promised(hoping: Project) -> None:
-    """Broken: a receipt of another table is accepted as soon as the table has hopes."""
+    """A receipt with a capability that its environment no longer promises is stale."""
     had = current(hoping, "unit", capabilities=["server", "gpu"])
     *_, problem = session_checks._staleness(hoping.contract, had, "")  # noqa: SLF001
     assert problem.startswith("ran when bare had server, gpu, but the table now promises nothing")
 
 
 def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
-    """Broken: a test that no machine could run makes the merge red, or one that a machine could run may run nowhere."""
+    """A test that no machine could run is unproven; one that a machine could run has to run somewhere."""
     tests = {"tests/unit/test_a.py::test_a": PASSED, R: result("skipped", "server")}
     receipts = [current(hoping, "unit", tests=tests), current(hoping, "all", "full", tests=tests)]
     sessions = [Session(each.session, "proved", each) for each in receipts]
@@ -143,7 +143,7 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     ],
 )
 def test_wrong_hope_is_named(hoping: Project, old: str, new: str, fact: str) -> None:
-    """Broken: a hope that cannot hold, or that excuses what an installation gives, is accepted."""
+    """A "?" on what an installation provides, or next to the same promise without it, is refused."""
     assert old in TABLE
     hoping.write("pyproject.toml", TABLE.replace(old, new))
     with pytest.raises(ContractError) as caught:

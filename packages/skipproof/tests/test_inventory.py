@@ -1,4 +1,4 @@
-"""What the files define, read without importing them, and where collected functions come from."""
+"""What the files define, parsed without importing them, and where collected functions come from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_COLLECTED = (
 
 
 def is_test(name: str) -> bool:
-    """Say what pytest takes for a test by default."""
+    """Return whether pytest takes a name for a test by default."""
     return name.startswith("test")
 
 
@@ -43,7 +43,7 @@ def is_test(name: str) -> bool:
     ],
 )
 def test_definitions_are_found_wherever_they_stand(source: str, expected: list[tuple[str, int]]) -> None:
-    """Broken: a test that a file defines is not missed when it is not collected, or a helper is."""
+    """Every test that a file defines is found, and no helper."""
     assert definitions(source.encode(), is_test) == [Definition(*each) for each in expected]
 
 
@@ -91,13 +91,13 @@ class Holder:
     ids=["plain", "wrapped", "hidden", "partial", "method"],
 )
 def test_decorators_are_looked_behind(function: Callable[..., Any], origin: Callable[..., Any]) -> None:
-    """Broken: a collected test counts as missing because it is decorated."""
+    """A decorated test counts as collected."""
     assert function() == 7
     assert (__file__, origin.__code__.co_firstlineno) in set(sources(function))
 
 
 def test_what_is_no_function_comes_from_nowhere() -> None:
-    """Broken: an item without a function (of another plugin) stops the run."""
+    """An item of another plugin without a function has no source, and does not stop the run."""
     assert list(sources(None)) == []
 
 
@@ -125,7 +125,7 @@ def test_what_is_no_function_comes_from_nowhere() -> None:
     ids=["twice", "condition", "switched off", "other class", "function switched off"],
 )
 def test_definition_that_is_not_collected_is_red(project: Project, code: str, name: str, fact: str) -> None:
-    """Broken: pytest passes over a test without a word, and the run is green."""
+    """A test that is defined but not collected is a violation."""
     project.write(UNIT, f"{code}\n\ndef test_other(): pass\n")
     project.run("--skipproof", "bare")
     assert project.receipt("bare").violations == [f"{UNIT}::{name}: {fact}"]
@@ -140,7 +140,7 @@ def test_definition_that_is_not_collected_is_red(project: Project, code: str, na
     ],
 )
 def test_setting_that_leaves_tests_out_is_red(project: Project, setting: str, code: str, name: str) -> None:
-    """Broken: a narrow setting of what pytest takes for a test leaves some out, or a wide one goes unheeded."""
+    """Whatever counts as a test, by pytest's default or by the project's setting, must be collected."""
     settings = project.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace("testpaths =", f"{setting}\ntestpaths ="))
     project.write(UNIT, f"{PASSES}\n{code}")
@@ -151,7 +151,7 @@ def test_setting_that_leaves_tests_out_is_red(project: Project, setting: str, co
 
 
 def test_class_with_init_is_red(project: Project) -> None:
-    """Broken: a class whose tests pytest does not collect, because it has an __init__, is not missed."""
+    """A test class that pytest does not collect, because of its __init__, is a violation."""
     project.write(UNIT, f"{PASSES}\nclass TestB:\n    def __init__(self): pass\n\n    def test_b(self): pass\n")
     project.run("--skipproof", "bare", "-W", "ignore")
     assert project.receipt("bare").violations == [f"{UNIT}::TestB::test_b: (line 6) {NOT_COLLECTED}"]
@@ -169,7 +169,7 @@ def test_class_with_init_is_red(project: Project) -> None:
     ],
 )
 def test_file_that_no_suite_collects_is_red(project: Project, name: str, fact: str) -> None:
-    """Broken: a test file is renamed, or lies beside the suites, and its tests are gone without a word."""
+    """A test file that is renamed, or lies outside the suites, is a violation."""
     project.write(UNIT, PASSES)
     project.write(name, PASSES)
     project.run("--skipproof", "bare", "tests/unit")
@@ -178,7 +178,7 @@ def test_file_that_no_suite_collects_is_red(project: Project, name: str, fact: s
 
 
 def test_suites_of_other_sessions_are_left_to_them(project: Project) -> None:
-    """Broken: a session that runs one suite complains of the tests of another one."""
+    """A session does not complain about tests in a suite that it does not run."""
     project.write(UNIT, PASSES)
     project.write("tests/real/check_b.py", PASSES)
     project.write("tests/helpers.py", "VALUE = 1\n")
@@ -187,7 +187,7 @@ def test_suites_of_other_sessions_are_left_to_them(project: Project) -> None:
 
 
 def test_file_that_is_not_python_is_red(project: Project) -> None:
-    """Broken: a file that nobody can import, so that nobody sees its tests, is passed over."""
+    """A file in a suite that is not Python is a violation."""
     project.write(UNIT, PASSES)
     project.write("tests/unit/check_b.py", "def test_b(:\n")
     project.run("--skipproof", "bare")
@@ -197,7 +197,7 @@ def test_file_that_is_not_python_is_red(project: Project) -> None:
 
 @pytest.mark.parametrize("place", ["conftest", "addopts"])
 def test_file_that_is_left_out_of_collection_is_red(project: Project, place: str) -> None:
-    """Broken: a setting, in place of an option, takes a file out of the run."""
+    """A file that a setting leaves out of the collection is a violation."""
     project.write(UNIT, PASSES)
     project.write("tests/unit/test_b.py", PASSES)
     if place == "conftest":
@@ -211,7 +211,7 @@ def test_file_that_is_left_out_of_collection_is_red(project: Project, place: str
 
 
 def test_inherited_and_decorated_tests_are_found(project: Project) -> None:
-    """Broken: tests of a base class in another file, or behind a decorator, count as missing."""
+    """Tests from a base class in another file, or behind a decorator, count as collected."""
     project.write("tests/unit/contract_b.py", "class Contract:\n    def test_b(self): pass\n")
     project.write(
         UNIT,
@@ -255,7 +255,7 @@ def test_inherited_and_decorated_tests_are_found(project: Project) -> None:
 
 
 def test_suites_at_the_top_are_enough(project: Project) -> None:
-    """Broken: where the suites lie at the top of a project, everything else in it is searched for tests."""
+    """With suites at the top of a project, files outside them are not searched for tests."""
     settings = project.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace('"tests/unit", "tests/real"', '"unit", "real"'))
     project.write("unit/test_a.py", PASSES)
@@ -266,7 +266,7 @@ def test_suites_at_the_top_are_enough(project: Project) -> None:
 
 
 def test_what_lies_beside_suites_is_seen_in_each_part_of_a_project(project: Project) -> None:
-    """A test file beside suites counts, also where another suite lies in another folder of the root."""
+    """A test file beside suites counts, even if another suite is in another folder of the root."""
     settings = project.root / "pyproject.toml"
     text = settings.read_text().replace('sources = ["tests"', 'sources = ["tests", "lib"')
     settings.write_text(text.replace('"tests/real"]', '"tests/real", "lib/tests"]'))

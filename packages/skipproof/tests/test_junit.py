@@ -1,4 +1,4 @@
-"""The matrix for programs that read JUnit XML."""
+"""The matrix as JUnit XML, for programs that read it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def matrix() -> Matrix:
 
 
 def document(environment: str) -> ET.Element:
-    """Return what a reader of an environment's document gets."""
+    """Return what a reader gets from an environment's document."""
     return ET.fromstring(junit.render(matrix())[environment])  # noqa: S314 - it is our own
 
 
 def test_each_environment_has_a_document() -> None:
-    """Broken: an environment, or a session without any receipt, is lost to other programs."""
+    """Each environment has a document, and so do sessions without a receipt."""
     assert list(junit.render(matrix())) == ["bare", "full", "unknown"]
     assert [suite.get("name") for name in ("bare", "full", "unknown") for suite in document(name)] == [
         "unit-3.11",
@@ -61,7 +61,7 @@ def test_each_environment_has_a_document() -> None:
 
 
 def test_outcomes_become_what_readers_know() -> None:
-    """Broken: an xfail or a lying skip is counted as skipped, as pytest's own XML does it, and nobody sees it."""
+    """An xfail, and a skip for the wrong reason, are failures and not skips."""
     [suite] = document("bare")
     found = {case.attrib["name"]: [(child.tag, child.get("type")) for child in case] for case in suite.iter("testcase")}
     assert found == {
@@ -83,7 +83,7 @@ def test_outcomes_become_what_readers_know() -> None:
 
 @pytest.mark.parametrize("environment", ["bare", "full", "unknown"])
 def test_documents_have_the_structure_that_readers_expect(environment: str) -> None:
-    """Broken: a reader refuses the document, or counts other numbers than it finds."""
+    """A document has the structure that readers expect, with counts that match its content."""
     root = document(environment)
     assert root.tag == "testsuites"
     kinds = {
@@ -109,7 +109,7 @@ def test_documents_have_the_structure_that_readers_expect(environment: str) -> N
 
 
 def test_tests_have_their_names_and_times() -> None:
-    """Broken: a reader shows tests under other names, or at other times."""
+    """Each testcase has its test's names and time."""
     [suite] = document("bare")
     assert (suite.get("timestamp"), suite.get("time")) == ("2026-01-02T03:04:05", "1.500")
     properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
@@ -120,7 +120,7 @@ def test_tests_have_their_names_and_times() -> None:
 
 
 def test_characters_that_xml_cannot_hold_are_written_out() -> None:
-    """Broken: one control character in a test's message makes the whole document unreadable."""
+    """Characters that XML cannot contain are escaped."""
     text = junit.render(matrix())["bare"]
     assert text.encode("utf-8")
     assert ET.fromstring(text).findtext(".//failure") == r"test_a.py:3: assert 'a\x00<' == '\ud800'"  # noqa: S314

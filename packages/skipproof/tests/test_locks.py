@@ -1,7 +1,7 @@
 """What each kind of lock pins, by locks that uv wrote: of requirements, of PEP 751, and its own.
 
-The files in ``locks/`` are what uv 0.13.9 made of the pyproject.toml beside them, from a folder ``wheels`` of empty
-wheels; the two others were exported for the environment with the extra "fast" and the group "test".
+uv 0.13.9 made the files in ``locks/`` from the pyproject.toml beside them and a folder ``wheels`` of empty wheels; the
+two others were exported for the environment with the extra "fast" and the group "test".
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EVERYTHING = {
 
 
 def versions(found: Pins) -> dict[str, str]:
-    """Return the pinned versions as texts."""
+    """Return the pinned versions as strings."""
     return {name: str(specifier) for name, specifier in sorted(found.versions.items())}
 
 
@@ -49,7 +49,7 @@ def changed(tmp_path: Path, name: str, old: str, new: str) -> Path:
 
 @pytest.mark.parametrize("lock", [Lock("full.txt"), Lock("pylock.full.toml"), FULL], ids=lambda lock: str(lock.file))
 def test_each_kind_of_lock_says_the_same(lock: Lock) -> None:
-    """Three locks of one environment pin the same versions, by their markers, and the project itself as editable."""
+    """Three kinds of lock for one environment pin the same versions, by their markers, and the project as editable."""
     found = pins(lock, LOCKS)
     assert versions(found) == EVERYTHING
     assert found.folders == [LOCKS.resolve()]
@@ -68,12 +68,12 @@ def test_each_kind_of_lock_says_the_same(lock: Lock) -> None:
 def test_an_environment_of_uv_lock_is_its_extras_and_groups(
     extras: tuple[str, ...], groups: tuple[str, ...], names: set[str]
 ) -> None:
-    """A uv.lock pins for an environment what its extras and groups reach, and nothing of the others."""
+    """A uv.lock pins what an environment's extras and groups reach, and nothing else."""
     assert pins(Lock("uv.lock", extras, groups), LOCKS).versions.keys() == names
 
 
 def test_a_pylock_may_hold_several_environments(tmp_path: Path) -> None:
-    """A pylock.toml that has extras and groups pins for an environment those that it names."""
+    """A pylock.toml with extras and groups pins those that an environment names."""
     head = 'created-by = "uv"\n'
     text = (
         (LOCKS / "pylock.full.toml")
@@ -90,7 +90,7 @@ def test_a_pylock_may_hold_several_environments(tmp_path: Path) -> None:
 
 
 def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
-    """A project that uv does not install is not missed, and what it depends on is wanted all the same."""
+    """A project that uv does not install is not required, but its dependencies are."""
     found = pins(FULL, changed(tmp_path, "uv.lock", 'editable = "."', 'virtual = "."'))
     assert (versions(found), found.folders) == (EVERYTHING, [])
 
@@ -148,7 +148,7 @@ def test_project_that_is_no_package_is_not_installed(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_lock_cannot_hold_is_said(tmp_path: Path, name: str, old: str, new: str, fact: str) -> None:
-    """A lock that cannot be held against what is installed is refused, with what there is to do."""
+    """A lock that cannot be checked against what is installed is refused, with the next step."""
     folder = changed(tmp_path, name, old, new)
     with pytest.raises(LockError) as caught:
         pins(FULL if name == "uv.lock" else Lock(name), folder)
@@ -187,12 +187,12 @@ def test_extra_that_the_lock_lacks_is_named(lock: Lock, fact: str) -> None:
     ],
 )
 def test_the_way_out_is_the_command_of_that_lock(lock: Lock, command: str) -> None:
-    """The command that makes an environment its lock again is the one for that kind of lock."""
+    """The command in the remedy is the one for that kind of lock."""
     assert lock.command == command
 
 
 def test_drift_from_uv_lock_is_named(project: Project) -> None:
-    """What is installed is held against a uv.lock, and the way out is uv sync."""
+    """What is installed is checked against a uv.lock, and the remedy is uv sync."""
     shutil.copy(LOCKS / "uv.lock", project.root)
     entry = '{ path = "uv.lock", extras = ["alpha"], groups = ["beta"] }'
     locks = f'{{ bare = "locks/bare.txt", full = {entry}, big = "locks/big.txt" }}'

@@ -1,4 +1,4 @@
-"""Which processor a run was on, as far as the system tells."""
+"""The processor of a run, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n"
     [(CPUINFO, ["avx", "f16c", "avx2"]), (ARM, ["asimd", "i8mm", "bf16"]), ("", []), (None, [])],
 )
 def test_features_are_those_that_the_system_names(tmp_path: Path, text: str | None, features: list[str]) -> None:
-    """The features that matter are read for both kinds of processor, and none where the system names none."""
+    """The features that matter are read on both kinds of processor; without any named, there are none."""
     path = tmp_path / "cpuinfo"
     if text is not None:
         path.write_text(text)
@@ -33,7 +33,7 @@ def test_features_are_those_that_the_system_names(tmp_path: Path, text: str | No
 
 
 def test_a_processor_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processor is called what Linux calls it, or else macOS, or else Python, or else by its architecture."""
+    """The processor's name comes from Linux, or else macOS, or else Python, or else is its architecture."""
     path = tmp_path / "cpuinfo"
     path.write_text(CPUINFO)
     assert machine._processor.__wrapped__(path) == "AMD EPYC 7763 64-Core Processor"  # noqa: SLF001
@@ -48,13 +48,13 @@ def test_a_processor_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("script", "name"), [("print('Apple M4')", "Apple M4"), ("raise SystemExit(1)", ""), (None, "")]
 )
 def test_macos_is_asked_by_its_command(script: str | None, name: str) -> None:
-    """The command's answer is the name, and neither its failure nor its absence ends the run."""
+    """The command's output is the name; if it fails or does not exist, the run goes on."""
     command = (sys.executable, "-c", script) if script else ("skipproof-no-such-command",)
     assert machine._brand(command) == name  # noqa: SLF001
 
 
 def test_facts_hold_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receipt names processor, features and how many processors there are, and leaves out what nobody knows."""
+    """A receipt has the processor, its features and the number of processors, and omits what is unknown."""
     monkeypatch.setattr(machine, "_processor", lambda: "a processor")
     monkeypatch.setattr(machine, "available", lambda: 2)
     monkeypatch.setattr(machine, "features", lambda: ["avx", "avx2"])
@@ -72,7 +72,7 @@ def test_facts_hold_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_container_has_fewer_processors_than_its_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str | None, count: int
 ) -> None:
-    """Broken: in a container with a quota, every thread but a few only waits for its turn."""
+    """In a container with a quota, only the processors of the quota count."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
     path = tmp_path / "cpu.max"
     if quota is not None:
@@ -81,7 +81,7 @@ def test_a_container_has_fewer_processors_than_its_machine(
 
 
 def test_a_system_without_affinity_is_asked_for_its_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: on a system other than Linux, no session can start."""
+    """On a system without affinity, all processors count."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert machine.available(tmp_path / "none") == 6

@@ -1,4 +1,4 @@
-"""The matrix in the summary of a workflow's step."""
+"""The matrix in a workflow's step summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROVED = Matrix(
 
 
 def test_proved_matrix_is_short() -> None:
-    """Broken: the summary of a green run lacks what it proved, or has headings of what is not there."""
+    """The summary of a proved matrix shows what it proved, without empty sections."""
     assert markdown.render(PROVED).splitlines() == [
         "## Proved: sample",
         "",
@@ -35,7 +35,7 @@ def test_proved_matrix_is_short() -> None:
 
 
 def test_machines_are_named_once() -> None:
-    """Each machine stands once in the summary, with the sessions that ran on it."""
+    """Each machine is in the summary once, with the sessions that ran on it."""
     on = {"processor": "a <fast> one", "torch": "AVX2"}
     rows = [PROVED.sessions[0].model_copy(update={"name": name, "machine": on}) for name in ("one", "two")]
     text = markdown.render(PROVED.model_copy(update={"sessions": [*rows, *PROVED.sessions]}))
@@ -43,7 +43,7 @@ def test_machines_are_named_once() -> None:
 
 
 def test_red_matrix_says_what_is_wrong() -> None:
-    """Broken: whoever opens a red run's summary has to look into its logs."""
+    """The summary of a red run says everything that is wrong."""
     test = TestRow(
         id="tests/test_a.py::test_[x]", cells={"unit": Cell(outcome="failed", message="assert <b> == 1\n| 2")}
     )

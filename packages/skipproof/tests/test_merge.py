@@ -31,7 +31,7 @@ def leave(project: Project, session: str, environment: str, outcome: Outcome = "
 
 
 def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a whole and green matrix is refused, or its merged data is not there afterwards."""
+    """A complete green matrix is proved, and its merged data is written."""
     for session, environment in (("one", "bare"), ("two", "full")):
         write_data(measured, session, environment)
         leave(measured, session, environment)
@@ -44,7 +44,7 @@ def test_whole_matrix_is_proved(measured: Project, capsys: pytest.CaptureFixture
 
 
 def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: after a red run there is nothing to look at, or the merge passes over it."""
+    """A red run is shown, and the merge fails."""
     write_data(measured, "one", "bare")
     leave(measured, "one", "bare", "failed")
     assert merge.main(["--expect", "one", "three"]) == ExitStatus.MERGE
@@ -55,7 +55,7 @@ def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureF
 
 
 def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: coverage under the gate ends with success, or as if the sessions had not proved it."""
+    """Coverage under the gate fails with an exit status of its own."""
     for session, environment in (("one", "bare"), ("two", "full")):
         write_data(measured, session, environment, ARCS - {(2, 3), (3, -1)})
         leave(measured, session, environment)
@@ -66,7 +66,7 @@ def test_shut_gate_is_refused(measured: Project, capsys: pytest.CaptureFixture[s
 
 
 def test_required_capability_is_asked_for(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: --require lets a matrix without a GPU pass."""
+    """--require refuses a matrix in which no session had the capability."""
     for session, environment in (("one", "bare"), ("two", "full")):
         write_data(measured, session, environment)
         leave(measured, session, environment, "skipped", "gpu")
@@ -86,7 +86,7 @@ def test_required_capability_is_asked_for(measured: Project, capsys: pytest.Capt
 def test_no_receipt_is_a_usage_error(
     measured: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """Broken: a merge of nothing succeeds."""
+    """A merge without any receipt is a usage error."""
     assert measured.contract.state == ".matrix"
     with pytest.raises(SystemExit) as caught:
         merge.main(arguments)
@@ -97,7 +97,7 @@ def test_no_receipt_is_a_usage_error(
 def test_the_table_is_found_where_pytest_was_told_to_look(
     measured: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A merge takes the table from the file that it is told of, as pytest does by -c."""
+    """A merge reads the table from the file given with -c, as pytest does."""
     table, _, rest = PYPROJECT.partition("[tool.pytest")
     measured.write("pyproject.toml", f"[tool.pytest{rest}")
     measured.write("ci.toml", table.replace("tool.skipproof", "skipproof"))
@@ -108,7 +108,7 @@ def test_the_table_is_found_where_pytest_was_told_to_look(
 
 
 def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a misspelt --require is an unproven matrix, or no error at all."""
+    """An unknown capability in --require is a usage error."""
     leave(measured, "one", "bare")
     with pytest.raises(SystemExit) as caught:
         merge.main(["--require", "gpo"])
@@ -118,7 +118,7 @@ def test_misspelt_capability_is_a_usage_error(measured: Project, capsys: pytest.
 
 @pytest.mark.parametrize("name", ["merge", "report"])
 def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str) -> None:
-    """Called in the wrong folder, a command says so, and ends with the status of a usage error."""
+    """In the wrong folder, a command says so and exits as on a usage error."""
     command = [sys.executable, "-m", "skipproof", name]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 4
@@ -137,7 +137,7 @@ def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str
 def test_the_command_names_its_subcommands(
     capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, said: str
 ) -> None:
-    """Asked for help, or for what it does not have, the command says what it has."""
+    """For --help or an unknown subcommand, the command lists its subcommands."""
     assert main(arguments) == status
     captured = capsys.readouterr()
     assert said in captured.out + captured.err

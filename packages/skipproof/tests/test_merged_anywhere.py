@@ -1,4 +1,4 @@
-"""Real runs of one project in two folders, merged in a third one, and on another machine as far as that can be had."""
+"""Real runs of one project in two folders, merged in a third, and as far as possible on another machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Each branch is reached by a process that starts in another folder: the project's, one below it, above it, and beside.
+# Each branch is reached by a process that starts in another folder: the project's, below, above and beside it.
 CODE = """
 import sys
 
@@ -63,7 +63,7 @@ def test_b(tmp_path, monkeypatch):
     Coverage(data_file=None).get_data().close(force=True)
 """
 MEASURED = '[tool.coverage.run]\nbranch = true\nsource_dirs = ["src", "tests"]\npatch = ["_exit", "subprocess"]\n'
-# A process of its own sees everything that is installed here, and the project's lock names nothing.
+# A separate process sees everything that is installed here, and the project's lock names nothing.
 CONFTEST = "from skipproof import search_path as s\ns.folders = s.libraries = list\n"
 SESSIONS = {"one": "bare", "two": "slim"}
 
@@ -99,7 +99,7 @@ def prove(root: Path, session: str) -> None:
 
 
 def carry(root: Path, into: Path, archive: Path) -> None:
-    """Carry what a session left to another folder, as an artifact does: in a zip file."""
+    """Carry what a session left to another folder in a zip file, as an artifact does."""
     with zipfile.ZipFile(archive, "w") as packed:
         for path in (root / ".matrix").rglob("*"):
             packed.write(path, path.relative_to(root))
@@ -109,7 +109,7 @@ def carry(root: Path, into: Path, archive: Path) -> None:
 
 @pytest.fixture(scope="module")
 def merged_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a space in its name, to which was carried what two other folders made; those are gone."""
+    """A folder with a space in its name that got the results of two other folders, which are gone."""
     folder = tmp_path_factory.mktemp("anywhere")
     place = create(folder / "a third place")
     for session in SESSIONS:
@@ -122,7 +122,7 @@ def merged_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[Path], tuple[int, str]]:
-    """Merge in a folder; return the exit status and what was printed."""
+    """Merge in a folder; return the exit status and the output."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
     def merge_in(root: Path) -> tuple[int, str]:
@@ -133,7 +133,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_two_folders_are_merged_in_a_third(merged_in: Path, said: Callable[[Path], tuple[int, str]]) -> None:
-    """Broken: what was measured elsewhere, or by a process that started elsewhere, does not count, or only by half."""
+    """Coverage measured in other folders, by processes started in other folders, counts in full."""
     status, out = said(merged_in)
     assert (status, out.splitlines()[-1]) == (0, "Proved: 2 sessions agree, and the gate of 100 % is reached.")
     assert report.main(["--expect", *SESSIONS]) == 0
@@ -145,7 +145,7 @@ def test_two_folders_are_merged_in_a_third(merged_in: Path, said: Callable[[Path
 def test_the_same_is_said_in_any_folder(
     merged_in: Path, tmp_path: Path, said: Callable[[Path], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken: the numbers of a merge depend on where it is made."""
+    """A merge gives the same numbers in any folder."""
     here = said(merged_in)
     there = tmp_path / "somebody else's" / "folder"
     shutil.copytree(merged_in, there)
@@ -155,7 +155,7 @@ def test_the_same_is_said_in_any_folder(
 
 
 def test_no_path_of_the_machine_is_left(merged_in: Path) -> None:
-    """Broken: coverage data or a receipt holds a path of the folder that it was made in."""
+    """Coverage data and receipts contain no path of the folder they were made in."""
     for session in SESSIONS:
         left = [path.name for path in (merged_in / ".matrix" / "coverage").glob(f".coverage.{session}*")]
         assert left == [f".coverage.{session}"]
@@ -169,7 +169,7 @@ def test_no_path_of_the_machine_is_left(merged_in: Path) -> None:
 def test_coverage_that_is_lost_on_the_way_is_red(
     merged_in: Path, tmp_path: Path, said: Callable[[Path], tuple[int, str]]
 ) -> None:
-    """Broken: a session whose processes' lines are gone is proved at half."""
+    """A session that lost its processes' lines on the way is red."""
     place = tmp_path / "place"
     shutil.copytree(merged_in, place)
     path = place / ".matrix" / "coverage" / ".coverage.two"

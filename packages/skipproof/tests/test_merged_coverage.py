@@ -1,4 +1,4 @@
-"""Coverage data: merged, told apart by environment, and gated."""
+"""Coverage data: merged, split by environment, and gated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BARE, FULL = receipt("unit"), receipt("full", environment="full")
 
 
 def test_data_is_merged_and_told_apart(measured: Project) -> None:
-    """Broken: the sessions' data does not add up, or an environment is credited with what another one covered."""
+    """The sessions' data adds up, and each environment is credited with its own part only."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     write_data(measured, "full", context="full", arcs=ARCS - {(2, 4), (4, -1)})
     result = merged_coverage.measure(measured.contract, [BARE, FULL], [])
@@ -37,7 +37,7 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
 
 
 def test_paths_are_taken_as_they_are(measured: Project) -> None:
-    """Broken: a file below another folder named tests is taken for the one in tests, as coverage's combine does."""
+    """Files in two folders named tests are not confused, as they are by coverage's own combine."""
     for name, arcs in (("tests/code.py", ARCS), ("src/tests/code.py", {(-1, 1), (1, -1)})):
         measured.write(name, CODE)
         write_data(measured, "unit", file=name, arcs=arcs)
@@ -46,7 +46,7 @@ def test_paths_are_taken_as_they_are(measured: Project) -> None:
 
 
 def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
-    """Broken: each session of an environment is credited with what the others covered."""
+    """Each session of an environment is credited with what it covered itself."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     write_data(measured, "check", arcs={(-1, 1), (1, -1)})
     result = merged_coverage.measure(measured.contract, [BARE, receipt("check")], [])
@@ -55,7 +55,7 @@ def test_sessions_of_one_environment_are_told_apart(measured: Project) -> None:
 
 
 def test_each_source_is_parsed_once(measured: Project) -> None:
-    """Broken: all sources are parsed anew for each environment, session and report, a minute in a whole run."""
+    """Each source is parsed once for all environments, sessions and reports."""
     for name, context in (("unit", "bare"), ("check", "bare"), ("full", "full")):
         write_data(measured, name, context)
     sessions = [BARE, receipt("check"), FULL]
@@ -67,7 +67,7 @@ def test_each_source_is_parsed_once(measured: Project) -> None:
 
 
 def test_file_without_a_statement_is_covered(measured: Project) -> None:
-    """Broken: the share of a file that holds nothing to cover divides by zero."""
+    """A file without statements is fully covered."""
     measured.write("empty.py", "")
     write_data(measured, "unit")
     write_data(measured, "unit", file="empty.py", arcs={(-1, 1), (1, -1)})
@@ -79,14 +79,14 @@ def test_file_without_a_statement_is_covered(measured: Project) -> None:
 
 
 def test_one_environment_reaches_nothing_alone(measured: Project) -> None:
-    """Broken: where there is no other environment, everything is said to need this one."""
+    """With only one environment, no line is said to need it."""
     write_data(measured, "unit", arcs=ARCS - {(2, 3), (3, -1)})
     [file] = merged_coverage.measure(measured.contract, [BARE], []).files
     assert (file.missing, file.only) == (["3", "2->3"], {})
 
 
 def test_branch_that_ends_a_function_is_named(measured: Project) -> None:
-    """Broken: a branch that leaves its function is shown as a line that no file has."""
+    """A branch that leaves its function is shown as an exit."""
     measured.write("code.py", "def answer(x):\n    if x:\n        print(x)\n")
     write_data(measured, "unit", arcs={(-1, 1), (1, -1), (-1, 2), (2, 3), (3, -1)})
     [file] = merged_coverage.measure(measured.contract, [BARE], []).files
@@ -94,7 +94,7 @@ def test_branch_that_ends_a_function_is_named(measured: Project) -> None:
 
 
 def test_reports_of_coverage_are_written(measured: Project) -> None:
-    """Broken: the merged data of an earlier day stays, or the sessions' own data is used up by a merge."""
+    """A merge replaces the merged data of an earlier one, and keeps the sessions' own data."""
     write_data(measured, "unit")
     stale = write_data(measured, "x", file="gone.py").rename(measured.root / ".matrix" / "coverage" / ".coverage")
     folder = merged_coverage.write_reports(measured.contract, [BARE], [])
@@ -106,7 +106,7 @@ def test_reports_of_coverage_are_written(measured: Project) -> None:
 
 
 def test_file_that_is_left_out_does_not_count(measured: Project) -> None:
-    """Broken: a test file that needs what no machine had shuts the gate."""
+    """A test file that needs what no machine had does not count."""
     write_data(measured, "unit")
     measured.write("tests/real/test_gpu.py", CODE)
     write_data(measured, "unit", file="tests/real/test_gpu.py", arcs={(-1, 1), (1, -1)})
@@ -115,17 +115,17 @@ def test_file_that_is_left_out_does_not_count(measured: Project) -> None:
 
 
 def test_lines_are_shown_as_ranges() -> None:
-    """Broken: a list of a thousand lines, or one that names the wrong ones."""
+    """Line numbers are shown as ranges."""
     assert merged_coverage.ranges([7, 1, 2, 3, 9, 10]) == ["1-3", "7", "9-10"]
     assert merged_coverage.ranges([]) == []
 
 
 def test_almost_everything_is_not_everything() -> None:
-    """Broken: 99.999 % is rounded to 100 %, and the gate opens."""
+    """99.999 % is not shown as 100 %, and does not pass a gate of 100 %."""
     refusal = Measured(99.9999, 100).refusal
     assert refusal == "coverage is 99.99 %, under 100 %: test or remove the lines that are named"
 
 
 def test_missing_gate_is_refused() -> None:
-    """Broken: without fail_under, any coverage at all is enough."""
+    """Coverage without fail_under is refused."""
     assert Measured(100, 0).refusal == "coverage has no gate: set fail_under in [tool.coverage.report]"

@@ -1,4 +1,4 @@
-"""The line in which a test failed, on its way from pytest into the receipt."""
+"""The line in which a test failed, on its way from pytest to the receipt."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_twice(request):
 
 
 def test_first_line_of_a_failure_is_kept(project: Project) -> None:
-    """Broken: a report says that a test failed, and not how; or a strange message leaves no receipt at all."""
+    """The receipt keeps the first line of each failure, whatever characters it contains."""
     project.write("tests/unit/test_a.py", TESTS)
     project.write("tests/real/test_b.py", "def test_b(): pass")
     assert project.run("--skipproof", "bare").ret != 0
@@ -53,7 +53,7 @@ def test_first_line_of_a_failure_is_kept(project: Project) -> None:
 
 @pytest.mark.parametrize(("text", "line"), [("Error: one\ntwo", "Error: one"), ("", "failed")])
 def test_failure_without_a_place_has_a_line_too(text: str, line: str) -> None:
-    """Broken: a failure that a plugin reports in its own way ends the run with an error of ours."""
+    """A failure that a plugin reports in its own way has its line too."""
     where = ("test_a.py", 1, "test_a")
     report = pytest.TestReport("test_a.py::test_a", where, {}, "failed", text, "call")
     assert crash_line(report) == line

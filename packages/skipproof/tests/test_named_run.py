@@ -1,4 +1,4 @@
-"""Runs in a named environment: each way to prove less than everything makes the run red, and says so."""
+"""Runs in a named environment: every way to prove less than everything makes the run red, with a message."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def full(project: Project) -> Project:
-    """A project whose environment "full" holds what it promises."""
+    """A project whose environment "full" has what it promises."""
     project.install_alpha()
     project.install_beta()
     return project
 
 
 def test_everything_runs_where_it_can(full: Project) -> None:
-    """Broken: a run that keeps the whole contract is red."""
+    """A run that keeps the whole contract is green."""
     full.write(UNIT, PASSES)
     full.write(REAL, NEEDS_ALPHA)
     result = full.run("--skipproof", "full")
@@ -35,7 +35,7 @@ def test_everything_runs_where_it_can(full: Project) -> None:
 
 
 def test_everything_skips_where_it_cannot(project: Project) -> None:
-    """Broken: the planned skips of an environment without extras make its run red."""
+    """In an environment without extras, the planned skips are green."""
     project.write(REAL, NEEDS_ALPHA)
     result = project.run("--skipproof", "bare", "--skipproof-session", "check", "tests/real")
     result.assert_outcomes(skipped=1)
@@ -79,7 +79,7 @@ def test_everything_skips_where_it_cannot(project: Project) -> None:
     ],
 )
 def test_not_running_where_capable_is_red(full: Project, code: str, outcome: str) -> None:
-    """Broken: pytest's own ways not to run a test go unseen where everything it needs is here."""
+    """Every way in pytest not to run a test is a violation where its needs are met."""
     full.write(UNIT, f"import pytest\n\n{code}\n")
     [violation] = violations(full.run("--skipproof", "full"), full, "full")
     assert violation.startswith(f"{UNIT}::")
@@ -95,7 +95,7 @@ def test_not_running_where_capable_is_red(full: Project, code: str, outcome: str
     ids=["mark", "body"],
 )
 def test_only_the_derived_reason_counts(project: Project, code: str, fact: str | None) -> None:
-    """Broken: a test that lacks something skips for a reason of its own, which nobody can tell from a mistake."""
+    """A skip for any other reason than the derived one is a violation."""
     project.write(REAL, f"import pytest\n\npytestmark = pytest.mark.requires('alpha')\n\n{code}\n")
     result = project.run("--skipproof", "bare")
     if fact is None:
@@ -108,7 +108,7 @@ def test_only_the_derived_reason_counts(project: Project, code: str, fact: str |
 
 
 def test_running_where_not_capable_is_red(project: Project) -> None:
-    """Broken: a test runs, and passes, in an environment that lacks what it says it needs."""
+    """A test that runs where its needs are not met is a violation."""
     project.write(REAL, "import pytest\n\n@pytest.mark.requires('alpha')\ndef test_alpha(): pass\n")
     project.write(
         "tests/real/conftest.py",
@@ -124,7 +124,7 @@ def test_running_where_not_capable_is_red(project: Project) -> None:
 
 @pytest.mark.parametrize("option", [["-k", "test_b"], ["-m", "slow"], ["--deselect", f"{UNIT}::test_a"]])
 def test_deselection_is_red(project: Project, option: list[str]) -> None:
-    """Broken: a run that leaves tests out by an option passes for a whole one."""
+    """Every deselected test is a violation."""
     project.write("tests/real/test_b.py", "import pytest\n\n@pytest.mark.slow\ndef test_b(): pass\n")
     project.write("conftest.py", "def pytest_configure(config):\n    config.addinivalue_line('markers', 'slow')\n")
     project.write(UNIT, PASSES)
@@ -146,7 +146,7 @@ def test_deselection_is_red(project: Project, option: list[str]) -> None:
     ],
 )
 def test_file_without_a_collected_test_is_red(project: Project, name: str, code: str, option: list[str]) -> None:
-    """Broken: a test file is left out, or holds no test that pytest finds, and nobody hears of it."""
+    """A test file from which nothing is collected is a violation."""
     project.write(UNIT, PASSES)
     project.write(f"tests/unit/{name}", code)
     assert violations(project.run("--skipproof", "bare", *option), project, "bare") == [
@@ -158,7 +158,7 @@ def test_file_without_a_collected_test_is_red(project: Project, name: str, code:
 
 
 def test_skip_while_collecting_is_red(full: Project) -> None:
-    """Broken: importorskip at the top of a file turns its tests into one nameless skip."""
+    """A file that skips during collection is a violation."""
     full.write(UNIT, PASSES)
     full.write(REAL, "import pytest\n\npytest.importorskip('skipproof_none')\n\ndef test_b(): pass\n")
     [violation] = violations(full.run("--skipproof", "full"), full, "full")
@@ -169,7 +169,7 @@ def test_skip_while_collecting_is_red(full: Project) -> None:
 
 
 def test_collection_error_is_red_and_unfinished(project: Project) -> None:
-    """Broken: a file that cannot be imported takes its tests out, or its error drowns among all that never ran."""
+    """A file that cannot be imported is the only violation, and the run is unfinished."""
     project.write(UNIT, "import skipproof_none\n")
     project.write(REAL, NEEDS_ALPHA)
     result = project.run("--skipproof", "bare")
@@ -182,7 +182,7 @@ def test_collection_error_is_red_and_unfinished(project: Project) -> None:
 
 
 def test_collection_error_that_is_passed_over_is_red(project: Project) -> None:
-    """Broken: with --continue-on-collection-errors a file that cannot be read takes its tests out of a green run."""
+    """A file that cannot be imported is a violation under --continue-on-collection-errors too."""
     project.write(UNIT, PASSES)
     project.write("tests/unit/test_b.py", "def test_b(:\n")
     assert violations(project.run("--skipproof", "bare", "--continue-on-collection-errors"), project, "bare") == [
@@ -191,14 +191,14 @@ def test_collection_error_that_is_passed_over_is_red(project: Project) -> None:
 
 
 def test_empty_collection_is_red(project: Project) -> None:
-    """Broken: a run without a single test proves the matrix."""
+    """A run without a test is a violation."""
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         "tests/unit, tests/real: no test was collected; a run without tests proves nothing"
     ]
 
 
 def test_duplicates_are_red(project: Project) -> None:
-    """Broken: two tests of one id mask each other's outcome."""
+    """Two tests with one id are a violation."""
     project.write(UNIT, PASSES)
     project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    items.append(items[0])\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
@@ -208,14 +208,14 @@ def test_duplicates_are_red(project: Project) -> None:
 
 @pytest.mark.parametrize("option", [["-x"], ["--setup-only"], ["--collect-only"]])
 def test_test_without_outcome_is_red(project: Project, option: list[str]) -> None:
-    """Broken: tests that a run never reached count as proved."""
+    """A test that the run never reached is a violation."""
     project.write(UNIT, "def test_a(): assert False\n\ndef test_b(): pass\n")
     found = violations(project.run("--skipproof", "bare", *option), project, "bare")
     assert f"{UNIT}::test_b: was collected but has no outcome" in found[-1]
 
 
 def test_test_that_vanishes_is_red(project: Project) -> None:
-    """Broken: a hook that takes a test out without a word makes it disappear from the proof."""
+    """A test that a hook removes is a violation."""
     project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
     project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    del items[0]\n")
     [violation] = violations(project.run("--skipproof", "bare"), project, "bare")
@@ -238,7 +238,7 @@ def test_test_that_vanishes_is_red(project: Project) -> None:
 def test_wrong_environment_stops_before_the_first_test(
     project: Project, alpha: str | None, environment: str, fact: str
 ) -> None:
-    """Broken: tests run in an environment that is not what its name says."""
+    """An environment that does not match its name stops the run before the first test."""
     if alpha is not None:
         project.install_alpha(alpha)
     project.install_beta()
@@ -251,7 +251,7 @@ def test_wrong_environment_stops_before_the_first_test(
 
 
 def test_blind_detector_stops_before_the_first_test(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a canary that was not found is not heard."""
+    """A canary that was not found stops the run before the first test."""
     monkeypatch.setattr(named_run, "blind_spots", lambda _session: ["canary: a skip was not seen"])
     result = project.run("--skipproof", "bare")
     assert result.ret == ExitStatus.CANARY

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
-    """Broken: a test that ends the run, and calls it a success, is believed."""
+    """A test that ends the run with exit status 0 makes it red."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.exit('bye', returncode=0)\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         (
@@ -39,7 +39,7 @@ def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
 
 @pytest.mark.parametrize("step", ["session.exitstatus = 0", "pytest.exit('bye', returncode=0)"], ids=["set", "exit"])
 def test_verdict_stands(project: Project, step: str) -> None:
-    """Broken: a hook that comes last turns a red run green."""
+    """A hook that runs last cannot turn a red run green."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
     project.write(
         "conftest.py",
@@ -61,7 +61,7 @@ def test_verdict_stands(project: Project, step: str) -> None:
     ids=["makereport", "logreport"],
 )
 def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
-    """Broken: a hook that calls failed and skipped tests passed is believed."""
+    """A hook that reports failed and skipped tests as passed makes the run red."""
     project.write(UNIT, "import pytest\n\ndef test_a(): assert False\n\ndef test_b(): pytest.skip('later')\n")
     project.write("conftest.py", f"import pytest\n\n{hook}")
     step = "and was reported as passed; remove the hook or plugin that swaps outcomes"
@@ -72,7 +72,7 @@ def test_swapped_outcome_is_red(project: Project, hook: str) -> None:
 
 
 def test_forged_report_is_red(project: Project) -> None:
-    """Broken: a hook that reports in a test's place, and never runs it, is believed."""
+    """A hook that reports a test as passed without running it makes the run red."""
     project.write(UNIT, "def test_a(): assert False\n")
     project.write(
         "conftest.py",
@@ -92,7 +92,7 @@ def test_forged_report_is_red(project: Project) -> None:
 
 
 def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
-    """Broken: ids that vanish when a library is missing are missed only when all sessions are merged, or not at all."""
+    """A run misses tests that another session collected from the same sources."""
     project.write(
         UNIT,
         "import os\nimport pytest\n\n@pytest.mark.parametrize('x', os.environ.get('IDS', 'a b').split())\n"
@@ -116,7 +116,7 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
 
 
 def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
-    """Broken: a test that was removed is missed for ever, because an old receipt has it."""
+    """A test that only a receipt of other sources has is not missed."""
     project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
     project.run("--skipproof", "bare", "--skipproof-session", "first")
     project.write(UNIT, PASSES)
@@ -124,7 +124,7 @@ def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
 
 
 def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None:
-    """Broken: a run that came to no end says what the others must have."""
+    """A test that only an unfinished receipt has is not missed."""
     project.write(UNIT, "import os, pytest\n\ndef test_a():\n    'STOP' in os.environ and pytest.exit('bye')\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STOP", "1")
@@ -134,7 +134,7 @@ def test_receipts_that_are_unfinished_are_not_compared(project: Project) -> None
 
 
 def test_changed_sources_are_red(project: Project) -> None:
-    """Broken: a run whose sources were edited meanwhile proves something that no longer exists."""
+    """A run whose sources change while it runs is red."""
     project.write(UNIT, "from pathlib import Path\n\ndef test_a():\n    Path('tests/new.py').touch()\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
         "tests, pyproject.toml, setup.py: changed during the run; run it again"
@@ -142,7 +142,7 @@ def test_changed_sources_are_red(project: Project) -> None:
 
 
 def test_receipt_tells_the_whole_run(project: Project) -> None:
-    """Broken: the receipt loses what the report needs to trust it."""
+    """The receipt has everything that the report needs."""
     project.write("locks/bare.txt", "# nothing\n")
     project.write(UNIT, "def test_a(): pass\n\ndef test_b(): assert False\n")
     project.write(REAL, NEEDS_ALPHA)
@@ -167,7 +167,7 @@ def test_receipt_tells_the_whole_run(project: Project) -> None:
 
 
 def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the project's libraries made of the machine, known only when they are loaded, is in header and receipt."""
+    """Facts from the project's libraries, known only once they are loaded, are in header and receipt."""
     monkeypatch.setenv("KERNELS", "unknown")
     project.write(
         "conftest.py",
@@ -185,7 +185,7 @@ def test_receipt_tells_what_the_project_knows_of_the_machine(project: Project, m
 
 
 def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
-    """Broken: a run that was broken off looks like one that came to its end."""
+    """An interrupted run leaves an unfinished receipt."""
     project.write(UNIT, PASSES)
     project.run("--skipproof", "bare")
     assert project.receipt("bare").finished is not None
@@ -198,7 +198,7 @@ def test_interrupted_run_leaves_an_unfinished_receipt(project: Project) -> None:
 
 
 def test_verdict_stands_below_everything_else(project: Project) -> None:
-    """Broken: the one line that matters stands above a page of pytest's own summary."""
+    """The verdict comes below pytest's own summary."""
     project.write(UNIT, "import pytest\n\ndef test_a():\n    pytest.skip('later')\n")
     result = project.run("--skipproof", "bare", "-ra")
     result.stdout.fnmatch_lines(
@@ -207,7 +207,7 @@ def test_verdict_stands_below_everything_else(project: Project) -> None:
 
 
 def test_failed_run_is_not_called_proved(project: Project) -> None:
-    """Broken: a run with a failed test ends with a green line that says that everything ran."""
+    """A run with a failed test has no green verdict."""
     project.write(UNIT, "def test_a(): assert False\n")
     result = project.run("--skipproof", "bare")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -215,7 +215,7 @@ def test_failed_run_is_not_called_proved(project: Project) -> None:
 
 
 def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
-    """Broken: a run that dies without a word leaves the finished receipt of the run before it."""
+    """While a run goes on, its receipt is unfinished, so that of an earlier run is gone."""
     project.write(
         UNIT,
         """
@@ -230,7 +230,7 @@ def test_running_test_finds_its_receipt_unfinished(project: Project) -> None:
 
 
 class Running:
-    """What measures a run, as far as the plugin asks it."""
+    """Measures a run, as far as the plugin can tell."""
 
     def __init__(self, data_file: str, *, relative: bool = False) -> None:
         self._options = {"run:data_file": f".matrix/coverage/{data_file}", "run:relative_files": relative}
@@ -251,7 +251,7 @@ class Running:
 def test_coverage_data_is_claimed_and_old_data_removed(
     project: Project, monkeypatch: pytest.MonkeyPatch, file: str, claimed: str | None
 ) -> None:
-    """Broken: data of an earlier run is merged with this one's, or another program's data is removed."""
+    """A run removes old coverage data of its own session, and no other program's."""
     old = project.write(".matrix/coverage/.coverage.bare.host.pid1.Xx", "old")
     other = project.write(".matrix/coverage/.coverage.bareness.host.pid1.Xx", "other")
     running = Running(file)
@@ -265,7 +265,7 @@ def test_coverage_data_is_claimed_and_old_data_removed(
 
 
 def test_last_act_of_a_run_is_to_gather_its_coverage_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: what the processes of a run measured lies in files with paths that hold in one folder only."""
+    """When a run ends, its processes' coverage data is in one file with relative paths."""
     running = Running(".coverage.bare")
     running.measure(monkeypatch)
     project.write(UNIT, PASSES)
@@ -284,7 +284,7 @@ def test_last_act_of_a_run_is_to_gather_its_coverage_data(project: Project, monk
 
 
 def test_run_that_came_to_no_end_gathers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: half a run's data is put together as if it were a whole run's."""
+    """An unfinished run leaves its coverage data uncombined."""
     running = Running(".coverage.bare")
     running.measure(monkeypatch)
     project.write(UNIT, "def test_a():\n    raise KeyboardInterrupt\n")
@@ -295,7 +295,7 @@ def test_run_that_came_to_no_end_gathers_nothing(project: Project, monkeypatch: 
 
 
 def test_relative_files_are_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: coverage makes paths relative to another folder in each process, and nobody can tell to which."""
+    """The relative_files setting of coverage is refused."""
     Running(".coverage.bare", relative=True).measure(monkeypatch)
     project.write(UNIT, PASSES)
     result = project.run("--skipproof", "bare")
@@ -304,7 +304,7 @@ def test_relative_files_are_refused(project: Project, monkeypatch: pytest.Monkey
 
 
 def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: the plugin needs coverage to be installed."""
+    """A run without coverage claims no coverage data."""
     monkeypatch.delitem(sys.modules, "coverage", raising=False)
     project.write(UNIT, PASSES)
     project.run("--skipproof", "bare").assert_outcomes(passed=1)

@@ -1,4 +1,4 @@
-"""One test's reports against what it has to do."""
+"""One test's reports, checked against what it must do."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ SETUP, PASSED, TEARDOWN = report("passed", "setup"), report("passed"), report("p
     ],
 )
 def test_outcome_is_the_worst_phase(reports: list[pytest.TestReport], outcome: str) -> None:
-    """Broken: a skip or failure in setup, teardown or a part of a test is covered by the phase that passed."""
+    """A test's outcome is the worst of its phases and parts."""
     assert record(RUNS, *reports).outcome == outcome
 
 
 def test_durations_are_added() -> None:
-    """Broken: the receipt leaves out the time of setup or teardown."""
+    """A test's duration includes setup and teardown."""
     assert record(RUNS, SETUP, PASSED, TEARDOWN).duration == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("reports", [[SETUP, PASSED, TEARDOWN], [SETUP, report("failed"), TEARDOWN]])
 def test_running_where_capable_keeps_the_contract(reports: list[pytest.TestReport]) -> None:
-    """Broken: a test that did run, as it has to, is called a violation."""
+    """A test that runs as it must is not a violation."""
     assert record(RUNS, *reports).violation() is None
 
 
@@ -83,7 +83,7 @@ def test_running_where_capable_keeps_the_contract(reports: list[pytest.TestRepor
     ],
 )
 def test_not_running_where_capable_is_a_violation(reports: list[pytest.TestReport], fact: str, step: str) -> None:
-    """Broken: a test does not run although everything it needs is here, and the run stays green."""
+    """A test that does not run although its needs are met is a violation."""
     complaint = record(RUNS, *reports).violation()
     assert complaint is not None
     assert complaint.startswith(fact)
@@ -91,7 +91,7 @@ def test_not_running_where_capable_is_a_violation(reports: list[pytest.TestRepor
 
 
 def test_skip_for_the_derived_reason_keeps_the_contract() -> None:
-    """Broken: the planned skip is called a violation."""
+    """A skip with the derived reason is not a violation."""
     assert record(SKIPS, report("skipped", "setup", REASON), TEARDOWN).violation() is None
 
 
@@ -106,12 +106,12 @@ def test_skip_for_the_derived_reason_keeps_the_contract() -> None:
     ],
 )
 def test_anything_else_where_not_capable_is_a_violation(reports: list[pytest.TestReport], fact: str) -> None:
-    """Broken: a test runs, or skips for a reason of its own, where it lacks what it says it needs."""
+    """Running, or skipping for another reason, is a violation where needs are not met."""
     complaint = record(SKIPS, *reports).violation()
     assert complaint is not None
     assert complaint.startswith(f"{fact}; ")
 
 
 def test_duplicates_are_named_once() -> None:
-    """Broken: two tests with one id mask each other."""
+    """Each id that occurs twice is named once."""
     assert duplicates(["a", "b", "a", "c", "a", "b"]) == ["a", "b"]

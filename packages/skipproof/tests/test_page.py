@@ -1,4 +1,4 @@
-"""The page as a text; tests/integration/test_report_browser.py looks at it in a browser."""
+"""The page as text; tests/integration/test_report_browser.py looks at it in a browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def matrix(**changes: object) -> Matrix:
 
 
 def part(page: str, kind: str) -> str:
-    """Return what stands in the page's only element that opens like this."""
+    """Return the content of the page's only element that opens like this."""
     [found] = re.findall(rf"<{kind}>(.*?)</{kind.split(maxsplit=1)[0]}>", page, re.DOTALL)
     return str(found)
 
@@ -43,14 +43,14 @@ def embedded(page: str) -> object:
 
 
 def test_page_holds_the_whole_matrix() -> None:
-    """Broken: something that the receipts say is not on the page."""
+    """The page contains the whole matrix."""
     made = matrix(problems=["it is red: fix it"], coverage=99.5, gate=100)
     assert Matrix.model_validate(embedded(render(made))) == made
 
 
 @pytest.mark.parametrize("make", [everything, wide, hostile])
 def test_texts_cannot_leave_their_place(make: Callable[[], Matrix]) -> None:
-    """Broken: a test's name or reason ends the page's script, or is replaced by a part of the page."""
+    """A test's name or reason cannot end the page's script, or become a part of the page."""
     made = make()
     page = render(made)
     assert Matrix.model_validate(embedded(page)) == made
@@ -60,7 +60,7 @@ def test_texts_cannot_leave_their_place(make: Callable[[], Matrix]) -> None:
 
 @pytest.mark.parametrize("kind", ["script", "style"])
 def test_policy_allows_exactly_what_the_page_holds(kind: str) -> None:
-    """Broken: the browser refuses the page's own script or style, or would run any other."""
+    """The page's policy allows its own script and style, and no others."""
     page = render(matrix())
     text = part(page, "style" if kind == "style" else 'script type="module"')
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -70,11 +70,11 @@ def test_policy_allows_exactly_what_the_page_holds(kind: str) -> None:
 
 
 def test_page_names_no_other_place() -> None:
-    """Broken: the page loads something, which a machine without a network or a reader's privacy would pay for."""
+    """The page loads nothing from elsewhere."""
     assert re.findall(r"(?:https?:)?//[a-z]|@import|url\(", render(matrix())) == []
 
 
 @pytest.mark.parametrize(("problems", "verdict"), [([], "sample: proved"), (["red: fix it"], "sample: not proved")])
 def test_title_says_the_verdict(problems: list[str], verdict: str) -> None:
-    """Broken: the browser's tab of a red report says nothing, or says it is green."""
+    """The page's title says the verdict."""
     assert f"<title>{verdict}</title>" in render(matrix(problems=problems))

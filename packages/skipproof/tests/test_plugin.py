@@ -1,4 +1,4 @@
-"""Runs without a named environment: what is here is detected, and the same reasons are given."""
+"""Runs without a named environment: capabilities are detected, and the skip reasons are the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEEDS_ALPHA = """
 
 
 def test_what_is_missing_skips_with_the_derived_reason(project: Project) -> None:
-    """Broken: without the library a test fails in its fixture, or skips for another reason than in a named run."""
+    """A test that needs a missing library skips with the derived reason, before its fixtures run."""
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
     result = project.run("-rs")
     result.assert_outcomes(skipped=1)
@@ -40,14 +40,14 @@ def test_what_is_missing_skips_with_the_derived_reason(project: Project) -> None
 
 
 def test_what_is_here_runs(project: Project) -> None:
-    """Broken: a test skips although what it needs is installed."""
+    """A test runs if what it needs is installed."""
     project.install_alpha()
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
     project.run().assert_outcomes(passed=1)
 
 
 def test_every_test_requires_what_the_run_does(project: Project) -> None:
-    """A run that requires a capability skips all tests without it, each for the derived reason, also in a named run."""
+    """A run that requires a capability skips every test where it is missing, each with the derived reason."""
     project.install_alpha()
     project.install_beta()
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
@@ -61,7 +61,7 @@ def test_every_test_requires_what_the_run_does(project: Project) -> None:
 
 
 def test_marks_of_class_and_module_add_up(project: Project) -> None:
-    """Broken: a mark nearer to the test hides what its module or class needs."""
+    """The marks of a test, its class and its module add up."""
     project.write(
         "tests/real/test_a.py",
         """
@@ -84,7 +84,7 @@ def test_marks_of_class_and_module_add_up(project: Project) -> None:
 
 
 def test_only_what_is_asked_for_is_imported(project: Project) -> None:
-    """Broken: a plain run pays for, or fails on, libraries that none of its tests needs."""
+    """A plain run imports only the libraries that its tests need."""
     project.install_alpha("raise RuntimeError('imported')")
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
@@ -92,7 +92,7 @@ def test_only_what_is_asked_for_is_imported(project: Project) -> None:
 
 
 def test_listing_tests_imports_nothing(project: Project) -> None:
-    """Broken: --collect-only fails on a machine where a library is broken."""
+    """--collect-only imports no library."""
     project.install_alpha("raise RuntimeError('imported')")
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
     result = project.run("--collect-only", "-q")
@@ -101,7 +101,7 @@ def test_listing_tests_imports_nothing(project: Project) -> None:
 
 
 def test_broken_library_stops_the_run(project: Project) -> None:
-    """Broken: a broken library makes its tests skip, and the run stays green."""
+    """A broken library stops the run."""
     project.install_alpha("raise RuntimeError('no kernel image')")
     project.write("tests/real/test_a.py", NEEDS_ALPHA)
     result = project.run()
@@ -121,7 +121,7 @@ def test_broken_library_stops_the_run(project: Project) -> None:
     ],
 )
 def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> None:
-    """Broken: a mark that asks for nothing that exists is ignored, and the test runs or skips at random."""
+    """A mark that names nothing known is a usage error."""
     project.write(
         "tests/unit/test_a.py", f"import pytest\n\n@pytest.mark.requires({mark})\ndef test_a():\n    assert True\n"
     )
@@ -155,7 +155,7 @@ def test_wrong_mark_is_a_usage_error(project: Project, mark: str, fact: str) -> 
     ],
 )
 def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], fact: str) -> None:
-    """Broken: a run proves something else than its options say, without a word."""
+    """A wrong option is a usage error."""
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     result = project.run(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -164,7 +164,7 @@ def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], f
 
 
 def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
-    """Broken: pytest-xdist runs the tests where the contract does not see them."""
+    """A named run under pytest-xdist is a usage error."""
     project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--dist', default='no')\n")
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     result = project.run("--skipproof", "bare", "--dist", "load")
@@ -177,7 +177,7 @@ def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
 @pytest.mark.parametrize("text", ["", "[tool]\nother = 1\n", None])
 @pytest.mark.parametrize("options", [["--skipproof", "bare"], ["--skipproof-also-requires", "alpha"]])
 def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: str | None, options: list[str]) -> None:
-    """An option of the plugin is a usage error where there is no table."""
+    """An option of the plugin is a usage error in a project without a table."""
     project.write("pytest.ini", "[pytest]\n")
     project.write("pyproject.toml", text or "")
     if text is None:
@@ -189,7 +189,7 @@ def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: st
 
 @pytest.mark.parametrize("text", ["[tool]\nskipproof = 1\n", "[tool.skipproof]\n"])
 def test_wrong_table_is_a_usage_error(project: Project, text: str) -> None:
-    """A table that is there and wrong stops a run that has no option."""
+    """A wrong table is a usage error even without an option."""
     project.write("pytest.ini", "[pytest]\n")
     project.write("pyproject.toml", text)
     result = project.run()
@@ -199,7 +199,7 @@ def test_wrong_table_is_a_usage_error(project: Project, text: str) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[tool.other]\n"])
 def test_without_a_table_the_plugin_does_nothing(project: Project, text: str | None) -> None:
-    """A project that has no table gets no header, no mark, no skip and no error from the plugin."""
+    """A project without a table gets no header, no mark, no skip and no error from the plugin."""
     project.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
     project.write("pyproject.toml", text or "")
     if text is None:
@@ -216,7 +216,7 @@ def test_without_a_table_the_plugin_does_nothing(project: Project, text: str | N
 
 
 def test_options_of_others_do_not_clash(project: Project) -> None:
-    """Another plugin's --environment, --session and --also-requires stand beside this one's, and stay its own."""
+    """Another plugin's --environment, --session and --also-requires work beside this one's options."""
     project.write(
         "tests/unit/test_a.py", "def test_a(pytestconfig): assert pytestconfig.getoption('environment') == 'x'\n"
     )
@@ -235,7 +235,7 @@ def test_options_of_others_do_not_clash(project: Project) -> None:
 
 
 def test_suites_have_to_be_named(project: Project) -> None:
-    """Broken: without testpaths there is no telling what a whole suite is, and any part passes for one."""
+    """A named run without testpaths is a usage error."""
     pyproject = project.root / "pyproject.toml"
     pyproject.write_text(pyproject.read_text().replace('testpaths = ["tests/unit", "tests/real"]', ""))
     result = project.run("--skipproof", "bare", "tests")
@@ -244,7 +244,7 @@ def test_suites_have_to_be_named(project: Project) -> None:
 
 
 def test_header_without_environment(project: Project) -> None:
-    """Broken: the output does not say that nothing is proved here, or which Python ran."""
+    """The header of a plain run names Python, and says that no environment is named."""
     project.run().stdout.fnmatch_lines(
         [
             "skipproof: no environment named, *",
@@ -255,7 +255,7 @@ def test_header_without_environment(project: Project) -> None:
 
 
 def test_header_names_environment_and_versions(project: Project) -> None:
-    """Broken: the output does not say in which environment, and with which libraries, its tests ran."""
+    """The header of a named run names the environment and its libraries' versions."""
     project.install_alpha("__version__ = '1.5'")
     project.install_beta()
     project.run("--skipproof", "full").stdout.fnmatch_lines(

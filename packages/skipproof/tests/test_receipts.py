@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def test_receipt_is_read_as_it_was_written(project: Project) -> None:
-    """Broken: something of a run is lost between the run and the report."""
+    """A receipt is read exactly as it was written."""
     written = receipt(
         "unit",
         tests={
@@ -46,7 +46,7 @@ def test_receipt_is_read_as_it_was_written(project: Project) -> None:
 
 
 def test_very_many_violations_are_shortened(project: Project) -> None:
-    """Broken: a stopped run prints a thousand lines, or lines are left out without a word."""
+    """Of very many violations the first are shown, with where the rest are."""
     many = [f"test {number}: was deselected" for number in range(22)]
     assert shown_violations(project.contract, receipt("unit", violations=many[:20])) == many[:20]
     assert shown_violations(project.contract, receipt("unit", violations=many)) == [
@@ -65,7 +65,7 @@ def test_very_many_violations_are_shortened(project: Project) -> None:
     ],
 )
 def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -> None:
-    """Broken: half a receipt, or one of another version, is taken for proof."""
+    """A truncated receipt, or one of another version, is refused."""
     path = project.write("unit.json", content)
     with pytest.raises(ReceiptError) as caught:
         read_receipt(path)
@@ -74,7 +74,7 @@ def test_damaged_receipt_is_refused(project: Project, content: str, fact: str) -
 
 
 def test_edited_receipt_is_refused(project: Project) -> None:
-    """Broken: somebody turns a failure into a success in a receipt, and the merge believes it."""
+    """A receipt that was edited is refused."""
     path = write_receipt(project.contract, receipt("unit", tests={"tests/unit/test_a.py::test_a": result("failed")}))
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
     with pytest.raises(ReceiptError, match=r"unit\.json was changed after its run sealed it: run its session again"):
@@ -82,7 +82,7 @@ def test_edited_receipt_is_refused(project: Project) -> None:
 
 
 def test_receipt_under_another_name_is_refused(project: Project) -> None:
-    """Broken: a copy of one session's receipt stands in for a session that never ran."""
+    """A copy of a receipt under another session's name is refused."""
     path = write_receipt(project.contract, receipt("unit"))
     copy = path.rename(path.with_name("real.json"))
     with pytest.raises(ReceiptError, match=r"real\.json is the receipt of 'unit', under another name"):
@@ -90,7 +90,7 @@ def test_receipt_under_another_name_is_refused(project: Project) -> None:
 
 
 def test_unfinished_receipt_has_no_closing_mark(project: Project) -> None:
-    """Broken: the receipt that a run writes when it starts looks like a finished one."""
+    """An unfinished receipt has no seal."""
     path = write_receipt(project.contract, receipt("unit", finished=None))
     assert read_receipt(path).seal is None
     path = write_receipt(project.contract, receipt("unit"))
@@ -98,7 +98,7 @@ def test_unfinished_receipt_has_no_closing_mark(project: Project) -> None:
 
 
 def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
-    """Broken: nobody can say of which commit a receipt is, or sources that were changed since pass for it."""
+    """The commit is the one checked out, with "+" if files differ from it."""
     assert checked_out(project.contract) is None
     git = ["git", "-C", str(project.root), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
@@ -114,14 +114,14 @@ def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", ".x", "a b"])
 def test_session_name_has_to_be_a_file_name(name: str) -> None:
-    """Broken: a session's name writes its receipt somewhere else."""
+    """A session's name must be valid as a file name."""
     with pytest.raises(ReceiptError, match=r"a session cannot be called .*: use letters, digits"):
         check_session_name(name)
 
 
 @pytest.mark.parametrize("changed", ["tests/unit/test_a.py", "tests/new.py", "pyproject.toml", "setup.py"])
 def test_sources_digest_follows_every_source(project: Project, changed: str) -> None:
-    """Broken: sources change, and receipts of the old ones are still believed."""
+    """The digest changes with every source."""
     project.write("tests/unit/test_a.py", "A = 1\n")
     before = sources_digest(project.contract, None)
     path = project.root / changed
@@ -130,7 +130,7 @@ def test_sources_digest_follows_every_source(project: Project, changed: str) -> 
 
 
 def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
-    """Broken: byte code or a note in a folder of sources makes every receipt stale."""
+    """The digest does not change with files that are not sources."""
     before = sources_digest(project.contract, None)
     project.write("tests/unit/notes.txt", "x")
     project.write("other.py", "x")
@@ -138,14 +138,14 @@ def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
 
 
 def test_a_source_that_is_not_there_counts_for_nothing(project: Project) -> None:
-    """A source that only some checkouts have changes no digest until it comes."""
+    """A source that does not exist does not change the digest until it does."""
     contract = project.contract
     named = replace(contract, sources=("gone", *contract.sources))
     assert sources_digest(named, None) == sources_digest(contract, None)
 
 
 def test_renaming_a_source_changes_the_digest(project: Project) -> None:
-    """Broken: a file moves, and the digest, made of contents only, does not see it."""
+    """The digest changes when a source is renamed."""
     path = project.write("tests/unit/test_a.py", "A = 1\n")
     before = sources_digest(project.contract, None)
     path.rename(path.with_name("test_b.py"))
@@ -153,7 +153,7 @@ def test_renaming_a_source_changes_the_digest(project: Project) -> None:
 
 
 def test_lock_digest_follows_the_lock(project: Project) -> None:
-    """Broken: another lock, or none, has the same digest."""
+    """The digest of a lock changes with the lock, and there is no digest without one."""
     before = lock_digest(project.contract, "full")
     project.write("locks/full.txt", "torch==2\n")
     assert lock_digest(project.contract, "full") not in {before, None}
@@ -162,7 +162,7 @@ def test_lock_digest_follows_the_lock(project: Project) -> None:
 
 
 def test_coverage_files_are_those_of_the_session(project: Project) -> None:
-    """Broken: a session is given the data of another one, or loses that of its own processes."""
+    """A session's coverage files are its own and its processes', and no other session's."""
     for session in ("unit", "unit.old"):
         write_receipt(project.contract, receipt(session))
     names = ["unit", "unit.host.pid1.Xa", "unit.host.pid2.Xb", "unit.old", "unit.old.host.pid3.Xc", "units"]
@@ -178,7 +178,7 @@ def test_coverage_files_are_those_of_the_session(project: Project) -> None:
 
 
 def test_receipt_is_plain_json(project: Project) -> None:
-    """Broken: other programs can no longer read receipts."""
+    """Other programs can read a receipt as plain JSON."""
     path = write_receipt(project.contract, receipt("unit", exit_status=0))
     document = json.loads(path.read_text())
     assert document["session"] == "unit"

@@ -1,4 +1,4 @@
-"""The command that shows the matrix, whatever became of it."""
+"""The command that shows the matrix, whatever happened to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_red_matrix_is_shown_whole(
     measured: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Broken: after a red run the report is not there, hides the red, or is one of an earlier run."""
+    """After a red run the report is new and complete, and shows what is red."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     measured.write("summary.md", "before\n")
     failed = {"tests/unit/test_a.py::test_a": result("failed")}
@@ -47,12 +47,12 @@ def test_red_matrix_is_shown_whole(
     assert "test_a.py::test_a" in (folder / "index.html").read_text()
     assert (measured.root / "summary.md").read_text().startswith("before\n## Not proved: ")
     assert "earlier" not in (folder / "junit-bare.xml").read_text()
-    # Half of the data is no merged data.
+    # Partial data is not merged data.
     assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
 
 
 def test_proved_matrix_is_shown(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a green run's report says that something is wrong, or asks for a workflow."""
+    """A green run's report says that it is proved, outside a workflow too."""
     for session, environment in (("one", "bare"), ("two", "full")):
         write_data(measured, session, environment)
         write_receipt(measured.contract, current(measured, session, environment))
@@ -61,7 +61,7 @@ def test_proved_matrix_is_shown(measured: Project, capsys: pytest.CaptureFixture
 
 
 def test_report_of_nothing_is_a_usage_error(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a report of no run at all looks like a report."""
+    """A report without any receipt is a usage error."""
     with pytest.raises(SystemExit) as caught:
         report.main([])
     assert caught.value.code == 4

@@ -1,4 +1,4 @@
-"""Deceits planted in small projects: each is caught by the gate, and in the words, that the README's table names."""
+"""Deceits planted in small projects: the gate in the README's table catches each, with the message given there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def honest(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 @pytest.mark.parametrize("deceit", PLANTS)
 def test_a_deceit_is_caught(honest: Project, deceit: str) -> None:
-    """Broken: a deceit of the table passes, or another gate catches it, or in other words than the table says."""
+    """Each deceit in the table is caught by its gate, with its message."""
     row = TABLE[deceit]
     status, said = PLANTS[deceit](honest)
     assert status == STATUS[row.gate], said
@@ -38,12 +38,12 @@ def test_a_deceit_is_caught(honest: Project, deceit: str) -> None:
 
 
 def test_table_and_plants_are_the_same() -> None:
-    """Broken: the README promises that a deceit is caught which nobody plants, or hides one that is."""
+    """The table and the planted deceits are the same."""
     assert list(TABLE) == list(PLANTS)
 
 
 def test_honest_projects_are_green(honest: Project) -> None:
-    """Broken: the gates are red without any deceit, so that being red for one says nothing."""
+    """Without a deceit, the gates are green."""
     assert run(honest, environment="bare")[0] == 0
     assert run(honest)[0] == 0
     leave(honest, "unit")
@@ -53,7 +53,7 @@ def test_honest_projects_are_green(honest: Project) -> None:
 
 
 def test_a_message_is_found_only_whole() -> None:
-    """Broken: half of a sentence counts as the sentence, or what stands for anything spans lines."""
+    """Only a whole message counts, and "…" stands for text within one line."""
     row = Row("deceit", "run", "a … b", "plugin")
     assert row.is_said_in("one a (7) b two")
     assert not row.is_said_in("one a (7")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def leak(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path that has no business there."""
+    """A folder on the path that is not part of the environment."""
     folder = (tmp_path / "leak").resolve()
     folder.mkdir()
     monkeypatch.setattr(search_path, "folders", lambda: [project.site, folder])
@@ -29,14 +29,14 @@ def leak(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_path_is_read_as_python_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: preflight looks at other folders than those that Python imports from."""
+    """The folders are the existing entries of sys.path."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), str(tmp_path / "." / ".")])
     assert folders() == [tmp_path.resolve()]
     assert Path(pytest.__file__).resolve().parents[1] in libraries()
 
 
 def test_python_and_the_project_are_no_leak(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a plain environment cannot be used, because its own folders count as leaks."""
+    """The folders of Python, the environment and the project are not leaks."""
     own = [Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("scripts")), project.root, project.site]
     (project.root / "tests" / "unit").mkdir(exist_ok=True)
     nested = project.root / "tests" / "unit"
@@ -45,7 +45,7 @@ def test_python_and_the_project_are_no_leak(project: Project, monkeypatch: pytes
 
 
 def test_room_inside_the_project_is_a_leak(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: another environment that lies below the root leaks in unseen."""
+    """Another environment below the root is a leak."""
     room = project.root / ".nox" / "other"
     monkeypatch.setattr(search_path, "folders", lambda: [room])
     [found] = leaks(project.contract)
@@ -53,20 +53,20 @@ def test_room_inside_the_project_is_a_leak(project: Project, monkeypatch: pytest
 
 
 def test_python_path_is_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: with PYTHONPATH a library leaks in, and nothing says that the variable is to blame."""
+    """A folder that PYTHONPATH adds is named with that variable."""
     monkeypatch.setenv("PYTHONPATH", str(leak))
     fact = f"{leak} is on this Python's path but not part of the environment"
     assert leaks(project.contract) == [f"{fact}: PYTHONPATH names it; unset PYTHONPATH"]
 
 
 def test_user_site_is_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: what somebody installed for their user leaks in, and nothing says how to keep it out."""
+    """The user site is named, with how to keep it out."""
     monkeypatch.setattr(site, "getusersitepackages", functools.partial(str, leak))
     assert leaks(project.contract)[0].endswith(": it is the user site; set PYTHONNOUSERSITE=1")
 
 
 def test_path_file_is_named(project: Project, leak: Path) -> None:
-    """Broken: a .pth file lets another folder in, and nothing says which file."""
+    """A folder that a .pth file adds is named with that file."""
     (project.site / "a.pth").write_text("import sys\n\nelsewhere\n")
     file = project.site / "b.pth"
     file.write_text(f"{leak}\n")
@@ -76,7 +76,7 @@ def test_path_file_is_named(project: Project, leak: Path) -> None:
 
 
 def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: an environment that was made with the system's packages passes for its lock."""
+    """The system's packages in an environment are named."""
     monkeypatch.setattr(sys, "base_prefix", str(leak.parent))
     assert leaks(project.contract)[0].endswith(
         ": pyvenv.cfg lets it in; recreate the environment without --system-site-packages"
@@ -85,7 +85,7 @@ def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: py
 
 @pytest.mark.parametrize("module", [sys, json, search_path])
 def test_modules_of_python_and_of_the_sources_are_sound(module: object, project: Project) -> None:
-    """Broken: a capability of the standard library, or one that the project builds itself, cannot be promised."""
+    """Modules of the standard library and of the project's sources are not strays."""
     contract = project.contract
     object.__setattr__(contract, "sources", (str(Path(search_path.__file__).parent),))
     assert stray(contract, module) is None  # type: ignore[arg-type]

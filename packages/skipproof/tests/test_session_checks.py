@@ -24,19 +24,19 @@ TABLE = "ran with a table that differs from the one in pyproject.toml now"
 
 
 def judged(project: Project, *receipts: Receipt) -> list[str]:
-    """Return what these receipts do not prove together."""
+    """Return what these receipts together fail to prove."""
     return session_checks.refusals(project.contract, [Session(each.session, "proved", each) for each in receipts])
 
 
 def one(project: Project, each: Receipt) -> Session:
-    """Return what the audit makes of one receipt."""
+    """Return what is wrong with one receipt."""
     write_receipt(project.contract, each)
     [session] = session_checks.load(project.contract, [each.session])
     return session
 
 
 def test_sound_receipts_are_accepted(project: Project) -> None:
-    """Broken: a whole and green matrix is refused."""
+    """A complete, green matrix is accepted."""
     receipts = [
         current(project, "unit"),
         current(project, "check", suites=["tests/real"], tests={R: result("skipped", "alpha")}),
@@ -49,7 +49,7 @@ def test_sound_receipts_are_accepted(project: Project) -> None:
 
 
 def test_expected_receipts_are_loaded(project: Project) -> None:
-    """Broken: with sessions named, a receipt of another day is merged as well; with none, one that is here is not."""
+    """With sessions named, only their receipts are loaded; otherwise all are."""
     for session in ("unit", "check", "old"):
         write_receipt(project.contract, receipt(session))
     assert [each.name for each in session_checks.load(project.contract, ["unit", "check", "unit"])] == ["unit", "check"]
@@ -60,7 +60,7 @@ def test_expected_receipts_are_loaded(project: Project) -> None:
     ("name", "hint"), [("check", ""), ("old-one", ", or correct its name (did you mean 'old-ones'?)")]
 )
 def test_missing_receipt_is_refused(project: Project, name: str, hint: str) -> None:
-    """Broken: a session that never ran is not missed, or a misspelt one is looked for in vain."""
+    """A session without a receipt is refused, with a suggestion if its name may be misspelt."""
     for session in ("unit", "old-ones"):
         write_receipt(project.contract, current(project, session))
     found, missed = session_checks.load(project.contract, ["unit", name])
@@ -69,20 +69,20 @@ def test_missing_receipt_is_refused(project: Project, name: str, hint: str) -> N
 
 
 def test_no_receipt_at_all_is_a_usage_error(project: Project) -> None:
-    """Broken: nothing at all counts as proof."""
+    """No receipt at all is a usage error."""
     with pytest.raises(ReceiptError, match=r"^\.matrix/receipts holds no receipt: run a session, such as pytest"):
         session_checks.load(project.contract, ["unit"])
 
 
 def test_name_that_no_session_can_have_is_a_usage_error(project: Project) -> None:
-    """Broken: a path is looked for outside of the receipts' folder."""
+    """A session name that is a path is a usage error."""
     write_receipt(project.contract, receipt("unit"))
     with pytest.raises(ReceiptError, match=r"a session cannot be called '\.\./unit'"):
         session_checks.load(project.contract, ["../unit"])
 
 
 def test_unreadable_receipt_is_refused(project: Project) -> None:
-    """Broken: a damaged receipt is passed over, and its session is not missed."""
+    """A damaged receipt is refused, and its session is not missing."""
     project.write(".matrix/receipts/unit.json", "{")
     [session] = session_checks.load(project.contract, [])
     assert (session.state, session.receipt) == ("damaged", None)
@@ -133,13 +133,13 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
 def test_receipt_that_proves_nothing_is_refused(
     project: Project, changes: dict[str, Any], state: str, problem: str
 ) -> None:
-    """Broken: a run that is unfinished, red, or of something else is taken for proof."""
+    """A receipt of a run that is unfinished, red or out of date is refused."""
     session = one(project, current(project, "unit").model_copy(update=changes))
     assert (session.state, session.problems) == (state, [problem])
 
 
 def test_environment_without_lock_is_refused(project: Project) -> None:
-    """Broken: an environment that follows no lock proves something that nobody can repeat."""
+    """A receipt of an environment without a lock is refused."""
     (project.root / "locks" / "bare.txt").unlink()
     assert one(project, current(project, "unit")).problems == [
         "its environment has no lock: compile locks/bare.txt, and run this session again"
@@ -147,7 +147,7 @@ def test_environment_without_lock_is_refused(project: Project) -> None:
 
 
 def test_ids_that_differ_are_refused(project: Project) -> None:
-    """Broken: a test that one session never heard of is not missed there."""
+    """Sessions that collected different ids in one suite are refused."""
     more = [f"tests/unit/test_a.py::test_{number}" for number in range(6)]
     remedy = "collect the same tests everywhere, and let marks decide what runs"
     assert judged(
@@ -161,7 +161,7 @@ def test_ids_that_differ_are_refused(project: Project) -> None:
 
 
 def test_ids_of_different_suites_may_differ(project: Project) -> None:
-    """Broken: a session is refused for tests of a suite that it was never meant to run."""
+    """A session is not refused for tests of a suite that it does not run."""
     real: dict[str, Any] = {"suites": ["tests/real"], "tests": {R: PASSED}}
     assert (
         judged(
@@ -176,14 +176,14 @@ def test_ids_of_different_suites_may_differ(project: Project) -> None:
 
 
 def test_suite_with_nothing_to_compare_is_refused(project: Project) -> None:
-    """Broken: one receipt alone is a matrix, and an id that vanished from it is missed by nobody."""
+    """A suite that only one environment ran is refused."""
     fact = "tests/unit ran only in the environment bare, so its ids cannot be compared"
     sessions = [current(project, "unit-1"), current(project, "unit-2")]
     assert judged(project, *sessions) == [f"{fact}: run it in another environment too"]
 
 
 def test_tests_are_not_missed_where_their_session_is(project: Project) -> None:
-    """Broken: one session without a receipt is buried under all the tests that it would have run."""
+    """While a session has no receipt, the tests that it would have run are not listed as missing."""
     tests = {A: PASSED, R: result("skipped", "alpha")}
     sessions = [Session("unit", "proved", current(project, "unit", tests=tests)), Session("full", "missing")]
     assert session_checks.refusals(project.contract, sessions) == []
@@ -192,7 +192,7 @@ def test_tests_are_not_missed_where_their_session_is(project: Project) -> None:
 
 
 def test_test_that_ran_nowhere_is_refused(project: Project) -> None:
-    """Broken: a test skips in every session, each time correctly, and is never proved."""
+    """A test that skipped in every session is refused."""
     tests = {A: PASSED, R: result("skipped", "alpha")}
     assert judged(project, current(project, "unit", tests=tests), current(project, "all", "full", tests=tests)) == [
         f"1 tests ran in no session ({R}): run a session whose environment has what they need"
@@ -200,7 +200,7 @@ def test_test_that_ran_nowhere_is_refused(project: Project) -> None:
 
 
 def test_different_models_are_refused(project: Project) -> None:
-    """Broken: two environments prove one test with different weights, and agree."""
+    """A test that two environments proved with different weights is refused."""
 
     def traced(*models: str) -> dict[str, TestResult]:
         traces = [Trace(model=model * 64, tokens=1, seconds=0.1) for model in models]
@@ -216,7 +216,7 @@ def test_different_models_are_refused(project: Project) -> None:
 
 
 def test_absent_hardware_excuses_only_its_own_tests(project: Project) -> None:
-    """Broken: a machine without a GPU cannot be green, or one with a GPU may leave its tests out."""
+    """Only tests that need a capability no machine had may run nowhere."""
     tests = {A: PASSED, R: result("passed", "alpha"), G: result("skipped", "gpu", "alpha")}
     bare = current(project, "unit", tests=tests)
     without = current(project, "all", "full", tests=tests)
@@ -227,7 +227,7 @@ def test_absent_hardware_excuses_only_its_own_tests(project: Project) -> None:
 
 
 def test_only_files_that_are_all_hardware_are_left_out(project: Project) -> None:
-    """Broken: a file is left out of the gate although some of its tests can run here."""
+    """A file is left out of the coverage only if none of its tests could run."""
     mixed = "tests/real/test_r.py::test_gpu"
     tests = {A: PASSED, R: PASSED, mixed: result("skipped", "gpu"), G: result("skipped", "gpu", "alpha")}
     here = current(project, "all", "full", tests=tests)
@@ -237,7 +237,7 @@ def test_only_files_that_are_all_hardware_are_left_out(project: Project) -> None
 
 
 def test_required_capability_that_nobody_had_is_refused(project: Project) -> None:
-    """Broken: --require changes nothing, or a misspelt one disarms it."""
+    """A required capability that no session had is refused, and so is an unknown one."""
     receipts = [current(project, "all", "full")]
     assert session_checks.lacking(project.contract, receipts, ["alpha", "gpu", "gpu"]) == [
         "gpu is required, but no session had it: run one that has it, on a machine with a GPU"
@@ -247,7 +247,7 @@ def test_required_capability_that_nobody_had_is_refused(project: Project) -> Non
 
 
 def test_a_receipt_follows_the_settings_that_its_run_had(project: Project) -> None:
-    """A run that took pytest's settings from another file is stale as soon as that file is changed."""
+    """A receipt becomes stale when the file that its run took pytest's settings from changes."""
     settings = project.write("ci.ini", "[pytest]\n")
     write_receipt(project.contract, current(project, "unit", settings="ci.ini"))
     write_receipt(project.contract, current(project, "full"))

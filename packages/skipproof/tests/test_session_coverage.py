@@ -1,4 +1,4 @@
-"""A session's coverage data: that of its processes put together, described, and held against what is there later."""
+"""A session's coverage data: its processes' data combined, described, and checked later."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HALF = ARCS - {(2, 3), (3, -1)}
 
 
 def problems(project: Project) -> list[str]:
-    """Return what is wrong with data that is held against its own description."""
+    """Return what is wrong with data that is checked against its own description."""
     return data_problems(project.contract, current(project, "unit"))
 
 
 def test_processes_are_put_together(measured: Project) -> None:
-    """Broken: a process's data is lost, counts for another file, or keeps the path of this folder."""
+    """The data of all processes is combined, with paths relative to the project."""
     measured.write("lib/other.py", CODE)
     for process, file, arcs in ((7, "code.py", HALF), (8, "code.py", ARCS - HALF), (9, "lib/other.py", HALF)):
         write_data(measured, f"unit.host.pid{process}.X", arcs=arcs, file=str(measured.root / file))
@@ -45,14 +45,14 @@ def test_processes_are_put_together(measured: Project) -> None:
 
 
 def test_only_data_is_put_together_too(measured: Project) -> None:
-    """Broken: where coverage follows no processes, the data is lost or keeps the path of this folder."""
+    """The data of a single process gets relative paths too."""
     write_data(measured, "unit", file=str(measured.root / "code.py"))
     assert gather(measured.contract, "unit").lines == {"code.py": 4}
     assert problems(measured) == []
 
 
 def test_paths_of_the_configuration_are_heeded(measured: Project) -> None:
-    """Broken: a project that tests its installed package, and says where its sources are, has no coverage of them."""
+    """[tool.coverage.paths] maps an installed package to its sources."""
     text = (measured.root / "pyproject.toml").read_text()
     measured.write("pyproject.toml", f'{text}\n[tool.coverage.paths]\nsource = ["lib", "*/site-packages"]\n')
     measured.write("lib/code.py", CODE)
@@ -61,7 +61,7 @@ def test_paths_of_the_configuration_are_heeded(measured: Project) -> None:
 
 
 def test_project_behind_a_link_is_found(measured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: coverage names real files, the project is entered through a link, and no path becomes relative."""
+    """Paths become relative when the project is reached through a symbolic link."""
     link = measured.root.with_name("link")
     link.symlink_to(measured.root)
     write_data(measured, "unit.host.pid7.X", file=os.path.realpath("code.py"))
@@ -70,7 +70,7 @@ def test_project_behind_a_link_is_found(measured: Project, monkeypatch: pytest.M
 
 
 def test_damaged_data_of_a_process_is_an_error(measured: Project) -> None:
-    """Broken: half a data file is passed over, and what it held is lost."""
+    """Damaged data of a process is an error."""
     write_data(measured, "unit.host.pid7.X", file=str(measured.root / "code.py"))
     path = write_data(measured, "unit.host.pid8.X", file=str(measured.root / "code.py"))
     path.write_bytes(path.read_bytes()[:100])
@@ -79,7 +79,7 @@ def test_damaged_data_of_a_process_is_an_error(measured: Project) -> None:
 
 
 def test_data_that_comes_late_is_no_part_of_the_proof(measured: Project) -> None:
-    """Broken: whether a process that outlives the run has ended decides what the merge says."""
+    """Data that a process writes after the run does not count."""
     write_data(measured, "unit", file="code.py")
     write_data(measured, "unit.host.pid8.X", context="other")
     assert problems(measured) == []
@@ -96,13 +96,13 @@ def test_data_that_comes_late_is_no_part_of_the_proof(measured: Project) -> None
     ],
 )
 def test_data_that_nobody_describes_is_refused(measured: Project, changes: dict[str, None], fact: str) -> None:
-    """Broken: a session is believed to have covered whatever lies there."""
+    """Data that the receipt does not describe is refused."""
     write_data(measured, "unit")
     assert data_problems(measured.contract, receipt("unit", **changes)) == [f"{fact}: {AGAIN}"]
 
 
 def test_missing_data_is_refused(measured: Project) -> None:
-    """Broken: the data of a session is gone, that of a process it started is there, and nobody notices."""
+    """A session without its own data is refused, even if data of its processes is there."""
     each = current(measured, "unit", gathered=described(write_data(measured, "unit.host.pid8.X")))
     assert data_problems(measured.contract, each) == [
         f"coverage data .matrix/coverage/.coverage.unit is missing: {AGAIN}"
@@ -114,7 +114,7 @@ def test_missing_data_is_refused(measured: Project) -> None:
     [(0, "is empty"), (100, "cannot be read (")],
 )
 def test_truncated_data_is_refused(measured: Project, content: int, fact: str) -> None:
-    """Broken: data that was cut off on its way is taken for what was covered."""
+    """Truncated data is refused."""
     path = write_data(measured, "unit")
     each = current(measured, "unit")
     path.write_bytes(path.read_bytes()[:content])
@@ -123,7 +123,7 @@ def test_truncated_data_is_refused(measured: Project, content: int, fact: str) -
 
 
 def test_loss_is_told_by_line_and_file(measured: Project) -> None:
-    """Broken: a session that lost coverage on the way is proved at half."""
+    """Data that lost lines is refused, with how many and in which file."""
     measured.write("lib/other.py", CODE)
     write_data(measured, "unit")
     path = write_data(measured, "unit", file="lib/other.py")
@@ -136,7 +136,7 @@ def test_loss_is_told_by_line_and_file(measured: Project) -> None:
 
 
 def test_data_that_grew_is_refused(measured: Project) -> None:
-    """Broken: what another run covered is added to a session's data, and counts for it."""
+    """Data that was added to after the run is refused."""
     write_data(measured, "unit", arcs=HALF)
     each = current(measured, "unit")
     write_data(measured, "unit")
@@ -146,20 +146,20 @@ def test_data_that_grew_is_refused(measured: Project) -> None:
 
 
 def test_data_without_a_line_is_refused(measured: Project) -> None:
-    """Broken: a session whose data holds no line is merged as if it had covered something."""
+    """Data without a line is refused."""
     write_data(measured, "unit", arcs=[])
     assert problems(measured) == [f"coverage data .coverage.unit is empty: {AGAIN}"]
 
 
 def test_data_of_another_environment_is_refused(measured: Project) -> None:
-    """Broken: what one environment covered is counted for another."""
+    """Data of another environment is refused."""
     write_data(measured, "unit", context="full")
     assert problems(measured) == [f"coverage data .coverage.unit is of context 'full', not 'bare': {AGAIN}"]
 
 
 @pytest.mark.parametrize("absolute", [True, False])
 def test_measured_file_that_is_not_here_is_refused(measured: Project, *, absolute: bool) -> None:
-    """Broken: lines of a file that this folder does not have count, because another folder of the machine has it."""
+    """Data of a file that does not exist in this folder is refused."""
     name = f"{measured.root}/code.py" if absolute else "lib/code.py"
     write_data(measured, "unit", file=name)
     [problem] = problems(measured)
@@ -168,7 +168,7 @@ def test_measured_file_that_is_not_here_is_refused(measured: Project, *, absolut
 
 
 def test_paths_of_windows_are_understood(measured: Project) -> None:
-    """Broken: data that was left on Windows has no sources anywhere else."""
+    """Paths in data from Windows find their sources."""
     measured.write("lib/code.py", CODE)
     assert described(write_data(measured, "unit", file="lib\\code.py")).lines == {"lib/code.py": 4}
     assert problems(measured) == []

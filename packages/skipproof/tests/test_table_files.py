@@ -1,4 +1,4 @@
-"""Where the table may stand, and that it says the same wherever it does."""
+"""The files that may hold the table; it reads the same in each of them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ testpaths = tests/unit tests/real
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_table_says_the_same_in_each_file(project: Project, file: str) -> None:
-    """The contract of a project is the same whichever of pytest's files its table stands in."""
+    """The contract is the same whichever of pytest's files holds its table."""
     expected = project.contract
     text, heading = FILES[file]
     project.write("pyproject.toml", "[project]\nname = 'mine'\n")
@@ -78,7 +78,7 @@ def test_the_table_says_the_same_in_each_file(project: Project, file: str) -> No
     [("pytest.ini", "pytest"), (".pytest.ini", "pytest"), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")],
 )
 def test_a_project_without_pyproject_is_proved(project: Project, file: str, section: str) -> None:
-    """A project that has all its settings in an INI file has its run, its receipt, and one that follows that file."""
+    """A project with all its settings in an INI file gets a receipt that follows that file."""
     (project.root / "pyproject.toml").unlink()
     path = project.write(file, INI.replace("pyproject.toml, ", "") + SETTINGS.format(section=section))
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
@@ -91,7 +91,7 @@ def test_a_project_without_pyproject_is_proved(project: Project, file: str, sect
 
 
 def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) -> None:
-    """A run whose file of settings was edited meanwhile is red, and names that file beside its sources."""
+    """A run during which its settings file was edited is red, and names that file beside its sources."""
     (project.root / "pyproject.toml").unlink()
     project.write("tox.ini", INI.replace("pyproject.toml, ", "") + SETTINGS.format(section="pytest"))
     project.write("tests/unit/test_a.py", "def test_a():\n    with open('tox.ini', 'a') as file: file.write('#')\n")
@@ -101,7 +101,7 @@ def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) 
 
 
 def test_settings_beside_the_table_are_part_of_the_proof(project: Project) -> None:
-    """A receipt follows the file that pytest was told to take its settings from, and that with the table."""
+    """A receipt follows both the file with pytest's settings and the file with the table."""
     settings = project.write("ci.ini", SETTINGS.format(section="pytest"))
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
 
@@ -122,7 +122,7 @@ def test_settings_beside_the_table_are_part_of_the_proof(project: Project) -> No
 
 @pytest.mark.parametrize(("file", "text"), [("ci.ini", INI), ("ci.toml", TOML)])
 def test_the_table_may_stand_where_pytest_is_told_to_look(project: Project, file: str, text: str) -> None:
-    """A table in a file that pytest has by -c is the project's."""
+    """The table may be in a file that pytest gets with -c."""
     project.write("pyproject.toml", "")
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     section = SETTINGS.format(section="pytest") if file.endswith("ini") else "[pytest]\ntestpaths = ['tests/unit']\n"
@@ -133,7 +133,7 @@ def test_the_table_may_stand_where_pytest_is_told_to_look(project: Project, file
 
 
 def test_two_tables_are_a_usage_error(project: Project) -> None:
-    """Two tables in two files stop every run, and the message names both."""
+    """Tables in two files are a usage error that names both."""
     project.write("setup.cfg", INI)
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -217,7 +217,7 @@ def test_two_tables_are_a_usage_error(project: Project) -> None:
     ],
 )
 def test_wrong_table_is_named_with_its_file(tmp_path: Path, file: str, text: str, fact: str) -> None:
-    """What is wrong in a table is refused with its file and section, as they are written there."""
+    """A wrong table is refused with its file and section, as written there."""
     (tmp_path / file).write_text(text, encoding="utf-8")
     assert is_configured(tmp_path)
     with pytest.raises(ContractError) as caught:
@@ -238,7 +238,7 @@ def test_wrong_table_is_named_with_its_file(tmp_path: Path, file: str, text: str
     ],
 )
 def test_a_project_that_only_names_the_plugin_is_not_configured(tmp_path: Path, file: str, text: str) -> None:
-    """A file that names the plugin without having its table, readable or not, is nothing to it."""
+    """A file that names the plugin without its table, readable or not, is ignored."""
     (tmp_path / file).write_text(text, encoding="utf-8")
     assert not is_configured(tmp_path)
 
@@ -258,7 +258,7 @@ def test_a_project_that_only_names_the_plugin_is_not_configured(tmp_path: Path, 
     ],
 )
 def test_locks_are_a_folder_or_a_file_each(project: Project, locks: str, expected: dict[str, Lock]) -> None:
-    """The lock of an environment lies in the folder, under either name, or where the table says."""
+    """An environment's lock is in the folder, under either name, or where the table says."""
     (project.root / "locks" / "full.txt").rename(project.root / "locks" / "pylock.full.toml")
     environments = 'bare = []\nfull = ["alpha", "beta", "gpu"]\n'
     text = PYPROJECT.replace('locks = "locks"', f"locks = {locks}")
@@ -268,7 +268,7 @@ def test_locks_are_a_folder_or_a_file_each(project: Project, locks: str, expecte
 
 
 def test_locks_have_a_section_each_in_an_ini_file(project: Project) -> None:
-    """An INI file gives each environment a section for its lock."""
+    """In an INI file, each environment has a section for its lock."""
     sections = "".join(f"[skipproof:lock:{name}]\npath = {name}.txt\n" for name in ("bare", "big"))
     full = "[skipproof:lock:full]\npath = uv.lock\nextras = a, b\ngroups = c\n"
     (project.root / "pyproject.toml").unlink()
@@ -310,7 +310,7 @@ def test_locks_have_a_section_each_in_an_ini_file(project: Project) -> None:
     ],
 )
 def test_wrong_lock_is_named(project: Project, locks: str, fact: str) -> None:
-    """A lock that is missing from the table, or that nobody can read, is refused."""
+    """A lock that is not in the table, or cannot be read, is refused."""
     project.write("pyproject.toml", PYPROJECT.replace('locks = "locks"', f"locks = {locks}"))
     with pytest.raises(ContractError) as caught:
         read_contract(project.root)
@@ -318,7 +318,7 @@ def test_wrong_lock_is_named(project: Project, locks: str, fact: str) -> None:
 
 
 def test_two_locks_of_one_environment_are_refused(project: Project) -> None:
-    """A folder with two locks of one environment leaves open what the environment has to be."""
+    """Two locks of one environment in the folder are refused."""
     project.write("locks/pylock.full.toml", "")
     with pytest.raises(ContractError, match=r"both locks/full.txt and locks/pylock.full.toml are locks of full: keep"):
         read_contract(project.root)

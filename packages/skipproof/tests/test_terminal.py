@@ -1,4 +1,4 @@
-"""The matrix on a terminal, and in a log."""
+"""The matrix in a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONG = f"unit: {'a sentence that goes on ' * 9}: run it again"
 
 
 def red_matrix(**changes: object) -> Matrix:
-    """Make a matrix in which something is wrong everywhere."""
+    """Make a matrix with something wrong everywhere."""
     values: dict[str, object] = {
         "project": "sample",
         "generated": "2026-01-01T00:00:00+00:00",
@@ -59,21 +59,21 @@ def red_matrix(**changes: object) -> Matrix:
 
 
 def shown(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what is printed of a matrix."""
+    """Return what is printed for a matrix."""
     terminal.show(matrix)
     return capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wish for colours or widths comes from where the tests run."""
+    """No setting for colours or widths comes from where the tests run."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
 
 
 def test_everything_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: somebody who reads the end of a red run misses a session, a failure or its cause."""
+    """A red run shows every session, failure and cause."""
     out = shown(red_matrix(), capsys)
     table, _, rest = out.partition("\n\n")
     assert [line.split() for line in table.splitlines()[2:5]] == [
@@ -94,7 +94,7 @@ def test_everything_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_proved_matrix_is_short(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a green run ends with headings of what is not there."""
+    """A green run has no empty sections."""
     sessions = [SessionRow(name="unit", environment="bare", state="proved")]
     matrix = Matrix(project="p", generated="", sessions=sessions, coverage=100, gate=100)
     _, _, rest = shown(matrix, capsys).partition("\n\n")
@@ -102,7 +102,7 @@ def test_proved_matrix_is_short(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_files_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: what is wrong scrolls away behind a thousand files."""
+    """A long list of files is cut, and does not push the problems out of sight."""
     files = [FileCoverage(path=f"{number}.py", statements=1, percent=0, missing=["1"]) for number in range(23)]
     files[0].missing = [str(2 * number) for number in range(22)]
     out = shown(red_matrix(files=files, partial=False), capsys)
@@ -113,7 +113,7 @@ def test_many_files_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_brief_is_what_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: the gate repeats the whole report, or hides why it stays shut."""
+    """With ``brief``, only the sessions and the problems are shown."""
     terminal.show(red_matrix(partial=False), brief=True)
     _, _, rest = capsys.readouterr().out.partition("\n\n")
     assert rest.startswith(f"Not covered:\n- a.py  66.66 %  3-7, 9->12\n\nWhat is wrong:\n- {LONG}\n")
@@ -126,15 +126,15 @@ def test_brief_is_what_decides(capsys: pytest.CaptureFixture[str]) -> None:
 def test_colour_is_for_terminals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *, coloured: bool
 ) -> None:
-    """Broken: a log is full of escape sequences, or who asked for colour gets none."""
+    """Colour is for terminals, or for those who force it; a log has none."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    # The colours, not the weights: NO_COLOR leaves bold print alone.
+    # Colours only: NO_COLOR does not affect bold text.
     assert (re.search(r"\x1b\[[\d;]*3[0-7]m", shown(red_matrix(), capsys)) is not None) is coloured
 
 
 def test_terminal_of_80_columns_is_enough(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: on a narrow terminal the table's lines run into each other, or words are cut in two."""
+    """In 80 columns the table fits, and no word is cut."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     name = f"tests/test_g.py::test_{'g' * 99}"
@@ -147,7 +147,7 @@ def test_terminal_of_80_columns_is_enough(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_terminal_without_unicode_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: on a terminal that cannot write a character, the report ends with a traceback."""
+    """Characters that the terminal cannot write are escaped."""
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
     terminal.show(red_matrix())
@@ -157,7 +157,7 @@ def test_terminal_without_unicode_is_enough(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_last_proof_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: nobody can tell how old the last proof of an unproven test is."""
+    """An unproven test has its last proof."""
     proofs = [
         Proof(session="cuda", finished="2026-01-02T03:04:05+00:00", commit="0123456789abcdef+"),
         Proof(session="cuda", finished="2026-01-02T03:04:05+00:00", commit=None),
@@ -169,7 +169,7 @@ def test_last_proof_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_violations_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: a session with a thousand violations hides those of the next one, or they are not shown."""
+    """A long list of violations is cut for each session."""
     sessions = [
         SessionRow(name="one", environment="bare", state="red", violations=[f"{number}: x" for number in range(23)]),
         SessionRow(name="two", environment="bare", state="red", violations=["y: z"]),

@@ -1,4 +1,4 @@
-"""Traces of real inference: heard as audit events, kept in the receipt, and demanded where a capability says so."""
+"""Traces of real inference: heard as audit events, kept in the receipt, and required where a capability says so."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FAKE = """
 
 
 def demand_traces(project: Project) -> None:
-    """Have capability alpha demand traces of one model."""
+    """Make capability alpha demand traces of one model."""
     settings = project.root / "pyproject.toml"
     proof = 'modules = ["skipproof_alpha"]'
     settings.write_text(settings.read_text().replace(proof, f'{proof}, trace = "{EVENT}", digest = "{WEIGHTS}"'))
@@ -52,7 +52,7 @@ def demand_traces(project: Project) -> None:
 
 @pytest.fixture
 def traced(project: Project) -> Project:
-    """A project whose environment "full" has a capability that demands traces, of one model."""
+    """A project whose environment "full" has a capability that demands traces of one model."""
     demand_traces(project)
     project.install_alpha()
     project.install_beta()
@@ -61,7 +61,7 @@ def traced(project: Project) -> Project:
 
 
 def test_digest_of_one_file_and_of_several(tmp_path: Path) -> None:
-    """Broken: other weights pass for those that were asked for."""
+    """Different weights have different digests, in one file or in several."""
     assert weights_digest(str(tmp_path / "none")) == UNKNOWN
     assert weights_digest(str(tmp_path)) == UNKNOWN
     (tmp_path / "config.json").write_text("{}")
@@ -74,7 +74,7 @@ def test_digest_of_one_file_and_of_several(tmp_path: Path) -> None:
 
 
 def test_generation_belongs_to_the_test_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: what one test left running proves the next one, or a fixture's generation proves all."""
+    """A generation counts for the test that it began in, and for no other."""
     clock = iter([10.0, 11.0, 12.0, 20.0, 21.0, 22.0])
     monkeypatch.setattr(trace, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     listener, model = Listener([EVENT]), str(tmp_path)
@@ -92,7 +92,7 @@ def test_generation_belongs_to_the_test_it_began_in(tmp_path: Path, monkeypatch:
 
 
 def test_hook_passes_on_what_is_listened_for(tmp_path: Path) -> None:
-    """Broken: the hook, which cannot be taken away, hears what it should not, or nothing."""
+    """The hook passes on the events that are listened for, and no others."""
     listener = Listener([EVENT])
     listener.listen()
     listener.begin("a")
@@ -105,7 +105,7 @@ def test_hook_passes_on_what_is_listened_for(tmp_path: Path) -> None:
 
 
 def test_traces_are_kept_in_the_receipt(traced: Project) -> None:
-    """Broken: the receipt does not say what was really computed; or only the first run in a process hears it."""
+    """The receipt keeps what was really computed, in every run of a process."""
     traced.write(REAL, GENERATES)
     for session in ("first", "second"):
         result = traced.run("--skipproof", "full", "--skipproof-session", session)
@@ -115,7 +115,7 @@ def test_traces_are_kept_in_the_receipt(traced: Project) -> None:
 
 
 def test_fake_engine_is_red(traced: Project) -> None:
-    """Broken: a test of real inference that calls a fake engine is green."""
+    """A test of real inference that calls a fake engine is red."""
     traced.write(REAL, FAKE)
     traced.run("--skipproof", "full")
     assert traced.receipt("full").violations == [
@@ -127,14 +127,14 @@ def test_fake_engine_is_red(traced: Project) -> None:
 
 
 def test_generation_without_tokens_is_red(traced: Project) -> None:
-    """Broken: an engine that was called, and made nothing, counts as real inference."""
+    """An engine that generated no token left no trace."""
     traced.write(REAL, GENERATES.replace('"model", 3', '"model", 0').replace('"model", 4', '"model", 0'))
     traced.run("--skipproof", "full")
     assert "left no trace of real inference" in traced.receipt("full").violations[0]
 
 
 def test_other_weights_are_red(traced: Project) -> None:
-    """Broken: a model that was replaced by another one is not noticed."""
+    """Inference with other weights than the table's is red."""
     traced.write(REAL, GENERATES)
     traced.write("model/model.safetensors", "other weights")
     other = hashlib.sha256(b"other weights").hexdigest()
@@ -148,7 +148,7 @@ def test_other_weights_are_red(traced: Project) -> None:
 
 
 def test_any_weights_will_do_where_none_are_named(traced: Project) -> None:
-    """Broken: a capability that names no digest refuses every model."""
+    """A capability without a digest accepts any model."""
     settings = traced.root / "pyproject.toml"
     settings.write_text(settings.read_text().replace(f', digest = "{WEIGHTS}"', ""))
     traced.write(REAL, GENERATES)
@@ -156,14 +156,14 @@ def test_any_weights_will_do_where_none_are_named(traced: Project) -> None:
 
 
 def test_reason_for_no_trace_is_kept(traced: Project) -> None:
-    """Broken: a test that says why it needs no real inference is red, or the receipt does not repeat why."""
+    """A test that says why it needs no real inference is green, and the receipt keeps the reason."""
     traced.write(REAL, FAKE.replace("def", '@pytest.mark.untraced("only loads")\n    def'))
     assert traced.run("--skipproof", "full").ret == pytest.ExitCode.OK
     assert traced.receipt("full").tests[f"{REAL}::test_alpha"].untraced == "only loads"
 
 
 def test_skipped_test_owes_no_trace(project: Project) -> None:
-    """Broken: a test that skips as it has to is called out for what it did not compute."""
+    """A test that skips as it must need not leave a trace."""
     demand_traces(project)
     project.write(REAL, FAKE)
     assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
@@ -180,7 +180,7 @@ def test_skipped_test_owes_no_trace(project: Project) -> None:
     ],
 )
 def test_untraced_without_a_reason_is_a_usage_error(traced: Project, mark: str, fact: str) -> None:
-    """Broken: a test is excused from real inference without a word why."""
+    """An untraced mark without a reason is a usage error."""
     traced.write(REAL, FAKE.replace("def", f"@pytest.mark.{mark}\n    def"))
     result = traced.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -188,7 +188,7 @@ def test_untraced_without_a_reason_is_a_usage_error(traced: Project, mark: str, 
 
 
 def test_untraced_where_nothing_is_traced_is_a_usage_error(traced: Project) -> None:
-    """Broken: a mark that excuses nothing stands there as if it meant something."""
+    """An untraced mark that excuses nothing is a usage error."""
     traced.write("tests/unit/test_a.py", "import pytest\n\n@pytest.mark.untraced('x')\ndef test_a(): pass\n")
     result = traced.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR

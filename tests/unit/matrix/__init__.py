@@ -1,1 +1,1 @@
-"""Tests of what the noxfile asks of the machine."""
+"""Tests of what the noxfile uses from matrix/."""

@@ -32,7 +32,7 @@ screen = ["gpu"]
 def test_the_build_of_torch_follows_from_what_an_environment_promises(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str, build: str | None
 ) -> None:
-    """What promises torch needs a build of it, and what promises a GPU too needs the CUDA build."""
+    """An environment that promises torch needs a build of it, and one that promises a GPU too needs the CUDA build."""
     path = tmp_path / "pyproject.toml"
     path.write_text(TABLE, encoding="utf-8")
     monkeypatch.setattr(environments, "TABLE", path)

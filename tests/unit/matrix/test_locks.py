@@ -29,12 +29,12 @@ torch==2.13.0 \\
 torchlike==1.0 \\
     --hash=sha256:ee
 """
-# As it is kept: without the hashes of what differs by source.
+# As stored: without the hashes of what differs by source.
 KEPT = LOCK.replace(" \\\n    --hash=sha256:cc \\\n    --hash=sha256:dd", "")
 
 
 class FakeUv:
-    """Stands for uv: remembers what it was asked, and writes a lock as ``uv pip compile`` does."""
+    """Stands in for uv: records its arguments, and writes a lock as ``uv pip compile`` does."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_lock_is_read_with_its_markers_and_hashes() -> None:
-    """A changed marker or hash would go unseen, or a comment would count."""
+    """A lock is read with its markers and hashes, without its comments."""
     assert locks.pins(LOCK) == [
         Pin("-e .", frozenset()),
         Pin("colorama==0.4.6 ; sys_platform == 'win32'", frozenset({"sha256:aa", "sha256:bb"})),
@@ -65,12 +65,12 @@ def test_a_lock_is_read_with_its_markers_and_hashes() -> None:
 
 
 def test_locks_that_differ_in_comments_only_do_not_differ() -> None:
-    """Another version of uv, which explains itself otherwise, would make every lock look stale."""
+    """Locks that differ only in comments do not differ."""
     assert locks.differences(LOCK, LOCK.replace("# via pytest", "# via\n    #   pytest")) == []
 
 
 def test_every_difference_is_named() -> None:
-    """A stale lock would be reported without saying what is stale."""
+    """Every difference between two locks is named."""
     fresh = LOCK.replace("torchlike==1.0", "torchlike==2.0").replace("--hash=sha256:aa", "--hash=sha256:a0")
     assert locks.differences(LOCK, fresh) == [
         "pins torchlike==1.0, which does not follow from its inputs",
@@ -80,19 +80,19 @@ def test_every_difference_is_named() -> None:
 
 
 def test_a_pin_without_its_hashes_differs() -> None:
-    """Somebody could take the hashes out of a lock, and any file would be installed."""
+    """A pin without its hashes differs from one with them."""
     present = LOCK.replace(" \\\n    --hash=sha256:ee", "")
     assert locks.differences(present, LOCK) == ["pins torchlike==1.0 with hashes that are not those of its files"]
 
 
 def test_a_file_that_a_release_gained_since_does_not_differ() -> None:
-    """The check would turn red, by itself, on the day somebody uploads a wheel for one more platform."""
+    """A release that gained a file since the lock was compiled does not differ."""
     gained = LOCK.replace("    --hash=sha256:ee", "    --hash=sha256:ee \\\n    --hash=sha256:ef")
     assert locks.differences(LOCK, gained) == []
 
 
 def test_a_lock_is_compiled_for_every_platform_with_hashes_and_without_addresses(folder: Path, tmp_path: Path) -> None:
-    """A lock would fit this machine only, or tell where this machine's packages come from."""
+    """A lock is compiled for every platform, with hashes and without addresses."""
     uv = FakeUv(LOCK)
     locks.refresh("no-llm", uv, tmp_path, ["-U"])
     [call] = uv.calls
@@ -103,14 +103,14 @@ def test_a_lock_is_compiled_for_every_platform_with_hashes_and_without_addresses
 
 
 def test_what_an_environment_excludes_is_handed_to_uv(folder: Path) -> None:
-    """The CPU lock would hold gigabytes of CUDA libraries."""
+    """What an environment excludes is passed to uv."""
     (folder / "llm-cpu.excludes").touch()
     arguments = locks.compile_arguments("llm-cpu", Path("out.txt"))
     assert arguments[-2:] == ["--excludes", "environments/llm-cpu.excludes"]
 
 
 def test_a_build_that_differs_by_source_carries_no_hash(folder: Path, tmp_path: Path) -> None:
-    """The CPU build of torch would be refused, because its hash is not that of the package index."""
+    """A build that differs by source has no hash in the lock."""
     locks.refresh("llm-cpu", FakeUv(LOCK), tmp_path)
     pinned = {pin.requirement: pin.hashes for pin in locks.pins((folder / "llm-cpu.txt").read_text(encoding="utf-8"))}
     assert pinned["torch==2.13.0"] == frozenset()
@@ -118,14 +118,14 @@ def test_a_build_that_differs_by_source_carries_no_hash(folder: Path, tmp_path: 
 
 
 def test_a_lock_that_follows_passes_the_check_and_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
-    """The check would be red for ever, or would write what it only should judge."""
+    """A lock that follows from its inputs passes the check, which does not change it."""
     (folder / "no-llm.txt").write_text(KEPT, encoding="utf-8")
     assert locks.check("no-llm", FakeUv(LOCK.replace("# via pytest", "# why")), tmp_path) == []
     assert (folder / "no-llm.txt").read_text(encoding="utf-8") == KEPT
 
 
 def test_the_check_starts_from_the_versions_and_asks_for_the_hashes(folder: Path, tmp_path: Path) -> None:
-    """A release that came out since would turn the check red, or uv would believe hashes that were made up."""
+    """The check starts from the locked versions, and asks the index for the hashes."""
     (folder / "no-llm.txt").write_text(KEPT, encoding="utf-8")
     seen: list[str] = []
 
@@ -140,20 +140,20 @@ def test_the_check_starts_from_the_versions_and_asks_for_the_hashes(folder: Path
 
 
 def test_a_stale_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> None:
-    """A dependency added to pyproject.toml, but not to the locks, would go unseen."""
+    """The check names a lock that lacks a dependency of its inputs."""
     (folder / "no-llm.txt").write_text(KEPT, encoding="utf-8")
     found = locks.check("no-llm", FakeUv(LOCK + "new==1.0 \\\n    --hash=sha256:ff\n"), tmp_path)
     assert found == ["environments/no-llm.txt: lacks new==1.0, which follows from its inputs"]
 
 
 def test_a_missing_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> None:
-    """A lock that was never committed would pass the check."""
+    """The check names a lock that does not exist."""
     assert folder.is_dir()
     assert locks.check("tools", FakeUv(LOCK), tmp_path) == ["environments/tools.txt: it is not there"]
 
 
 def test_the_versions_of_a_resolution_are_those_of_the_project_with_every_extra() -> None:
-    """The floors are those of pyproject.toml itself, and of all extras at once."""
+    """The lowest versions are resolved from pyproject.toml itself, with all extras."""
     arguments = locks.direct_arguments("lowest-direct", Path("out.txt"))
     assert arguments[:3] == ["pip", "compile", "pyproject.toml"]
     assert arguments[arguments.index("--resolution") + 1] == "lowest-direct"
@@ -161,7 +161,7 @@ def test_the_versions_of_a_resolution_are_those_of_the_project_with_every_extra(
 
 
 def test_a_note_names_the_versions_of_what_the_project_asks_for(folder: Path) -> None:
-    """The report says with which versions something was tried, and not those of everything below them."""
+    """A note names the versions of the project's own requirements, not of their dependencies."""
     assert folder.is_dir()
     document = '[project]\ndependencies = ["rich>=13.9"]\noptional-dependencies = { llm = ["torch>=2", "us[llm]"] }\n'
     Path("pyproject.toml").write_text(document, encoding="utf-8")

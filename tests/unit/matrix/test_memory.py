@@ -1,4 +1,4 @@
-"""Memory that grows is told from memory that only comes and goes."""
+"""Memory that grows is distinguished from memory that comes and goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.integration.memory import growth
 
 
 def test_a_leak_is_seen_through_noise() -> None:
-    """Samples that come and go by 100 are no growth, and 60 more in each is, in each of 200 draws."""
+    """In each of 200 draws, noise of 100 is not growth, but 60 more in each sample is."""
     found = []
     for seed in range(200):
         dice = Random(seed)  # noqa: S311  (no secret)
@@ -19,6 +19,6 @@ def test_a_leak_is_seen_through_noise() -> None:
 
 
 def test_one_jump_is_no_growth() -> None:
-    """What a library takes once and keeps is not taken for a leak."""
+    """Memory that a library takes once and keeps is not a leak."""
     assert growth([0, 0, 0, 100, 100, 100, 100, 100]) < 25
     assert growth([0, 10, 20, 30]) == 10

@@ -1,4 +1,4 @@
-"""Sessions side by side share the processors, instead of each taking all of them."""
+"""Sessions that run side by side share the processors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_only_sessions_side_by_side_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a lone session leaves processors idle, two take each other's, or the user's word is lost."""
+    """A lone session uses all processors, parallel sessions share them, and a user's own setting stands."""
     monkeypatch.setattr(processors, "available", lambda: 12)
     for name in processors.VARIABLES:
         monkeypatch.delenv(name, raising=False)

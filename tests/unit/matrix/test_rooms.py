@@ -1,4 +1,4 @@
-"""Tests of what a machine offers to the rooms."""
+"""Tests of what a machine provides for the rooms."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ MIRROR = "https://mirror.invalid/simple"
 
 
 def machine(folder: Path, *told: str, **environ: str) -> Machine:
-    """Return a machine that has these variables, the files that a test writes, and a pip that says so of its files."""
+    """Return a machine with these variables, the files that a test writes, and a pip that names them as its own."""
     debug = (sys.executable, "-c", f"print({chr(10).join(told)!r})")
     return Machine(environ, home=folder / "home", root=folder / "root", pip=debug if told else ())
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, and the folders above it."""
+    """Write a file, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 def hold_torch(room: Path, cuda: str, lib: str = "lib/python3.11/site-packages") -> None:
-    """Leave the one file of torch that says what it was built for."""
+    """Write the one file of torch that says what it was built for."""
     write(
         room / lib / "torch" / "version.py", f"from typing import Optional\ncuda: Optional[str] = {cuda}\nhip = None\n"
     )
@@ -60,19 +60,19 @@ def hold_torch(room: Path, cuda: str, lib: str = "lib/python3.11/site-packages")
 def test_torch_comes_from_its_own_index_where_nobody_chose(
     tmp_path: Path, environment: str, variables: dict[str, str]
 ) -> None:
-    """A fresh machine would get torch's CUDA build for the CPU environment, or none for the GPU's."""
+    """Unless a user chose a source, torch comes from its own index, in the build that the environment needs."""
     assert package_source(environment, machine(tmp_path)).variables == variables
 
 
 @pytest.mark.parametrize("name", ["UV_INDEX", "UV_FIND_LINKS", "UV_TORCH_BACKEND", "UV_DEFAULT_INDEX"])
 def test_a_variable_of_uv_wins_over_everything(tmp_path: Path, name: str) -> None:
-    """What a user told uv would be overruled by pip's settings or by our default."""
+    """A variable of uv takes precedence over pip's settings and our default."""
     source = package_source("llm-cpu", machine(tmp_path, **{name: EXTRA, "PIP_FIND_LINKS": "/wheels"}))
     assert source == PackageSource(f"uv's own setting {name}")
 
 
 def test_an_empty_variable_of_uv_is_no_setting(tmp_path: Path) -> None:
-    """A workflow that hands on an unset variable as an empty one would lose torch's CPU build."""
+    """An empty variable of uv counts as unset."""
     assert package_source("llm-cpu", machine(tmp_path, UV_INDEX="")).variables == {"UV_TORCH_BACKEND": "cpu"}
 
 
@@ -85,14 +85,14 @@ def test_an_empty_variable_of_uv_is_no_setting(tmp_path: Path) -> None:
     ],
 )
 def test_a_configuration_file_of_uv_wins(tmp_path: Path, place: str, text: str, key: str) -> None:
-    """A mirror that uv knows from its own file would be passed by."""
+    """A setting in uv's own configuration file takes precedence."""
     write(tmp_path / place, text)
     source = package_source("llm-cpu", machine(tmp_path, PIP_INDEX_URL=MIRROR))
     assert source == PackageSource(f"uv's own setting {key} in {tmp_path / place}")
 
 
 def test_the_folders_of_the_user_and_of_the_system_can_be_named(tmp_path: Path) -> None:
-    """Files that uv reads elsewhere, because the XDG variables say so, are read there."""
+    """Configuration files of uv are found where the XDG variables say."""
     system = os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
     here = machine(tmp_path, XDG_CONFIG_DIRS=system, XDG_CONFIG_HOME=str(tmp_path / "mine"))
     for folder, key in (("second", "find-links"), ("mine", "index-url")):
@@ -102,7 +102,7 @@ def test_the_folders_of_the_user_and_of_the_system_can_be_named(tmp_path: Path) 
 
 
 def test_uv_can_be_told_which_file_to_read_or_none(tmp_path: Path) -> None:
-    """UV_CONFIG_FILE or UV_NO_CONFIG would change what uv does, but not what we believe it does."""
+    """UV_CONFIG_FILE and UV_NO_CONFIG count here as they do for uv."""
     write(tmp_path / "home" / ".config" / "uv" / "uv.toml", "no-index = true\n")
     write(tmp_path / "own.toml", 'index-url = "https://own.invalid"\n')
     own = machine(tmp_path, UV_CONFIG_FILE=str(tmp_path / "own.toml"))
@@ -111,7 +111,7 @@ def test_uv_can_be_told_which_file_to_read_or_none(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_left_to_the_program_that_owns_it(tmp_path: Path) -> None:
-    """A typing mistake in a configuration file ends in uv's explanation, not in our traceback."""
+    """A broken configuration file of uv raises nothing here: uv reports it."""
     write(tmp_path / "home" / ".config" / "uv" / "uv.toml", "index = [\n")
     assert package_source("llm-cpu", machine(tmp_path)).reason == "uv's torch backend cpu"
 
@@ -159,14 +159,14 @@ def test_a_setting_of_pip_that_says_no_is_none(tmp_path: Path) -> None:
 
 
 def test_the_certificates_of_pip_are_handed_on_unless_others_are_set(tmp_path: Path) -> None:
-    """A mirror with a certificate of its own is not refused by uv, and a user's choice is not overruled."""
+    """The certificates of pip are passed to uv, unless the user has set others."""
     assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem")).variables == {"SSL_CERT_FILE": "/ca.pem"}
     assert package_source("no-llm", machine(tmp_path, PIP_CERT="/ca.pem", SSL_CERT_FILE="/b.pem")).variables == {}
 
 
 @pytest.mark.parametrize("of_nox", [True, False])
 def test_the_pip_at_hand_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, of_nox: bool) -> None:
-    """It is the one beside nox; without it the one on the path; without that, none."""
+    """The pip next to nox is asked, or else the one on the path, or else none."""
     monkeypatch.setattr("matrix.rooms.find_spec", {"pip": "pip"}.get if of_nox else {}.get)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Machine().pip == ((sys.executable, "-m", "pip") if of_nox else ())
@@ -176,7 +176,7 @@ def test_the_pip_at_hand_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_locks_are_compiled_from_whole_indexes_only(tmp_path: Path) -> None:
-    """A lock would carry the hashes of one folder's files, and fail everywhere else."""
+    """Locks are compiled from the main index only, without folders of files or extra indexes."""
     here = machine(tmp_path, PIP_FIND_LINKS="/wheels", PIP_EXTRA_INDEX_URL=EXTRA, UV_FIND_LINKS="/more")
     variables = lock_environment(here)
     assert {name for name, value in variables.items() if value is not None} == set()
@@ -184,14 +184,14 @@ def test_locks_are_compiled_from_whole_indexes_only(tmp_path: Path) -> None:
 
 
 def test_locks_can_be_compiled_from_a_mirror(tmp_path: Path) -> None:
-    """On a machine that reaches only a mirror, no lock could be compiled."""
+    """Locks can be compiled from a mirror."""
     assert lock_environment(machine(tmp_path, PIP_INDEX_URL=MIRROR))["UV_DEFAULT_INDEX"] == MIRROR
     both = lock_environment(machine(tmp_path, PIP_INDEX_URL=MIRROR, UV_DEFAULT_INDEX=EXTRA))
     assert both["UV_DEFAULT_INDEX"] == EXTRA
 
 
 def test_the_defaults_are_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The noxfile would ask about a machine that is not the one it runs on."""
+    """By default, the machine is the one that the noxfile runs on."""
     monkeypatch.setenv("UV_INDEX", EXTRA)
     assert package_source("llm-cpu", Machine()).reason == "uv's own setting UV_INDEX"
 
@@ -203,7 +203,7 @@ def test_the_defaults_are_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpus_are_named_by_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: list[str]
 ) -> None:
-    """The GPU session would build gigabytes on a machine without a working driver, or skip on one with it."""
+    """A machine has the GPUs that its driver names, and none if the driver fails."""
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -214,7 +214,7 @@ def test_gpus_are_named_by_the_driver(
 def test_gpus_are_named_by_their_devices_where_the_driver_brings_no_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container with a GPU but without nvidia-smi would count as a machine without one."""
+    """Without nvidia-smi, GPUs are named by their devices."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpus(tmp_path) == []
     for name in ("nvidia0", "nvidiactl", "null"):
@@ -225,13 +225,13 @@ def test_gpus_are_named_by_their_devices_where_the_driver_brings_no_program(
 @pytest.mark.parametrize(("cuda", "build"), [("None", "cpu"), ("'13.0'", "cuda")])
 @pytest.mark.parametrize("lib", ["lib/python3.11/site-packages", "Lib/site-packages"])
 def test_the_build_of_torch_is_read_from_the_room(tmp_path: Path, cuda: str, build: str, lib: str) -> None:
-    """A CUDA build in the CPU environment would be found only when it fails to load."""
+    """The build of torch is read from the room, without importing it."""
     hold_torch(tmp_path, cuda, lib)
     assert torch_build(tmp_path) == build
 
 
 def test_an_empty_room_holds_no_build_of_torch(tmp_path: Path) -> None:
-    """The first run, in a room that is not furnished yet, would end before it furnishes it."""
+    """An empty room has no build of torch, and that is no problem."""
     assert torch_build(tmp_path) is None
     assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
 
@@ -243,7 +243,7 @@ def test_an_empty_room_holds_no_build_of_torch(tmp_path: Path) -> None:
 def test_the_wrong_build_of_torch_is_named_with_its_source_and_the_way_out(
     tmp_path: Path, environment: str, cuda: str, wanted: str, found: str
 ) -> None:
-    """A mirror that offers only the other build would end in an unexplained import error."""
+    """A wrong build of torch is named with its source and the remedy."""
     hold_torch(tmp_path, cuda)
     trouble = torch_trouble(environment, tmp_path, PackageSource("pip's index-url")) or ""
     assert f"The {environment} environment holds torch's {found} build, and needs its {wanted} build" in trouble
@@ -252,13 +252,13 @@ def test_the_wrong_build_of_torch_is_named_with_its_source_and_the_way_out(
 
 
 def test_the_right_build_of_torch_is_no_trouble(tmp_path: Path) -> None:
-    """Every run of the CPU environment would be refused."""
+    """The right build of torch is accepted."""
     hold_torch(tmp_path, "None")
     assert torch_trouble("llm-cpu", tmp_path, PackageSource("chance")) is None
 
 
 def test_the_folder_of_coverage_data_is_there(tmp_path: Path) -> None:
-    """Coverage makes no folder for its data."""
+    """The folder for coverage data is created."""
     data = data_file(tmp_path / "state" / "coverage", "unit-3.11")
     data.touch()
     assert data.relative_to(tmp_path).as_posix() == "state/coverage/.coverage.unit-3.11"
@@ -276,7 +276,7 @@ def test_the_folder_of_coverage_data_is_there(tmp_path: Path) -> None:
     ],
 )
 def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str | None, fact: str) -> None:
-    """``os._exit(0)`` in a test would end a session green."""
+    """A session that ended with status 0 but left no finished receipt is named."""
     if text is not None:
         write(tmp_path / "receipts" / "unit.json", text)
     said = unfinished(tmp_path, "unit")
@@ -285,7 +285,7 @@ def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str |
 
 
 def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
-    """The finished receipt of the run before would vouch for one that died."""
+    """A finished receipt of an earlier run does not count."""
     write(tmp_path / "receipts" / "unit.json", '{"finished": "2026-01-01T00:00:00+00:00", "coverage": null}')
     assert unfinished(tmp_path, "unit") is None
     for _ in range(2):
@@ -294,7 +294,7 @@ def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:
 
 
 def test_receipts_of_other_machines_count(tmp_path: Path) -> None:
-    """A machine with fewer Pythons, or without a browser, would merge less than it was given, with other numbers."""
+    """A merge expects every receipt there is, including those of sessions that this machine cannot run."""
     assert receipts(tmp_path) == set()
     for name in ("unit-3.14.json", "browser.json", "notes.txt"):
         write(tmp_path / "receipts" / name, "{}")
@@ -304,7 +304,7 @@ def test_receipts_of_other_machines_count(tmp_path: Path) -> None:
 def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``-- -k word`` would run nothing of the session's suites, or ``-- FILE::test`` everything."""
+    """Typed options keep the session's suites, and a typed path replaces them."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test_one.py").touch()
     assert pytest_arguments(["tests/unit"], ["-k", "word"]) == ["tests/unit", "-k", "word"]
@@ -312,7 +312,7 @@ def test_typed_options_keep_the_suites_and_a_typed_path_replaces_them(
 
 
 def test_a_note_is_of_the_last_run(tmp_path: Path) -> None:
-    """What an earlier run tried is not shown any more."""
+    """A run removes the note of the run before it."""
     for verdict, tried in (("red", "torch 2.8.0"), ("green", "torch 2.8.1")):
         leave_note(tmp_path, "newest", verdict, tried)
     said = (tmp_path / "notes" / "newest.txt").read_text(encoding="utf-8")
@@ -320,7 +320,7 @@ def test_a_note_is_of_the_last_run(tmp_path: Path) -> None:
 
 
 def test_pip_is_told_what_uv_was_told(tmp_path: Path) -> None:
-    """A mirror that only uv knows serves pip too, and what pip knows itself stays."""
+    """A mirror that only uv knows serves pip too, and pip's own settings stay."""
     told = {"UV_INDEX_URL": MIRROR, "UV_INDEX": EXTRA, "UV_FIND_LINKS": "/wheels,/more", "UV_NO_INDEX": ""}
     assert pip_environment(machine(tmp_path, **told)) == {
         "PIP_INDEX_URL": MIRROR,

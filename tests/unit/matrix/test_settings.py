@@ -1,4 +1,4 @@
-"""The settings cover what they say, reach the libraries by their variables, and each has a receipt of its own."""
+"""The settings cover what they claim, reach the libraries by their variables, and have a receipt each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matrix.settings import ALL, COVERING, DTYPES, KERNELS, THREADS, Setting, as
 
 
 def test_default_settings_cover_each_type_with_each_of_the_rest() -> None:
-    """Each type of weights runs with each set of kernels and each number of threads, and all settings are 18."""
+    """Each type of weights is combined with each set of kernels and each number of threads, 18 settings in all."""
     assert {(each.dtype, each.kernels) for each in COVERING} == set(product(DTYPES, KERNELS))
     assert {(each.dtype, each.threads) for each in COVERING} == set(product(DTYPES, THREADS))
     assert len({each.session for each in ALL}) == len(ALL) == 18
@@ -18,7 +18,7 @@ def test_default_settings_cover_each_type_with_each_of_the_rest() -> None:
 
 
 def test_a_setting_reaches_every_library() -> None:
-    """Torch's own kernels, the libraries below it and the number of threads follow the setting."""
+    """The kernels of torch, the libraries below it and the number of threads follow the setting."""
     assert Setting("bfloat16", "avx2", 4).variables(["avx2"]) == {
         "LLM_BACKEND_TEST_DTYPE": "bfloat16",
         "OMP_NUM_THREADS": "4",
@@ -43,17 +43,17 @@ def test_a_setting_reaches_every_library() -> None:
 def test_kernels_are_chosen_only_where_the_processor_has_them(
     kernels: str, features: list[str], chosen: str | None
 ) -> None:
-    """Where the processor lacks them, torch would end with an illegal instruction before the tests could skip."""
+    """A setting chooses its kernels only on a processor that has them; elsewhere its tests skip."""
     assert Setting("float32", kernels, 1).variables(features).get("ATEN_CPU_CAPABILITY") == chosen
 
 
 def test_what_a_setting_needs_is_what_its_tests_require() -> None:
-    """The tests of a setting skip by the contract where the processor lacks its kernels."""
+    """A setting's tests skip by the contract on a processor without its kernels."""
     assert [Setting("float32", kernels, 1).requires for kernels in KERNELS] == [[], ["avx2"], ["avx512"]]
 
 
 def test_what_is_typed_chooses_settings_repeats_and_tests() -> None:
-    """All settings, one of them, repeats and pytest's own arguments are told apart."""
+    """Typed arguments choose all settings, one, repeats, or pass options to pytest."""
     assert asked([]).settings == COVERING
     assert asked(["--all"]).settings == ALL
     assert asked(["--setting", "portability-float32-avx2-4"]).settings == (Setting("float32", "avx2", 4),)
@@ -61,14 +61,14 @@ def test_what_is_typed_chooses_settings_repeats_and_tests() -> None:
 
 
 def test_a_setting_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt setting would prove nothing, without a word."""
+    """An unknown setting is refused."""
     with pytest.raises(SystemExit):
         asked(["--setting", "portability-float64-avx2-4"])
     assert "invalid choice: 'portability-float64-avx2-4'" in capsys.readouterr().err
 
 
 def test_a_merge_expects_all_settings_as_soon_as_one_is_proved() -> None:
-    """The merge asks for none that nobody runs, and misses each that a run lost."""
+    """A merge expects no setting if none was run, and all of them as soon as one was."""
     assert expected(["integration-cpu"]) == []
     found = expected(["integration-cpu", "portability-float32-default-4"])
     assert set(found) == {"portability-float32-default-4", *(each.session for each in COVERING)}

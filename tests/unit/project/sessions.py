@@ -22,7 +22,7 @@ class MenuSession:
 
 
 def menu() -> list[MenuSession]:
-    """Return every session, in the order of the file; one for each Python where it names several."""
+    """Return every session in the order of the file, once for each Python that it names."""
     module = ast.parse(NOXFILE.read_text(encoding="utf-8"))
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)

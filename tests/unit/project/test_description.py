@@ -1,4 +1,4 @@
-"""Tests of what an index shows: README.md, without links that lead nowhere there, and only classifiers that hold."""
+"""Tests of what an index shows: README.md without dead links, and only classifiers that are true."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ README = "[errors](backend/errors.py), ![grid](docs/grid.png), [uv](https://docs
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What hatch_build.py defines; hatchling, whose interface it fills, is only where packages are built."""
+    """What hatch_build.py defines; its base, from hatchling, exists only where packages are built."""
     interface = ModuleType("hatchling.metadata.plugin.interface")
     interface.__dict__["MetadataHookInterface"] = object
     monkeypatch.setitem(sys.modules, interface.__name__, interface)
@@ -38,7 +38,7 @@ def described(hook: dict[str, Any], root: Path, **project: Any) -> str:
 
 
 def test_links_into_the_repository_get_its_address(hook: dict[str, Any], tmp_path: Path) -> None:
-    """Links and pictures lead to the repository, and other links stay as they are."""
+    """Links and pictures from the repository get its address, and other links stay as they are."""
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     assert described(hook, tmp_path, urls={"Source": "https://code.example/us/it/"}) == (
         "[errors](https://code.example/us/it/blob/HEAD/backend/errors.py),"
@@ -48,13 +48,13 @@ def test_links_into_the_repository_get_its_address(hook: dict[str, Any], tmp_pat
 
 
 def test_without_an_address_no_link_is_dead(hook: dict[str, Any], tmp_path: Path) -> None:
-    """As long as nobody knows the repository's address, what is linked is named."""
+    """Without a known address of the repository, links into it become plain names."""
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     assert described(hook, tmp_path) == "errors, grid, [uv](https://docs.astral.sh/uv/), [below](#matrix)"
 
 
 def test_every_link_of_the_readme_leads_somewhere(hook: dict[str, Any]) -> None:
-    """What an index shows has no relative link, and each one in the repository leads to a file."""
+    """The README as an index shows it has no relative link, and each link into the repository leads to a file."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     paths = [link["path"].partition("#")[0] for link in hook["RELATIVE"].finditer(text)]
     assert paths
@@ -71,20 +71,20 @@ def project(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_the_pythons_of_the_classifiers_are_those_of_the_matrix(project: dict[str, Any]) -> None:
-    """No Python is promised that no session proves, and none is proved that is not promised."""
+    """The classifiers name exactly the Pythons that sessions prove."""
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     assert named == [name.removeprefix("unit-") for name in sorted(session_names()) if name.startswith("unit-")]
     assert project["requires-python"] == f">={named[0]}"
 
 
 def test_the_classifiers_say_that_the_package_is_typed_where_it_is(project: dict[str, Any]) -> None:
-    """Type checkers read the annotations of an installed package only where py.typed lies."""
+    """A distribution is classified as typed exactly if it contains py.typed."""
     packages = {"llm-backend": llm_backend, "pytest-skipproof": skipproof}
     marker = Path(packages[project["name"]].__file__ or "").parent / "py.typed"
     assert ("Typing :: Typed" in project["classifiers"]) == marker.exists()
 
 
 def test_the_licence_is_named_once(project: dict[str, Any]) -> None:
-    """The licence stands in its own field; a classifier beside it is an error to an index."""
+    """The licence is only in its own field; an index rejects a classifier next to it."""
     assert project["license"] == "Apache-2.0"
     assert [each for each in project["classifiers"] if each.startswith("License ::")] == []

@@ -30,12 +30,12 @@ LINES = 150  # of a README that can be read at a glance
 FOLDERS = "llm_backend|skipproof|benchmarks|docs|environments|examples|matrix|packages|tests"
 KINDS = {"python", "console", "toml", "ini", "text"}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-# Programs of others: what they take is for them to say.
+# Other projects' programs define their own arguments.
 OTHERS = {".", "git", "hf", "pip", "python3", "tail", "uv", "echo", "/dev/null"}
 
 
 def check_own(words: list[str]) -> None:
-    """Check that ``llm-backend`` has this command, with these options."""
+    """Check that ``llm-backend`` has this command with these options."""
     command = typer.main.get_command(app)
     while words and (inner := getattr(command, "commands", {})):
         command, words = inner[words[0]], words[1:]
@@ -44,7 +44,7 @@ def check_own(words: list[str]) -> None:
 
 
 def help_of(subcommand: str) -> str:
-    """What ``skipproof SUBCOMMAND --help`` prints."""
+    """The output of ``skipproof SUBCOMMAND --help``."""
     shown = StringIO()
     with redirect_stdout(shown), suppress(SystemExit):
         skipproof([subcommand, "--help"])
@@ -52,7 +52,7 @@ def help_of(subcommand: str) -> str:
 
 
 def check(words: list[str], config: pytest.Config) -> None:
-    """Check that a command can be called so."""
+    """Check that a command exists, with these options."""
     options = [word for word in words if word.startswith("--")]
     match words:
         case ["llm-backend", *rest] | ["python", "-m", "llm_backend", *rest]:
@@ -76,7 +76,7 @@ def check(words: list[str], config: pytest.Config) -> None:
 
 
 def test_a_page_has_only_blocks_that_a_test_runs() -> None:
-    """Every block is of a kind that is run, parsed or read by a test, or a directive, which Sphinx runs."""
+    """Every block is of a kind that a test runs, parses or reads, or is a directive that Sphinx runs."""
     assert [
         block for page in PAGES for block in blocks(page) if block.kind not in KINDS and not block.kind.startswith("{")
     ] == []
@@ -99,7 +99,7 @@ def test_a_page_has_only_blocks_that_a_test_runs() -> None:
     ],
 )
 def test_a_command_that_is_not_there_is_found(command: str, pytestconfig: pytest.Config) -> None:
-    """A wrong program, command, option, session, module, file or extra makes the check of a page fail."""
+    """A wrong program, command, option, session, module, file or extra fails the check of a page."""
     [words] = commands(Block("page.md", 1, "console", f"$ {command}\n"))
     with pytest.raises((AssertionError, KeyError, ValueError)):
         check(words, pytestconfig)
@@ -107,7 +107,7 @@ def test_a_command_that_is_not_there_is_found(command: str, pytestconfig: pytest
 
 @pytest.mark.parametrize("page", pages("console"))
 def test_commands_of_a_page_exist(page: str, pytestconfig: pytest.Config) -> None:
-    """Each command of a page is one that there is, with options that it has."""
+    """Each command on a page exists, with its options."""
     for block in blocks(page, "console"):
         assert commands(block), block
         for words in commands(block):
@@ -116,12 +116,12 @@ def test_commands_of_a_page_exist(page: str, pytestconfig: pytest.Config) -> Non
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_are_there(page: str) -> None:
-    """Each file or folder of this project that a page names, somebody can open."""
+    """Each file or folder of this project that a page names exists."""
     text = (ROOT / page).read_text(encoding="utf-8")
     own = "(?:backend/|packages/skipproof/src/)?"
     named = re.findall(rf"`{own}((?:{FOLDERS})/[\w./-]*)`", text)
     named += re.findall(rf"include\}} (?:\.\./)+{own}(\S+)", text)
-    # The packages lie in the root no more where installed ones are tested.
+    # Where installed packages are tested, their sources are no longer in the root.
     installed = (Path(file).parents[1] for file in (llm_backend.__file__, table.__file__))
     places = [ROOT, (ROOT / page).parent, *installed]
     found = {name for name in named if any((place / name).exists() for place in places)}
@@ -129,7 +129,7 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
 
 
 def test_the_command_line_is_shown_whole() -> None:
-    """A page shows each command, or names it behind one of its group."""
+    """A page shows each command, or names it after another of its group."""
     text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     groups: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
     names = {*groups, *(name for group in groups.values() for name in getattr(group, "commands", ()))}
@@ -139,7 +139,7 @@ def test_the_command_line_is_shown_whole() -> None:
 
 @pytest.mark.parametrize("page", pages("toml"))
 def test_tables_of_a_page_are_read(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each table of a page is accepted by the reader that it is for."""
+    """Each table on a page is accepted by the reader it is meant for."""
     monkeypatch.setenv("MY_KEY", "k")
     for block in blocks(page, "toml"):
         path = tmp_path / "pyproject.toml"
@@ -155,7 +155,7 @@ def test_tables_of_a_page_are_read(page: str, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("page", pages("ini"))
 def test_ini_files_of_a_page_are_read(page: str, tmp_path: Path) -> None:
-    """Each INI file of a page is a table of the plugin."""
+    """Each INI file on a page is a valid table of the plugin."""
     for block in blocks(page, "ini"):
         (tmp_path / "tox.ini").write_text(block.text, encoding="utf-8")
         assert table.read_contract(tmp_path).environments
@@ -179,18 +179,18 @@ async def test_python_of_a_page(page: str) -> None:
     ids=["settings", "engines and extras", "extras"],
 )
 def test_tables_of_a_page_are_whole(page: str, names: list[str]) -> None:
-    """What the code knows has its row in the table that lists it."""
+    """Everything in the code has a row in the table that lists it."""
     rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     assert names
     assert [name for name in names if not any(re.search(rf"`{name}[`.]", row) for row in rows)] == []
 
 
 def test_the_readme_is_short() -> None:
-    """A newcomer reads it at a glance."""
+    """The README is short enough to read at a glance."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LINES
 
 
 def test_the_check_command_is_the_one_of_the_readme() -> None:
-    """What ``.ci/run`` runs is what the README says that a contribution must pass."""
+    """``.ci/run`` runs the command that the README requires of a contribution."""
     command = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]
     assert f"\n$ {command}\n" in (ROOT / "README.md").read_text(encoding="utf-8")

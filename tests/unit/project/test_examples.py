@@ -19,7 +19,7 @@ EXAMPLE = ROOT / "packages" / "skipproof" / "examples" / "rowfile"
 
 
 def test_tour_without_an_engine_says_how_to_call_it() -> None:
-    """The tour, called with no engine, names the engines and shows no traceback."""
+    """Without an engine, the tour lists the engines and shows no traceback."""
     ended = subprocess.run(
         [sys.executable, ROOT / "examples" / "tour.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Tests of what a contributor is asked: the forms of issues, and the hook before a commit."""
+"""Tests of what contributors are asked: the issue forms, and the hook before a commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def questions(form: str) -> dict[str, str]:
 
 
 def test_a_bug_comes_with_what_a_maintainer_needs_to_find_it() -> None:
-    """The form insists on doctor's output, the environment and a way to reproduce; a receipt is for tests only."""
+    """The bug form requires doctor's output, the environment and steps to reproduce; a receipt is for tests only."""
     asked = questions("bug")
     required = {name for name, text in asked.items() if values(text, "required") == ["true"]}
     assert asked.keys() - required == {"receipt"}
@@ -27,18 +27,18 @@ def test_a_bug_comes_with_what_a_maintainer_needs_to_find_it() -> None:
 
 
 def test_a_bug_form_says_where_receipts_are() -> None:
-    """The folder that the form names is the one that the project's settings name."""
+    """The folder that the form names is the one in the project's settings."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["skipproof"]
     assert f"`{settings['state']}/receipts/SESSION.json`" in questions("bug")["receipt"]
 
 
 def test_a_feature_says_in_which_environment_it_can_be_proved() -> None:
-    """Nobody asks for what no environment of the matrix could hold without saying so."""
+    """A feature request says which environment could prove it."""
     assert values(questions("feature")["environment"], "required") == ["true"]
 
 
 def test_the_hook_is_the_session_itself() -> None:
-    """A commit is held to what `lint` runs, by the tools of its lock, and to nothing else."""
+    """The hook runs what `lint` runs, with the tools from its lock, and nothing else."""
     text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert values(text, "repo") == ["local"]
     assert values(text, "entry") == ["nox -s lint"]

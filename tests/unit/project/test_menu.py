@@ -17,7 +17,7 @@ DOCUMENTS = (
 
 
 def test_the_menu_offers_what_the_project_promises() -> None:
-    """A session would be gone, or would have another name than documents and workflows call it by."""
+    """The menu has every session that the project promises, by its name."""
     promised = {
         "lint",
         "types",
@@ -41,12 +41,12 @@ def test_the_menu_offers_what_the_project_promises() -> None:
 
 
 def test_every_session_says_in_one_line_what_it_does() -> None:
-    """``nox -l`` would show a session without, or with only half of, its explanation."""
+    """Every session has a description of one line for ``nox -l``."""
     assert [s.name for s in menu() if not s.docstring.endswith(".") or "\n" in s.docstring] == []
 
 
 def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
-    """Plain ``nox`` would rewrite the locks, ask every contributor for a GPU, or run for many minutes."""
+    """Plain ``nox`` rewrites no lock, needs no GPU, and runs no session of many minutes."""
     assert {session.name for session in menu() if not session.default} == {
         "integration-cuda",
         "floors",
@@ -58,20 +58,20 @@ def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
 
 
 def test_the_coverage_is_merged_after_everything_that_is_measured() -> None:
-    """``nox`` would merge the data of an earlier run, because it runs the sessions in the order of the file."""
+    """In the file, the merge comes after every session that is measured."""
     assert [session.name for session in menu() if session.default][-2:] == ["coverage", "report"]
 
 
 def test_the_longest_session_starts_early() -> None:
-    """``nox -j auto`` would start it when everything else is done, and run it beside an idle processor for minutes."""
+    """The longest session comes early, so that ``nox -j auto`` starts it early."""
     assert [session.name for session in menu() if session.default][:3] == ["lint", "types", "integration-cpu"]
 
 
 def test_what_is_merged_runs_side_by_side_and_the_merge_alone() -> None:
-    """``nox -j auto`` would merge data that is still written, or run the sessions one after the other.
+    """``nox -j auto`` runs measured sessions side by side, and the merge alone after them.
 
-    nox starts a session that does not allow others beside it when all before it have ended, whatever came of them;
-    with ``requires=`` the report of a red run would never come.
+    nox starts a session that allows no others beside it once all before it have ended, whatever their result; with
+    ``requires=``, the report of a red run would never come.
     """
     default = [session for session in menu() if session.default]
     assert {session.name for session in default if not session.parallel} == {"coverage", "report"}
@@ -80,7 +80,7 @@ def test_what_is_merged_runs_side_by_side_and_the_merge_alone() -> None:
 
 
 def test_the_two_ways_to_start_nox_ask_for_the_same_one() -> None:
-    """``uv run noxfile.py`` would bring a nox that the noxfile refuses."""
+    """``uv run noxfile.py`` installs a nox that the noxfile accepts."""
     text = NOXFILE.read_text(encoding="utf-8")
     inline = re.search(r'^# dependencies = \["nox\[uv\](.+)"\]$', text, re.MULTILINE)
     needed = re.search(r'^nox\.needs_version = "(.+)"$', text, re.MULTILINE)
@@ -90,20 +90,20 @@ def test_the_two_ways_to_start_nox_ask_for_the_same_one() -> None:
 
 
 def test_no_session_changes_the_environment_of_the_others() -> None:
-    """Sessions that run side by side would see each other's variables."""
+    """No session changes the environment variables of another."""
     text = NOXFILE.read_text(encoding="utf-8")
     assert re.findall(r"os\.environ\[.*\] *=|os\.environ\.(?:update|setdefault|pop)|putenv", text) == []
 
 
 def test_the_documents_name_every_session() -> None:
-    """The menu in the documents would lack a session that ``nox -l`` shows."""
+    """The documents name every session."""
     text = (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8")
     families = {re.sub(r"^unit-3\.\d+$", "unit-3.11", name) for name in session_names()}
     assert {name for name in families if f"`{name}`" not in text} == set()
 
 
 def test_documents_call_only_sessions_that_exist() -> None:
-    """A reader would copy a command that ends in "session not found"."""
+    """The documents call only sessions that exist."""
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS if (ROOT / name).exists()]
     called = {name for text in texts for name in re.findall(r"(?:nox|noxfile\.py) -s ([\w.-]*\w)", text)}
     assert called - session_names() - {"unit"} == set()

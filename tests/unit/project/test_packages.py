@@ -1,4 +1,4 @@
-"""Tests of what the packages of this workspace may know of each other."""
+"""Tests of what the packages in this workspace may know about each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS = {path.name for path in (*ROOT.iterdir(), *(ROOT / "backend").glob("*")) i
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the first part of each module that a file imports from elsewhere."""
+    """Yield the top-level name of each module that a file imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name.partition(".")[0] for name in node.names)
@@ -23,7 +23,7 @@ def imported(source: str) -> Iterator[str]:
 
 
 def test_the_tests_of_the_plugin_know_nothing_of_this_project() -> None:
-    """The plugin's own tests run from its sdist, where nothing of this project is."""
+    """The plugin's own tests import nothing from this project, and so run from its sdist."""
     files = sorted((ROOT / "packages" / "skipproof" / "tests").rglob("*.py"))
     assert files
     names = {(path.name, name) for path in files for name in imported(path.read_text(encoding="utf-8"))}

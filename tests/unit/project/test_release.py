@@ -1,4 +1,4 @@
-"""Tests of the release: which tag publishes what, who may, and after what."""
+"""Tests of the release: which tag publishes what, who may publish, and after which checks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAMES = [tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for 
 
 @pytest.fixture
 def jobs() -> dict[str, str]:
-    """The text of each job of the release."""
+    """The text of each job in the release workflow."""
     return dict(re.findall(r"^  (\w+):\n((?: {4}.*\n|\n)+)", TEXT.partition("\njobs:\n")[2], re.MULTILINE))
 
 
 def test_each_distribution_has_a_tag_of_its_own() -> None:
-    """A tag begins as the distribution's files do, so that the upload finds the files of the tagged version only."""
+    """A tag begins like the distribution's files, so the upload finds only the files of the tagged version."""
     tags, *_ = values(TEXT, "tags")
     assert re.findall(r'"([^"]+)-\*"', tags) == [name.replace("-", "_") for name in NAMES]
     assert re.findall(r"^ +(dist/.*)$", TEXT, re.MULTILINE) == [
@@ -32,7 +32,7 @@ def test_each_distribution_has_a_tag_of_its_own() -> None:
 
 
 def test_each_distribution_is_published_from_an_environment_of_its_own(jobs: dict[str, str]) -> None:
-    """Who may publish one distribution may not publish the other: an index tells them apart by the environment."""
+    """Each distribution is published from its own environment: who may publish one may not publish the other."""
     backend, plugin = NAMES
     [environment] = re.findall(r"^    environment:\n      name: (.*)$", jobs["publish"], re.MULTILINE)
     prefix = plugin.replace("-", "_")
@@ -40,7 +40,7 @@ def test_each_distribution_is_published_from_an_environment_of_its_own(jobs: dic
 
 
 def test_only_the_job_that_publishes_may_show_who_it_is(jobs: dict[str, str]) -> None:
-    """No other job of any workflow has an identity to publish with, so neither have the packages that it installs."""
+    """Only the job that publishes can get an identity token."""
     everywhere = [value for path in WORKFLOWS for value in values(path.read_text(encoding="utf-8"), "id-token")]
     assert everywhere == values(jobs["publish"], "id-token") == ["write"]
     assert values(jobs["publish"], "run") == []
@@ -48,7 +48,7 @@ def test_only_the_job_that_publishes_may_show_who_it_is(jobs: dict[str, str]) ->
 
 
 def test_nothing_is_published_that_is_not_checked_and_attested(jobs: dict[str, str]) -> None:
-    """What every change must pass and the build come first, then the provenance, and the upload last."""
+    """The checks and the build come first, then the provenance, and the upload last."""
     assert values(jobs["publish"], "needs") == ["[ci, build]"]
     assert values(jobs["ci"], "uses") == ["$/.github/workflows/ci.yml"]
     assert values(jobs["ci"], "tags") == ["push"]

@@ -1,4 +1,4 @@
-"""What holds in every test run of this project: no network, no model hub, and no careless coverage exclusion."""
+"""What holds in every test run of this project: no network, no model hub, no careless coverage exclusion."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PYPROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_te
 # The guard warns before it refuses; elsewhere the warning alone, an error, refuses.
 @pytest.mark.filterwarnings("ignore:A test tried to use socket:UserWarning")
 def test_only_loopback_can_be_reached() -> None:
-    """Broken: a test can reach the network, and its outcome depends on who answers there."""
-    # 192.0.2.1 is reserved for documentation: even if the guard is broken, nobody is bothered.
+    """A test cannot reach the network."""
+    # 192.0.2.1 is reserved for documentation: even if the guard is broken, no real machine is contacted.
     with socket.socket() as client, pytest.raises(SocketConnectBlockedError, match=r"192\.0\.2\.1"):
         client.connect(("192.0.2.1", 80))
 
 
 def test_loopback_can_be_reached() -> None:
-    """Broken: the guard also keeps tests from the real servers that they start themselves."""
+    """A test can reach a server on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         connection, address = server.accept()
         with connection:
@@ -33,12 +33,12 @@ def test_loopback_can_be_reached() -> None:
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_model_hub_is_never_asked(name: str) -> None:
-    """Broken: a test asks the model hub, and waits for it or downloads from it."""
+    """A test never asks the model hub."""
     assert os.environ[name] == "1"
 
 
 def test_coverage_leaves_out_only_whole_lines() -> None:
-    """Broken: a bare word as an exclusion silently drops every line, and every function, that contains it."""
+    """Every coverage exclusion is anchored to a whole line."""
     report, run = (PYPROJECT["tool"]["coverage"][name] for name in ("report", "run"))
     patterns = report["exclude_also"]
     assert patterns

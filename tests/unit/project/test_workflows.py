@@ -1,4 +1,4 @@
-"""Tests of the workflows: they call the noxfile and nothing else, and trust nothing that can move."""
+"""Tests of the workflows: they call only the noxfile, and trust nothing that can move."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHEN = {"push", "weekly", "gpu", "merge", "by-hand"}
 
 
 def values(text: str, key: str) -> list[str]:
-    """Return every value of a key, in YAML that keeps a key and its value on one line, without comments."""
+    """Return every value of a key, in YAML with key and value on one line, ignoring comments."""
     found = re.findall(rf"^ *(?:- )?{key}: *(.*?)(?: +#.*)?$", text, re.MULTILINE)
     return [str(value) for value in found]
 
@@ -32,7 +32,7 @@ def calls(text: str, group: str) -> set[str]:
 
 
 def called_tags(text: str) -> set[str]:
-    """Return the tags by which a workflow calls sessions: at once, or by a matrix that is made from the menu."""
+    """Return the tags by which a workflow calls sessions, directly or by a matrix made from the menu."""
     given = [*values(text, "tags"), *values(text, "TAGS")]
     words = " ".join(each for value in given for each in re.findall(r"^[\w -]+$|(?<=')[\w -]+(?=')", value))
     return calls(text, "tag") | (set(words.split()) - {"llm-cuda"})
@@ -46,23 +46,23 @@ def workflow(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_workflows_are_the_three_that_are_known() -> None:
-    """No workflow is missing, and none is there that these tests do not look at."""
+    """There are exactly the three workflows that these tests check."""
     assert [path.name for path in WORKFLOWS] == ["ci.yml", "integration.yml", "release.yml"]
 
 
 def test_every_session_says_when_ci_runs_it() -> None:
-    """A session that somebody added would never run in CI, or twice, or would lose its receipt on the way."""
+    """Every session has exactly one tag that says when CI runs it."""
     assert {s.name: sorted(s.tags) for s in menu() if len(s.tags & WHEN) != 1 or s.tags - WHEN - {"receipt"}} == {}
 
 
 def test_ci_runs_every_session_but_those_by_hand() -> None:
-    """A tag that no workflow asks for would keep its sessions on nobody's machine but the contributor's."""
+    """Some workflow calls each tag except the one for sessions run by hand."""
     called = set().union(*(called_tags(path.read_text(encoding="utf-8")) for path in WORKFLOWS))
     assert called == WHEN - {"by-hand"}
 
 
 def test_the_jobs_of_ci_are_made_from_the_menu() -> None:
-    """A session that somebody adds to the noxfile would need a second edit, and be forgotten."""
+    """The jobs of CI are made from the menu, so a new session needs no second edit."""
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert LIST in values(text, "run")
     assert values(text, "sessions") == ["${{ steps.list.outputs.sessions }}"]
@@ -71,34 +71,34 @@ def test_the_jobs_of_ci_are_made_from_the_menu() -> None:
 
 
 def test_ci_runs_on_each_change_wherever_it_waits() -> None:
-    """A merge queue waits for checks of its own: without them it stalls."""
+    """CI runs on each change, including those in a merge queue, which otherwise stalls."""
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     events = re.findall(r"^  (\w+):$", text.partition("\non:\n")[2].partition("\npermissions:")[0], re.MULTILINE)
     assert events == ["push", "pull_request", "merge_group", "workflow_call"]
 
 
 def test_a_workflow_calls_only_sessions_and_tags_that_exist(workflow: str) -> None:
-    """The weekly run would end in "session not found", weeks after a session was renamed."""
+    """A workflow calls only sessions and tags that exist."""
     assert calls(workflow, "session") - session_names() - {'"$SESSION"'} == set()
     assert called_tags(workflow) - {tag for session in menu() for tag in session.tags} == set()
 
 
 def test_a_workflow_installs_nox_and_calls_it_and_nothing_else(workflow: str) -> None:
-    """What a workflow does besides could not be done, or proved, on a contributor's machine."""
+    """A workflow installs nox and calls it, and does nothing else."""
     runs = values(workflow, "run")
     assert runs
     assert [run for run in runs if not INSTALL.fullmatch(run) and not CALL.fullmatch(run) and run != LIST] == []
 
 
 def test_a_workflow_installs_the_nox_that_the_noxfile_asks_for(workflow: str) -> None:
-    """Every job would fail at its first command, or jobs of one run would use different ones."""
+    """A workflow installs the nox that the noxfile requires."""
     [needed] = re.findall(r'^nox\.needs_version = ">=(.+)"$', NOXFILE.read_text(encoding="utf-8"), re.MULTILINE)
     versions = {match["version"] for match in INSTALL.finditer(workflow)}
     assert versions == {needed}
 
 
 def test_a_workflow_uses_actions_by_commit_with_their_version_beside(workflow: str) -> None:
-    """Somebody who moves a tag would run code in this repository."""
+    """A workflow pins actions by commit, with the version next to it."""
     lines = [line.strip() for line in workflow.splitlines() if re.match(r" *(?:- )?uses:", line)]
     pinned = re.compile(r"(?:- )?uses: (?:\$/\.github/workflows/ci\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)")
     assert lines
@@ -106,13 +106,13 @@ def test_a_workflow_uses_actions_by_commit_with_their_version_beside(workflow: s
 
 
 def test_a_workflow_has_no_permission_that_a_job_does_not_ask_for(workflow: str) -> None:
-    """Every step would hold a token that can do more than its job."""
+    """A workflow grants only the permissions that a job asks for."""
     assert re.search(r"^permissions: \{\}$", workflow, re.MULTILINE)
     assert set(values(workflow, "contents")) == {"read"}
 
 
 def test_data_that_is_lost_or_hidden_makes_the_upload_fail(workflow: str) -> None:
-    """No upload is empty or replaces another, and what a session leaves is taken whole: its files begin with a dot."""
+    """No upload is empty or replaces another, and hidden files are included."""
     uploads = [text.partition("\n      - ")[0] for text in workflow.split("uses: actions/upload-artifact@")[1:]]
     assert uploads
     assert [text for text in uploads if "\n          if-no-files-found: error\n" not in text] == []

@@ -1,1 +1,1 @@
-"""What the tests of the plugin share."""
+"""Helpers that the plugin's tests share."""

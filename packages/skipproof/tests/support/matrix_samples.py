@@ -1,4 +1,4 @@
-"""Matrices to make pages of: one with everything, a hostile one, and one that is hard to fit on a screen."""
+"""Matrices to render as pages: one with everything, a hostile one, and one that is hard to fit on a screen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\"'&amp
 
 
 def session(name: str, environment: str | None = "bare", **facts: object) -> SessionRow:
-    """Make a session that is proved, with these facts."""
+    """Make a proved session with these facts."""
     return SessionRow.model_validate({"name": name, "environment": environment, "state": "proved", **facts})
 
 
 def everything() -> Matrix:
-    """Make a small matrix that has one of everything the page can show."""
+    """Make a small matrix with one of everything that the page can show."""
     trace = Trace(model=DIGEST, tokens=1, seconds=0.25)
     return Matrix(
         project="sample",
@@ -94,7 +94,7 @@ def everything() -> Matrix:
 
 
 def hostile() -> Matrix:
-    """Make a matrix in which every text that comes from a project tries to become markup."""
+    """Make a matrix in which every string from a project tries to become markup."""
     cell = Cell(
         outcome="failed",
         reason=HOSTILE,
@@ -120,7 +120,7 @@ def hostile() -> Matrix:
 
 
 def wide() -> Matrix:
-    """Make a matrix of twelve sessions with long names, and of tests with long ids and reasons."""
+    """Make a matrix of twelve sessions with long names, and tests with long ids and reasons."""
     names = [f"a-session-with-a-rather-long-name-{number}" for number in range(12)]
     cells = {name: Cell(outcome="skipped", reason="word " * 3000) for name in names}
     return Matrix(

@@ -1,4 +1,4 @@
-"""A small project with a contract of its own, in which the plugin is run."""
+"""A small project with a contract of its own, that the plugin runs in."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Project:
         return read_contract(self.root)
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file of the project, and return its path."""
+        """Write a file of the project and return its path."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
@@ -87,7 +87,7 @@ class Project:
             record.write("__pycache__/beta.pyc,,\n")
 
     def install(self, name: str, version: str, files: dict[str, str]) -> Path:
-        """Install a distribution with these files, as an installer does, and return the folder of its metadata."""
+        """Install a distribution with these files, as an installer does, and return its metadata folder."""
         metadata = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n", encoding="utf-8")
@@ -104,8 +104,8 @@ class Project:
         return metadata
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest with the plugin, in this process."""
-        # A KeyboardInterrupt of a run in here is part of a test, and must not end the run around it.
+        """Run pytest with the plugin in this process."""
+        # A KeyboardInterrupt in this run is part of a test, and must not end the outer run.
         options = ["-p", "skipproof.plugin", *arguments]
         return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
 

@@ -1,4 +1,4 @@
-"""What the tests of named runs have in common: the files that they write, and how they read a verdict."""
+"""What the tests of named runs share: the files they write, and how they read a verdict."""
 
 from __future__ import annotations
 

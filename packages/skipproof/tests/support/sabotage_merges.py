@@ -1,4 +1,4 @@
-"""Deceits that no run can see of itself: the merge has to see what became of its receipt and coverage data."""
+"""Deceits that no run can see in itself: the merge has to see what happened to its receipt and coverage data."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     Arcs = tuple[tuple[int, int], ...]
 
 DATA = ".matrix/coverage/.coverage.unit"
-# What coverage sees of PASSES: its first line when it is imported, and its second when it is called.
+# What coverage sees of PASSES: the first line on import, the second on call.
 IMPORTED = ((-1, 1), (1, -1))
 ARCS = (*IMPORTED, (-1, 2), (2, -1))
 
 
 def merged(*sessions: str, options: tuple[str, ...] = ()) -> Ending:
-    """Merge sessions, in this process."""
+    """Merge sessions in this process."""
     said = io.StringIO()
     expected = [part for session in sessions for part in ("--expect", session)]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -47,7 +47,7 @@ def merged(*sessions: str, options: tuple[str, ...] = ()) -> Ending:
 def leave(
     project: Project, session: str, environment: str = "bare", data: dict[str, Any] | None = None, **changes: Any
 ) -> Path:
-    """Leave what a green run of tests/unit leaves: coverage data, and a receipt. Return the receipt's path."""
+    """Leave what a green run of tests/unit leaves, coverage data and a receipt; return the receipt's path."""
     data_file(project, session, **({"context": environment} | (data or {})))
     write_receipt(project.contract, current(project, session, environment, **({"tests": {ID: PASSED}} | changes)))
     return receipt_path(project.contract, session)
@@ -60,7 +60,7 @@ def data_file(project: Project, session: str, context: str, arcs: Arcs = ARCS, f
 
 
 def receipts(**changes: Any) -> Plant:
-    """Merge two receipts, of which one is not what it should be."""
+    """Merge two receipts, one of them wrong."""
 
     def plant(project: Project) -> Ending:
         leave(project, "unit", **changes)
@@ -83,7 +83,7 @@ def afterwards(change: Callable[[Project], object]) -> Plant:
 
 
 def other_settings(project: Project) -> Ending:
-    """Change the file that one session took pytest's settings from, after it ran."""
+    """Change the file that one session took pytest's settings from after it ran."""
     project.write("ci.ini", "[pytest]\n")
     leave(project, "unit", settings="ci.ini")
     leave(project, "other", "full", capabilities=["alpha", "beta"])
@@ -104,12 +104,12 @@ def edited(old: str, new: str) -> Callable[[Project], object]:
 
 
 def killed(code: str, status: int) -> Plant:
-    """Have a test end the whole process, then merge what that left."""
+    """Let a test end the whole process, then merge what that left."""
 
     def plant(project: Project) -> Ending:
         leave(project, "bare")
         project.write(UNIT, f"import os\n\ndef test_a(): {code}\n")
-        # A process of its own sees everything that is installed here, and the project's lock names nothing.
+        # A separate process sees everything that is installed here, and the project's lock names nothing.
         project.write("conftest.py", "from skipproof import search_path as s\ns.folders = s.libraries = list\n")
         command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "--skipproof", "bare"]
         ended = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
@@ -120,18 +120,18 @@ def killed(code: str, status: int) -> Plant:
 
 
 def grown(project: Project) -> None:
-    """Have another session collect a test more."""
+    """Let another session collect one more test."""
     leave(project, "other", "full", tests={ID: PASSED, f"{UNIT}::test_b": PASSED})
 
 
 def idle(project: Project) -> None:
-    """Have a test skip everywhere, each time for the right reason."""
+    """Let a test skip everywhere, each time for the right reason."""
     for session, environment in (("unit", "bare"), ("other", "full")):
         leave(project, session, environment, tests={ID: PASSED, f"{UNIT}::test_b": result("skipped", "alpha")})
 
 
 def uncovered(project: Project) -> None:
-    """Have no session reach the body of the test."""
+    """Let no session reach the body of the test."""
     for session, environment in (("unit", "bare"), ("other", "full")):
         leave(project, session, environment, {"arcs": IMPORTED})
 
@@ -142,13 +142,13 @@ def modelled(model: str) -> TestResult:
 
 
 def mixed(project: Project) -> None:
-    """Have two sessions prove a test with different weights."""
+    """Let two sessions prove a test with different weights."""
     leave(project, "unit", tests={ID: modelled("a" * 64)})
     leave(project, "other", "full", tests={ID: modelled("b" * 64)})
 
 
 def foreign(project: Project) -> None:
-    """Put the data of another run, which is sound, in the place of a session's."""
+    """Replace a session's data with sound data of another run."""
     project.write(SECOND, PASSES)
     for session, environment in (("unit", "bare"), ("other", "full")):
         leave(project, session, environment)
@@ -156,12 +156,12 @@ def foreign(project: Project) -> None:
 
 
 def homeless(project: Project) -> None:
-    """Measure a file that no digest of sources covers, and that is nowhere when the data is merged."""
+    """Measure a file that no digest of sources covers, and that is gone when the data is merged."""
     leave(project, "unit", data={"file": "lib/code.py"})
 
 
 def required(project: Project) -> Ending:
-    """Ask for the proof of what needs a GPU, where nobody had one."""
+    """Require the proof of something that needs a GPU when no session had one."""
     leave(project, "unit")
     leave(project, "other", "full")
     return merged("unit", "other", options=("--require", "gpu"))

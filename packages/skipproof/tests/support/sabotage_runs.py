@@ -1,4 +1,4 @@
-"""Deceits of a run, each planted in a small project that is otherwise green."""
+"""Deceits in a run, each planted in a small project that is otherwise green."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .project import Project
 
-    # What a run, or a merge, came to: its exit status and all that it printed.
+    # The result of a run or a merge: its exit status and everything it printed.
     Ending = tuple[int, str]
     Plant = Callable[[Project], Ending]
 
@@ -24,7 +24,7 @@ ID = f"{UNIT}::test_a"
 
 
 def run(project: Project, *options: str, environment: str = "full", alpha: str | None = "") -> Ending:
-    """Run the tests in this process; of the environments, "full" finds what it promises."""
+    """Run the tests in this process; the environment "full" finds what it promises."""
     if environment == "full" and alpha is not None:
         project.install_alpha(alpha)
         project.install_beta()
@@ -33,7 +33,7 @@ def run(project: Project, *options: str, environment: str = "full", alpha: str |
 
 
 def file(name: str, text: str, *options: str, environment: str = "full") -> Plant:
-    """Plant a file, and run."""
+    """Plant a file, then run."""
 
     def plant(project: Project) -> Ending:
         project.write(name, f"import pytest\n\n{text}\n")
@@ -43,7 +43,7 @@ def file(name: str, text: str, *options: str, environment: str = "full") -> Plan
 
 
 def also(text: str) -> Plant:
-    """Write a setup.cfg beside pyproject.toml, and run."""
+    """Write a setup.cfg next to pyproject.toml, then run."""
 
     def plant(project: Project) -> Ending:
         project.write("setup.cfg", text)
@@ -58,7 +58,7 @@ def options(*options: str) -> Plant:
 
 
 def blinded(project: Project) -> Ending:
-    """Have the gate see no skip."""
+    """Make the gate see no skip."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcomes.TestRecord, "violation", lambda _record: None)
         return run(project)
@@ -79,7 +79,7 @@ def halved(project: Project) -> Ending:
 
 
 def leaked(project: Project) -> Ending:
-    """Have a library where the slim environment finds it."""
+    """Put a library where the slim environment finds it."""
     project.install_alpha()
     return run(project, environment="bare")
 
@@ -97,13 +97,13 @@ def table(old: str, new: str) -> Plant:
 
 
 def renamed(project: Project) -> Ending:
-    """Give a test file a name that pytest passes over."""
+    """Give a test file a name that pytest does not collect."""
     (project.root / UNIT).rename(project.root / "tests/unit/a.py")
     return run(project)
 
 
 def vanishing(project: Project) -> Ending:
-    """Have a test exist only where a library is, and run where it is not after a run where it is."""
+    """Make a test exist only where a library is, and run without the library after a run with it."""
     made = "['x'] * bool(importlib.util.find_spec('skipproof_alpha'))"
     project.write(
         UNIT,
@@ -136,7 +136,7 @@ def upgraded(project: Project) -> None:
 
 
 def weighed(digest: str) -> Plant:
-    """Have the tests that need alpha leave traces of one model, where the table demands this one."""
+    """Let the tests that need alpha leave traces of one model when the table demands this one."""
 
     def plant(project: Project) -> Ending:
         project.write("model/model.safetensors", "weights")
@@ -147,7 +147,7 @@ def weighed(digest: str) -> Plant:
 
 
 def traced(digest: str = "") -> tuple[str, str]:
-    """Return what to change in the table, so that tests that need alpha have to leave a trace."""
+    """Return the change to the table that makes tests that need alpha leave a trace."""
     proof = 'modules = ["skipproof_alpha"]'
     return proof, f'{proof}, trace = "alpha.inference"{digest}'
 
@@ -156,7 +156,7 @@ TEST = "def test_a(): "
 XFAIL = "@pytest.mark.xfail(reason='bug 7')\ndef test_a(): assert "
 ALPHA = "@pytest.mark.requires('alpha')\n"
 PLANTS: dict[str, Plant] = {
-    # Usage: a question that is put wrongly gets no answer.
+    # Usage.
     "`--skipproof` names one that is not in the table": lambda project: run(project, environment="fulll"),
     "`requires` names a capability that is not in the table": file(
         REAL, "@pytest.mark.requires('alhpa')\n" + TEST + "1"

@@ -1,4 +1,4 @@
-"""The table of sabotage in the plugin's README: what it says of each deceit is what the tests assert."""
+"""The sabotage table in the plugin's README: the tests assert what it says about each deceit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from skipproof.exits import ExitStatus
 
 README = Path(__file__).parents[2] / "README.md"
-# What a run, or a merge, ends with when the gate stays shut.
+# The exit status of a run or a merge when the gate fails.
 STATUS = {
     "usage": int(pytest.ExitCode.USAGE_ERROR),
     "pytest": int(pytest.ExitCode.TESTS_FAILED),
@@ -41,13 +41,13 @@ class Row:
     proof: str
 
     def is_said_in(self, output: str) -> bool:
-        """Return whether a line of the output has the row's message."""
+        """Return whether a line of the output contains the row's message."""
         parts = self.message.replace(r"\|", "|").split("…")
         return re.search(".*".join(map(re.escape, parts)), output) is not None
 
 
 def rows(proof: str) -> dict[str, Row]:
-    """Return the table's rows of one kind of proof, by deceit."""
+    """Return the table's rows with one kind of proof, by deceit."""
     found = [Row(**match.groupdict()) for match in _ROW.finditer(README.read_text(encoding="utf-8"))]
     assert len({row.deceit for row in found}) == len(found), "the table has a deceit twice"
     return {row.deceit: row for row in found if row.proof == proof}
