@@ -118,15 +118,16 @@ async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run ``script`` in a Python that has everything installed here, except torch."""
+    import llm_backend
     import torch
 
-    libraries, repository = Path(torch.__file__).parents[1], Path(__file__).parents[2]
+    libraries, ours = Path(torch.__file__).parents[1], Path(llm_backend.__file__).parents[1]
     (folder / "libraries").mkdir()
     for installed in libraries.iterdir():
         if not installed.name.startswith("torch"):
             (folder / "libraries" / installed.name).symlink_to(installed)
     # -S: search only the folders named here for libraries.
-    search = f"import sys; sys.path += [{str(folder / 'libraries')!r}, {str(repository)!r}]\n"
+    search = f"import sys; sys.path += [{str(folder / 'libraries')!r}, {str(ours)!r}]\n"
     command = [sys.executable, "-S", "-c", search + script]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 

@@ -150,7 +150,7 @@ def test_streams_that_cannot_be_used(shell: str, status: int, error: str) -> Non
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
     )
     assert (done.returncode, done.stderr) == (status, error)
 
