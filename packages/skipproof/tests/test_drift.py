@@ -156,8 +156,11 @@ def test_record_that_was_cut_off_is_no_traceback(full: Project) -> None:
         ("torch>=2", "'torch>=2' does not pin one version"),
         ("torch==2.*", "'torch==2.*' does not pin one version; compile the lock again"),
         ("torch==2,!=2.1", "does not pin one version"),
-        ("torch @ file:///x.whl", "does not pin one version"),
-        ("-r other.txt", "'-r other.txt' is not a pin ("),
+        ("torch @ file:///x.whl", "torch comes from a repository, a folder or a URL, which no version pins"),
+        (
+            "-r other.txt",
+            "'-r other.txt' is another file, which no receipt depends on; compile everything into one lock",
+        ),
         ("torch 2", "'torch 2' is not a pin ("),
     ],
 )

@@ -136,6 +136,11 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
         ('"data?"]', '"dota?"]', "environments] bare: no capability is called 'dota' (did you mean 'data'?)"),
         ('"data?"]', '"data?", "data"]', "environments] bare names 'data' with '?' and without: keep one"),
         ('"data?"]', '"alpha?"]', "environments] bare promises 'alpha?', which an installation gives: remove the '?'"),
+        (
+            '"~/nothing/*"',
+            '"~nobody-here/*"',
+            "data paths is '~nobody-here/*': begin it with '~/', or write an absolute",
+        ),
         ('"~/nothing/*"', '"nothing/*"', "data paths is 'nothing/*': begin it with '~/', or write an absolute path"),
         ('variable = "SKIPPROOF_SERVER"', "variable = 7", "server variable is 7: write a string"),
         ('variable = "SKIPPROOF_SERVER"', "paths = []", "server has nothing to look for: add 'modules', "),

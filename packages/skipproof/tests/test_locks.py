@@ -208,3 +208,76 @@ def test_drift_from_uv_lock_is_named(project: Project) -> None:
         f"{head}nothing is installed as editable from {project.root.resolve()}{tail}",
         f"{head}skipproof-kernel 3.1 is installed, but the lock pins skipproof-kernel==3.0{again}",
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://name:password@host/simple",
+        "--extra-index-url=https://host/simple",
+        "-i https://host/simple",
+        "--find-links wheels",
+        "--only-binary :all:",
+        "--pre",
+        "-c constraints.txt",
+        "-e ./elsewhere ; python_version < '3'",
+    ],
+)
+def test_a_line_that_installs_nothing_is_passed_over(tmp_path: Path, line: str) -> None:
+    """Options that say where packages come from, as pip-compile writes them, are not taken for pins."""
+    (tmp_path / "full.txt").write_text(f"{line}\nskipproof-alpha==1.5\n", encoding="utf-8")
+    found = pins(Lock("full.txt"), tmp_path)
+    assert (versions(found), found.folders) == ({"skipproof-alpha": "==1.5"}, [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-e .",
+        "--editable .",
+        "--editable=.",
+        "-e .[fast]",
+        "-e . ; python_version > '3'",
+        "-e {here}",
+        "-e {here}#egg=a",
+    ],
+)
+def test_an_editable_folder_is_read_as_each_tool_writes_it(tmp_path: Path, line: str) -> None:
+    """A folder counts with extras, with a marker, and as the address that pip-compile makes of it."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "full.txt").write_text(line.format(here=folder.as_uri()), encoding="utf-8")
+    assert pins(Lock("full.txt"), folder).folders == [folder.resolve()]
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("-e git+https://token@host/a", "-e git+https://host/a comes from a repository, a folder or a URL"),
+        ("-e . ; phase == 'new'", "\"-e . ; phase == 'new'\" is not a pin ("),
+        ("https://name:token@host/a.whl", "'https://host/a.whl' is not a pin ("),
+        ("skipproof-alpha @ https://name:token@host/a.whl", "skipproof-alpha comes from a repository, a folder or a"),
+    ],
+)
+def test_what_no_version_pins_is_refused_without_its_password(tmp_path: Path, line: str, fact: str) -> None:
+    """A line that cannot be held against an installation is named, and no name or password of an index with it."""
+    (tmp_path / "full.txt").write_text(line, encoding="utf-8")
+    with pytest.raises(LockError) as caught:
+        pins(Lock("full.txt"), tmp_path)
+    assert fact in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
+def test_what_pip_needs_besides_a_version_is_passed_over(tmp_path: Path) -> None:
+    """Hashes and options behind a pin, and the mark that editors put before a file, change nothing."""
+    line = 'skipproof-alpha==1.5 --hash=sha256:aa \\\n    --hash sha256:bb --config-settings="a b=c"\n'
+    (tmp_path / "full.txt").write_text(f"# a comment\n{line}", encoding="utf-8-sig")
+    assert versions(pins(Lock("full.txt"), tmp_path)) == {"skipproof-alpha": "==1.5"}
+
+
+def test_two_projects_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """A uv.lock with two projects for its own folder says nothing of either."""
+    project = '[[package]]\nname = "a"\nsource = { virtual = "." }\n'
+    (tmp_path / "uv.lock").write_text(f'version = 1\nrequires-python = ">=3"\n{project}{project}', encoding="utf-8")
+    with pytest.raises(LockError, match=r"holds several projects for its own folder: export a pylock\.NAME\.toml"):
+        pins(FULL, tmp_path)

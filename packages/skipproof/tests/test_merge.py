@@ -141,3 +141,30 @@ def test_the_command_names_its_subcommands(
     assert main(arguments) == status
     captured = capsys.readouterr()
     assert said in captured.out + captured.err
+
+
+@pytest.mark.parametrize("name", ["merge", "report", "doctor"])
+def test_a_file_that_is_not_there_is_a_usage_error(
+    measured: Project, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A misspelt -c is not passed over for the table that stands elsewhere."""
+    assert measured.contract.table == "pyproject.toml"
+    with pytest.raises(SystemExit) as ended:
+        main([name, "-c", "ci.ini"])
+    assert ended.value.code == pytest.ExitCode.USAGE_ERROR
+    assert "ci.ini is not there: name the file that pytest is given by its own -c" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("content", "fact"), [(b"[broken", "(Expected ']'"), (b"a = '\xff'", "('utf-8' codec can't")])
+def test_a_broken_pyproject_beside_the_table_is_named(
+    measured: Project, capsys: pytest.CaptureFixture[str], content: bytes, fact: str
+) -> None:
+    """A project whose table stands elsewhere is told which file cannot be read."""
+    measured.write("pyproject.toml", "")
+    measured.write("pytest.toml", PYPROJECT.partition("[tool.pytest")[0].replace("tool.skipproof", "skipproof"))
+    leave(measured, "one", "bare")
+    (measured.root / "pyproject.toml").write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        merge.main([])
+    assert ended.value.code == pytest.ExitCode.USAGE_ERROR
+    assert f"pyproject.toml is not TOML {fact}" in capsys.readouterr().err

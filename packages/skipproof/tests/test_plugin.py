@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from skipproof.table import read_contract
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.project import Project
 
 NEEDS_ALPHA = """
@@ -265,3 +269,49 @@ def test_header_names_environment_and_versions(project: Project) -> None:
             "skipproof: skipproof_alpha 1.5, skipproof-beta 2.5",
         ]
     )
+
+
+LOADED = """
+import sys
+import pytest
+
+pytest.main(["-q", "-p", "skipproof.plugin"])
+print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("skipproof", "pydantic", "rich")))
+"""
+
+
+def test_without_a_table_nothing_heavy_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project that has the plugin by chance does not pay for what it does not use."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    (tmp_path / "test_a.py").write_text("def test_a(): pass\n", encoding="utf-8")
+    command = [sys.executable, "-c", LOADED]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    parts = ("contract", "machine", "plugin", "table", "table_files")
+    assert ended.stdout.splitlines()[-1].split() == ["skipproof", *(f"skipproof.{part}" for part in parts)]
+
+
+def test_a_pattern_is_no_suite(project: Project) -> None:
+    """A suite that pytest finds by a pattern is named as what is wrong, not the folder that it matched."""
+    pyproject = project.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('["tests/unit", "tests/real"]', '["tests/*"]'))
+    result = project.run("--skipproof", "bare")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: testpaths has the pattern 'tests/[*]': name each suite's folder, a receipt *"])
+
+
+@pytest.mark.parametrize("file", [".matrix", ".matrix/receipts"])
+def test_a_file_where_receipts_belong_is_a_usage_error(project: Project, file: str) -> None:
+    """A run that can leave no receipt says so, and where, before its first test."""
+    project.write(file, "")
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    result = project.run("--skipproof", "bare")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: no receipt can be written (*.matrix/receipts'): correct what is there, or *"])
+
+
+def test_a_fact_may_be_a_number(project: Project) -> None:
+    """What a project tells of its libraries is told as a text, whatever it was."""
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    project.write("conftest.py", "def pytest_skipproof_facts(): return {'threads': 8}\n")
+    assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
+    assert project.receipt("bare").machine["threads"] == "8"

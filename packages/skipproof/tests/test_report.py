@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof import report
+from skipproof.__main__ import main
 from skipproof.matrix import Matrix
 from skipproof.receipts import write_receipt
 from support.samples import current, result, write_data
@@ -67,3 +68,35 @@ def test_report_of_nothing_is_a_usage_error(measured: Project, capsys: pytest.Ca
     assert caught.value.code == 4
     assert ".matrix/receipts holds no receipt: run a session" in capsys.readouterr().err
     assert not (measured.root / ".matrix").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"), [("GITHUB_STEP_SUMMARY", "nowhere/summary.md"), ("NOTHING", ".matrix/report")]
+)
+def test_what_cannot_be_written_is_named(
+    measured: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    place: str,
+) -> None:
+    """A folder that is not there, or a file in its way, is an error with its path, not a traceback."""
+    monkeypatch.setenv(variable, place)
+    write_receipt(measured.contract, current(measured, "unit"))
+    measured.write(".matrix/report", "")
+    if variable != "NOTHING":
+        (measured.root / ".matrix" / "report").unlink()
+    assert main(["report"]) == pytest.ExitCode.USAGE_ERROR
+    error = capsys.readouterr().err
+    assert error.startswith("skipproof report: error: ")
+    assert f"{place}': correct what is there, or who may write it" in error
+
+
+def test_the_report_reads_what_others_left(measured: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A note that is not UTF-8, and a folder whose name looks like a receipt's, do not end the report."""
+    write_receipt(measured.contract, current(measured, "unit"))
+    measured.write(".matrix/notes/a.txt", "")
+    (measured.root / ".matrix/notes/a.txt").write_bytes(b"caf\xe9")
+    (measured.root / "earlier" / "old.json").mkdir(parents=True)
+    assert report.main(["--last", "earlier"]) == 0
+    assert "a: caf\\xe9" in capsys.readouterr().out

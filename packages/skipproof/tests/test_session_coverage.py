@@ -172,3 +172,18 @@ def test_paths_of_windows_are_understood(measured: Project) -> None:
     measured.write("lib/code.py", CODE)
     assert described(write_data(measured, "unit", file="lib\\code.py")).lines == {"lib/code.py": 4}
     assert problems(measured) == []
+
+
+@pytest.mark.parametrize("file", ["setup.cfg", ".coveragerc"])
+def test_a_project_without_pyproject_has_its_coverage(
+    measured: Project, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Coverage's settings are found where coverage finds them, whatever folder the last test left."""
+    contract = measured.contract
+    (measured.root / "pyproject.toml").unlink()
+    heading = "paths" if file == ".coveragerc" else "coverage:paths"
+    measured.write(file, f"[{heading}]\nsource =\n    lib\n    */site-packages\n")
+    measured.write("lib/code.py", CODE)
+    write_data(measured, "unit.host.pid7.X", file="/somewhere/site-packages/code.py")
+    monkeypatch.chdir("lib")
+    assert gather(contract, "unit").lines == {"lib/code.py": 4}

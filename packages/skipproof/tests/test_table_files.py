@@ -322,3 +322,18 @@ def test_two_locks_of_one_environment_are_refused(project: Project) -> None:
     project.write("locks/pylock.full.toml", "")
     with pytest.raises(ContractError, match=r"both locks/full.txt and locks/pylock.full.toml are locks of full: keep"):
         read_contract(project.root)
+
+
+@pytest.mark.parametrize("file", [name for name in FILES if not name.endswith("toml")])
+def test_an_ini_file_may_begin_with_a_byte_order_mark(project: Project, file: str) -> None:
+    """What editors on Windows put before a file, and pytest passes over, does not hide the table."""
+    project.write("pyproject.toml", "")
+    (project.root / file).write_text(INI.lstrip(), encoding="utf-8-sig")
+    assert read_contract(project.root).table == file
+
+
+def test_a_link_to_the_table_is_no_second_one(project: Project) -> None:
+    """One file that pytest finds, and is told of under another name, holds one table."""
+    link = project.root / "ci.toml"
+    link.symlink_to(project.root / "pyproject.toml")
+    assert read_contract(project.root, link).table == "pyproject.toml"

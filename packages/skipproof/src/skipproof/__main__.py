@@ -18,7 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand named by the first argument (default: the process's arguments); return its exit status."""
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
     if name in COMMANDS:
-        return COMMANDS[name](rest[:-1])
+        try:
+            return COMMANDS[name](rest[:-1])
+        except OSError as error:
+            sys.stderr.write(f"skipproof {name}: error: {error}: correct what is there, or who may write it\n")
+            return USAGE
     usage = f"usage: skipproof {{{','.join(COMMANDS)}}} [options]; skipproof merge --help lists the options\n"
     if name in ("-h", "--help"):
         sys.stdout.write(usage)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coverage.exceptions import CoverageException
 
 from . import merged_coverage, session_checks, session_coverage
+from .contract import ContractError
 from .matrix import Cell, Matrix, Proof, SessionRow, TestRow, Unproven
 from .receipts import RAN, Receipt, ReceiptError, read_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from .contract import Contract
     from .session_checks import Session
@@ -175,7 +176,11 @@ def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[s
 def _tried(contract: Contract) -> list[str]:
     """Return the notes of sessions that prove nothing of the matrix, because what they try may fail."""
     folder = contract.root / contract.state / "notes"
-    return [f"{path.stem}: {path.read_text(encoding='utf-8').strip()}" for path in sorted(folder.glob("*.txt"))]
+    return [f"{path.stem}: {_text(path)}" for path in sorted(folder.glob("*.txt"))]
+
+
+def _text(note: Path) -> str:
+    return note.read_text(encoding="utf-8", errors="backslashreplace").strip()
 
 
 def _last_proofs(places: Iterable[Path]) -> tuple[dict[str, Proof], list[str]]:
@@ -198,7 +203,7 @@ def _receipts_at(place: Path) -> list[Path]:
     if not place.exists():
         message = f"--last {place} does not exist: name a receipt, or a folder of receipts"
         raise ReceiptError(message)
-    return sorted(place.rglob("*.json")) if place.is_dir() else [place]
+    return sorted(filter(Path.is_file, place.rglob("*.json"))) if place.is_dir() else [place]
 
 
 def _proofs_in(receipt: Receipt) -> list[tuple[str, Proof]]:
@@ -211,5 +216,9 @@ def _proofs_in(receipt: Receipt) -> list[tuple[str, Proof]]:
 
 def _project(contract: Contract) -> str:
     path = contract.root / "pyproject.toml"
-    document = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return str(document.get("project", {}).get("name", contract.root.name))
+    try:
+        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project") if path.is_file() else None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"pyproject.toml is not TOML ({error}): correct it, the project's name is read there"
+        raise ContractError(message) from error
+    return str(project.get("name", contract.root.name)) if isinstance(project, dict) else contract.root.name

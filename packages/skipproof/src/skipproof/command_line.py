@@ -27,13 +27,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        message = f"{text} is not there: name the file that pytest is given by its own -c"
+        raise argparse.ArgumentTypeError(message)
+    return path
+
+
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     """Return a subcommand's parser, with the option that all of them share; its errors exit with 4, like pytest's."""
     parser = _Parser(prog=f"skipproof {name}", description=description)
     parser.add_argument(
         "-c",
         "--config-file",
-        type=Path,
+        type=_file,
         metavar="FILE",
         help="the file with the table, if pytest finds it only by its own -c",
     )

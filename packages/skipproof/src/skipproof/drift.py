@@ -15,12 +15,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
 
 from . import search_path
-from .locks import LockError, Pins, pins
+from .locks import LockError, Pins, folder_of, pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -197,8 +196,7 @@ def _editable(direct_url: str | None) -> Path | None:
     origin = json.loads(direct_url)
     if not origin.get("dir_info", {}).get("editable"):
         return None
-    # Not urllib.request.url2pathname: in a small environment, importing it takes longer than all the rest.
-    return Path(unquote(origin["url"]).removeprefix("file:///" if os.name == "nt" else "file://")).resolve()
+    return Path(folder_of(origin["url"])).resolve()
 
 
 def _misfit(path: str, size: str) -> str | None:

@@ -3,7 +3,7 @@
 A lock is one of these, told apart by name:
 
 - requirements, as ``uv pip compile`` and ``pip-compile`` write them: ``name==version`` with an optional marker, and
-  ``-e FOLDER``;
+  ``-e FOLDER``; options that say where packages come from are ignored;
 - ``pylock.toml`` or ``pylock.NAME.toml`` (PEP 751), as ``uv export``, ``pip lock`` and ``pdm`` write it;
 - ``uv.lock``, where the environment is the project in the same folder, with some of its extras and groups.
 
@@ -13,11 +13,13 @@ name, unless it is a folder that is installed as editable.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -34,7 +36,16 @@ if TYPE_CHECKING:
 
 _EXTRAS = "optional-dependencies"
 _COMMENT = re.compile(r"(^|\s)#.*")
-_HASH = re.compile(r"\s--hash=\S+")
+# What pip lets follow a requirement; it says nothing of the version.
+_OPTION = re.compile(r"\s--(hash|config-settings?|global-option)(=|\s+)(\"[^\"]*\"|\S+)")
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]\s*(?P<place>[^;]+?)(\[[^]]*])?(#\S*)?\s*(;(?P<marker>.*))?")
+_FILE = re.compile(r"(-r|--requirements?)[\s=].*")
+# Where packages come from, and which may be taken; neither adds one.
+_SETTING = re.compile(
+    r"(-i|-f|-c|--index-url|--extra-index-url|--no-index|--find-links|--constraint|--trusted-host|--pre|--prefer-binary"
+    r"|--only-binary|--no-binary|--require-hashes|--use-feature)([\s=].*)?"
+)
+_PASSWORD = re.compile(r"//[^/@\s]+@")
 _AGAIN = "compile the lock again"
 _UV_FORMAT = 1
 
@@ -64,7 +75,7 @@ def pins(lock: Lock, root: Path) -> Pins:
     """
     path = root / lock.file
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".txt":
             return _of_requirements(text, root)
         read = _of_uv if path.name == "uv.lock" else _of_pylock
@@ -77,14 +88,22 @@ def pins(lock: Lock, root: Path) -> Pins:
 def _of_requirements(text: str, root: Path) -> Pins:
     found = Pins()
     for line in _lines(text):
-        if line.startswith("-e "):
-            found.folders.append((root / line.removeprefix("-e ").strip()).resolve())
+        if _SETTING.fullmatch(line):
             continue
+        if editable := _EDITABLE.fullmatch(line):
+            if _holds(editable["marker"], line):
+                found.folders.append(_folder(editable["place"], root))
+            continue
+        if _FILE.fullmatch(line):
+            message = f"{line!r} is another file, which no receipt depends on; compile everything into one lock"
+            raise LockError(message)
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            message = f"{line!r} is not a pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
+            message = f"{_shown(line)!r} is not a pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
             raise LockError(message) from error
+        if requirement.url is not None:
+            raise LockError(_without_version(requirement.name))
         if [each.operator for each in requirement.specifier] != ["=="] or ".*" in str(requirement.specifier):
             message = f"{line!r} does not pin one version; {_AGAIN}"
             raise LockError(message)
@@ -93,9 +112,36 @@ def _of_requirements(text: str, root: Path) -> Pins:
     return found
 
 
+def _holds(marker: str | None, line: str) -> bool:
+    try:
+        return marker is None or Marker(marker.strip()).evaluate()
+    except InvalidMarker as error:
+        message = f"{line!r} is not a pin ({str(error).partition(chr(10))[0]}); {_AGAIN}"
+        raise LockError(message) from error
+
+
+def _folder(place: str, root: Path) -> Path:
+    """Return the folder of an editable line, which is a path or, as pip-compile writes it, a file's address."""
+    scheme, has_scheme, _ = place.partition("://")
+    if has_scheme and scheme != "file":
+        raise LockError(_without_version(f"-e {_shown(place)}"))
+    return (root / (folder_of(place) if has_scheme else place)).resolve()
+
+
+def folder_of(address: str) -> str:
+    """Return the path in an address that begins with ``file://``."""
+    # Not urllib.request.url2pathname: importing that takes longer than all of this in a small environment.
+    return unquote(address).removeprefix("file:///" if os.name == "nt" else "file://")
+
+
+def _shown(line: str) -> str:
+    """Return a line without a user's name and password: what is said of it ends up in logs."""
+    return _PASSWORD.sub("//", line)
+
+
 def _lines(lock: str) -> Iterator[str]:
     for line in lock.replace("\\\n", " ").splitlines():
-        text = _HASH.sub("", _COMMENT.sub("", line)).strip()
+        text = _OPTION.sub("", _COMMENT.sub("", line)).strip()
         if text:
             yield text
 
@@ -167,8 +213,9 @@ class _Reached:
     def add_project(self, lock: Lock) -> None:
         """Add the project in the lock's folder, with the extras and groups of an environment."""
         here = [package for package in self.packages if "." in package["source"].values()]
-        if not here:
-            message = "it holds no project for its own folder: export a pylock.NAME.toml for each environment"
+        if len(here) != 1:
+            fact = f"it holds {'several projects' if here else 'no project'} for its own folder"
+            message = f"{fact}: export a pylock.NAME.toml for each environment"
             raise LockError(message)
         [project] = here
         metadata, groups = project.get("metadata", {}), project.get("dev-dependencies", {})

@@ -37,7 +37,8 @@ def facts() -> dict[str, str]:
 def run_facts(config: pytest.Config) -> dict[str, str]:
     """Return what a receipt keeps of the machine, with what the project can report about it so far."""
     by_project: list[dict[str, str]] = config.hook.pytest_skipproof_facts()
-    return facts() | {name: text for each in reversed(by_project) for name, text in each.items()}
+    # A number is easily told too, and would end a whole run where it is read.
+    return facts() | {str(name): str(text) for each in reversed(by_project) for name, text in each.items()}
 
 
 def told(found: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import platform
 import sys
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,10 @@ class NamedRun:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Open the receipt, plant the canaries, and check the environment against the contract."""
         self._receipt.coverage = self._claim_coverage_data()
-        write_receipt(self._contract, self._receipt)
+        try:
+            write_receipt(self._contract, self._receipt)
+        except ReceiptError as error:
+            raise pytest.UsageError(str(error)) from error
         _stop_for(ExitStatus.CANARY, blind_spots(session))
         _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment, self._suites))
         self._listener.listen()
@@ -287,6 +291,9 @@ def _suites(config: pytest.Config) -> list[str]:
     """Return the suites that the arguments name; anything less than a whole one is a usage error."""
     suites = config.getini("testpaths")
     chosen = []
+    for suite in filter(has_magic, suites):
+        message = f"testpaths has the pattern {suite!r}: name each suite's folder, a receipt says which it is of"
+        raise pytest.UsageError(message)
     for argument in config.args:
         path = config.invocation_params.dir / argument
         whole = [suite for suite in suites if (config.rootpath / suite).is_relative_to(path)]

@@ -182,13 +182,21 @@ def coverage_files(contract: Contract, session: str) -> list[Path]:
 
 
 def write_receipt(contract: Contract, receipt: Receipt) -> Path:
-    """Write or replace a session's receipt atomically, sealed when its run has finished, and return its path."""
+    """Write or replace a session's receipt atomically, sealed when its run has finished, and return its path.
+
+    Raises:
+        ReceiptError: the folder cannot be written.
+    """
     path = receipt_path(contract, receipt.session)
-    path.parent.mkdir(parents=True, exist_ok=True)
     receipt.seal = _seal(receipt) if receipt.finished is not None else None
     draft = path.with_name(f"{receipt.session}.{os.getpid()}.draft")
-    draft.write_text(receipt.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(receipt.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        message = f"no receipt can be written ({error}): correct what is there, or name another folder by 'state'"
+        raise ReceiptError(message) from error
     return path
 
 

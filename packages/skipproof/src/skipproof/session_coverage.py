@@ -8,7 +8,7 @@ every process writes absolute paths, and the run makes them relative to the root
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -44,8 +44,9 @@ def gather(contract: Contract, session: str) -> Gathered:
     def relative(name: str) -> str:
         return Path(name).relative_to(root).as_posix() if Path(name).is_relative_to(root) else name
 
-    with TemporaryDirectory(dir=base.parent) as folder:
-        combined = Coverage(data_file=Path(folder, "combined"), config_file=str(contract.root / "pyproject.toml"))
+    # coverage looks for its settings in the working folder, which a test may have left.
+    with TemporaryDirectory(dir=base.parent) as folder, chdir(root):
+        combined = Coverage(data_file=Path(folder, "combined"), config_file=True)
         combined.combine(map(str, written), strict=True, keep=True)
         whole = Path(folder, "whole")
         with closing(combined.get_data()) as theirs, closing(CoverageData(basename=str(whole))) as data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,8 @@ def _capability(name: str, entry: object, where: str) -> Capability:
             message = f"{where} modules is {module!r}: write a module's name as it is imported, such as 'torch.nn'"
             raise ContractError(message)
     for path in lists.get("paths", ()):
-        if not Path(path).expanduser().is_absolute():
+        # Not Path.expanduser, which raises where there is no such user.
+        if not Path(os.path.expanduser(path)).is_absolute():  # noqa: PTH111
             message = f"{where} paths is {path!r}: begin it with '~/', or write an absolute path"
             raise ContractError(message)
     return Capability(

@@ -80,7 +80,7 @@ def find_table(root: Path, settings: Path | None = None) -> Table | None:
         ContractError: two files have one, it is where it is not read, or a file that names it cannot be read.
     """
     paths = [root / name for name in _NAMES]
-    if settings is not None and root / settings not in paths:
+    if settings is not None and (root / settings).resolve() not in [path.resolve() for path in paths]:
         paths.append(root / settings)
     tables = [table for path in paths if (table := _read(path, root)) is not None]
     if len(tables) > 1:
@@ -99,7 +99,7 @@ def _read(path: Path, root: Path) -> Table | None:
         return None
     file = Path(os.path.relpath(path, root)).as_posix()
     try:
-        return _of_toml(path, file, text.decode()) if _is_toml(path) else _of_ini(file, text.decode())
+        return _of_toml(path, file, text.decode()) if _is_toml(path) else _of_ini(file, text.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, configparser.Error, UnicodeDecodeError) as error:
         if _HEADING.search(text) is None:
             return None

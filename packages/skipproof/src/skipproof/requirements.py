@@ -1,0 +1,151 @@
+"""The hooks of a run in a project with a table: the requires mark, the header, and skips with the derived reason."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .contract import Contract, ContractError
+from .detection import BrokenInstallError, missing_parts, settled, versions
+from .machine import run_facts, told
+from .named_run import NamedRun
+from .outcomes import Needs
+from .receipts import ReceiptError, check_session_name
+from .table import read_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from .contract import Capability
+
+_NEEDS = pytest.StashKey[Needs]()
+
+
+def register(config: pytest.Config, environment: str | None, session: str | None, also: Sequence[str]) -> None:
+    """Read the contract, and register the hooks of this run: of all runs, and those of one with an environment named.
+
+    Raises:
+        pytest.UsageError: the table is wrong, or a name that an option gives.
+    """
+    with _usage_errors():
+        contract = read_contract(config.rootpath, config.inipath)
+        if environment is not None:
+            contract = settled(contract, environment)
+        contract.check_capabilities(also, "--skipproof-also-requires")
+        requirements = Requirements(contract, environment, also)
+        config.pluginmanager.register(requirements, "skipproof-requirements")
+        if environment is not None:
+            check_session_name(session or environment)
+            named = NamedRun(config, contract, environment, session or environment, requirements.needs)
+            config.pluginmanager.register(named, "skipproof-named-run")
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenInstallError, ContractError, ReceiptError) as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
+    """Return why a test need leave no trace, or None when its marks do not say.
+
+    Raises:
+        ContractError: no reason is given, or nothing that the test needs leaves traces.
+    """
+    mark = item.get_closest_marker("untraced")
+    if mark is None:
+        return None
+    match mark.args:
+        case (str(reason),) if reason.strip() and not mark.kwargs:
+            if traced:
+                return reason
+            fact = f"{item.nodeid}: @pytest.mark.untraced({reason!r}) excuses nothing"
+            message = f"{fact}, because no capability that the test requires has a 'trace': remove the mark"
+        case _:
+            fact = f"{item.nodeid}: @pytest.mark.untraced takes one reason, not {mark.args} {mark.kwargs}"
+            message = f"{fact}; say why the test needs no real inference"
+    raise ContractError(message)
+
+
+class Requirements:
+    """Knows what each test needs and what is here, and skips each test that needs more.
+
+    In a named environment, what is here is what it promises (named_run.py makes sure of that). Otherwise it is
+    detected, and only for capabilities that a selected test asks for.
+    """
+
+    def __init__(self, contract: Contract, environment: str | None, also: Sequence[str]) -> None:
+        self._contract = contract
+        self._also = also
+        self._environment = environment
+        self._has: dict[str, bool] = {}
+        if environment is not None:
+            promised = contract.promised(environment)
+            self._has = {name: name in promised for name in contract.capabilities}
+
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        """Return the environment, what it has, in which versions, and the machine."""
+        return [*self._where(), f"skipproof: {told(run_facts(config))}"]
+
+    def _where(self) -> list[str]:
+        python = f"skipproof: python {platform.python_version()} ({platform.platform()})"
+        if self._environment is None:
+            return ["skipproof: no environment named, capabilities are detected for the tests that ask", python]
+        promised = self._contract.promised(self._environment)
+        lines = [
+            f"skipproof: environment {self._environment}, has {', '.join(promised) or 'no extra capability'}",
+            python,
+        ]
+        found = versions(self._contract.capabilities[name] for name in promised)
+        return [*lines, f"skipproof: {', '.join(found)}"] if found else lines
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Mark every test that needs more than is here, so that pytest skips it before it sets up any fixture."""
+        if self._environment is None and session.config.option.collectonly:
+            return
+        with _usage_errors():
+            for item in session.items:
+                reason = self.needs(item).expected_reason
+                if reason is not None:
+                    # Last in the list of marks, so that another skip mark shows and becomes a violation.
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+    def needs(self, item: pytest.Item) -> Needs:
+        """Return what a test needs and what it must do here.
+
+        Raises:
+            ContractError: a mark names nothing, or something that is not in the table.
+            BrokenInstallError: a capability it asks for is installed but broken.
+        """
+        if _NEEDS not in item.stash:
+            item.stash[_NEEDS] = self._read_needs(item)
+        return item.stash[_NEEDS]
+
+    def _read_needs(self, item: pytest.Item) -> Needs:
+        asked = set(self._also)
+        for mark in item.iter_markers("requires"):
+            if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
+                fact = f"{item.nodeid}: @pytest.mark.requires takes capabilities, not {mark.args} {mark.kwargs}"
+                message = f"{fact}; there are: {', '.join(self._contract.capabilities)}"
+                raise ContractError(message)
+            self._contract.check_capabilities(mark.args, item.nodeid)
+            asked.update(mark.args)
+        requires = tuple(name for name in self._contract.capabilities if name in asked)
+        missing = self._missing(requires)
+        capabilities = (self._contract.capabilities[name] for name in requires)
+        traced = tuple(capability for capability in capabilities if capability.trace is not None)
+        untraced = _untraced(item, traced)
+        reason = self._contract.reason(missing) if missing else None
+        return Needs(requires, reason, () if untraced else traced, untraced)
+
+    def _missing(self, requires: Collection[str]) -> list[str]:
+        for name in requires:
+            if name not in self._has:
+                self._has[name] = not missing_parts(self._contract.capabilities[name])
+        return [name for name in requires if not self._has[name]]
