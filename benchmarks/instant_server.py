@@ -1,4 +1,4 @@
-"""A server that gives the same chat completion to everybody at once; prints its port and runs until it is killed."""
+"""A server that instantly returns the same chat completion to everybody; prints its port and runs until killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def main() -> None:
     """Run."""
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(listening.sockets[0].getsockname()[1], flush=True)  # noqa: T201  (whoever started it reads that)
+    print(listening.sockets[0].getsockname()[1], flush=True)  # noqa: T201  (its parent process reads that)
     await listening.serve_forever()
 
 

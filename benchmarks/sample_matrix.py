@@ -1,4 +1,4 @@
-"""Makes a large matrix out of nothing, the same one for the same seed: to look at the report, and to time it.
+"""Makes up a large matrix, the same one for the same seed, for looking at the report and timing it.
 
     python benchmarks/sample_matrix.py FOLDER [--tests 1000] [--environments 5] [--seed 1]
 
@@ -44,7 +44,7 @@ CAPABILITIES = {
 
 
 def main() -> None:
-    """Write the page and the receipts, and say how large the page is."""
+    """Write the page and the receipts, and print the page's size."""
     parser = argparse.ArgumentParser(description="Make a large sample of the matrix.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tests", type=int, default=1000)
@@ -90,7 +90,7 @@ def sample(tests: int, environments: int, seed: int) -> Matrix:
         problems=[
             "the coverage is 98.5 %, and 100 % are asked for: test what it shows as missing",
             *(
-                f"{session.name}: is red (exit status 1, {session.failed} failed tests): mend them, and run it again"
+                f"{session.name}: is red (exit status 1, {session.failed} failed tests): fix them, and run it again"
                 for session in sessions
                 if session.failed
             ),
@@ -99,7 +99,7 @@ def sample(tests: int, environments: int, seed: int) -> Matrix:
 
 
 def session_row(number: int, dice: random.Random) -> SessionRow:
-    """Return a session that has more of the capabilities the later it comes; its counts are not yet known."""
+    """Return a session, with more capabilities the later it comes; its counts are not yet known."""
     names = list(CAPABILITIES)
     return SessionRow(
         name=f"session-{number}",
@@ -117,7 +117,7 @@ def session_row(number: int, dice: random.Random) -> SessionRow:
 
 
 def test_row(number: int, sessions: list[SessionRow], dice: random.Random) -> TestRow:
-    """Return a test, and what became of it in each session."""
+    """Return a test, with its outcome in each session."""
     words = "_".join(dice.sample(WORDS, 3))
     # One capability for some tests, as in a project whose unit tests need none.
     needs = dice.choices(([], *([name] for name in CAPABILITIES)), weights=(70, 18, 10, 2))[0]
@@ -126,7 +126,7 @@ def test_row(number: int, sessions: list[SessionRow], dice: random.Random) -> Te
 
 
 def cell(needs: list[str], session: SessionRow, dice: random.Random) -> Cell:
-    """Return what became of a test in one session: a skip for the derived reason, mostly a pass, or a failure."""
+    """Return a test's outcome in one session: a skip for the derived reason, a failure, or most often a pass."""
     missing = [name for name in needs if name not in session.capabilities]
     if missing:
         reason = f"needs {', '.join(missing)}: {CAPABILITIES[missing[0]]}"
@@ -141,7 +141,7 @@ def cell(needs: list[str], session: SessionRow, dice: random.Random) -> Cell:
 
 
 def file_coverage(number: int, sessions: list[SessionRow], dice: random.Random) -> FileCoverage:
-    """Return how far one file is covered."""
+    """Return one file's coverage."""
     part = {f"{session.environment}": round(dice.uniform(60, 100), 2) for session in sessions}
     line = dice.randint(5, 80)
     return FileCoverage(

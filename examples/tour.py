@@ -1,4 +1,4 @@
-"""Every kind of answer an engine gives: a text, an object, and one that a tool helped with.
+"""Every kind of answer an engine gives: a text, an object, and one that used a tool.
 
 ::
 
@@ -22,7 +22,7 @@ from llm_backend.llms import load_agent, run_with_tools
 
 @dataclass
 class City:
-    """What is asked for as an object."""
+    """The object to ask for."""
 
     name: str
     continent: Literal["Africa", "Asia", "Europe"]
@@ -37,7 +37,7 @@ def get_population(city: str) -> int:
     return {"Oslo": 709037}[city]
 
 
-# So small a model calls a tool once it has seen how; a larger one needs no example.
+# A model this small calls a tool only after seeing how; a larger one needs no example.
 EXAMPLE = [
     MemoryEntry("user", "How many people live in Paris?"),
     MemoryEntry(
@@ -64,4 +64,4 @@ async def tour(engine: str) -> dict[str, object]:
 if __name__ == "__main__":
     if len(sys.argv) != 2:  # noqa: PLR2004  (itself and the engine)
         sys.exit("Which engine? python examples/tour.py huggingface, openai or langchain")
-    print(json.dumps(asyncio.run(tour(sys.argv[1]))))  # noqa: T201  (what a script is for)
+    print(json.dumps(asyncio.run(tour(sys.argv[1]))))  # noqa: T201  (the purpose of a script)

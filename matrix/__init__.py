@@ -1,4 +1,4 @@
-"""What the noxfile asks of this machine; only the standard library is used, as no environment exists yet.
+"""What the noxfile asks of this machine; uses only the standard library, because no environment exists yet.
 
 ::
 
@@ -6,5 +6,5 @@
     locks.py       compiles the locks of environments/
     processors.py  how many threads a session may use
     settings.py    the settings in which all real tests have to pass
-    repeats.py     repeats tests until a coin among them has come up
+    repeats.py     repeats tests to find flaky ones
 """

@@ -1,4 +1,4 @@
-"""What follows from the table of environments, ``[tool.skipproof]``, for the room of each.
+"""What the table of environments, ``[tool.skipproof]``, implies for each room.
 
 Only the standard library is used: the noxfile is read before any environment exists.
 """
@@ -16,7 +16,7 @@ TABLE = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 @cache
 def torch_build(environment: str) -> str | None:
-    """Say which build of torch an environment needs: "cuda" or "cpu", or None where it promises no torch."""
+    """Say which build of torch an environment needs: "cuda" or "cpu", or None if it promises no torch."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))["tool"]["skipproof"]
     promised = [table["capabilities"][name.removesuffix("?")] for name in table["environments"].get(environment, ())]
     if not any("torch" in capability.get("modules", ()) for capability in promised):

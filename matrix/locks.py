@@ -1,8 +1,8 @@
-"""The locks of the matrix: what each is compiled from, how, and whether it still follows from that.
+"""The locks of the matrix: what each is compiled from, how, and whether it still follows from its inputs.
 
 A lock ``environments/NAME.txt`` is compiled from ``NAME.in``, which names the project itself (``-e .[extras]``),
-less what ``NAME.excludes`` lists. It holds versions and hashes for every platform and Python at once, and says nothing
-of where its packages come from. Only the standard library is used: the noxfile is read before any environment exists.
+except what ``NAME.excludes`` lists. It holds versions and hashes for every platform and Python at once, but not where
+its packages come from. Uses only the standard library: the noxfile is read before any environment exists.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
 FOLDER = Path("environments")
 # One for each environment of [tool.skipproof], and for what checks and builds the project.
 NAMES = tuple(sorted(path.stem for path in (Path(__file__).resolve().parent.parent / FOLDER).glob("*.in")))
-# These come from torch's own index where uv's torch backend is used, and from elsewhere where it is not: the file, and
-# so its hash, differs by source, while the version does not.
+# These come from torch's own index if uv's torch backend is used, otherwise from elsewhere: the file, and so its hash,
+# differs by source, but the version does not.
 WITHOUT_HASHES = ("torch", "triton")
 PIN = re.compile(
     r"^(?P<requirement>[A-Za-z0-9].*?==[^\\\n]*?|-e .*?)[ \\]*\n(?P<hashes>(?: +--hash=.*\n)*)", re.MULTILINE
@@ -50,12 +50,12 @@ class Pin:
 
 
 def lock_path(name: str) -> Path:
-    """Return where the lock of an environment lies, relative to the repository."""
+    """Return the path of an environment's lock, relative to the repository."""
     return FOLDER / f"{name}.txt"
 
 
 def compile_arguments(name: str, output: Path) -> list[str]:
-    """Return the arguments for uv that compile one lock; what ``output`` already pins stays as long as it may."""
+    """Return the arguments for uv that compile one lock; what ``output`` already pins stays if possible."""
     excludes = FOLDER / f"{name}.excludes"
     return [
         *("pip", "compile", (FOLDER / f"{name}.in").as_posix(), "--output-file", str(output), "--quiet"),
@@ -66,7 +66,7 @@ def compile_arguments(name: str, output: Path) -> list[str]:
 
 
 def direct_arguments(resolution: str, output: Path) -> list[str]:
-    """Return the arguments for uv that choose versions of all that the project asks for, by a resolution of uv's."""
+    """Return the arguments for uv that choose versions of all the project's requirements, by a uv resolution."""
     return [
         *("pip", "compile", "pyproject.toml", "--all-extras", "--resolution", resolution, "--upgrade"),
         *("--output-file", str(output), "--quiet", "--no-header", "--no-annotate"),
@@ -74,7 +74,7 @@ def direct_arguments(resolution: str, output: Path) -> list[str]:
 
 
 def asked_for(compiled: str) -> str:
-    """Name the versions, among those that uv compiled, of what the project itself asks for."""
+    """Name the compiled versions of what the project itself requires."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
     names = {re.split(r"[^\w.-]", each)[0] for each in asked}
@@ -84,24 +84,24 @@ def asked_for(compiled: str) -> str:
 
 
 def refresh(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, extra: Sequence[str] = ()) -> None:
-    """Compile one lock anew. ``uv`` runs uv with arguments; ``extra`` are more of them, such as ``-U``."""
+    """Compile one lock again. ``uv`` runs uv with arguments; ``extra`` are more of them, such as ``-U``."""
     text = _compiled(name, uv, scratch, extra)
     lock_path(name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def check(name: str, uv: Callable[[Sequence[str]], object], scratch: Path) -> list[str]:
-    """Compile one lock elsewhere, starting from the versions that it pins now, and return how the two differ."""
+    """Compile one lock elsewhere, starting from the versions it pins now, and return the differences."""
     present = lock_path(name)
     if not present.exists():
-        return [f"{present.as_posix()}: it is not there"]
+        return [f"{present.as_posix()}: it does not exist"]
     found = differences(present.read_text(encoding="utf-8"), _compiled(name, uv, scratch))
     return [f"{present.as_posix()}: {difference}" for difference in found]
 
 
 def differences(present: str, fresh: str) -> list[str]:
-    """Say, line by line, what a lock pins and should not, or should pin and does not; comments do not count.
+    """Say, line by line, what a lock pins but should not, or should pin but does not; comments do not count.
 
-    A release to which files were added since still follows: fewer hashes than it has now are right, others are not.
+    A release that has gained files since still follows: fewer hashes than it has now are fine, others are not.
     """
     old, new = ({pin.requirement: pin.hashes for pin in pins(text)} for text in (present, fresh))
     gone = [f"pins {pin}, which does not follow from its inputs" for pin in old if pin not in new]
@@ -126,14 +126,14 @@ def _compiled(name: str, uv: Callable[[Sequence[str]], object], scratch: Path, e
     present, output = lock_path(name), scratch / f"{name}.txt"
     output.unlink(missing_ok=True)
     if present.exists():
-        # uv keeps the hashes that it finds: without any it asks the index, and what was written by hand is mended.
+        # uv keeps hashes that it finds: without any, it asks the index, which corrects hashes written by hand.
         output.write_text(_drop_hashes(present.read_text(encoding="utf-8"), [r"[^\s=]+"]), encoding="utf-8")
     uv([*compile_arguments(name, output), *extra])
     return _drop_hashes(output.read_text(encoding="utf-8"), WITHOUT_HASHES)
 
 
 def _drop_hashes(text: str, packages: Sequence[str]) -> str:
-    """Return a lock without the hashes of some packages, which are named by patterns."""
+    """Return a lock without the hashes of some packages, given as patterns."""
     for package in packages:
         text = re.sub(rf"(?m)^({package}==[^\\\n]*?) *\\\n(?: +--hash=.*\n)+", r"\1\n", text)
     return text

@@ -1,6 +1,6 @@
-"""How many threads a session may use, so that sessions side by side do not take the processors from each other.
+"""How many threads a session may use, so that parallel sessions do not compete for the processors.
 
-Only the standard library is used: the noxfile is read before any environment exists.
+Uses only the standard library: the noxfile is read before any environment exists.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from skipproof.machine import available
 
 __all__ = ["thread_limits"]
 
-# What OpenMP (torch) and rayon (tokenizers) read when they are loaded.
+# What OpenMP (torch) and rayon (tokenizers) read as they load.
 VARIABLES = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
-# As many sessions of the matrix load a model: their threads are what counts, the others have one each.
+# The number of sessions that load a model: only their threads count, the others have one each.
 HEAVY_SESSIONS = 2
 
 
 def thread_limits(*, parallel: bool) -> dict[str, str]:
-    """Return the variables that keep a session to its share of the processors; none for a session that runs alone.
+    """Return the variables that limit a session to its share of the processors; none for a session that runs alone.
 
     What the user has set stays.
     """

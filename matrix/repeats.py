@@ -1,7 +1,7 @@
-"""Repeat tests until a coin among them has come up: ``python -m matrix.repeats 20 [arguments of pytest]``.
+"""Repeat tests to find flaky ones: ``python -m matrix.repeats 20 [arguments of pytest]``.
 
-Each round is a process of its own. It is run in both types of weights, quiet and beside two processes that keep two
-processors busy; what fails is named with how often it did. Exits with 1 when anything failed.
+Each round is a separate process. It runs in both types of weights, quiet and beside two processes that keep two
+processors busy; failures are listed with their number. Exits with 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPIN = "while True: pass"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Repeat, and say after each round what failed in it."""
+    """Repeat, and print after each round what failed in it."""
     parser = argparse.ArgumentParser(prog="python -m matrix.repeats", allow_abbrev=False)
     parser.add_argument("times", type=int)
     options, chosen = parser.parse_known_args(arguments)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """Keep so many processors busy."""
+    """Keep ``processors`` busy."""
     with ExitStack() as stack:
         for _ in range(count):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", _SPIN]))
@@ -59,7 +59,7 @@ def busy_processes(count: int) -> Iterator[None]:
 
 
 def failures(dtype: str, arguments: Sequence[str]) -> list[str]:
-    """Run the tests once; return the ids of those that failed, or what pytest ended with when it ran none."""
+    """Run the tests once; return the ids of those that failed, or pytest's exit status if it ran none."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         command = [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1", f"--junitxml={report}"]

@@ -1,8 +1,8 @@
-"""What this machine offers to the rooms (virtual environments) in which the matrix runs.
+"""What this machine offers the rooms (virtual environments) in which the matrix runs.
 
-Where packages come from, whether a GPU is there, which build of torch a room holds, where a session's coverage goes.
+Where packages come from, whether there is a GPU, which build of torch a room holds, where a session's coverage goes.
 The noxfile asks, and passes the answers on as arguments and as ``env=``; nothing here writes to ``os.environ``, because
-sessions run side by side. Only the standard library is used: the noxfile is read before any environment exists.
+sessions run in parallel. Uses only the standard library: the noxfile is read before any environment exists.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "unfinished",
 ]
 
-# uv's settings that say where packages come from; with one of them set, uv needs nothing from us.
+# uv's settings for where packages come from; if one is set, uv needs nothing from us.
 UV_VARIABLES = (
     "UV_DEFAULT_INDEX",
     "UV_EXTRA_INDEX_URL",
@@ -54,13 +54,13 @@ UV_VARIABLES = (
     "UV_TORCH_BACKEND",
 )
 UV_KEYS = ("extra-index-url", "find-links", "index", "index-url", "no-index", "torch-backend")
-# uv's own choice of torch's index for each build of it, on a machine where nobody chose.
+# uv's choice of torch's index for each build, on a machine where nobody chose one.
 TORCH_BACKENDS = {"cpu": "cpu", "cuda": "auto"}
 TRUE_WORDS = {"1", "on", "true", "y", "yes"}
 
 
 def _pip() -> tuple[str, ...]:
-    """Return the command that runs pip: of the Python that runs nox, or else the one on the path; empty without."""
+    """Return the command that runs pip: that of nox's Python, or else the one on the path; empty if there is none."""
     if find_spec("pip") is not None:
         return (sys.executable, "-m", "pip")
     return tuple(filter(None, [shutil.which("pip3")]))
@@ -68,7 +68,7 @@ def _pip() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine keeps uv's settings, and what knows pip's; the defaults are the machine that runs this."""
+    """Where this machine keeps uv's settings, and the pip that knows its own; by default, of the current machine."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path = field(default_factory=Path.home)
@@ -76,22 +76,22 @@ class Machine:
     pip: tuple[str, ...] = field(default_factory=_pip)
 
     def value(self, name: str) -> str | None:
-        """Return an environment variable's value; None when it is absent or empty, which uv and pip take alike."""
+        """Return an environment variable's value; None if it is absent or empty, which uv and pip treat alike."""
         return self.environ.get(name) or None
 
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Where a room's packages come from: who said so, and the variables that tell uv."""
+    """Where a room's packages come from: which setting says so, and the variables that tell uv."""
 
     reason: str
     variables: dict[str, str] = field(default_factory=dict)
 
 
 def package_source(environment: str, machine: Machine) -> PackageSource:
-    """Tell uv what this machine's owner already told uv, or else pip; with neither, where torch's build comes from.
+    """Give uv the settings of this machine for uv, or else those for pip; with neither, the source of torch's build.
 
-    pip's extra indexes weigh as much as its first one, and the best version wins; uv's do not, unless told so.
+    To pip, its extra indexes count as much as the first one, and the best version wins; uv has to be told to do so.
     """
     chosen = _uv_choice(machine)
     if chosen:
@@ -108,7 +108,7 @@ def package_source(environment: str, machine: Machine) -> PackageSource:
     return PackageSource("uv's default index", certificates)
 
 
-# What pip calls it -> where uv was told.
+# pip's variable -> uv's variables.
 UV_SOURCES = {
     "PIP_EXTRA_INDEX_URL": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
     "PIP_FIND_LINKS": ("UV_FIND_LINKS",),
@@ -118,7 +118,7 @@ UV_SOURCES = {
 
 
 def pip_environment(machine: Machine) -> dict[str, str]:
-    """Variables that tell pip what uv was told by its own, where pip itself was told nothing."""
+    """Variables that give pip what uv's own settings say, if pip has no settings itself."""
     if _pip_options(machine).keys() & PIP_SOURCES.keys():
         return {}
     told = {name: next(filter(None, map(machine.value, names)), None) for name, names in UV_SOURCES.items()}
@@ -126,9 +126,9 @@ def pip_environment(machine: Machine) -> dict[str, str]:
 
 
 def lock_environment(machine: Machine) -> dict[str, str | None]:
-    """Variables for compiling locks: a mirror of the whole index may serve, a partial index or a folder may not.
+    """Variables for compiling locks: a full mirror of the index may be used, a partial index or a folder may not.
 
-    A folder of wheels knows only some of a release's files, so a lock made with it would carry only their hashes.
+    A folder of wheels holds only some of a release's files, so a lock made with it would have only their hashes.
     None means that the variable must be absent.
     """
     variables: dict[str, str | None] = dict.fromkeys((*UV_VARIABLES, "UV_INDEX_STRATEGY"))
@@ -142,7 +142,7 @@ def lock_environment(machine: Machine) -> dict[str, str | None]:
 
 
 def _uv_choice(machine: Machine) -> str | None:
-    """Name the first setting of uv that says where packages come from, or None when there is none."""
+    """Name the first setting of uv that says where packages come from, or None if there is none."""
     variables = [name for name in UV_VARIABLES if machine.value(name)]
     keys = [f"{key} in {path}" for path in _uv_files(machine) for key in _uv_file_keys(path)]
     return next(iter(variables + keys), None)
@@ -164,12 +164,12 @@ def _uv_file_keys(path: Path) -> list[str]:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
-        return []  # uv reads the file too, and explains what is wrong with it better than we could
+        return []  # uv also reads the file, and explains better what is wrong with it
     pip = settings.get("pip", {})
     return [key for key in UV_KEYS if key in settings or key in pip]
 
 
-# What pip calls it -> what uv calls it, and what uv wants between two values.
+# pip's name -> uv's name, and uv's separator between two values.
 PIP_SOURCES = {
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
@@ -179,7 +179,7 @@ PIP_SOURCES = {
 
 
 def _pip_as_uv(options: Mapping[str, str]) -> dict[str, str]:
-    """Translate pip's options to uv's variables; ``no-index = false`` is no option at all."""
+    """Translate pip's options into uv's variables; ``no-index = false`` has no effect."""
     variables = {name: sep.join(options[key].split()) for key, (name, sep) in PIP_SOURCES.items() if key in options}
     if variables.get("UV_NO_INDEX", "").lower() not in TRUE_WORDS:
         variables.pop("UV_NO_INDEX", None)
@@ -189,7 +189,7 @@ def _pip_as_uv(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _certificates(options: Mapping[str, str], machine: Machine) -> dict[str, str]:
-    """A mirror behind its own certificate authority is reached by pip only because pip was told which."""
+    """Pass on pip's certificate, without which a mirror with its own certificate authority cannot be reached."""
     if "cert" in options and not machine.value("SSL_CERT_FILE"):
         return {"SSL_CERT_FILE": options["cert"]}
     return {}
@@ -198,17 +198,17 @@ def _certificates(options: Mapping[str, str], machine: Machine) -> dict[str, str
 def _pip_options(machine: Machine) -> dict[str, str]:
     """Merge pip's settings as pip does: [global] of every file, then [install] of every file, then PIP_ variables.
 
-    Its ``config debug`` knows the files, and what each says; ``config list`` forgets which of them goes over which.
+    Its ``config debug`` lists the files and their content; ``config list`` does not tell which overrides which.
     """
     told = ""
     if machine.pip:
-        # What is wrong with a file of its own pip says itself, when somebody installs with it.
+        # pip itself says what is wrong with its files, as soon as somebody installs with it.
         debug = [*machine.pip, "config", "debug"]
         told = subprocess.run(debug, env=dict(machine.environ), capture_output=True, text=True, check=False).stdout
     _, *parts = re.split(r"^(env_var|env|global|site|user):\n", told, flags=re.MULTILINE)
     said = dict(zip(parts[::2], parts[1::2], strict=True))
     files = "".join(said.get(kind, "") for kind in ("global", "user", "site", "env"))
-    # A value of several lines goes on below its name.
+    # A value of several lines continues below its name.
     lines = re.findall(r"^    ([\w-]+)\.([\w-]+): (.*(?:\n(?!.*: )    .*)*)", files, re.MULTILINE)
     options: dict[str, str] = {}
     for wanted in ("global", "install"):
@@ -229,7 +229,7 @@ def gpus(devices: Path = Path("/dev")) -> list[str]:
 
 
 def torch_build(room: Path) -> str | None:
-    """Say whether a room's torch was built for "cpu" or for "cuda"; None when the room holds no torch."""
+    """Say whether a room's torch was built for "cpu" or for "cuda"; None if the room holds no torch."""
     files = [site / "torch" / "version.py" for site in site_packages(room)]
     found = next((path for path in files if path.exists()), None)
     if found is None:
@@ -239,30 +239,30 @@ def torch_build(room: Path) -> str | None:
 
 
 def torch_trouble(environment: str, room: Path, source: PackageSource) -> str | None:
-    """Say what is wrong with the build of torch that a room holds; None when it is the one its name promises."""
+    """Say what is wrong with a room's build of torch; None if it is the one that the name promises."""
     wanted, found = environments.torch_build(environment), torch_build(room)
     if found in {wanted, None}:
         return None
     return (
-        f"The {environment} environment holds torch's {found} build, and needs its {wanted} build. "
-        f"It came by {source.reason}. Offer the {wanted} build there (a folder in find-links will do), "
-        f"or set UV_TORCH_BACKEND to say which of torch's own indexes to use."
+        f"The {environment} environment holds torch's {found} build, but needs its {wanted} build. "
+        f"It came from {source.reason}. Offer the {wanted} build there (a folder in find-links will do), "
+        f"or set UV_TORCH_BACKEND to choose one of torch's own indexes."
     )
 
 
 def site_packages(room: Path) -> list[Path]:
-    """Name the folders in which a room's packages lie."""
+    """Name the folders that hold a room's packages."""
     return [*room.glob("lib/python*/site-packages"), *room.glob("Lib/site-packages")]
 
 
 def data_file(folder: Path, session: str) -> Path:
-    """Name the coverage data file of a session, in a folder that is there; the plugin removes an earlier run's."""
+    """Name the coverage data file of a session, and create its folder; the plugin removes an earlier run's."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f".coverage.{session}"
 
 
 def forget_receipt(state: Path, session: str) -> None:
-    """Remove what an earlier run of a session left, so that nobody takes it for this run's."""
+    """Remove what an earlier run of a session left, so that it is not taken for this run's."""
     (state / "receipts" / f"{session}.json").unlink(missing_ok=True)
 
 
@@ -272,7 +272,7 @@ def receipts(state: Path) -> set[str]:
 
 
 def leave_note(state: Path, session: str, verdict: str, tried: str) -> None:
-    """Leave a line for the report from a session that proves nothing of the matrix, over that of an earlier run."""
+    """Leave a line for the report from a session outside the matrix's proof, replacing that of an earlier run."""
     folder = state / "notes"
     folder.mkdir(parents=True, exist_ok=True)
     text = f"{verdict} on {datetime.now(UTC).date()} with {tried}\n"
@@ -280,7 +280,7 @@ def leave_note(state: Path, session: str, verdict: str, tried: str) -> None:
 
 
 def unfinished(state: Path, session: str) -> str | None:
-    """Say that a session whose process ended well left no finished receipt; None when it left one.
+    """Say that a session whose process succeeded left no finished receipt; None if it left one.
 
     ``os._exit(0)`` in a test ends pytest with status 0 before anything in it can object. Call ``forget_receipt``
     before the run.
@@ -298,12 +298,12 @@ def unfinished(state: Path, session: str) -> str | None:
             return None
         fact = "left an unfinished receipt" if finished is None else "did not put its coverage data together"
     return (
-        f"{session} ended with status 0, and {fact}: something ended its process before the run came to its end, "
-        "such as os._exit in a test; look at the last test, and any traceback, that its output shows"
+        f"{session} ended with status 0, but {fact}: something ended its process before the run was over, "
+        "such as os._exit in a test; look at the last test, and any traceback, in its output"
     )
 
 
 def pytest_arguments(suites: Iterable[str], chosen: Sequence[str]) -> list[str]:
-    """Add the session's suites to what was typed after ``--``, unless a file or folder was typed there."""
+    """Add the session's suites to the arguments after ``--``, unless these name a file or folder."""
     typed_a_path = any(Path(argument.partition("::")[0]).exists() for argument in chosen)
     return [*chosen] if typed_a_path else [*suites, *chosen]

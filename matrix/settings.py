@@ -1,7 +1,7 @@
-"""The settings in which all real tests have to pass: types of weights, kernels, threads; and what was asked of nox.
+"""The settings in which all real tests have to pass: types of weights, kernels, threads; and nox's arguments for them.
 
-A processor without some feature is this one with the libraries told to leave the feature alone. Only the standard
-library is used: the noxfile is read before any environment exists.
+A processor without some feature is simulated by telling the libraries not to use it. Uses only the standard library:
+the noxfile is read before any environment exists.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["ALL", "COVERING", "Asked", "Setting", "asked", "expected"]
 
 @dataclass(frozen=True)
 class Kernels:
-    """What torch calls a set of its own kernels, and what keeps the libraries below it to the same processor.
+    """A set of torch's kernels by its name, and what limits the libraries below torch to the same processor.
 
     Attributes:
-        capability: what a test of them requires; None where every processor has it.
+        capability: what a test of them requires; None if every processor has it.
         one_dnn: the same for ``ONEDNN_MAX_CPU_ISA``.
         mkl: the same for ``MKL_ENABLE_INSTRUCTIONS``, which only Intel's processors heed.
     """
@@ -56,14 +56,14 @@ class Setting:
 
     @property
     def requires(self) -> list[str]:
-        """The capabilities that every test requires in it, besides its own."""
+        """The capabilities that every test requires in this setting, besides its own."""
         capability = KERNELS[self.kernels].capability
         return [capability] if capability else []
 
     def variables(self, features: Collection[str]) -> dict[str, str]:
-        """The variables that make it; kernels only where the processor has the ``features``.
+        """The variables that select it; kernels only if the processor has the ``features``.
 
-        Without them all tests skip, but torch, which does not check, would end with an illegal instruction before.
+        Without them all tests skip, but before that torch, which does not check, would crash on an illegal instruction.
         """
         chosen = KERNELS[self.kernels]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(self.threads))
@@ -90,12 +90,12 @@ COVERING = (
 
 @dataclass(frozen=True)
 class Asked:
-    """What stands behind ``--`` on nox's command line.
+    """The arguments after ``--`` on nox's command line.
 
     Attributes:
         settings: the settings to prove.
         repeat: how often to repeat the tests; 0 for a proof of the settings.
-        rest: what is pytest's; with any, nothing is proved.
+        rest: arguments for pytest; with any, nothing is proved.
     """
 
     settings: tuple[Setting, ...]
@@ -104,7 +104,7 @@ class Asked:
 
 
 def asked(arguments: Sequence[str]) -> Asked:
-    """Read what stands behind ``--``; exits with 2, as argparse does, where it makes no sense."""
+    """Parse the arguments after ``--``; exits with 2, as argparse does, if they make no sense."""
     parser = argparse.ArgumentParser(prog="nox -s portability --", allow_abbrev=False, add_help=False)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--setting", action="append", choices=[setting.session for setting in ALL])
@@ -117,6 +117,6 @@ def asked(arguments: Sequence[str]) -> Asked:
 
 
 def expected(given: Collection[str]) -> list[str]:
-    """Name the receipts of settings that have to be there: none before the first, then COVERING's, and all given."""
+    """Name the settings' receipts that must exist: none before the first run, then COVERING's and all received."""
     found = [setting for setting in ALL if setting.session in given]
     return [setting.session for setting in ALL if found and (setting in found or setting in COVERING)]

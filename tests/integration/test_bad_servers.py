@@ -40,12 +40,12 @@ if TYPE_CHECKING:
         (403, {"message": "not for you"}, EngineAuthenticationError, "refused the key: not for you"),
         (404, {"message": "no model 'm' here"}, ModelNotFoundError, "no model 'm': .*Set model"),
         (404, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
-        (404, {"message": "Not Found"}, EngineError, "nothing at the address .*usually ends in /v1"),
+        (404, {"message": "Not Found"}, EngineError, "nothing at the requested address .*usually ends in /v1"),
         (400, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
         (400, {"message": "a bad idea"}, EngineRefusalError, "refused the request: a bad idea.*Change"),
         (400, {"message": "?", "code": "context_length_exceeded"}, PayloadError, "longer than 'm' reads"),
         (429, {"message": "slow down"}, EngineBusyError, "limits requests: slow down.*Wait and try again"),
-        (500, {"message": "x" * 999}, EngineError, r"failed: x{300}\.\.\.\. Look into the server's log"),
+        (500, {"message": "x" * 999}, EngineError, r"failed: x{300}\.\.\.\. Check the server's log"),
     ],
     ids=lambda case: f"{case[0]} {case[1].get('code', '') or case[1]['message'][:20]}",
 )
@@ -93,11 +93,11 @@ async def test_silent_server(connect: Connect, scripted: ScriptedServer) -> None
     """A silent server is waited for as long as the settings say, and asked only once."""
     agent = await connect(scripted.url, read_timeout=0.2, timeout=0.4)
     scripted.keep_silent()
-    with pytest.raises(EngineTimeoutError, match=r"within 0\.4 s\. Set timeout to more seconds"):
+    with pytest.raises(EngineTimeoutError, match=r"within 0\.4 s\. Raise timeout"):
         await agent.invoke(AgentPayload(QUESTION))
     for begin in (scripted.keep_silent, lambda: scripted.stream(delta("He"), hold=True)):
         begin()
-        with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Set read_timeout to more seconds"):
+        with pytest.raises(EngineTimeoutError, match=r"sent nothing for 0\.2 s\. Raise read_timeout"):
             await joined(agent, AgentPayload(QUESTION))
     assert len(scripted.received) == 3
 
@@ -124,7 +124,7 @@ async def test_malformed_answers(scripted: ScriptedServer, told: ServerAgent, bo
 @pytest.mark.parametrize(
     ("ending", "words"),
     [
-        pytest.param(b"", "broke off before 'm' had finished its answer: .*Ask again", id="connection lost"),
+        pytest.param(b"", "broke off before 'm' had finished its answer: .*Try again", id="connection lost"),
         pytest.param(END, "broke off before 'm' had finished", id="no end"),
         pytest.param(chunk("data: {broken\n\n") + END, "cannot be read: ", id="no JSON"),
         pytest.param(chunk('data: {"error": "no memory"}\n\n') + END, "failed: no memory", id="error"),
@@ -158,11 +158,13 @@ def part(arguments: str, **more: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("parts", "end", "words"),
     [
-        pytest.param([part("{}")], "tool_calls", "tool call without a function's name", id="no name"),
-        pytest.param([{"index": 0}], "tool_calls", "function's name|is malformed", id="no function"),
+        pytest.param([part("{}")], "tool_calls", "tool call without a function name", id="no name"),
+        pytest.param([{"index": 0}], "tool_calls", "function name|is malformed", id="no function"),
         pytest.param([], "tool_calls", "calls tools, but not which", id="no call"),
-        pytest.param([part("{'n'", name="roll"), part(": 6}")], "tool_calls", "that are no JSON object", id="no JSON"),
-        pytest.param([part("[6", name="roll"), part("]")], "tool_calls", "that are no JSON object", id="a list"),
+        pytest.param(
+            [part("{'n'", name="roll"), part(": 6}")], "tool_calls", "that are not a JSON object", id="no JSON"
+        ),
+        pytest.param([part("[6", name="roll"), part("]")], "tool_calls", "that are not a JSON object", id="a list"),
         pytest.param([part('{"n": 6', name="roll")], "length", "raise max_new_tokens if", id="cut by the limit"),
         pytest.param([part('{"n": 6', name="roll")], None, "broke off before", id="cut by the server"),
     ],

@@ -41,7 +41,7 @@ async def test_characters_that_are_none(scripted: ScriptedServer, told: ServerAg
     memory = [MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={}, id="\ud800")])]
     payload = AgentPayload(QUESTION, memory=memory)
     for ask in (told.invoke(payload), joined(told, payload)):
-        with pytest.raises(PayloadError, match=r"'\\ud800', which is no character\. Replace it"):
+        with pytest.raises(PayloadError, match=r"'\\ud800', which is not a character\. Replace it"):
             await ask
     assert scripted.received == []
 
@@ -53,7 +53,7 @@ async def test_answer_that_is_too_deep(scripted: ScriptedServer, told: ServerAge
     with pytest.raises(EngineResponseError, match=r"malformed \(RecursionError\)|cannot be read"):
         await told.invoke(PAYLOAD)
     scripted.complete(None, tool_calls=[call_of(brackets)])
-    with pytest.raises(EngineResponseError, match=r"arguments that are no JSON object|malformed"):
+    with pytest.raises(EngineResponseError, match=r"arguments that are not a JSON object|malformed"):
         await told.invoke(PAYLOAD)
 
 

@@ -216,7 +216,7 @@ class TestChatModel:
     async def test_answers_that_are_no_objects(self, model: BaseChatModel, scripted: ScriptedServer) -> None:
         """An answer that does not fit raises an error, or comes raw with it where that is asked."""
         scripted.complete('{"name": 1}')
-        with pytest.raises(StructuredOutputError, match="not what the output schema asks for"):
+        with pytest.raises(StructuredOutputError, match="does not match the output schema"):
             await model.with_structured_output(CountryDict).ainvoke("Which?")
         scripted.stream(delta('{"name": 1}'), delta(finish_reason="stop"))
         [both] = [part async for part in model.with_structured_output(Country, include_raw=True).astream("Which?")]
@@ -224,7 +224,7 @@ class TestChatModel:
         assert isinstance(both["parsing_error"], StructuredOutputError)  # type: ignore[index]
         for options in ({"method": "function_calling"}, {"method": "json_mode"}, {"schema": None}):
             arguments: dict[str, Any] = {"schema": Country, **options}
-            with pytest.raises(PayloadError, match=r"by 'json_schema' alone\. Give a schema, and leave method out"):
+            with pytest.raises(PayloadError, match=r"by 'json_schema' only\. Give a schema, and leave method out"):
                 model.with_structured_output(**arguments)
 
     async def test_cached_answers(self, connect: Connect, scripted: ScriptedServer) -> None:
@@ -278,9 +278,9 @@ class TestChatModel:
         """LangChain cannot count with a tokenizer of another model; one of the caller's own works."""
         from langchain_core.messages import trim_messages
 
-        with pytest.raises(PayloadError, match=r"whole prompts only.*token_counter='approximate'"):
+        with pytest.raises(PayloadError, match=r"only counts the tokens of whole prompts.*token_counter='approximate'"):
             model.get_num_tokens("Hello there.")
-        with pytest.raises(PayloadError, match="whole prompts only"):
+        with pytest.raises(PayloadError, match="only counts the tokens of whole prompts"):
             trim_messages(population_question(), max_tokens=100, token_counter=model)
         kept = trim_messages(population_question(), max_tokens=1000, token_counter="approximate")  # noqa: S106
         assert len(kept) == 5
@@ -305,9 +305,9 @@ class TestChatModel:
 
         image = {"type": "image_url", "image_url": {"url": "data:,"}}
         for messages, words in (
-            ([], "no question and no tool's result"),
-            ([SystemMessage("Be kind.")], "no question and no tool's result"),
-            ([HumanMessage("Hi."), AIMessage("Hello.")], "no question and no tool's result"),
+            ([], "neither a question nor a tool's result"),
+            ([SystemMessage("Be kind.")], "neither a question nor a tool's result"),
+            ([HumanMessage("Hi."), AIMessage("Hello.")], "neither a question nor a tool's result"),
             ([ChatMessage(content="Hi.", role="pirate")], "no message of type 'chat'"),
             ([HumanMessage(["See:", {"type": "text", "text": "this"}, image])], "content of type 'image_url'"),
         ):
@@ -343,7 +343,7 @@ class TestChatModel:
     async def test_sync_methods_without_a_loop(self, model: BaseChatModel) -> None:
         """A sync method whose event loop does not run raises an error."""
         lonely = await asyncio.to_thread(as_chat_model, model.agent)  # type: ignore[attr-defined]
-        with pytest.raises(EventLoopError, match=r"loop does not run.*Call as_chat_model in the running loop"):
+        with pytest.raises(EventLoopError, match=r"loop is not running.*Call as_chat_model in the running loop"):
             await asyncio.to_thread(lonely.invoke, "Hi.")
 
     async def test_payload_after_a_tool(self, connect: Connect, scripted: ScriptedServer) -> None:

@@ -267,7 +267,7 @@ def test_template_that_escapes_all_letters() -> None:
         (
             "{{ messages[-1].content.split('##')[-1] }}",
             AgentPayload("one ## two"),
-            r"leaves out or changes what the user says: 'one ## two'\. Put it",
+            r"leaves out or changes what the user says: 'one ## two'\. Word it",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def translated(error: Exception, server: Server = SERVER) -> Exception:
         (
             partial(foreign, "openai.APITimeoutError"),
             EngineTimeoutError,
-            "http://here/v1 sent nothing for 4 s. Set read_timeout",
+            "http://here/v1 sent nothing for 4 s. Raise read_timeout",
         ),
         (partial(foreign, "httpx2.TimeoutException"), EngineTimeoutError, "for 4 s"),
         (partial(foreign, "openai.APIConnectionError", "refused"), EngineConnectionError, "failed: refused. Check"),
@@ -88,7 +88,7 @@ def translated(error: Exception, server: Server = SERVER) -> Exception:
         (
             partial(foreign, "openai.NotFoundError", body={"detail": "no page"}),
             EngineError,
-            "at the address that was asked: no",
+            "at the requested address: no",
         ),
         (
             partial(foreign, "openai.BadRequestError", body={"other": 1}),
@@ -106,7 +106,7 @@ def translated(error: Exception, server: Server = SERVER) -> Exception:
             "'m' reads: prompt is too long. Sh",
         ),
         (partial(foreign, "openai.RateLimitError"), EngineBusyError, "limits requests: Error code. Wait and try again"),
-        (partial(foreign, "openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Look"),
+        (partial(foreign, "openai.InternalServerError", "oh\n  no."), EngineError, "failed: oh no. Check"),
         (partial(TimeoutError, "late"), EngineTimeoutError, "for 4 s"),
         (partial(json.JSONDecodeError, "no JSON", "", 0), EngineResponseError, "cannot be read: no JSON"),
     ],
@@ -167,7 +167,7 @@ def test_what_the_root_changes() -> None:
     bad = foreign("openai.APIConnectionError", cause=mismatch)
     ours = translated(late)
     assert isinstance(ours, EngineConnectionError)
-    assert "did not take the connection within 3 s. Check that base_url" in str(ours)
+    assert "did not accept the connection within 3 s. Check that base_url" in str(ours)
     words = str(translated(bad))
     assert (
         "certificate of the server at http://here/v1 cannot be trusted: [SSL: CERTIFICATE_VERIFY_FAILED] Hostname"
@@ -181,7 +181,7 @@ def test_what_the_headers_add() -> None:
     busy = foreign("openai.RateLimitError", headers={"retry-after": "30"})
     moved = foreign("openai.APIStatusError", headers={"location": "http://there/v1?key=x"})
     assert "Wait 30 s and try again" in str(translated(busy))
-    assert "sends requests on to http://there/v1, where neither prompt nor key was sent. If" in str(translated(moved))
+    assert "redirects to http://there/v1; neither prompt nor key was sent there. If" in str(translated(moved))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_echoed_key_stays_secret() -> None:
 def test_broken_text() -> None:
     """Broken bytes and characters raise our errors."""
     sent = UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed")
-    assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is no character.")
+    assert str(translated(sent)).startswith("The payload or the settings hold '\\ud800', which is not a character.")
     assert isinstance(translated(sent), PayloadError)
     assert isinstance(translated(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "?")), EngineResponseError)
 
@@ -261,6 +261,6 @@ def test_answer_that_breaks_off() -> None:
     ours = translated(lost)
     assert isinstance(ours, EngineConnectionError)
     assert ours.retryable
-    words = "The server at http://here/v1 broke off before {} had finished its answer: reset by peer. Ask again"
+    words = "The server at http://here/v1 broke off before {} had finished its answer: reset by peer. Try again"
     assert str(ours).startswith(words.format("'m'"))
     assert str(translated(lost, replace(SERVER, model=""))).startswith(words.format("it"))

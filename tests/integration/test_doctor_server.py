@@ -83,7 +83,7 @@ SEVERAL = {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}
         (200, SEVERAL, ("note", "does not list 'm'; it lists: a, b", "set model to one of these")),
         (401, WRONG, ("broken", "refused the key: Invalid key ***", "Check api")),
         (200, {"error": {"message": "who?", "code": 401}}, ("broken", "refused the key: who?", "Check api_key")),
-        (404, {"detail": "Not Found"}, ("note", "has nothing at the address", "Check base_url")),
+        (404, {"detail": "Not Found"}, ("note", "has nothing at the requested address", "Check base_url")),
         (429, {"error": {"message": "slow"}}, ("note", "limits requests: slow", "Wait and try again")),
     ],
 )

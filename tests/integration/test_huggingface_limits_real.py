@@ -169,7 +169,7 @@ async def test_device_full_while_loading(load: Load, monkeypatch: pytest.MonkeyP
         raise _out_of_memory()
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fill)
-    with pytest.raises(InsufficientMemoryError, match=r"out of memory over .*, with [\d,]+ bytes left. Use a"):
+    with pytest.raises(InsufficientMemoryError, match=r"out of memory running .*, with [\d,]+ bytes left. Use a"):
         await load(model_copy)
 
 

@@ -245,9 +245,9 @@ async def test_open_reasoning_stays_out_of_the_answer(load: Load, ask: Ask, mode
     assert set_up.metadata["usage"] == loud.metadata["usage"], "the settings' effort reaches the template too"
     assert quiet.thinking
     [note] = quiet.metadata["notes"]
-    assert note == f"The reasoning effort 'none' has no effect: {str(model_copy)!r} reasons all the same."
+    assert note == f"The reasoning effort 'none' has no effect: {str(model_copy)!r} reasons anyway."
     [note] = forced.metadata["notes"]
-    assert note == "The reasoning effort 'high' has no effect: an answer by output_schema is JSON from its beginning."
+    assert note == "The reasoning effort 'high' has no effect: an answer by output_schema is JSON from the start."
     assert loud.metadata["notes"] == ()
     assert used(loud).prompt_tokens > used(quiet).prompt_tokens
 

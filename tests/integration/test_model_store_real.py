@@ -251,7 +251,7 @@ async def test_unreadable_configuration(load: Load, model_copy: Path) -> None:
     config = model_copy / "config.json"
     config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
     with pytest.raises(
-        ModelFormatError, match=r"cannot be loaded .*no-such-kind.*\). Fetch it anew, or choose another model"
+        ModelFormatError, match=r"cannot be loaded .*no-such-kind.*\). Fetch it again, or choose another model"
     ):
         await load(model_copy)
 
@@ -265,7 +265,7 @@ async def test_model_that_fails_without_docstrings(
     config.write_text(config.read_text().replace('"llama"', '"no-such-kind"'))
     flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
     monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "optimize": 2}))
-    with pytest.raises(ModelFormatError, match=r"Run Python without -OO \(PYTHONOPTIMIZE=2\): .* Fetch it anew"):
+    with pytest.raises(ModelFormatError, match=r"Run Python without -OO \(PYTHONOPTIMIZE=2\): .* Fetch it again"):
         await load(model_copy)
 
 

@@ -139,7 +139,7 @@ async def test_library_that_is_broken(
     [
         ({"quantization": "int8", "device": "mps"}, "'int8' needs a CUDA GPU or a CPU, .*device to 'cpu', or quantiz"),
         ({"quantization": "int4", "device": "mps"}, "'int4' needs a CUDA GPU or a CPU, .*device to 'cpu', or quantiz"),
-        ({"quantization": "int8", "dtype": "float32"}, "computes in float16, and dtype is 'float32'. Set dtype to 'au"),
+        ({"quantization": "int8", "dtype": "float32"}, "computes in float16, but dtype is 'float32'. Set dtype to 'au"),
         ({"load_in_8bit": True, "dtype": "bfloat16"}, "computes in float16, .*'auto', or quantization to 'int4' or"),
     ],
 )

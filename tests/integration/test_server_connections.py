@@ -224,8 +224,8 @@ async def test_loopback_goes_directly(
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        ("403 Forbidden\r\n\r\n<h1>No</h1>", EngineConnectionError, "is closed by the proxy: <h1>No</h1>"),
-        ("407 Proxy Authentication Required\r\n\r\n", EngineConnectionError, "is closed by the proxy: "),
+        ("403 Forbidden\r\n\r\n<h1>No</h1>", EngineConnectionError, "The proxy refused the connection .*: <h1>No</h1>"),
+        ("407 Proxy Authentication Required\r\n\r\n", EngineConnectionError, "The proxy refused the connection .*: "),
         ("502 Bad Gateway\r\n\r\nno", EngineError, "failed: no"),
         (
             '403 Forbidden\r\ncontent-type: application/json\r\n\r\n{"error": {"message": "who?"}}',
@@ -257,7 +257,9 @@ async def test_proxy_that_lets_nobody_through(
     async with proxy(f"{status}\r\n\r\n") as (address, asked):
         monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
         agent = await connect("https://api.elsewhere.invalid/v1", api_key=KEY)
-        with pytest.raises(EngineConnectionError, match=f"{address}.* is closed by the proxy: {status}") as caught:
+        with pytest.raises(
+            EngineConnectionError, match=f"The proxy refused the connection .*{address}.*: {status}"
+        ) as caught:
             await agent.invoke(PAYLOAD)
         assert (caught.value.retryable, naps) == (False, [])
         assert asked == ["CONNECT api.elsewhere.invalid:443 HTTP/1.1"]
@@ -282,7 +284,7 @@ async def test_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.Mon
         (
             {"HTTP_PROXY": "http://me:hidden@999.1.1.1:80"},
             ConfigError,
-            r"Proxy\('http://999\.1\.1\.1:80'\), which is no",
+            r"Proxy\('http://999\.1\.1\.1:80'\), which is not a proxy",
         ),
         ({"SSL_CERT_FILE": "/nowhere/certificates.pem"}, ConfigError, r"SSL_CERT_FILE \(/nowhere/certificates\.pem\)"),
     ],
@@ -301,7 +303,7 @@ async def test_environment_that_cannot_be_used(
 
 async def test_address_that_is_none(connect: Connect) -> None:
     """An address that only the HTTP library refuses is reported as a wrong setting."""
-    with pytest.raises(ConfigError, match=r"base_url is http://999\.1\.1\.1/v1, which is no address: Invalid IPv4"):
+    with pytest.raises(ConfigError, match=r"base_url is http://999\.1\.1\.1/v1, which is not an address: Invalid IPv4"):
         await (await connect("http://999.1.1.1/v1?key=hidden")).invoke(PAYLOAD)
 
 
@@ -310,7 +312,7 @@ async def test_certificates_that_are_none(connect: Connect, monkeypatch: pytest.
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("nothing")
     monkeypatch.setenv("SSL_CERT_FILE", str(nothing))
-    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE \(.*nothing\.pem\) holds no certificates that can be read"):
+    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE \(.*nothing\.pem\) holds no readable certificates"):
         await (await connect("https://localhost:1/v1")).invoke(PAYLOAD)
 
 

@@ -201,7 +201,7 @@ GEMINI = {"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}
         ),
         ({"detail": [{"loc": ["body", "n"], "msg": "too small"}]}, 422, (EngineRefusalError, "request: too small")),
         ({"title": "Gone", "status": 410}, 410, (EngineError, "failed: Gone")),
-        ({"detail": "Method Not Allowed"}, 405, (EngineError, "nothing at the address")),
+        ({"detail": "Method Not Allowed"}, 405, (EngineError, "nothing at the requested address")),
         ({"success": False, "errors": [{"code": 1, "message": "no"}]}, 200, (EngineError, "failed: no")),
     ],
 )
@@ -220,7 +220,7 @@ async def test_code_that_nobody_knows(scripted: ScriptedServer, told: ServerAgen
     """An error with an unknown code is reported in its words, and not retried."""
     for body in ({"error": "out of order"}, {"error": {"message": "out of order", "code": "odd"}}):
         scripted.answer(body, x_should_retry="")
-        with pytest.raises(EngineError, match=r"failed: out of order\. Look") as caught:
+        with pytest.raises(EngineError, match=r"failed: out of order\. Check") as caught:
             await told.invoke(PAYLOAD)
         assert not caught.value.retryable
     assert len(scripted.received) == 2

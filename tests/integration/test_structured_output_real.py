@@ -97,7 +97,7 @@ async def test_a_cut_answer_is_no_answer(agent: Agent, ask: Callable[..., Any]) 
     """JSON that was cut is an error, even where it looks whole."""
     cut = ask("What is 123456 times 1000?", max_new_tokens=1, output_schema={"type": "integer", "minimum": 1000000})
     with pytest.raises(
-        StructuredOutputError, match=r"was cut before its JSON was whole\. Raise max_new_tokens"
+        StructuredOutputError, match=r"was cut short before its JSON ended\. Raise max_new_tokens"
     ) as caught:
         await agent.invoke(cut)
     assert caught.value.finish_reason == "length"
@@ -111,11 +111,14 @@ async def test_a_cut_answer_is_no_answer(agent: Agent, ask: Callable[..., Any]) 
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "strin"}, r"output_schema is no JSON schema: at \$\.type, 'strin' is not valid"),
-        ({"not": {"type": "string"}}, r"No answer can be held to the output schema: Unimplemented keys: \[\"not\"\]"),
+        ({"type": "strin"}, r"output_schema is not a JSON schema: at \$\.type, 'strin' is not valid"),
+        ({"not": {"type": "string"}}, r"The output schema cannot be enforced: Unimplemented keys: \[\"not\"\]"),
         ({"enum": []}, "Unsatisfiable schema"),
         ({"$ref": "#/$defs/nowhere"}, "does not exist"),
-        ({"$ref": "http://localhost:9/schema"}, "held to the output schema: Resource 'http://localhost:9/schema'"),
+        (
+            {"$ref": "http://localhost:9/schema"},
+            "output schema cannot be enforced: Resource 'http://localhost:9/schema'",
+        ),
         (set[int], r"Unimplemented keys: \[\"uniqueItems\"\]"),
     ],
 )
@@ -178,8 +181,6 @@ async def test_a_server_that_ignores_the_schema_is_caught(model_server: ModelSer
     from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 
     async with await OpenAIAgent.create(AgentSettings(base_url=model_server.url, model=model_server.model)) as client:
-        with pytest.raises(
-            StructuredOutputError, match=r"is not what the output schema asks for.*may ignore"
-        ) as caught:
+        with pytest.raises(StructuredOutputError, match=r"does not match the output schema.*may ignore") as caught:
             await client.invoke(ask(QUESTION, max_new_tokens=20, output_schema=Person))
     assert caught.value.text

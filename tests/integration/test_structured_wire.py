@@ -57,7 +57,7 @@ async def test_the_responses_api_is_told(connect: Connect, scripted: ScriptedSer
 async def test_another_answer_is_an_error(told: ServerAgent, scripted: ScriptedServer) -> None:
     """An answer that does not fit the schema, or a refusal, raises an error."""
     scripted.complete("I cannot say.")
-    with pytest.raises(StructuredOutputError, match="is not what the output schema asks for") as caught:
+    with pytest.raises(StructuredOutputError, match="does not match the output schema") as caught:
         await told.invoke(ASKED)
     assert caught.value.text == "I cannot say."
 
@@ -88,8 +88,8 @@ async def test_a_stream_that_calls_a_tool(told: ServerAgent, scripted: ScriptedS
 async def test_a_bad_schema_is_not_sent(told: ServerAgent, scripted: ScriptedServer) -> None:
     """A faulty schema is refused before anything is sent."""
     bad = AgentPayload(QUESTION, output_schema={"type": "objekt"})
-    with pytest.raises(SchemaError, match="output_schema is no JSON schema"):
+    with pytest.raises(SchemaError, match="output_schema is not a JSON schema"):
         await told.invoke(bad)
-    with pytest.raises(SchemaError, match="output_schema is no JSON schema"):
+    with pytest.raises(SchemaError, match="output_schema is not a JSON schema"):
         await joined(told, bad)
     assert scripted.received == []

@@ -152,6 +152,8 @@ async def test_a_folder_does_not_pass_for_a_trusted_model(
     (project / "org").mkdir()
     shutil.move(model_copy, project / "org" / "name")
     trusting: dict[str, Any] = {"settings": {"trust_remote_code": True}}
-    with pytest.raises(ConfigError, match=r"'org/name' is a folder in the working directory.* Write \./org/name if"):
+    with pytest.raises(
+        ConfigError, match=r"'org/name' is a folder in the working directory.* write \./org/name instead"
+    ):
         await load("org/name", **trusting)
     assert not (tmp_path / "ran").exists()

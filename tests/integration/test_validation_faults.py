@@ -33,8 +33,8 @@ def _wrong_model(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        (lambda server: server.complete("It is Paris."), "works", 1, "answered question 1 of 4 rightly"),
-        (_nonsense, "nonsense", 4, "answered none of 4 simple questions rightly"),
+        (lambda server: server.complete("It is Paris."), "works", 1, "answered question 1 of 4 correctly"),
+        (_nonsense, "nonsense", 4, "answered none of 4 simple questions correctly"),
         (_wrong_key, "refuses", 0, "refused the key: wrong key. Check api_key"),
         (_wrong_model, "fails", 0, "has no model 'm'"),
     ],

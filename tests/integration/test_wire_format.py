@@ -327,7 +327,7 @@ async def test_context_window_that_nobody_says(connect: Connect, scripted: Scrip
     assert await (await connect(scripted.url, context_window=100)).get_context_window() == 100
     agent = await connect(scripted.url)
     scripted.answer({"error": {"message": "Not Found"}}, 404)
-    with pytest.raises(EngineError, match="nothing at the address"):
+    with pytest.raises(EngineError, match="nothing at the requested address"):
         await agent.get_context_window()
     scripted.answer({"object": "list", "data": [{"id": "m"}]})
     with pytest.raises(ConfigError, match=rf"does not say .*Set context_window under \[agent\.{agent.engine}\]"):

@@ -197,7 +197,7 @@ async def test_arguments_that_are_no_object(scripted: ScriptedServer, told: Serv
     """Arguments that are not an object, however quoted, raise the error that says so."""
     call = {**CALL, "function": {"name": "roll", "arguments": arguments}}
     scripted.answer(message_of(content=None, tool_calls=[call]))
-    with pytest.raises(EngineResponseError, match="arguments that are no JSON object"):
+    with pytest.raises(EngineResponseError, match="arguments that are not a JSON object"):
         await told.invoke(ROLL)
 
 

@@ -1,6 +1,6 @@
 """Load and check agents, converse with them, and let them use tools.
 
-The names are those of ``public.py``, which is imported when the first is used: ``import llm_backend`` stays light.
+Its names come from ``public.py``, imported on first use, so that ``import llm_backend`` stays light.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_backend.llms.public import *  # noqa: F403  (each name is written once)
+    from llm_backend.llms.public import *  # noqa: F403  (so that each name is written only once)
 else:
 
     def __getattr__(name: str) -> object:

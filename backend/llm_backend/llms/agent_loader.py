@@ -1,6 +1,6 @@
 """Load an agent: choose the engine, read its settings, check what is installed, build.
 
-What does so is awaited, or entered with ``async with``; who forgets that is told so.
+The result is awaited, or entered with ``async with``; using it without either raises an error that says so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["AgentLoading", "argument_levels", "choose_engine", "load_agent", "re
 _log = logging.getLogger(__name__)
 
 
-def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
+def load_agent(  # noqa: PLR0913  (independent choices, given by name)
     backend: str | None = None,
     model: str | None = None,
     validate: bool = True,  # noqa: FBT001, FBT002  (the published signature)
@@ -43,32 +43,32 @@ def load_agent(  # noqa: PLR0913  (each a choice of its own, and named)
     config_file: str | os.PathLike[str] | None = None,
     settings: AgentSettings | Mapping[str, Any] | None = None,
 ) -> AgentLoading:
-    """Load an agent: ``await`` it and close the agent with ``aclose``, or use it in ``async with``.
+    """Load an agent: ``await`` this and close the agent with ``aclose``, or use it in ``async with``.
 
     Args:
-        backend: the name of an engine, ours or another distribution's. None: what ``settings`` or the configuration
-            file says; else openai when a server's address is set, else huggingface when torch is installed.
-        model: a model's name or path, over what is configured.
-        validate: ask the model a few questions first, and refuse one that answers none of them.
+        backend: the name of an engine, ours or another distribution's. None means what ``settings`` or the
+            configuration file says, else openai if a server's address is set, else huggingface if torch is installed.
+        model: a model's name or path; overrides what is configured.
+        validate: ask the model a few questions first, and refuse it if it answers none correctly.
         use_config: read the configuration file; the environment is read in any case.
-        config_file: this configuration file, and no other.
-        settings: what ``AgentSettings`` knows, over the configuration file and the environment.
+        config_file: read this configuration file and no other.
+        settings: any fields of ``AgentSettings``; they override the configuration file and the environment.
 
     Returns:
         The agent, once it is awaited or entered.
 
     Raises:
         UnknownEngineError: there is no such backend.
-        UntrustedConfigError: a configuration file that was only found needs consent.
+        UntrustedConfigError: a configuration file was only found, and needs consent.
         ConfigError: a setting is wrong, or the file cannot be read.
         MissingExtraError: the engine's libraries are not installed, or no engine can be chosen.
-        BrokenExtraError: they are installed, but do not import; or another distribution's engine makes no agent.
-        ModelError: the model is not found, or is no whole model.
+        BrokenExtraError: they are installed, but do not import; or another distribution's engine returns no agent.
+        ModelError: the model is not found, or is incomplete.
         InsufficientMemoryError: the model does not fit.
         AgentValidationError: the model answers, but not sensibly.
         EngineError: the server failed.
-        EventLoopError: no event loop of asyncio runs here.
-        NotAwaitedError: what this returns was used without ``await``.
+        EventLoopError: no asyncio event loop is running here.
+        NotAwaitedError: the result was used without ``await``.
     """
     return AgentLoading(_load_agent(backend, model, settings, config_file, validate=validate, use_config=use_config))
 
@@ -116,7 +116,7 @@ async def _create(agent_class: Any, engine: str, settings: AgentSettings) -> Age
 def argument_levels(
     backend: str | None = None, model: str | None = None, settings: AgentSettings | Mapping[str, Any] | None = None
 ) -> list[SettingsLevel]:
-    """What a caller says in code, the highest first; checked, before anything is read.
+    """The caller's settings in code, highest first, checked before anything is read.
 
     Raises:
         UnknownEngineError: there is no such backend.
@@ -126,7 +126,7 @@ def argument_levels(
         settings = {name: getattr(settings, name) for name in settings.model_fields_set}
     if not isinstance(settings, (Mapping, NoneType)) or not all(isinstance(name, str) for name in settings or ()):
         message = (
-            f"argument settings is a {type(settings).__name__}, or has keys that are no texts."
+            f"argument settings is a {type(settings).__name__}, or has keys that are not strings."
             " Give AgentSettings, or a mapping such as {'temperature': 0.5}."
         )
         raise ConfigError(message)
@@ -138,25 +138,25 @@ def argument_levels(
 
 
 def read_config(config_file: str | os.PathLike[str] | None, *, use_config: bool) -> ConfigFile | None:
-    """The configuration file that was named, or else found; None where there is none, or it is not to be read.
+    """The configuration file named, or else found; None if there is none, or none is to be read.
 
     Raises:
-        ConfigError: a file is named that is not to be read, or as ``read_config_file``.
+        ConfigError: a file is named although none is to be read, or as ``read_config_file``.
     """
     if use_config:
         return read_config_file(config_file)
     if config_file is not None:
-        message = f"config_file names {os.fspath(config_file)!r}, and use_config is False. Leave out one of them."
+        message = f"config_file names {os.fspath(config_file)!r}, but use_config is False. Give only one of them."
         raise ConfigError(message)
     return None
 
 
 def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> str:
-    """Name the engine that ``load_agent`` takes.
+    """Name the engine that ``load_agent`` uses.
 
     Raises:
-        UnknownEngineError: the one that was chosen does not exist.
-        MissingExtraError: none was chosen, and none can be.
+        UnknownEngineError: the chosen one does not exist.
+        MissingExtraError: none was chosen, and no default is available.
         ConfigError: the file's common section is wrong.
     """
     levels = [arguments, [file.level()] if file else []]
@@ -178,10 +178,10 @@ def choose_engine(arguments: Sequence[SettingsLevel], file: ConfigFile | None) -
 
 
 def settings_levels(engine: str, arguments: Sequence[SettingsLevel], file: ConfigFile | None) -> list[SettingsLevel]:
-    """Everything that says something about an agent of ``engine``, the highest first.
+    """Every level of settings for an agent of ``engine``, highest first.
 
     Raises:
-        ConfigError: a variable that the file names is not set.
+        ConfigError: a variable that the file uses is not set.
         BrokenExtraError: as ``find_engine``.
     """
     configured = file.levels(engine) if file else []
@@ -194,19 +194,19 @@ async def _validate_or_close(agent: Agent, engine: str, settings: AgentSettings)
     try:
         sound = await validate_agent(agent)
     finally:
-        if not sound:  # cancelled or failed, too: nobody else has the agent yet, so nobody else would close it
+        if not sound:  # also if cancelled or failed: nobody else has the agent yet, so nobody else would close it
             await agent.aclose()
     if not sound:
         model = "default model" if settings.model is None else f"model {settings.model!r}"
         message = (
             f"The {model} on the {engine} engine {NONSENSE}"
-            " If it is sound (not every model knows English), load it with validate=False."
+            " If the model is fine (not every model knows English), load it with validate=False."
         )
         raise AgentValidationError(message)
 
 
 class AgentLoading(Coroutine[Any, Any, "Agent"]):
-    """A coroutine that loads an agent, and with ``async with`` closes it, too."""
+    """A coroutine that loads an agent; in ``async with`` it also closes it."""
 
     def __init__(self, work: Coroutine[Any, Any, Agent]) -> None:
         self._work = work
@@ -216,15 +216,15 @@ class AgentLoading(Coroutine[Any, Any, "Agent"]):
         return self._work.__await__()
 
     def send(self, value: Any) -> Any:  # noqa: ANN401  (as every coroutine)
-        """Go on with the work; tasks do that."""
+        """Resume the work, as tasks do."""
         return self._work.send(value)
 
     def throw(self, *error: Any) -> Any:  # noqa: ANN401  (as every coroutine)
-        """Raise an error in the work, as it is cancelled."""
+        """Raise an error in the work, as cancellation does."""
         return self._work.throw(*error)
 
     def close(self) -> None:
-        """Give the work up."""
+        """Abandon the work."""
         self._work.close()
 
     async def __aenter__(self) -> Agent:
@@ -242,11 +242,11 @@ class AgentLoading(Coroutine[Any, Any, "Agent"]):
 
 def _refuse(_: AgentLoading, name: str) -> NoReturn:
     message = (
-        f"load_agent(...) is no agent until it is awaited, so it has no {name!r}."
+        f"load_agent(...) is not an agent until it is awaited, so it has no {name!r}."
         " Write: agent = await load_agent(...), or: async with load_agent(...) as agent."
     )
     raise NotAwaitedError(message, name=name)
 
 
-# Not in the class: type checkers find a forgotten await by themselves, unless they see that any attribute is there.
+# Not in the class: type checkers find a forgotten await themselves, unless they see that every attribute exists.
 AgentLoading.__getattr__ = _refuse  # type: ignore[attr-defined]

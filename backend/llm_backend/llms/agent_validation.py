@@ -30,13 +30,13 @@ Verdict = Literal["works", "nonsense", "too slow", "unreachable", "refuses", "fa
 
 
 class Probe(NamedTuple):
-    """A question, and a pattern of its right answers; the question itself holds no answer that an echo could give."""
+    """A question and a pattern of its correct answers, which does not match the question itself: an echo must fail."""
 
     question: str
     answer: str
 
 
-# Questions for chat models first, then beginnings for those that only continue a text.
+# First questions for chat models, then openings for models that only continue a text.
 PROBES = (
     Probe("What is the capital of France?", "paris"),
     Probe("What is 2+2?", "4|four"),
@@ -44,23 +44,22 @@ PROBES = (
     Probe("1, 2, 3, 4,", "5|five"),
 )
 _PROBE_OPTIONS = GenerationOptions(max_new_tokens=12, temperature=0)
-_SHORT_ANSWER = 3  # words; a longer answer that is one word over and over is no answer
+_SHORT_ANSWER = 3  # words; a longer answer that only repeats one word does not count
 NONSENSE = (
-    f"answered none of {len(PROBES)} simple questions rightly."
-    " Its weights may be damaged: fetch the model anew, or choose another."
+    f"answered none of {len(PROBES)} simple questions correctly."
+    " Its weights may be damaged: fetch the model again, or choose another."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """What a validation found.
+    """The result of a validation.
 
     Attributes:
-        verdict: "works"; "nonsense" (it answers, but none of the questions rightly, as with destroyed weights);
-            "too slow"; "unreachable" (no server there); "refuses" (the key, the settings, or the question); or
-            "fails" otherwise.
-        reason: one sentence or two, with the next step; it holds no answer of the model.
-        questions: how many were answered, rightly or not.
+        verdict: "works"; "nonsense" (it answers, but no question correctly, as with damaged weights); "too slow";
+            "unreachable" (no server there); "refuses" (the key, the settings, or the question); otherwise "fails".
+        reason: one or two sentences, with the next step, and nothing that the model said.
+        questions: how many were answered, correctly or not.
         seconds: how long it took.
         error: what stopped it, or None.
     """
@@ -78,10 +77,10 @@ class ValidationReport:
 
 
 async def validate_agent(agent: Agent) -> bool:
-    """Ask ``agent`` a few questions with known answers, until one is answered rightly.
+    """Ask ``agent`` a few questions with known answers, until it answers one correctly.
 
     Returns:
-        False if none is: empty, endlessly repeated or random text, as a model with damaged weights gives it.
+        False if it answers none: a model with damaged weights gives empty, endlessly repeated or random text.
 
     Raises:
         BackendError: the agent could not answer at all.
@@ -93,11 +92,11 @@ async def validate_agent(agent: Agent) -> bool:
 
 
 async def validate_agent_report(agent: Agent, *, timeout: float | None = 60.0) -> ValidationReport:  # noqa: ASYNC109
-    """Ask as ``validate_agent`` does, and say how it went in place of raising.
+    """Ask as ``validate_agent`` does, and report the outcome instead of raising.
 
     Args:
-        agent: stays open, whatever is found.
-        timeout: seconds for all questions together, above 0; None for as long as it takes.
+        agent: stays open in any case.
+        timeout: seconds for all questions together, above 0; None for no limit.
     """
     started = time.perf_counter()
     asked = 0
@@ -112,7 +111,7 @@ async def validate_agent_report(agent: Agent, *, timeout: float | None = 60.0) -
                 asked, right = number, _is_right(response, probe)
                 _log.debug("validation question %d of %d: %s", number, len(PROBES), "right" if right else "wrong")
                 if right:
-                    return report("works", f"it answered question {number} of {len(PROBES)} rightly.")
+                    return report("works", f"it answered question {number} of {len(PROBES)} correctly.")
     except BackendError as exc:
         return report(_verdict(exc), str(exc), exc)
     except TimeoutError:
@@ -123,7 +122,7 @@ async def validate_agent_report(agent: Agent, *, timeout: float | None = 60.0) -
             f" {timeout:g} s. Choose a smaller model, a faster device or server, or a longer timeout."
         )
         return report("too slow", reason)
-    return report("nonsense", f"it {NONSENSE} (Not every sound model knows English.)")
+    return report("nonsense", f"it {NONSENSE} (Not every working model knows English.)")
 
 
 def _verdict(exc: BackendError) -> Verdict:
@@ -135,7 +134,7 @@ def _verdict(exc: BackendError) -> Verdict:
 
 
 def _is_right(response: AgentResponse, probe: Probe) -> bool:
-    """Whether the answer, or the reasoning where the answer was cut off, holds the right one and is no endless loop."""
+    """Whether the answer, or the reasoning if the answer was cut off, is correct and not an endless loop."""
     text = f"{response.response} {response.thinking}".lower()
     words = re.findall(r"\w+", text)
     endless = len(words) > _SHORT_ANSWER and len(set(words)) == 1

@@ -1,6 +1,6 @@
-"""Takes a model's raw text apart: reasoning, tool calls and the answer itself.
+"""Splits a model's raw text into reasoning, tool calls and the answer itself.
 
-One incremental parser serves streams and whole answers alike, so a joined stream is the answer by construction.
+One incremental parser serves both streams and whole answers, so a joined stream equals the answer by construction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.-]+)")
 
 
 class _Block(Enum):
-    """What a stretch of the text is."""
+    """The kind of a stretch of text."""
 
     TEXT = "text"
     THINK = "<think>"
@@ -42,7 +42,7 @@ class _Block(Enum):
 
 
 _OPENING, _CLOSING = "<think>", "</think>"
-_RECIPIENT_FIRST = "to=functions."  # a message of gpt-oss may say whom it is for before its channel
+_RECIPIENT_FIRST = "to=functions."  # a message of gpt-oss may name its recipient before its channel
 _MESSAGE_ENDS = ("<|end|>", "<|start|>", "<|channel|>", "<|call|>", "<|return|>")
 _ENDS: dict[_Block, tuple[str, ...]] = {
     _Block.THINK: (_CLOSING,),
@@ -51,7 +51,7 @@ _ENDS: dict[_Block, tuple[str, ...]] = {
     _Block.REQUEST: _MESSAGE_ENDS,
     _Block.FINAL: _MESSAGE_ENDS,
 }
-# What begins a block of calls, and what ends it before the text does; whose they are stands in written_calls.py.
+# What begins a block of calls, and what ends it before the text does; written_calls.py says which model uses which.
 _CALLS = {
     "<tool_call>": ("</tool_call>", "<tool_call>"),
     "<|tool_call|>": ("<|/tool_call|>", "<|tool_call|>"),
@@ -59,21 +59,21 @@ _CALLS = {
     "<|python_tag|>": (),
 }
 _REASONING = (_Block.THINK, _Block.ANALYSIS)
-_WHOLE = (_Block.CALL, _Block.HEADER, _Block.REQUEST)  # can be read only when their end is there
-# A tokenizer may call these special, and leave them out of its text unless told not to.
+_WHOLE = (_Block.CALL, _Block.HEADER, _Block.REQUEST)  # readable only once their end is there
+# A tokenizer may treat these as special, and drop them from its text unless told not to.
 MARKS = frozenset(
     {mark for marks in (*_ENDS.values(), *_CALLS.values()) for mark in marks}
     | {_OPENING, *_CALLS, "<|constrain|>", "[ARGS]", "[CALL_ID]"}
 )
 _JSON_BEGINNING = re.compile(r'\s*([{\["\d-]|true|false|null)')
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)
-_QUOTED = re.compile(r"""[`'"(\u201c\u2018]\Z| \Z""")  # what stands before a mark in prose, and after it
+_QUOTED = re.compile(r"""[`'"(\u201c\u2018]\Z| \Z""")  # what surrounds a mark in prose
 _UNQUOTED = re.compile(r"""[`'")\u201d\u2019]|[ .,;:!?]""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedAnswer:
-    """What a model's text holds; ``code`` is what the first fenced code block that is closed holds."""
+    """The parts of a model's text; ``code`` is the content of the first closed code fence."""
 
     response: str
     thinking: str
@@ -82,19 +82,18 @@ class ParsedAnswer:
 
 
 class AnswerParser:
-    """Give it the model's text piece by piece; it gives back what is certain, as events.
+    """Parses the model's text piece by piece, and returns what is certain, as events.
 
-    ``<think>`` blocks and the channel "analysis" at an answer's beginning are reasoning, also when they are never
-    closed. So is what stands before a ``</think>`` that nothing opened; in a stream, what was passed on before it stays
-    text. Further on, and beside reasoning that a server tells apart, these marks are prose. Where ``tools`` are
-    offered, blocks of calls (written_calls.py), and JSON objects sent to a function in a channel, are tool calls; what
-    cannot be read as one stays in the answer, so that nothing is lost. White space at both ends of the answer is
-    dropped.
+    ``<think>`` blocks and the channel "analysis" at the beginning of an answer are reasoning, even if never closed. So
+    is everything before a ``</think>`` that nothing opened; in a stream, what was passed on before it stays text. Later
+    in the answer, or if a server separates the reasoning itself, these marks are prose. Where ``tools`` are offered,
+    blocks of calls (written_calls.py), and JSON objects sent to a function in a channel, are tool calls; what cannot be
+    read as one stays in the answer, so that nothing is lost. White space at both ends of the answer is dropped.
 
     ``thinking`` says that the prompt already opened a ``<think>`` block, ``structured`` that the answer is to be JSON:
-    once that has begun, marks are part of its texts. ``tools`` are those that the model may call, in OpenAI's format.
+    once that has begun, marks are part of its strings. ``tools`` are those that the model may call, in OpenAI's format.
     ``unopened`` says that an earlier answer closed a block that nothing opened: then the text is held back until this
-    one has, or ends. ``closed_unopened`` is whether this one did.
+    answer does so, or ends. ``closed_unopened`` says whether it did.
     """
 
     def __init__(
@@ -112,13 +111,13 @@ class AnswerParser:
         self._text, self._thinking = _Trimmed(), _Trimmed()
         self._calls: list[ToolCall] = []
         self._block = _Block.THINK if thinking else _Block.TEXT
-        self._opening = ""  # how the block began, as far as it would have to be shown
-        self._reasoned = thinking  # whether a block of reasoning has begun, or prose that speaks of one
+        self._opening = ""  # how the block began, in case it has to be shown
+        self._reasoned = thinking  # whether a block of reasoning has begun, or prose that mentions one
         self._apart = False  # whether reasoning came beside the text
         self._pending = ""
 
     def reason(self, piece: str) -> list[Event]:
-        """What is certain after a piece of reasoning that came beside the text."""
+        """What is certain after a piece of reasoning that came separately from the text."""
         self._apart = self._apart or bool(piece)
         return self._reason(piece)
 
@@ -131,7 +130,7 @@ class AnswerParser:
         return events
 
     def finish(self) -> list[Event]:
-        """What was held back, at the end of the text."""
+        """The rest that was held back, once the text has ended."""
         events: list[Event] = []
         while self._step(events, last=True):
             pass
@@ -152,7 +151,7 @@ class AnswerParser:
         )
 
     def _step(self, events: list[Event], *, last: bool) -> bool:
-        """Add what is certain up to the next mark; False where there is none, or none that is clear yet."""
+        """Add what is certain up to the next mark; False if there is none, or it is not clear yet."""
         if self._at_beginning():
             if (found := self._begin(events, last=last)) is not None:
                 return found
@@ -167,7 +166,7 @@ class AnswerParser:
                 events += self._pass_on(before[:certain])
             return False
         if in_text and mark == _CLOSING and not (after or last):
-            return False  # what follows tells whether it is prose
+            return False  # what follows shows whether it is prose
         self._pending = after
         if in_text and mark in (_OPENING, _CLOSING):
             events += self._part(before, mark, after)
@@ -180,11 +179,11 @@ class AnswerParser:
         return self._block is _Block.TEXT and not self._text.shown and not self._in_json()
 
     def _in_json(self) -> bool:
-        beginning = "".join(self._text.shown[:5]) or self._pending  # five pieces hold "false", which is the longest
+        beginning = "".join(self._text.shown[:5]) or self._pending  # five pieces hold "false", the longest one
         return self._structured and _JSON_BEGINNING.match(beginning) is not None
 
     def _begin(self, events: list[Event], *, last: bool) -> bool | None:
-        """Go into the block that the answer begins with: True if there is one, None if there is none."""
+        """Enter the block that the answer begins with: True if there is one, None if there is none."""
         head = self._pending.lstrip()
         openings = {} if self._apart else {_OPENING: _Block.THINK, "<|channel|>": _Block.HEADER}
         if self._tools:
@@ -204,7 +203,7 @@ class AnswerParser:
         return None
 
     def _marks(self) -> tuple[str, ...]:
-        """What ends the stretch of text that is being read."""
+        """What ends the current stretch of text."""
         if self._block is _Block.CALL:
             return _CALLS[self._opening]
         if self._block is not _Block.TEXT:
@@ -215,7 +214,7 @@ class AnswerParser:
         return (*lone, *(_CALLS if self._tools else ()))
 
     def _partition(self, marks: tuple[str, ...], *, last: bool) -> tuple[str, str, str]:
-        """What stands before the next mark, that mark, and what follows; a call's arguments may hold marks."""
+        """The text before the next mark, the mark, and the text after it; a call's arguments may hold marks."""
         first = before, mark, after = _partition_first(self._pending, marks)
         if self._block not in (_Block.CALL, _Block.REQUEST) or not _opens_text(before) or self._read(before):
             return first
@@ -227,11 +226,11 @@ class AnswerParser:
         return first if last and not self._read(before) else (before, "", "")
 
     def _read(self, content: str) -> list[ToolCall] | None:
-        """The calls in the content of the block that is being read, if that is whole."""
+        """The calls in the content of the current block, if it is complete."""
         return read_calls(content) if self._block is _Block.CALL else read_request(self._opening, content)
 
     def _part(self, before: str, mark: str, after: str) -> list[Event]:
-        """What a mark of reasoning means that stands in the text: prose, or the end of what nothing opened."""
+        """What a reasoning mark within the text means: prose, or the end of a block that nothing opened."""
         reasoned, self._reasoned = self._reasoned, True
         if mark == _CLOSING and not before.strip() and not self._text.shown:
             return []
@@ -241,7 +240,7 @@ class AnswerParser:
         return self._show(before) if self._text.shown else self._reason(before)
 
     def _pass_on(self, content: str, closing: str = "") -> list[Event]:
-        """The events of a block's ``content``, which is all of it when there is a ``closing`` mark."""
+        """The events of a block's ``content``; all of it if there is a ``closing`` mark."""
         if self._block in _REASONING:
             return self._reason(content)
         if self._block is _Block.CALL:
@@ -249,12 +248,12 @@ class AnswerParser:
         if self._block is _Block.REQUEST:
             return self._call(self._read(content), content)
         if self._block is _Block.HEADER:
-            # One that never ends is text like any other; between two messages there is none, and nothing opened it.
+            # A block that never ends is ordinary text; between two messages there is no block, and nothing opened one.
             return [] if closing or not self._opening else self._show(self._opening + content)
         return self._show(content)
 
     def _enter(self, content: str, mark: str) -> None:
-        """Change over to the block that begins at ``mark``, after ``content``."""
+        """Switch to the block that begins at ``mark``, after ``content``."""
         if self._block is _Block.HEADER:
             recipient = _RECIPIENT.search(self._opening + content)
             sent = recipient is not None and bool(self._tools)
@@ -280,7 +279,7 @@ class AnswerParser:
 
     def _call(self, calls: Sequence[ToolCall] | None, written: str) -> list[Event]:
         if calls is None:
-            _log.warning("the model wrote a tool call that is no JSON object with a name; it stays in the answer")
+            _log.warning("the model wrote a tool call that is not a JSON object with a name; it stays in the answer")
             return self._show(written)
         self._calls += calls
         return [ToolCallEvent(call) for call in calls]
@@ -291,7 +290,7 @@ class AnswerParser:
 
 
 class _Trimmed:
-    """A text that arrives in pieces, without the white space at both of its ends."""
+    """A text that arrives in pieces, without white space at either end."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -307,16 +306,16 @@ class _Trimmed:
         return shown
 
     def end(self) -> str:
-        """What it ends with so far: the space that is held back, or the last piece that was shown."""
+        """Its current end: the white space held back, or the last piece shown."""
         return self._spaces or "".join(self.shown[-1:])
 
     def break_line(self) -> None:
-        """Begin a new line with what comes next."""
+        """Put what comes next on a new line."""
         self._spaces = "\n"
 
 
 class StopFilter:
-    """Ends a text at the first of some stop texts, also when it arrives in pieces."""
+    """Ends a text at the first of some stop texts, even if it arrives in pieces."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stopped = False
@@ -324,7 +323,7 @@ class StopFilter:
         self._pending = ""
 
     def feed(self, piece: str) -> str:
-        """Return what is certain to stand before any stop text; sets ``stopped`` when one was found."""
+        """Return what certainly precedes any stop text; sets ``stopped`` if one is found."""
         before, stop, _ = _partition_first(self._pending + piece, self._stops)
         if stop:
             self.stopped, self._pending = True, ""
@@ -334,7 +333,7 @@ class StopFilter:
         return before[:certain]
 
     def finish(self) -> str:
-        """Return what was held back, at the end of the text."""
+        """Return the rest that was held back, once the text has ended."""
         rest, self._pending = self._pending, ""
         return rest
 
@@ -349,7 +348,7 @@ def _partition_first(text: str, marks: tuple[str, ...]) -> tuple[str, str, str]:
 
 
 def _opens_text(json_text: str) -> bool:
-    """Whether a beginning of JSON ends within a text of it."""
+    """Whether the beginning of a JSON document ends inside a string."""
     return any(not text[1] for text in _JSON_TEXT.finditer(json_text))
 
 

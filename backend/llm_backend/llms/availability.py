@@ -1,6 +1,6 @@
-"""The one place that knows whether the extras' libraries are there, and whether they work.
+"""The one place that knows whether the extras' libraries are installed, and whether they work.
 
-"Not installed" means ModuleNotFoundError for that very module; whatever else stops an import is a broken installation.
+"Not installed" means ModuleNotFoundError for that very module; any other import failure is a broken installation.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 OURS = "llm-backend"  # this distribution
-# Without accelerate, transformers calls a GGUF file unreadable.
+# Without accelerate, transformers reports a GGUF file as unreadable.
 GGUF_LIBRARIES = ("gguf", "accelerate")
 QUANTIZATION_LIBRARIES = ("bitsandbytes", "accelerate")
 
 
 def is_installed(module: str) -> bool:
-    """Whether ``module``, or the top-level one that it is in, is there; not imported, so it may still be broken."""
+    """Whether ``module``, or its top-level one, is installed; it is not imported, so it may still be broken."""
     return find_spec(module.partition(".")[0]) is not None
 
 
 def own_version() -> str:
-    """This package's version, or that there is none: a checkout runs without being installed, too."""
+    """This package's version, or a note that there is none, because a checkout also runs without installation."""
     try:
         return version(OURS)
     except PackageNotFoundError:
@@ -48,19 +48,19 @@ def own_version() -> str:
 
 
 def require_libraries(libraries: Sequence[str], extra: str, needed_by: str, distribution: str = OURS) -> None:
-    """Import all ``libraries``; slow the first time, so not for the event loop.
+    """Import all ``libraries``; slow the first time, so keep it off the event loop.
 
     Args:
         libraries: their modules.
-        extra: what installs them, of ``distribution``; the distribution itself where it is empty.
-        needed_by: who needs them, as the error says it: "The huggingface engine".
-        distribution: whose engine it is.
+        extra: the extra of ``distribution`` that installs them; empty if the distribution itself does.
+        needed_by: who needs them, as worded in the error: "The huggingface engine".
+        distribution: the one whose engine it is.
 
     Raises:
         MissingExtraError: one is not installed.
         BrokenExtraError: one is installed, but does not import.
     """
-    for module in libraries:  # known at once, where importing the others first would take seconds
+    for module in libraries:  # fails at once; importing the others first would take seconds
         if not is_installed(module):
             raise _missing(module, needed_by, install_advice(extra, distribution=distribution))
     for module in libraries:
@@ -91,16 +91,16 @@ def import_library(module: str, extra: str, needed_by: str, distribution: str = 
 
 
 def install_advice(extra: str, options: str = "", distribution: str = OURS) -> str:
-    """How to install ``extra``: ours from a checkout, because on an index anybody could take this package's name."""
+    """How to install ``extra``; ours from a checkout, because anybody could take this package's name on an index."""
     if distribution == OURS:
         return f"pip install {options}'.[{extra}]', in a checkout of llm-backend"
     return f"pip install {options}'{distribution}[{extra}]'" if extra else f"pip install {options}{distribution}"
 
 
 def _is_not_about_kernels(record: logging.LogRecord) -> bool:
-    """Whether it is not bitsandbytes' advice to install ``kernels``, on CPUs with AVX-512 BF16.
+    """Drop bitsandbytes' advice to install ``kernels``, given on CPUs with AVX-512 BF16.
 
-    With that installed, its import fetches programs from the hub, which is nothing to advise our users.
+    With ``kernels`` installed, importing it downloads programs from the hub, which we do not recommend.
     """
     return "No module named 'kernels'" not in record.getMessage()
 

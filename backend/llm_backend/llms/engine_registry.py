@@ -1,6 +1,6 @@
-"""The one place that says which engines there are; whatever names, lists or loads one reads it here.
+"""The one place that says which engines exist; everything that names, lists or loads one reads it here.
 
-It stands below the settings, which check an engine's name, so it cannot stand in ``engines/``, which read settings.
+It lies below the settings, which check an engine's name, so it cannot be in ``engines/``, which reads settings.
 
 Another distribution joins with an entry point whose object is an ``Engine``::
 
@@ -8,7 +8,7 @@ Another distribution joins with an entry point whose object is an ``Engine``::
     echo = "echo_engine:ENGINE"
 
 From then on ``load_agent("echo")``, the section ``[agent.echo]``, ``--engine echo`` and ``doctor`` know it. Its name is
-read from the installed metadata; its module is imported when it is asked for, and its libraries when it is loaded.
+read from the installed metadata; its module is imported on request, and its libraries when it is loaded.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Engine:
     """Where an engine lives, and what it needs.
 
     Attributes:
-        agent: "module:Class" of its agents; ``await Class.create(settings)`` makes an Agent of AgentSettings.
-        libraries: the modules that it cannot do without, imported one after the other before ``agent``.
-        extra: of its distribution, installs them; empty where they come with the distribution itself.
-        asks_server: whether it asks an OpenAI-compatible server: it is told the address and the key that the
-            environment names, and its models' names are the server's. Else they may be paths.
-        distribution: who offers it; of an entry point that is known.
+        agent: "module:Class" of its agents; ``await Class.create(settings)`` makes an Agent from AgentSettings.
+        libraries: the modules it cannot do without, imported in this order before ``agent``.
+        extra: the extra of its distribution that installs them; empty if they come with the distribution itself.
+        asks_server: whether it asks an OpenAI-compatible server: then it receives the environment's address and key,
+            and its models' names are the server's. Otherwise they may be paths.
+        distribution: the one that offers it; known for entry points.
     """
 
     agent: str
@@ -94,7 +94,7 @@ ENGINES = {
         asks_server=True,
     ),
 }
-# Those that are chosen where nobody chooses: by a server's address, and by the first library.
+# The defaults: one chosen by a server's address, the other by its first library.
 SERVER_ENGINE, LOCAL_ENGINE = "openai", "huggingface"
 
 
@@ -104,10 +104,10 @@ def engine_names() -> tuple[str, ...]:
 
 
 def find_engine(name: str) -> Engine:
-    """The engine called ``name``, which is one of ``engine_names``.
+    """The engine called ``name``, one of ``engine_names``.
 
     Raises:
-        BrokenExtraError: two distributions offer it, or what the entry point names is no ``Engine``.
+        BrokenExtraError: two distributions offer it, or the entry point does not name an ``Engine``.
     """
     offers = _offers().get(name, ())
     offering = [*([OURS] if name in ENGINES else []), *map(_distribution, offers)]
@@ -118,31 +118,31 @@ def find_engine(name: str) -> Engine:
 
 
 def import_agent_class(name: str) -> Any:  # noqa: ANN401  (each engine has its own)
-    """The class of an engine's agents, with its libraries; takes seconds for torch, so not for the event loop.
+    """The class of an engine's agents; imports its libraries, seconds for torch, so keep it off the event loop.
 
     Raises:
         MissingExtraError: a library of the engine is not installed.
-        BrokenExtraError: one does not import, or the engine itself does not.
+        BrokenExtraError: one of them, or the engine itself, does not import.
     """
     engine, needed_by = find_engine(name), f"The {name} engine"
     found = import_part(engine, engine.agent, needed_by)
     if callable(getattr(found, "create", None)):
         return found
-    message = f"{needed_by} of {engine.distribution} is broken: {engine.agent} has no method create. Ask its authors."
+    message = f"{needed_by} of {engine.distribution} is broken: {engine.agent} has no method create. Tell its authors."
     raise BrokenExtraError(message, name=name)
 
 
 def import_part(engine: Engine, reference: str, needed_by: str) -> Any:  # noqa: ANN401  (whatever stands there)
-    """What ``reference`` ("module:name") names of ``engine``, once its libraries are there.
+    """The object that ``reference`` ("module:name") names in ``engine``, after importing its libraries.
 
-    ``needed_by`` is who needs them, as an error says it. Raises as ``import_agent_class`` does.
+    ``needed_by`` is who needs them, as worded in errors. Raises as ``import_agent_class`` does.
     """
     about = {"extra": engine.extra, "needed_by": needed_by, "distribution": engine.distribution}
     require_libraries(engine.libraries, **about)
     module, _, name = reference.partition(":")
     try:
         return getattr(import_library(module, **about), name)
-    except (MissingExtraError, AttributeError) as exc:  # it is no library, so its distribution is not whole
+    except (MissingExtraError, AttributeError) as exc:  # not a library, so the distribution is incomplete
         advice = install_advice(engine.extra, "--force-reinstall ", engine.distribution)
         message = f"{needed_by} needs {reference}, which {engine.distribution} lacks. Install it again with: {advice}."
         raise BrokenExtraError(message, name=module) from exc
@@ -150,7 +150,7 @@ def import_part(engine: Engine, reference: str, needed_by: str) -> Any:  # noqa:
 
 @cache
 def _offers() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """The entry points of other distributions by their names; read once, as it takes some milliseconds."""
+    """The entry points of other distributions by name; read once, because it takes milliseconds."""
     found = entry_points(group=_GROUP)
     return {name: tuple(found.select(name=name)) for name in found.names}
 
@@ -172,7 +172,7 @@ def _described(offer: EntryPoint) -> Engine:
         fact = f"it is a {type(engine).__name__}, not an Engine"
     except KeyboardInterrupt:
         raise
-    except BaseException as exc:  # noqa: BLE001  (a module of others may raise anything; it is the cause of our error)
+    except BaseException as exc:  # noqa: BLE001  (others' modules may raise anything; it becomes our error's cause)
         engine, cause, fact = None, exc, f"{type(exc).__name__}: {exc}"
     if isinstance(engine, Engine):
         return replace(engine, distribution=distribution)

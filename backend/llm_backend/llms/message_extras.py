@@ -1,10 +1,10 @@
-"""What servers say beside the format, and want back with the next request exactly as they said it.
+"""What servers send beside the format, and want back unchanged with the next request.
 
 DeepSeek and Kimi refuse the second round of a tool call without the first one's ``reasoning_content``
 (https://api-docs.deepseek.com/guides/thinking_mode), Gemini without its ``extra_content``
 (https://ai.google.dev/gemini-api/docs/thought-signatures), OpenRouter and LiteLLM want ``reasoning_details`` and
 ``thinking_blocks``. OpenAI's own examples send a message back as it came, so whatever a server adds to one is kept,
-whether its name is known here or not. A server that refuses its own words is not sent them again.
+whether or not its name is known here. A server that refuses its own additions is not sent them again.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["CHAT_MODEL", "REASONING_ITEMS", "call_extras", "merged", "turn_extras", "with_extras"]
 
-# Extras of the Responses API, which has no messages to put them into, and of LangChain's chat models alone.
+# Extras of the Responses API, which has no messages to put them into, and of LangChain's chat models only.
 REASONING_ITEMS, CHAT_MODEL = "reasoning_items", "langchain"
-# What the format itself has, and what engines put back together from what they understood.
+# The format's own fields, and those that engines rebuild from what they understood.
 _OF_A_TURN = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations", "name"})
 _OF_A_CALL = frozenset({"id", "index", "type", "function", "custom"})
 _OF_A_FUNCTION = frozenset({"name", "arguments"})
-_GROWING = frozenset({"reasoning_content", "reasoning", "text", "thinking", "summary"})  # in a stream, piece by piece
+_GROWING = frozenset(
+    {"reasoning_content", "reasoning", "text", "thinking", "summary"}
+)  # sent piece by piece in a stream
 _SEALS = ("signature", "data")  # what ends a block of reasoning
 
 
 def turn_extras(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``message`` holds beside the format's own fields; an empty text counts, null does not."""
+    """What ``message`` holds beside the format's own fields; an empty string counts, null does not."""
     return _others(message, _OF_A_TURN)
 
 
@@ -39,7 +41,7 @@ def call_extras(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_extras(message: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
-    """``message`` (or a call) with ``extras`` beside its own fields, which they never replace."""
+    """``message`` (or a call) with ``extras`` added; they never replace its own fields."""
     inner = {
         key: {**extras[key], **value}
         for key, value in message.items()
@@ -49,7 +51,7 @@ def with_extras(message: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[s
 
 
 def merged(pieces: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The extras of a whole turn or call, from those of its pieces in a stream."""
+    """The extras of a whole turn or call, put together from its pieces in a stream."""
     whole: dict[str, Any] = {}
     for piece in pieces:
         for key, value in piece.items():
@@ -62,7 +64,7 @@ def _others(holder: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
 
 
 def _grown(key: str, old: Any, new: Any) -> Any:  # noqa: ANN401  (any JSON)
-    """What a field has come to; what each piece repeats, such as a type, is said once."""
+    """A field's value so far; what each piece repeats, such as a type, counts once."""
     if isinstance(old, str) and isinstance(new, str):
         return old + new if key in _GROWING or old != new else old
     if isinstance(old, dict) and isinstance(new, dict):
@@ -73,7 +75,7 @@ def _grown(key: str, old: Any, new: Any) -> Any:  # noqa: ANN401  (any JSON)
 
 
 def _joined(old: list[Any], new: list[Any]) -> list[Any]:
-    """Blocks of a stream: one with the index and type of an earlier one, or that goes on from the last, joins it."""
+    """Blocks of a stream: one with an earlier one's index and type, or that continues the last one, joins it."""
     blocks = list(old)
     for block in new:
         place = next((place for place in reversed(range(len(blocks))) if _continues(blocks[place], block)), None)

@@ -1,4 +1,4 @@
-"""A payload made ready once, for all that a request needs of it."""
+"""A payload prepared once for everything that a request needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INSTRUCTIONS = "Answer with JSON that fits this JSON schema, and with nothing e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRequest:
-    """A payload, what its answer has to be, and its messages."""
+    """A payload, its output format and its messages."""
 
     payload: AgentPayload
     output: OutputFormat | None
@@ -34,13 +34,13 @@ def prepare(
     """Compile the schema of ``payload``, and build its messages.
 
     Args:
-        payload: what is asked for.
-        tells_schema: put the schema into the system prompt, for a model that nobody else tells.
+        payload: the request.
+        tells_schema: put the schema into the system prompt, for a model that learns it in no other way.
         arguments: as for ``build_messages``.
 
     Raises:
-        SchemaError: ``output_schema`` is no schema.
-        PayloadError: the model is told a schema, and offered tools too; where only JSON can be said, none is called.
+        SchemaError: ``output_schema`` is not a schema.
+        PayloadError: the model is told a schema and offered tools, which it cannot call while it may only write JSON.
     """
     output = output_format(payload.output_schema)
     told = _with_schema(payload, output) if output and tells_schema else payload

@@ -1,4 +1,4 @@
-"""Turns a payload into messages in OpenAI's chat format, the one that every engine starts from."""
+"""Turns a payload into messages in OpenAI's chat format, from which every engine starts."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ To call one, answer with its name and its arguments as JSON between <tool_call> 
 def build_messages(payload: AgentPayload, *, arguments: Literal["json", "object"] = "json") -> list[dict[str, Any]]:
     """The system prompt, the remembered turns and the user's message, oldest first.
 
-    The system prompt is made of ``system_context``, the user's profile and earlier reasoning, and is left out
-    when all three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, which also get
-    the extras of turns and calls; as an object for chat templates.
+    The system prompt consists of ``system_context``, the user's profile and earlier reasoning, and is left out if all
+    three are empty. ``arguments`` says how tool calls carry theirs: as JSON text for servers, which also get the extras
+    of turns and calls, or as an object for chat templates.
     """
     return _messages(payload, _system_prompt(payload), [turn_message(entry, arguments) for entry in payload.memory])
 
 
 def write_tools(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with ``tools`` and how to call them at the end of the system prompt.
+    """The messages with ``tools``, and instructions for calling them, at the end of the system prompt.
 
     The tags are those of the Hermes function-calling format, which many open models were trained on:
     https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
@@ -50,7 +50,7 @@ def write_tools(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str,
 
 
 def write_calls(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with each call of a tool in the text of its turn; their arguments are objects."""
+    """The messages with each tool call written into the text of its turn; arguments must be objects."""
     return [
         {
             "role": message["role"],
@@ -63,7 +63,7 @@ def write_calls(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def plain_prompt(messages: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]]:
     """A prompt for a model without a chat template, and the texts at which its answer ends.
 
-    A lone message is given as it is, to be continued; a conversation becomes a transcript that ends where the
+    A single message is passed on unchanged, to be continued; a conversation becomes a transcript, which ends where the
     model would speak for the user.
     """
     system = [message["content"] for message in messages if message["role"] == "system"]

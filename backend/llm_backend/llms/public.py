@@ -1,4 +1,4 @@
-"""What is imported from ``llm_backend.llms``: each name stands here and nowhere else; ``as`` makes it public."""
+"""The public names of ``llm_backend.llms``: each is written only here, and ``as`` makes it public."""
 
 from llm_backend.llms.agent import Agent as Agent, as_payload as as_payload
 from llm_backend.llms.agent_loader import load_agent as load_agent

@@ -1,4 +1,4 @@
-"""Structured output: answers that are JSON of a given schema, and the objects that they stand for."""
+"""Structured output: answers that are JSON of a given schema, and the objects they represent."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ __all__ = ["OutputFormat", "output_format"]
 class OutputFormat:
     """What an answer has to be."""
 
-    name: str  # of the schema, as servers want one
+    name: str  # of the schema, because servers require one
     schema: dict[str, Any]
-    read: Callable[[str], object]  # turns JSON into what it stands for, or raises ValueError with what is wrong with it
+    read: Callable[[str], object]  # turns JSON into the object, or raises ValueError saying what is wrong
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The format in OpenAI's words; strict where the schema is within what OpenAI holds strictly."""
+        """The format in OpenAI's terms; strict if OpenAI can enforce the schema strictly."""
         return {"name": self.name, "schema": self.schema, "strict": _is_closed(self.schema)}
 
     def parse(self, text: str, finish_reason: str) -> object:
-        """Return the object that an answer stands for.
+        """Return the object that an answer represents.
 
         Raises:
-            StructuredOutputError: it was cut, is no JSON, or does not fit the schema.
+            StructuredOutputError: it was cut short, is not JSON, or does not fit the schema.
         """
         if finish_reason == "length":
-            message = "The answer was cut before its JSON was whole. Raise max_new_tokens, or bound texts and lists."
+            message = (
+                "The answer was cut short before its JSON ended. Raise max_new_tokens, or limit strings and lists."
+            )
             raise StructuredOutputError(message, text=text, finish_reason=finish_reason)
         try:
             return self.read(text)
         except (ValueError, RecursionError) as exc:
             message = (
-                f"The answer is not what the output schema asks for: {shown(str(exc))}. "
-                "A server may ignore the schema: say in the prompt what you want, or choose another."
+                f"The answer does not match the output schema: {shown(str(exc))}. "
+                "The server may ignore schemas: say in the prompt what you want, or choose another server."
             )
             raise StructuredOutputError(message, text=text, finish_reason=finish_reason) from exc
 
 
 def output_format(output_schema: Any) -> OutputFormat | None:  # noqa: ANN401  (as pydantic takes it)
-    """What ``AgentPayload.output_schema`` asks for; None when it asks for nothing.
+    """The format that ``AgentPayload.output_schema`` asks for; None if it asks for none.
 
     Raises:
-        SchemaError: it is no JSON schema, and no type that pydantic has one for.
+        SchemaError: it is neither a JSON schema nor a type for which pydantic has one.
     """
     if output_schema is None:
         return None
@@ -78,12 +80,12 @@ def output_format(output_schema: Any) -> OutputFormat | None:  # noqa: ANN401  (
 
 
 def _name(schema: Mapping[str, Any]) -> str:
-    """The schema's title, as far as servers take it for a name."""
+    """The schema's title, reduced to what servers accept as a name."""
     return re.sub(r"[^a-zA-Z0-9_-]+", "_", str(schema.get("title", "")))[:64].strip("_") or "answer"
 
 
 def _closed(schema: Any) -> Any:  # noqa: ANN401  (any part of a schema)
-    """The schema without room for properties that it does not name: pydantic would only drop them."""
+    """The schema closed to properties that it does not name, which pydantic would only drop."""
     if isinstance(schema, list):
         return list(map(_closed, schema))
     if not isinstance(schema, dict):
@@ -95,7 +97,7 @@ def _closed(schema: Any) -> Any:  # noqa: ANN401  (any part of a schema)
 
 
 def _is_closed(schema: object) -> bool:
-    """Whether all objects in it have no other properties than those named, and need all of them.
+    """Whether all its objects allow only named properties, and require all of them.
 
     Only such a schema may be called strict: https://platform.openai.com/docs/guides/structured-outputs
     """

@@ -1,4 +1,4 @@
-"""Offers the engine "echo"; imported where somebody asks for it, so it imports nothing that takes long."""
+"""Offers the engine "echo"; imported whenever somebody asks for it, so it imports nothing slow."""
 
 from llm_backend.llms import Engine
 

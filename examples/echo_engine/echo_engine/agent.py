@@ -1,4 +1,4 @@
-"""An agent that repeats what it is told: what an engine has to have, and no model."""
+"""An agent that repeats what it is told: everything an engine needs, without a model."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class EchoAgent(Agent):
 
     @classmethod
     async def create(cls, settings: AgentSettings) -> Self:
-        """Make an agent; one with a model would load it here."""
+        """Make an agent; an engine with a model would load it here."""
         return cls(settings)
 
     @property
     def identity(self) -> dict[str, str]:
-        """The engine, and what it calls its model."""
+        """The engine, and its model's name."""
         return {"engine": "echo", "model": self._model}
 
     async def invoke(self, payload: AgentPayload | str) -> AgentResponse:
@@ -68,12 +68,12 @@ class EchoAgent(Agent):
         return len(as_payload(payload).user_message.split())
 
     async def supports_streaming(self) -> bool:
-        """Whether pieces come early: no, all is one piece."""
+        """Whether pieces come early: no, there is only one."""
         self._check_open()
         return False
 
     async def aclose(self) -> None:
-        """Refuse what comes; one with a model would free it here."""
+        """Stop answering; an engine with a model would free it here."""
         self._closed = True
 
     def _check_open(self) -> None:

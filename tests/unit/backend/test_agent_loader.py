@@ -125,7 +125,7 @@ async def test_a_wrong_argument_is_refused() -> None:
     model: Any = 5
     with pytest.raises(ConfigError) as caught:
         await load_agent("huggingface", model)
-    assert str(caught.value) == ("argument model: model is 5 (type int). Give a model's name or path, as a text.")
+    assert str(caught.value) == ("argument model: model is 5 (type int). Give a model's name or path, as a string.")
 
 
 async def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,9 +258,9 @@ async def test_a_broken_agent_is_closed_and_refused(model: str | None, named: st
     with pytest.raises(AgentValidationError) as caught:
         await load_agent("huggingface", model)
     assert str(caught.value) == (
-        f"{named} on the huggingface engine answered none of 4 simple questions rightly."
-        " Its weights may be damaged: fetch the model anew, or choose another."
-        " If it is sound (not every model knows English), load it with validate=False."
+        f"{named} on the huggingface engine answered none of 4 simple questions correctly."
+        " Its weights may be damaged: fetch the model again, or choose another."
+        " If the model is fine (not every model knows English), load it with validate=False."
     )
     assert FakeAgent.created.closed
 

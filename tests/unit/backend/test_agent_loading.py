@@ -41,7 +41,7 @@ def test_a_forgotten_await_is_told() -> None:
     with pytest.raises(NotAwaitedError) as caught:
         loading.invoke("Hi.")
     assert str(caught.value) == (
-        "load_agent(...) is no agent until it is awaited, so it has no 'invoke'."
+        "load_agent(...) is not an agent until it is awaited, so it has no 'invoke'."
         " Write: agent = await load_agent(...), or: async with load_agent(...) as agent."
     )
     assert not hasattr(loading, "stream")

@@ -76,7 +76,7 @@ async def test_report_on_a_working_agent() -> None:
     """The report has the verdict and its reason, without the model's words."""
     report = await validate_agent_report(FakeAgent({PROBES[1].question: AgentResponse(response="4")}))
     assert (report.verdict, report.works, report.questions, report.error) == ("works", True, 2, None)
-    assert report.reason == "it answered question 2 of 4 rightly."
+    assert report.reason == "it answered question 2 of 4 correctly."
     assert report.seconds >= 0
 
 
@@ -84,7 +84,7 @@ async def test_report_on_nonsense() -> None:
     """Nonsense is reported as such, not as an agent that cannot be asked."""
     report = await validate_agent_report(FakeAgent())
     assert (report.verdict, report.works, report.questions) == ("nonsense", False, 4)
-    assert report.reason.startswith("it answered none of 4 simple questions rightly. Its weights may be damaged")
+    assert report.reason.startswith("it answered none of 4 simple questions correctly. Its weights may be damaged")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_malformed_tool_call_stays_in_the_answer(body: str, caplog: pytest.LogCa
     text = f"<tool_call>{body}</tool_call>"
     parsed = split_answer(text)
     assert (parsed.response, parsed.tool_calls) == (text, ())
-    assert "no JSON object with a name" in caplog.text
+    assert "not a JSON object with a name" in caplog.text
     assert body not in caplog.text
 
 

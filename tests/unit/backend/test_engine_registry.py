@@ -110,7 +110,7 @@ ERRORS = {
     ),
     "idle": (
         "BrokenExtraError",
-        "The idle engine of idle-engine is broken: idle:Agent has no method create. Ask its authors.",
+        "The idle engine of idle-engine is broken: idle:Agent has no method create. Tell its authors.",
     ),
     "leaving": (
         "BrokenExtraError",

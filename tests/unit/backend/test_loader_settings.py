@@ -72,8 +72,8 @@ async def test_a_wrong_setting_in_code_is_told_with_its_place() -> None:
         await load_agent(settings={"temprature": 1, "api_key": 5})
     told = str(caught.value).splitlines()
     assert told[0] == (
-        "argument settings: api_key is wrong (its value is not shown, as it may be a secret)."
-        " Give the server's key, as a text."
+        "argument settings: api_key is wrong (its value is not shown because it may be a secret)."
+        " Give the server's key, as a string."
     )
     assert told[1].startswith("argument settings: there is no key 'temprature'. Did you mean 'temperature'?")
 
@@ -85,7 +85,7 @@ async def test_a_file_can_be_named_in_code(tmp_path: Path) -> None:
     other.write_text("[agent]\nmodel = 'other'\n")
     assert (await _settings("huggingface", config_file=other)).model == "other"
     with pytest.raises(
-        ConfigError, match=r"^config_file names '.*other\.toml', and use_config is False\. Leave out one"
+        ConfigError, match=r"^config_file names '.*other\.toml', but use_config is False\. Give only one"
     ):
         await load_agent(config_file=other, use_config=False)
 

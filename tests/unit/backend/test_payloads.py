@@ -44,12 +44,12 @@ def test_wrong_stop_texts_are_refused(stop: Any, value: str) -> None:
     """Empty stop texts, and anything but texts, are refused."""
     with pytest.raises(PayloadError) as caught:
         GenerationOptions(stop=stop)
-    assert str(caught.value) == f"stop is {value}. Give a sequence of texts that are not empty, such as ('###',)."
+    assert str(caught.value) == f"stop is {value}. Give a sequence of non-empty strings, such as ('###',)."
 
 
 def test_a_broken_stop_text_is_refused() -> None:
     """A stop text that cannot be encoded is refused."""
-    with pytest.raises(PayloadError, match=r"^a stop text holds '\\ud83d' at 1, which is no character"):
+    with pytest.raises(PayloadError, match=r"^a stop text holds '\\ud83d' at 1, which is not a character"):
         GenerationOptions(stop=("x\ud83d",))
 
 
@@ -102,13 +102,13 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
     ("arguments", "message"),
     [
         (("robot", "hi"), "a memory entry's role is 'robot'. Use one of: system, user, assistant, tool."),
-        (("user", None), "a memory entry's content is a NoneType. Give a text."),
-        (("user", "\udc80"), r"a memory entry's content holds '\udc80' at 0, which is no character. Replace it."),
+        (("user", None), "a memory entry's content is a NoneType. Give a string."),
+        (("user", "\udc80"), r"a memory entry's content holds '\udc80' at 0, which is not a character. Replace it."),
         (("user", "", "today"), "a memory entry's timestamp is a str. Give a datetime, or None."),
         (
             ("assistant", "", None, ["roll"]),
             (
-                "a memory entry's tool_calls is no sequence, or holds something that is no ToolCall."
+                "a memory entry's tool_calls is not a sequence, or holds something that is not a ToolCall."
                 " Give a ToolCall for each call."
             ),
         ),
@@ -125,7 +125,7 @@ def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> No
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        (5, {}, "a tool call's name is a int. Give a text."),
+        (5, {}, "a tool call's name is a int. Give a string."),
         ("roll", "6", "a tool call's arguments is a str. Give a Mapping."),
     ],
 )
@@ -153,45 +153,45 @@ def test_wrong_extras_are_refused() -> None:
     [
         ({"user_message": ""}, "user_message is empty. Give the text to answer."),
         ({"user_message": " \n\t"}, "user_message is empty. Give the text to answer."),
-        ({"user_message": 5}, "user_message is a int. Give a text."),
+        ({"user_message": 5}, "user_message is a int. Give a string."),
         (
             {"user_message": "hi", "memory": [("user", "hi")]},
             (
-                "memory is no sequence, or holds something that is no MemoryEntry."
+                "memory is not a sequence, or holds something that is not a MemoryEntry."
                 " Give MemoryEntry(role, content) for each turn."
             ),
         ),
         (
             {"user_message": "hi", "memory": None},
             (
-                "memory is no sequence, or holds something that is no MemoryEntry."
+                "memory is not a sequence, or holds something that is not a MemoryEntry."
                 " Give MemoryEntry(role, content) for each turn."
             ),
         ),
         (
             {"user_message": "hi", "tools_available": ["search"]},
             (
-                "tools_available is no sequence, or holds something that is no Mapping."
+                "tools_available is not a sequence, or holds something that is not a Mapping."
                 " Give each tool in OpenAI's function format."
             ),
         ),
         (
             {"user_message": "half a pair: \ud83d"},
-            r"user_message holds '\ud83d' at 13, which is no character. Replace it.",
+            r"user_message holds '\ud83d' at 13, which is not a character. Replace it.",
         ),
         (
             {"user_message": "hi", "user_profile": {"name": "\ud83d"}},
-            r"user_profile holds '\ud83d' at 4, which is no character. Replace it.",
+            r"user_profile holds '\ud83d' at 4, which is not a character. Replace it.",
         ),
         (
             {
                 "user_message": "hi",
                 "memory": [MemoryEntry("user", "", tool_calls=[ToolCall(name="\ud83d", arguments={})])],
             },
-            r"a tool call's name holds '\ud83d' at 0, which is no character. Replace it.",
+            r"a tool call's name holds '\ud83d' at 0, which is not a character. Replace it.",
         ),
-        ({"user_message": "hi", "system_context": 5}, "system_context is a int. Give a text."),
-        ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is a NoneType. Give a text."),
+        ({"user_message": "hi", "system_context": 5}, "system_context is a int. Give a string."),
+        ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is a NoneType. Give a string."),
         ({"user_message": "hi", "user_profile": None}, "user_profile is a NoneType. Give a Mapping."),
         ({"user_message": "hi", "generation": {}}, "generation is a dict. Give a GenerationOptions."),
         (
@@ -243,7 +243,7 @@ def test_a_response_needs_only_its_text() -> None:
 def test_what_is_no_json_is_refused(value: object) -> None:
     """A tool or a call that JSON cannot hold is refused."""
     tool = {"type": "function", "function": {"name": "roll", "default": value}}
-    with pytest.raises(PayloadError, match=r"^tools_available cannot be written as JSON: .*Give texts, numbers"):
+    with pytest.raises(PayloadError, match=r"^tools_available cannot be written as JSON: .*Use only strings, numbers"):
         AgentPayload("Hi", tools_available=[tool])
     memory = [MemoryEntry("assistant", "", tool_calls=[ToolCall(name="roll", arguments={"sides": value})])]
     with pytest.raises(PayloadError, match=r"^a call of tool 'roll' cannot be written as JSON: "):
@@ -272,7 +272,9 @@ def test_a_result_without_its_call_is_refused(called: tuple[str, ...], answered:
         MemoryEntry("assistant", "", tool_calls=calls),
         MemoryEntry("tool", "6", metadata={"tool_call_id": answered} if answered else {}),
     ]
-    with pytest.raises(PayloadError, match=f"a tool's result for call {answered!r}, but no such call before it"):
+    with pytest.raises(
+        PayloadError, match=f"a tool's result for call {answered!r}, but there is no such call before it"
+    ):
         AgentPayload("Go on.", memory=memory)
 
 

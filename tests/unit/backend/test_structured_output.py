@@ -86,7 +86,7 @@ def test_another_answer_is_an_error(schema: Any, text: str, fault: str) -> None:
 
 def test_a_cut_answer_is_an_error() -> None:
     """An answer that was cut off is an error, even where its beginning fits."""
-    with pytest.raises(StructuredOutputError, match="was cut before its JSON was whole"):
+    with pytest.raises(StructuredOutputError, match="was cut short before its JSON ended"):
         asked(int).parse("12", "length")
 
 
@@ -97,7 +97,7 @@ class Opaque:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "objekt"}, r"output_schema is no JSON schema: at \$\.type"),
+        ({"type": "objekt"}, r"output_schema is not a JSON schema: at \$\.type"),
         (Opaque, "output_schema is a type without a JSON schema: .*Opaque"),
     ],
 )

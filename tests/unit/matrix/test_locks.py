@@ -149,7 +149,7 @@ def test_a_stale_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> N
 def test_a_missing_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) -> None:
     """The check names a lock that does not exist."""
     assert folder.is_dir()
-    assert locks.check("tools", FakeUv(LOCK), tmp_path) == ["environments/tools.txt: it is not there"]
+    assert locks.check("tools", FakeUv(LOCK), tmp_path) == ["environments/tools.txt: it does not exist"]
 
 
 def test_the_versions_of_a_resolution_are_those_of_the_project_with_every_extra() -> None:

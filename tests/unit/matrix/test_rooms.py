@@ -246,7 +246,7 @@ def test_the_wrong_build_of_torch_is_named_with_its_source_and_the_way_out(
     """A wrong build of torch is named with its source and the remedy."""
     hold_torch(tmp_path, cuda)
     trouble = torch_trouble(environment, tmp_path, PackageSource("pip's index-url")) or ""
-    assert f"The {environment} environment holds torch's {found} build, and needs its {wanted} build" in trouble
+    assert f"The {environment} environment holds torch's {found} build, but needs its {wanted} build" in trouble
     assert "pip's index-url" in trouble
     assert "UV_TORCH_BACKEND" in trouble
 
@@ -281,7 +281,7 @@ def test_session_that_died_with_status_zero_is_named(tmp_path: Path, text: str |
         write(tmp_path / "receipts" / "unit.json", text)
     said = unfinished(tmp_path, "unit")
     assert said is not None
-    assert said.startswith(f"unit ended with status 0, and {fact}")
+    assert said.startswith(f"unit ended with status 0, but {fact}")
 
 
 def test_only_a_receipt_of_this_run_counts(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Conversations: what was said before, and what of it a model reads again."""
+"""Conversations: what was said before, and how much of it a model reads again."""

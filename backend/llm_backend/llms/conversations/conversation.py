@@ -1,4 +1,4 @@
-"""Conversations: an agent, and what was said to it before, kept within what its model reads."""
+"""Conversations: an agent and what was said to it before, kept within the model's context window."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _SUMMARISE = (
     "Summarise our conversation so far in a few sentences: what you know about me, what I asked, what you answered, "
     "and what is still open. Write only the summary."
 )
-# One turn at a time for each session of a store. By event loop, as a lock belongs to one.
+# One turn at a time for each session of a store. Kept by event loop, because a lock belongs to one.
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, str], asyncio.Lock]] = (
     WeakKeyDictionary()
 )
-# Those of the turns whose tools are running here: a tool that waited for one would wait for itself.
+# Held by the turns whose tools are running here: a tool that waited for one would wait for itself.
 _held: ContextVar[tuple[set[asyncio.Lock], ...]] = ContextVar("_held", default=())
 
 
@@ -66,11 +66,11 @@ class _PayloadOptions(TypedDict, Generic[Parsed], total=False):
 
 
 class TurnOptions(_PayloadOptions[Parsed], Generic[Parsed], total=False):
-    """What one turn may say beside its text.
+    """Options of one turn, beside its text.
 
-    Either ``tools``, which are run as ``run_with_tools`` does, with ``max_rounds`` and ``on_error`` as there: calls and
-    results are stored with the answer. Or ``tools_available``, definitions whose calls come back for you to run: give
-    the results with ``add``, and go on with an empty text. The others are the fields of AgentPayload.
+    Give either ``tools``, which are run as by ``run_with_tools``, with the same ``max_rounds`` and ``on_error``; their
+    calls and results are stored with the answer. Or give ``tools_available``, definitions whose calls come back for you
+    to run: add the results with ``add``, and continue with an empty text. The other options are fields of AgentPayload.
     """
 
     tools: Sequence[Tool | Callable[..., object]]
@@ -80,12 +80,12 @@ class TurnOptions(_PayloadOptions[Parsed], Generic[Parsed], total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting:
-    """What a request held of the conversation, in exchanges: a user's turn and all that follows up to the next one.
+    """How much of the conversation a request held, in exchanges: a user's turn and all that follows until the next one.
 
     Attributes:
         sent: word for word.
         summarised: as part of the summary.
-        left_out: not at all, for want of room. They are still stored.
+        left_out: not at all, for lack of room. They stay stored.
     """
 
     sent: int
@@ -94,7 +94,7 @@ class Fitting:
 
 
 class _Turn:
-    """A turn that is going on: the question, and what its tools have returned so far."""
+    """A turn in progress: the question, and what its tools have returned so far."""
 
     def __init__(self, text: str, options: TurnOptions) -> None:
         self.text = text
@@ -107,7 +107,7 @@ class _Turn:
         self._asked = datetime.now(UTC)
 
     def entries(self) -> list[MemoryEntry]:
-        """What is to be remembered of it, but for the answer."""
+        """The entries to remember, except the answer."""
         question = [MemoryEntry("user", self.text, self._asked)] if self.text.strip() else []
         return [*question, *self.rounds.turns]
 
@@ -115,30 +115,31 @@ class _Turn:
 class Conversation:
     """One session with an agent, remembered from turn to turn and, in a file, from one start to the next.
 
-    A turn is stored when its answer is whole, question and answer together. A turn that fails, is cancelled, or whose
-    stream is closed early leaves nothing behind. Turns of one session wait for each other within an event loop;
-    several processes may share a session, and lose no turn.
+    A turn is stored once its answer is complete, question and answer together. A turn that fails, is cancelled, or has
+    its stream closed early leaves nothing behind. Turns of one session wait for each other within an event loop;
+    several processes can share a session without losing turns.
 
-    Each request holds the system prompt and as many of the newest exchanges as fit; the oldest go first, and always
-    whole. It is measured with ``agent.count_tokens``. A message that is too long by itself is sent alone, so that the
-    agent says so with ContextWindowError.
+    Each request holds the system prompt and as many of the newest exchanges as fit, measured with
+    ``agent.count_tokens``; the oldest are dropped first, and always whole. A message that is too long by itself is sent
+    alone, so that the agent raises ContextWindowError.
 
     Args:
-        agent: who answers. It stays open.
-        session_id: names the session in the store: up to 200 printable characters.
-        store: where the turns are; by default ``SQLiteStore()``.
+        agent: answers; it stays open.
+        session_id: the session's name in the store: up to 200 printable characters.
+        store: keeps the turns; by default ``SQLiteStore()``.
         system_context: the system prompt. Not stored.
-        user_profile: what is known of the user; goes into the system prompt. Not stored.
-        compact: what becomes of exchanges that no longer fit. "trim" leaves them out; "summarise" has the agent sum
-            up all but the newest half of a request's room, stores that, and puts it into the system prompt.
-        answer_tokens: kept free for an answer whose options give no ``max_new_tokens``. Never more than half of the
-            context window is kept free.
+        user_profile: facts about the user, for the system prompt. Not stored.
+        compact: what to do with exchanges that no longer fit. "trim" leaves them out; "summarise" has the agent
+            summarise all but the newest, which may fill half of a request's room, stores the summary, and puts it into
+            the system prompt.
+        answer_tokens: reserved for an answer whose options give no ``max_new_tokens``. At most half of the context
+            window is reserved.
 
     Raises:
-        PayloadError: the session's name, ``compact`` or ``answer_tokens`` is none.
+        PayloadError: the session's name, ``compact`` or ``answer_tokens`` is invalid.
     """
 
-    def __init__(  # noqa: PLR0913  (each a choice of its own, and named)
+    def __init__(  # noqa: PLR0913  (independent choices, given by name)
         self,
         agent: Agent,
         session_id: str,
@@ -158,20 +159,20 @@ class Conversation:
         self.system_context = system_context
         self.user_profile = user_profile or {}
         self.fitting: Fitting | None = None
-        """What the last request held of the conversation."""
+        """How much of the conversation the last request held."""
         self._compact = compact
         self._answer_tokens = answer_tokens
         self._beginning: float = inf
 
     async def ask(self, text: str, **options: Unpack[TurnOptions[Parsed]]) -> AgentResponse[Parsed]:
-        """Answer ``text``, with the conversation so far in mind; it may be empty after a tool's result.
+        """Answer ``text`` in the light of the conversation so far; it may be empty after a tool's result.
 
         Returns:
             The agent's response; ``metadata`` holds a Fitting as ``conversation``, and what ``run_with_tools`` adds.
 
         Raises:
-            PayloadError: the text or an option is wrong, or a tool that was called has no result yet.
-            ContextWindowError: the text is too long, even alone, or with what the tools returned.
+            PayloadError: the text or an option is wrong, or a tool call still has no result.
+            ContextWindowError: the text is too long, even alone, or becomes so with the tools' results.
             ToolError: as ``run_with_tools`` raises it.
             ConversationStoreError: the store cannot be read or written.
             BackendError: whatever the agent raises.
@@ -186,21 +187,23 @@ class Conversation:
         return replace(response, metadata=about)
 
     def stream(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[str, None]:
-        """Yield the answer's text as it is made, and what the model says between calls of ``tools``.
+        """Yield the answer's text as it is generated, including what the model says between rounds of ``tools``.
 
         Raises:
-            PayloadError: also with ``tools_available``, as a stream of text shows no tool calls.
-            BackendError: else as ``ask``.
+            PayloadError: also with ``tools_available``, because a stream of text cannot show tool calls.
+            BackendError: otherwise as ``ask``.
         """
         if options.get("tools_available"):
-            message = "A stream of text shows no calls of tools_available. Use ask() or stream_events(), or give tools."
+            message = (
+                "A stream of text cannot show calls of tools_available. Use ask() or stream_events(), or give tools."
+            )
             raise PayloadError(message)
         return only_text(self.stream_events(text, **options))
 
     async def stream_events(self, text: str, **options: Unpack[TurnOptions]) -> AsyncGenerator[Event, None]:
-        """Yield all that comes of ``text``, each round of ``tools`` included; the turn is stored before the one End.
+        """Yield every event of the answer, in each round of ``tools``; the turn is stored before the single End.
 
-        Use ``contextlib.aclosing`` where you may leave early: until the stream is closed, other turns wait.
+        Use ``contextlib.aclosing`` if you may leave early: other turns wait until the stream is closed.
         Raises as ``ask`` does.
         """
         async with self._lock():
@@ -222,7 +225,7 @@ class Conversation:
             yield heard[-1]
 
     async def add(self, *entries: MemoryEntry) -> None:
-        """Add turns that happened elsewhere: results of tools, an earlier conversation, a greeting.
+        """Add turns from elsewhere: tool results, an earlier conversation, a greeting.
 
         Raises:
             PayloadError: a tool's result answers no call, or a turn cannot be stored.
@@ -230,15 +233,15 @@ class Conversation:
         """
         async with self._lock():
             history = await self._history(entries)
-            AgentPayload("?", memory=_entries(history.exchanges))  # refuses what no request could ever hold
+            AgentPayload("?", memory=_entries(history.exchanges))  # refuses what no request can hold
             await self.store.append(self.session_id, entries)
 
     async def history(self) -> list[MemoryEntry]:
-        """Every turn of the session, oldest first, whether it still fits into a request or not; no summaries."""
+        """Every turn of the session, oldest first, whether or not it still fits into a request; no summaries."""
         return [turn.entry for turn in await self.store.read(self.session_id) if not is_summary(turn.entry)]
 
     async def clear(self) -> None:
-        """Forget the session, once a turn that is going on has ended."""
+        """Forget the session, after any turn in progress has ended."""
         async with self._lock():
             await self.store.clear(self.session_id)
 
@@ -246,7 +249,7 @@ class Conversation:
         locks = _locks.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
         lock = locks.setdefault((self.store.name, self.session_id), asyncio.Lock())
         if any(lock in held for held in _held.get()):
-            message = f"A tool of a turn in session {self.session_id!r} uses that session. It can only read history()."
+            message = f"A tool of a turn in session {self.session_id!r} uses that session. Let it only read history()."
             raise PayloadError(message)
         return lock
 
@@ -256,27 +259,27 @@ class Conversation:
         try:
             return await turn.rounds.go_on(response)
         finally:
-            held.clear()  # a task that a tool leaves behind may speak later
+            held.clear()  # a task that a tool leaves running may use the session later
             _held.reset(before)
 
     async def _record(self, turn: _Turn, response: AgentResponse) -> None:
-        # Without tools there is nobody to give a result, and the conversation could never go on.
+        # Without tools nobody could give a result, and the conversation could never continue.
         calls = response.tool_calls if turn.options.get("tools_available") else ()
         await self.store.append(self.session_id, [*turn.entries(), remembered(response, calls)])
 
     async def _history(self, going_on: Sequence[MemoryEntry]) -> History:
-        """The session, with turns after it that are not stored."""
+        """The session, followed by turns that are not stored yet."""
         stored = await self.store.read(self.session_id)
         place = stored[-1].sequence + 1 if stored else 1
         return arrange([*stored, *(StoredTurn(place, entry) for entry in going_on)])
 
     async def _request(self, turn: _Turn) -> AgentPayload:
-        """What to send for a turn and what tools have returned in it, with as much of the history as fits."""
+        """The request for a turn: its question and tool results, with as much of the history as fits."""
         told = turn.entries() if turn.rounds.turns else []
         history = await self._history(told)
         if history.unanswered:
             message = (
-                f"The model called {shown(', '.join(history.unanswered))}, and waits for the result. "
+                f"The model called {shown(', '.join(history.unanswered))} and is waiting for the result. "
                 "Add it with add(MemoryEntry('tool', result, metadata={'tool_call_id': call.id})), or clear()."
             )
             raise PayloadError(message)
@@ -297,7 +300,7 @@ class Conversation:
             sent = await self._newest(payload, history, room)
         left_out = len(history.exchanges) - sent
         self._beginning = history.exchanges[left_out][0].sequence if sent else inf
-        earlier = sent - (bool(told) and told[0].role == "user")  # the turn's own exchange has begun
+        earlier = sent - (bool(told) and told[0].role == "user")  # the turn's own exchange is among them
         self.fitting = Fitting(sent=earlier, summarised=history.summarised, left_out=left_out)
         return self._with(payload, history, history.exchanges[left_out:])
 
@@ -312,9 +315,9 @@ class Conversation:
         )
 
     async def _newest(self, payload: AgentPayload, history: History, room: int) -> int:
-        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens; one in any case to go on from.
+        """How many of the newest exchanges fit with ``payload`` into ``room`` tokens; at least one if it must continue.
 
-        Those from where the last request began are tried first: an engine without a tokenizer knows that prompt best.
+        Tries the beginning of the last request first: an engine without a tokenizer knows that prompt best.
         """
 
         async def fits(number: int) -> bool:
@@ -326,9 +329,9 @@ class Conversation:
         return max(least, await largest(fits, total, guess=since))
 
     async def _summarise(self, payload: AgentPayload, history: History, room: int, sent: int) -> bool:
-        """Store a summary of the older exchanges, so that the others need half of the room: not each turn needs one.
+        """Store a summary of the older exchanges, so that the rest takes half of the room and few turns need a summary.
 
-        At most as many as the model can read at once; what remains older is left to later turns.
+        Summarises at most as many as the model can read at once; later turns do the rest.
         """
         kept = max(await self._newest(payload, history, room // 2), min(1, sent))
         older = history.exchanges[: len(history.exchanges) - kept]

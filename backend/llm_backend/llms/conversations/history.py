@@ -1,4 +1,4 @@
-"""Arranges the stored turns of a session into the parts that a request is made of."""
+"""Arranges the stored turns of a session into the parts of a request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "History", "arrange", "is_summary", "largest", "summary_of"]
 
-# In the metadata of a stored turn it marks a summary, and holds where the last exchange in it begins.
+# Marks a summary in the metadata of a stored turn; its value is where the last exchange in it begins.
 _SUMMARY = "summary_up_to"
 
 Exchange: TypeAlias = "list[StoredTurn]"
@@ -28,11 +28,11 @@ class History:
 
     Attributes:
         context: the system turns, which go into every request.
-        summary: the newest summary of the exchanges before ``exchanges``; empty when there is none.
-        summarised: how many exchanges it stands for.
-        exchanges: the others, oldest first. One begins with what the user says, and goes on to the next such turn:
-            so tool calls and their results stay together.
-        unanswered: names of tools that were called and have no result yet.
+        summary: the newest summary of the exchanges before ``exchanges``; empty if there is none.
+        summarised: how many exchanges it covers.
+        exchanges: the others, oldest first. Each begins with a user's turn and ends before the next one, so tool calls
+            and their results stay together.
+        unanswered: names of tools that were called but have no result yet.
     """
 
     context: tuple[str, ...]
@@ -59,7 +59,7 @@ def arrange(turns: Iterable[StoredTurn]) -> History:
         elif entry.role == "system":
             context.append(entry.content)
         elif entry.role == "tool":
-            # Not simply to the last exchange: another process may have added one since the call.
+            # Not simply the last exchange: another process may have added one since the call.
             _take_call(called, entry).append(turn)
         else:
             if entry.role == "user" or not exchanges:
@@ -82,12 +82,12 @@ def summary_of(exchanges: Sequence[Exchange], text: str) -> MemoryEntry:
 
 
 def is_summary(entry: MemoryEntry) -> bool:
-    """Whether a stored turn is a summary, and so nothing that anybody said."""
+    """Whether a stored turn is a summary, rather than something that was said."""
     return isinstance(entry.metadata.get(_SUMMARY), int)
 
 
 def _take_call(called: list[tuple[str | None, str, Exchange]], result: MemoryEntry) -> Exchange:
-    """Strike out the call that ``result`` answers; one without an id is answered by the next result."""
+    """Remove the call that ``result`` answers; a call without an id is answered by the next result."""
     wanted = result.metadata.get("tool_call_id")
     for call in called:
         if call[0] in (wanted, None):
@@ -95,16 +95,16 @@ def _take_call(called: list[tuple[str | None, str, Exchange]], result: MemoryEnt
             return call[2]
     waiting = ", ".join(repr(name_of) for name_of, _, _ in called) or "none"
     message = (
-        f"A tool's result answers the call {wanted!r}, but the calls without a result are: {waiting}. "
+        f"A tool's result answers call {wanted!r}, but the calls without a result are: {waiting}. "
         "Put the call's id into its metadata as tool_call_id."
     )
     raise PayloadError(message)
 
 
 async def largest(fits: Callable[[int], Awaitable[bool]], highest: int, guess: int = 0) -> int:
-    """The largest number up to ``highest`` that fits, where all below one that fits do; 0 is taken to fit.
+    """The largest number up to ``highest`` that fits; if one fits, all smaller ones do, and 0 is taken to fit.
 
-    Asks about ``guess`` first if it is one, then about few more numbers, and none that is much larger than the result.
+    Tries ``guess`` first, if there is one, then few more numbers, none much larger than the result.
     """
     low, high = 0, min(guess or 32, highest)
     while low < high and await fits(high):

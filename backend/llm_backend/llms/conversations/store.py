@@ -1,6 +1,6 @@
-"""Where the turns of conversations are kept: in an SQLite file by default, or in memory.
+"""Stores the turns of conversations: in an SQLite file by default, or in memory.
 
-Turns are only ever added, all turns of one call or none of them, so that several processes can share a file.
+Turns are only ever added, all turns of a call or none, so that several processes can share a file.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ __all__ = ["ConversationStore", "MemoryStore", "SQLiteStore", "StoredTurn"]
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """One turn and its place: ``sequence`` grows with each turn of a store, and is never used again."""
+    """One turn and its place: ``sequence`` grows with each turn of a store and is never reused."""
 
     sequence: int
     entry: MemoryEntry
 
 
 class ConversationStore(Protocol):
-    """What a Conversation needs of a store; every method may raise ConversationStoreError."""
+    """What a Conversation needs from a store; every method may raise ConversationStoreError."""
 
     @property
     def name(self) -> str:
-        """The same for two stores that hold the same conversations, and for no others."""
+        """Equal for stores that hold the same conversations, and only for those."""
         ...
 
     async def read(self, session_id: str) -> list[StoredTurn]:
-        """The turns of a session, oldest first; empty for an unknown one."""
+        """The turns of a session, oldest first; empty for an unknown session."""
         ...
 
     async def append(self, session_id: str, entries: Sequence[MemoryEntry]) -> None:
@@ -56,12 +56,12 @@ class ConversationStore(Protocol):
         ...
 
     async def sessions(self) -> list[str]:
-        """The sessions that have turns, in the order of their names."""
+        """The sessions that have turns, sorted by name."""
         ...
 
 
 class MemoryStore:
-    """Keeps conversations as long as it lives itself."""
+    """Keeps conversations in memory, for as long as the object lives."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, list[StoredTurn]] = {}
@@ -69,7 +69,7 @@ class MemoryStore:
 
     @property
     def name(self) -> str:
-        """This object's own."""
+        """Unique to this object."""
         return f"memory {id(self)}"
 
     async def read(self, session_id: str) -> list[StoredTurn]:
@@ -90,7 +90,7 @@ class MemoryStore:
         return sorted(self._sessions)
 
 
-_APPLICATION = 0x4C4C4D43  # "LLMC", which tells our files from those of other programs
+_APPLICATION = 0x4C4C4D43  # "LLMC", which marks our files
 _VERSION = 1
 _SCHEMA = (
     """CREATE TABLE turns (
@@ -106,30 +106,30 @@ _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
-# In the metadata of a stored turn: its own extras, and then those of each call. Older programs read past it.
+# In the metadata of a stored turn: its own extras, then those of each call. Older versions ignore it.
 _EXTRAS = "llm_backend_extras"
 _INSERT = "INSERT INTO turns (session, role, content, timestamp, tool_calls, metadata) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = "SELECT sequence, role, content, timestamp, tool_calls, metadata FROM turns WHERE session = ? ORDER BY 1"
 _ADVICE = {
-    sqlite3.SQLITE_BUSY: "Another process holds it. Try again.",
+    sqlite3.SQLITE_BUSY: "Another process is using it. Try again.",
     sqlite3.SQLITE_NOTADB: "Move the file away, or name another one.",
-    sqlite3.SQLITE_CORRUPT: "Move the file away, and put back a copy of it or save what 'sqlite3 FILE .recover' finds.",
+    sqlite3.SQLITE_CORRUPT: "Move the file away, then restore a backup or save what 'sqlite3 FILE .recover' finds.",
 }
 _creating = threading.Lock()
 
 
 class SQLiteStore:
-    """Keeps conversations in one SQLite file that several threads and processes may use at once.
+    """Keeps conversations in one SQLite file, which several threads and processes may use at once.
 
-    The file is made on first use, readable by its owner only.
+    The file is created on first use, readable only by its owner.
 
     Args:
         path: the file; by default ``conversations.sqlite3`` in the folder ``LLM_BACKEND_DATA``, or else in the user's
             data folder.
-        patience: how long to wait for other processes that write, in seconds.
+        patience: how long to wait for other processes to finish writing, in seconds.
 
     Its methods raise ConversationStoreError when the file cannot be read or written, and ConversationFormatError when
-    it is damaged, another program's, or a newer version's.
+    it is damaged, belongs to another program, or was written by a newer version.
     """
 
     def __init__(self, path: str | Path | None = None, *, patience: float = 10) -> None:
@@ -142,7 +142,7 @@ class SQLiteStore:
         return str(self.path)
 
     async def read(self, session_id: str) -> list[StoredTurn]:
-        """The turns of a session, oldest first; raises ConversationFormatError for one that is damaged."""
+        """The turns of a session, oldest first; raises ConversationFormatError for a damaged one."""
         return await asyncio.to_thread(lambda: [self._turn(*row) for row in self._select(_SELECT, session_id)])
 
     async def append(self, session_id: str, entries: Sequence[MemoryEntry]) -> None:
@@ -154,7 +154,7 @@ class SQLiteStore:
         await asyncio.to_thread(self._write, "DELETE FROM turns WHERE session = ?", [(session_id,)])
 
     async def sessions(self) -> list[str]:
-        """The sessions that have turns, in the order of their names."""
+        """The sessions that have turns, sorted by name."""
         rows = await asyncio.to_thread(self._select, "SELECT DISTINCT session FROM turns ORDER BY 1")
         return [session for (session,) in rows]
 
@@ -168,33 +168,33 @@ class SQLiteStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one operation: none lives on, to be shared between threads or inherited by a fork."""
+        """A connection for one operation: none is kept that threads could share or a fork could inherit."""
         try:
             self._create()
             with closing(sqlite3.connect(self.path, timeout=self._patience, isolation_level=None)) as connection:
-                # What is no UTF-8 is found when the turn is made of it, where the turn can be named.
+                # Invalid UTF-8 is found later, when the turn is built, because its error can name the turn.
                 connection.text_factory = lambda text: text.decode(errors="surrogateescape")
                 connection.execute("PRAGMA secure_delete = ON")
                 self._prepare(connection)
                 yield connection
-        except (OSError, ValueError, sqlite3.Error) as exc:  # ValueError: a name that no file or database can have
-            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+        except (OSError, ValueError, sqlite3.Error) as exc:  # ValueError: an impossible name for a file or database
+            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # the upper bits only add detail
             message = f"The conversations in {self.name!r} cannot be read or written: {exc}. " + _ADVICE.get(
-                code, "Make room, mend its permissions, or name another folder in LLM_BACKEND_DATA."
+                code, "Free some space, fix its permissions, or set LLM_BACKEND_DATA to another folder."
             )
             damaged = code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
             raise (ConversationFormatError if damaged else ConversationStoreError)(message) from exc
 
     def _create(self) -> None:
-        """Make the file, for its owner only: SQLite itself would let everybody read it.
+        """Create the file for its owner only: SQLite itself would let everybody read it.
 
-        Under a lock: closing a file that another thread has open takes that one's locks on it away
+        Under a lock, because closing a file that another thread has open cancels that thread's locks on it
         (https://sqlite.org/howtocorrupt.html, "Posix advisory locks canceled").
         """
         with _creating:
             if not self.path.exists():
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with suppress(FileExistsError):  # another process was faster
+                with suppress(FileExistsError):  # another process has just created it
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -209,7 +209,7 @@ class SQLiteStore:
             raise ConversationFormatError(message)
         if version > _VERSION:
             message = (
-                f"The conversations in {self.name!r} have version {version}, and this program knows {_VERSION}. "
+                f"The conversations in {self.name!r} have version {version}, but this program knows only {_VERSION}. "
                 "Install a newer llm-backend, or name another file."
             )
             raise ConversationFormatError(message)
@@ -220,14 +220,14 @@ class SQLiteStore:
         except (TypeError, ValueError) as exc:
             message = (
                 f"Turn {sequence} in {self.name!r} cannot be read: {str(exc).rstrip('.')}. "
-                "It was left as it is. Mend it with sqlite3, or clear its session."
+                "It was left unchanged. Fix it with sqlite3, or clear its session."
             )
             raise ConversationFormatError(message) from exc
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write alone; what fails inside is undone when the connection is closed."""
+    """Write under a lock; closing the connection undoes what fails inside."""
     connection.execute("BEGIN IMMEDIATE")
     yield
     connection.execute("COMMIT")
@@ -247,7 +247,7 @@ def _row(entry: MemoryEntry) -> tuple[str | None, ...]:
     try:
         as_json = json.dumps(calls), json.dumps(metadata)
     except (TypeError, ValueError) as exc:
-        message = f"A turn's tool calls or metadata cannot be stored: {exc}. Give them what JSON can hold."
+        message = f"A turn's tool calls or metadata cannot be stored: {exc}. Use only what JSON can hold."
         raise PayloadError(message) from exc
     timestamp = None if entry.timestamp is None else entry.timestamp.isoformat()
     return entry.role, entry.content, timestamp, *as_json

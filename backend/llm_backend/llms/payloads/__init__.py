@@ -1,6 +1,6 @@
-"""What goes into an agent and what comes out of it: plain, frozen, standard-library dataclasses.
+"""What goes into an agent and what comes out: plain, frozen dataclasses of the standard library.
 
-They check themselves when they are made, so that bad input is refused before a model is loaded.
+They check themselves when created, so that bad input is refused before a model loads.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ __all__ = [
 ]
 
 Role = Literal["system", "user", "assistant", "tool"]
-# What an answer stands for: the class that ``output_schema`` is, so that type checkers know ``parsed`` for one.
+# The class given as ``output_schema``, so that type checkers know the type of ``parsed``.
 Parsed = TypeVar("Parsed", default=Any)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """One call of a tool that the model asks for.
+    """A tool call that the model asks for.
 
     Attributes:
         name: the tool's name.
         arguments: its arguments, parsed.
-        id: the engine's name of this call; a tool's answer refers to it.
-        extras: what else the server said of the call and wants back with it, such as Gemini's ``extra_content``;
-            no part of what makes two calls equal.
+        id: the engine's id of this call; a tool's answer refers to it.
+        extras: what else the server sent with the call and wants back, such as Gemini's ``extra_content``; ignored
+            when calls are compared.
 
     Raises:
-        PayloadError: the name is no text, or the arguments or extras are no mapping.
+        PayloadError: the name is not a string, or the arguments or extras are not a mapping.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ToolCall:
     extras: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        require_kind("a tool call's name", self.name, str, "a text")
+        require_kind("a tool call's name", self.name, str, "a string")
         require_kind("a tool call's arguments", self.arguments, Mapping, "a Mapping")
         require_kind("a tool call's extras", self.extras, Mapping, "a Mapping")
 
@@ -85,11 +85,11 @@ class MemoryEntry:
         timestamp: when, if it is known.
         tool_calls: what tools an assistant's turn asked for.
         metadata: for the caller; ``tool_call_id`` in a tool's turn names the call that it answers.
-        extras: what else the server said in an assistant's turn and wants back with it, such as DeepSeek's
+        extras: what else the server sent in an assistant's turn and wants back, such as DeepSeek's
             ``reasoning_content``: the ``extras`` of that turn's response. Only engines that ask a server send it.
 
     Raises:
-        PayloadError: the role is unknown, the content is no text, or another field is of the wrong kind.
+        PayloadError: the role is unknown, the content is not a string, or another field is of the wrong type.
     """
 
     role: Role
@@ -112,25 +112,25 @@ class MemoryEntry:
 class AgentPayload(Generic[Parsed]):
     """One request to an agent. Only ``user_message`` is required.
 
-    It is generic over what the answer stands for: ``AgentPayload("…", output_schema=City)`` is an
+    It is generic over what the answer represents: ``AgentPayload("…", output_schema=City)`` is an
     ``AgentPayload[City]``, whose response has a ``parsed`` of type City. With a JSON schema or none, that is Any.
 
     Attributes:
-        user_message: what the user says now; may be empty where the memory ends on a tool's turn, to go on from that.
-        thinking_blob: earlier reasoning that the model should go on from.
+        user_message: what the user says now; may be empty if the memory ends with a tool's turn, to continue from it.
+        thinking_blob: earlier reasoning from which the model should continue.
         system_context: the system prompt.
-        user_profile: what is known of the user; goes into the system prompt.
+        user_profile: facts about the user, for the system prompt.
         tools_available: tools in OpenAI's function format that the model may call.
         session_id: for the caller; comes back in the response's metadata.
         metadata: for the caller; never sent to a model.
         reasoning_effort: overrides the configured one.
         memory: the conversation so far, oldest first.
         generation: overrides the configured generation options, one by one.
-        output_schema: what the answer has to be: a JSON schema, or a pydantic model class (or another type that
-            pydantic knows); the response's ``parsed`` is then such an object. A schema is checked when it is used.
+        output_schema: what the answer must match: a JSON schema, or a pydantic model class (or another type that
+            pydantic knows); the response's ``parsed`` is then such an object. The schema is checked when used.
 
     Raises:
-        PayloadError: the message is empty, or a field is of the wrong kind.
+        PayloadError: the message is empty, or a field is of the wrong type.
     """
 
     user_message: str
@@ -145,7 +145,7 @@ class AgentPayload(Generic[Parsed]):
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     output_schema: type[Parsed] | Mapping[str, Any] | None = None
 
-    # Typing's own writes into what it made, which is frozen.
+    # Typing's own version assigns to the instance, which is frozen.
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
     def __post_init__(self) -> None:
@@ -174,7 +174,7 @@ class AgentPayload(Generic[Parsed]):
             require_json("output_schema", schema)
 
     def _require_calls_of_results(self) -> None:
-        """Servers refuse a tool's result that answers no call, and models make up what it was about."""
+        """Refuse a tool's result that answers no call: servers reject it, and models invent a call for it."""
         calls: list[str | None] = []
         for entry in self.memory:
             calls += [call.id for call in entry.tool_calls]
@@ -182,7 +182,7 @@ class AgentPayload(Generic[Parsed]):
             answers = asked in calls or (asked is None and bool(calls)) or None in calls  # not every model names calls
             require(
                 entry.role != "tool" or answers,
-                f"memory holds a tool's result for call {asked!r}, but no such call before it. "
+                f"memory holds a tool's result for call {asked!r}, but there is no such call before it. "
                 "Keep the assistant's turn that made the call, or leave the result out.",
             )
 
@@ -206,7 +206,7 @@ class Timings:
 
     Attributes:
         queued: waiting for the model while it answered others.
-        first_token: from the start of the work to the first token; ``None`` where the engine cannot tell.
+        first_token: from the start of the work to the first token; ``None`` if the engine cannot tell.
         total: from the start of the work to the end of the answer.
     """
 
@@ -225,21 +225,21 @@ class _Always(TypedDict):
 
 
 class ResponseMetadata(_Always, total=False):
-    """What is known of an answer beside the answer itself. From ``device`` on, an engine leaves out what it has not.
+    """What is known about an answer beside the answer itself. From ``device`` on, an engine omits what does not apply.
 
     Attributes:
-        engine: who answered.
-        model: which model.
+        engine: the engine that answered.
+        model: the model that answered.
         finish_reason: "stop", "length", "tool_calls", or a server's own word.
         session_id: the payload's.
-        usage: None where the engine cannot tell.
+        usage: None if the engine cannot tell.
         timings: where the time went.
         device: where a local model ran.
         dtype: the type of its weights.
         quantization: how they were packed.
         weights_digest: the digest of its files.
-        notes: sentences on what had no effect.
-        tool_turns: the turns between question and answer, where tools were run.
+        notes: sentences about options that had no effect.
+        tool_turns: the turns between question and answer, if tools were run.
         conversation: a Fitting, in a Conversation.
     """
 
@@ -254,25 +254,27 @@ class ResponseMetadata(_Always, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentResponse(Generic[Parsed]):
-    """One answer; generic over what it stands for, as its payload is.
+    """One answer; generic over what it represents, like its payload.
 
     Attributes:
         response: the answer's text, without reasoning and tool calls.
         thinking: the model's reasoning, if it showed any.
         code: the content of the answer's first fenced code block.
-        tool_calls: what tools the model asks for.
-        parsed: the object that ``response`` stands for, where the payload had an ``output_schema``; else None. None,
-            too, where the model called tools instead.
-        metadata: what is known of it, as ResponseMetadata lists it.
-        extras: what else the server said and wants back: put it into the MemoryEntry that remembers this answer.
+        tool_calls: the tool calls that the model asks for.
+        parsed: the object that ``response`` represents, if the payload had an ``output_schema``; otherwise None. Also
+            None if the model called tools instead.
+        metadata: what is known about it, as listed by ResponseMetadata.
+        extras: what else the server sent and wants back: put it into the MemoryEntry that remembers this answer.
     """
 
     response: str
     thinking: str = ""
     code: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    parsed: Parsed = None  # type: ignore[assignment]  # where nothing else was asked for, it is Any
-    metadata: ResponseMetadata = field(default_factory=lambda: cast("ResponseMetadata", {}))  # of a response by hand
+    parsed: Parsed = None  # type: ignore[assignment]  # Any if no schema was given
+    metadata: ResponseMetadata = field(
+        default_factory=lambda: cast("ResponseMetadata", {})
+    )  # for responses built by hand
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)  # as AgentPayload's
@@ -294,14 +296,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallEvent:
-    """A tool that the model asks for, once its call is whole."""
+    """A tool call that the model asks for, once it is complete."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
-    """What the answer took; ``usage`` is None where the engine cannot tell."""
+    """What the answer cost; ``usage`` is None if the engine cannot tell."""
 
     usage: Usage | None
     timings: Timings
@@ -311,7 +313,7 @@ class UsageEvent:
 class End:
     """The last event: ``finish_reason`` is "stop", "length", "tool_calls", or a server's own word.
 
-    ``extras`` are the response's, and no part of what makes two ends equal.
+    ``extras`` are the response's, and are ignored when ends are compared.
     """
 
     finish_reason: str

@@ -1,4 +1,4 @@
-"""How an answer is made: the generation options and the reasoning effort of a payload or of the settings."""
+"""How an answer is generated: the generation options and the reasoning effort of a payload or of the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Effort", "GenerationOptions", "ReasoningEffort", "Summary"]
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 Summary = Literal["none", "auto", "concise", "detailed"]
 
-# Of each number among the options: its types, whether it is in its range, and both in words.
+# For each numeric option: its types, a range check, and both in words.
 _NUMBERS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
     "max_new_tokens": ((int,), lambda value: value >= 1, "a whole number of at least 1"),
     "temperature": ((int, float), lambda value: 0 <= value < inf, "a finite number of at least 0"),
@@ -28,10 +28,10 @@ _NUMBERS: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationOptions:
-    """How an answer is generated. ``None`` leaves the choice to the settings, then to the engine.
+    """How to generate an answer. ``None`` leaves the choice to the settings, then to the engine.
 
     Attributes:
-        max_new_tokens: most tokens to generate, at least 1.
+        max_new_tokens: maximum number of tokens to generate, at least 1.
         temperature: 0 is greedy decoding (the default); above 0 samples.
         top_p: keep the smallest set of tokens whose probability reaches this, in (0, 1].
         top_k: keep this many most likely tokens, at least 1.
@@ -58,31 +58,31 @@ class GenerationOptions:
         listed = isinstance(self.stop, Sequence) and not isinstance(self.stop, str)
         require(
             listed and all(isinstance(text, str) and text for text in self.stop),
-            f"stop is {shown(repr(self.stop))}. Give a sequence of texts that are not empty, such as ('###',).",
+            f"stop is {shown(repr(self.stop))}. Give a sequence of non-empty strings, such as ('###',).",
         )
         for text in self.stop:
             require_text("a stop text", text)
         object.__setattr__(self, "stop", tuple(self.stop))
 
     def over(self, defaults: GenerationOptions) -> GenerationOptions:
-        """These options, with what they leave open taken from ``defaults``."""
+        """These options, with unset ones taken from ``defaults``."""
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, ())}
         return replace(defaults, **given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningEffort:
-    """How hard a reasoning model thinks, and what it shows of that.
+    """How hard a reasoning model thinks, and how much of that it shows.
 
     Raises:
-        PayloadError: a value is none of the named choices.
+        PayloadError: a value is not one of the choices.
     """
 
     effort: Effort = "none"
     generate_summary: Summary = "none"
     summary: Summary = "none"
 
-    # How pydantic makes one of the table that stands for it in settings.
+    # How pydantic builds one from a table in the settings.
     __pydantic_config__ = {"strict": False, "extra": "forbid"}  # noqa: RUF012  (an annotation would make it a field)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
-"""The settings of an agent: typed, frozen, and checked; where they come from is config_file's business.
+"""The settings of an agent: typed, frozen and checked; config_file decides where they come from.
 
-Levels of settings are merged key by key, and every error says which level the wrong value came from.
+Levels of settings are merged key by key, and every error says which level a wrong value came from.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Quantization = Literal["none", "int8", "int4"]
 
 
 def close_match(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the known name most like ``name``, with a space before it; empty if none is alike."""
+    """A sentence suggesting the known name most like ``name``, after a space; empty if none is similar."""
     matches = get_close_matches(name.lower(), list(known), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def without_query(address: str) -> str:
-    """``address`` with stars for what may hold a key: its query, or what stands behind a ``#``."""
+    """``address`` with stars for what may hold a key: its query or fragment."""
     return re.sub(r"([?#]).*", r"\1***", address, count=1, flags=re.DOTALL)
 
 
 def unknown_engine(name: object, source: str) -> UnknownEngineError:
-    """The error for an engine called ``name`` that ``source`` asks for."""
+    """The error for an unknown engine ``name``, which ``source`` asks for."""
     known = engine_names()
     return UnknownEngineError(
         f"{source}: there is no engine {name!r}.{close_match(str(name), known)}"
@@ -62,9 +62,9 @@ def unknown_engine(name: object, source: str) -> UnknownEngineError:
 class SettingsLevel:
     """Settings from one place, not yet checked."""
 
-    source: str  # as errors name it: "config.toml [agent]", "argument model"
+    source: str  # as named in errors: "config.toml [agent]", "argument model"
     values: Mapping[str, object] = field(repr=False)  # they may hold a server's key
-    # Those whose value errors must not show, as it may be a secret.
+    # Keys whose values errors must not show, because they may be secrets.
     hidden: frozenset[str] = frozenset({"api_key", "base_url", "extra_headers", "extra_body"})
 
 
@@ -92,7 +92,7 @@ def _fits_a_header(key: SecretStr) -> SecretStr:
 def _can_be_reached(address: str | None) -> str | None:
     try:
         parts = urlsplit(address or "")
-        (parts.hostname or "").encode("idna")  # which a part that is empty or too long cannot be
+        (parts.hostname or "").encode("idna")  # fails for a part that is empty or too long
         sound = parts.port != 0
     except ValueError:
         sound = False
@@ -107,55 +107,55 @@ _Key = Annotated[SecretStr, BeforeValidator(_accept_text), AfterValidator(_fits_
 _Address = Annotated[str | None, AfterValidator(_can_be_reached)]
 _SWITCH = "true or false"
 _SECONDS = "a number of seconds above 0"
-_LONGEST = 365 * 24 * 3600.0  # what a timer can count on every system
+_LONGEST = 365 * 24 * 3600.0  # within what timers can count on every system
 
 
 class AgentSettings(BaseModel):
-    """What an engine needs to know to make an agent, frozen. ``None`` leaves the choice to the engine.
+    """What an engine needs to build an agent, frozen. ``None`` leaves the choice to the engine.
 
-    Made of values by their names; or of ``SettingsLevel`` objects, highest first, which are merged key by key, in
+    Built from values by name; or from ``SettingsLevel`` objects, highest first, which are merged key by key, in
     tables inside them too.
 
     Attributes:
         backend: the engine's name.
-        model: a packaged model, a directory, a GGUF file or a hub name; for a server, the name that it knows.
+        model: a packaged model, a directory, a GGUF file or a hub name; for a server, its own name for the model.
         revision: the hub's revision (branch, tag or commit).
         api_key: the server's key.
         base_url: the server's address.
-        timeout: seconds that one request to a server may take in all, other tries and a whole stream included.
+        timeout: seconds that one request to a server may take in total, with retries and a whole stream.
         connect_timeout: seconds to wait for a connection to the server.
-        read_timeout: seconds that the server may be silent, before the answer or in the middle of a stream.
-        max_retries: how often a request is sent again after a lost connection or to a busy server.
+        read_timeout: seconds that the server may stay silent, before the answer or within a stream.
+        max_retries: how often to resend a request after a lost connection or to a busy server.
         reasoning_effort: how hard a reasoning model thinks.
         device: where a local model runs.
         temperature: 0 is greedy decoding, above 0 samples.
-        max_new_tokens: most tokens to generate.
+        max_new_tokens: maximum number of tokens to generate.
         top_p: keep the smallest set of tokens whose probability reaches this.
         top_k: keep this many most likely tokens.
         do_sample: False forces temperature 0; True with no temperature means temperature 1.
-        context_window: tokens; narrows what the model says, never widens it.
+        context_window: tokens; can narrow the model's own, never widen it.
         trust_remote_code: run Python code that comes with a model.
-        dtype: the type of a local model's weights in memory; auto is bfloat16 where the hardware has it, else float32.
-        quantization: pack a local model's weights into 8 or 4 bits while they are loaded.
+        dtype: the type of a local model's weights in memory; auto is bfloat16 if the hardware has it, else float32.
+        quantization: pack a local model's weights into 8 or 4 bits during loading.
         load_in_8bit: an older name for the quantization int8.
         load_in_4bit: an older name for the quantization int4.
-        max_queued: requests that may wait for a local model while it answers one.
-        keep_alive: seconds that a local model stays in memory after its last agent was closed.
-        use_responses: speak OpenAI's Responses API, not chat completions.
-        extra_headers: headers that each request to the server carries. They may hold secrets, and are shown as stars.
-        extra_body: fields that each question to the server carries, over those that are said otherwise; shown as stars.
+        max_queued: how many requests may wait for a local model while it answers one.
+        keep_alive: seconds that a local model stays in memory after its last agent closes.
+        use_responses: use OpenAI's Responses API rather than chat completions.
+        extra_headers: headers for every request to the server. They may hold secrets, and are shown as stars.
+        extra_body: fields for every question to the server; they override all others, and are shown as stars.
 
     Raises:
-        UnknownEngineError: ``backend`` is no engine's name.
-        ConfigError: an unknown key, or a value of the wrong type or outside its range; all of them are named.
+        UnknownEngineError: no engine is called ``backend``.
+        ConfigError: unknown keys, or values of the wrong type or outside their range; it names all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     backend: _EngineName | None = Field(default=None, description="an engine's name")
-    model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a text")
-    revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a text")
-    api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a text")
+    model: str | None = Field(default=None, min_length=1, description="a model's name or path, as a string")
+    revision: str | None = Field(default=None, min_length=1, description="a branch, tag or commit, as a string")
+    api_key: _Key | None = Field(default=None, min_length=1, description="the server's key, as a string")
     base_url: _Address = Field(
         default=None,
         pattern=r"^https?://[^\s/@?#]+([/?#]\S*)?$",
@@ -190,14 +190,14 @@ class AgentSettings(BaseModel):
     extra_headers: Headers | None = Field(default=None, description=HEADERS)
     extra_body: Body | None = Field(default=None, description=BODY)
 
-    def __init__(self, /, *levels: SettingsLevel, **values: Any) -> None:  # noqa: ANN401  (wrong types are refused)
+    def __init__(self, /, *levels: SettingsLevel, **values: Any) -> None:  # noqa: ANN401  (refuses wrong types itself)
         levels = levels or (SettingsLevel(type(self).__name__, values),)
         errors: list[ErrorDetails] = []
         try:
             super().__init__(**reduce(_merge, [level.values for level in reversed(levels)]))
         except ValidationError as exc:
             errors = exc.errors()
-        if errors:  # raised outside of `except`: pydantic's error carries the values, which may hold a key
+        if errors:  # raised outside `except`: pydantic's error carries the values, which may hold a key
             raise _config_error(errors, levels)
         _refuse_two_quantizations(self, levels)
         _refuse_two_keys(self, levels)
@@ -211,8 +211,8 @@ class AgentSettings(BaseModel):
         for name, value in super().__repr_args__():
             yield name, without_query(value) if name == "base_url" and value else value
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002  (nothing in it can change)
-        """A copy with other values, which are checked, and kept secret, as in the first place.
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002  (nothing inside can change)
+        """A copy with other values, checked and masked like the original's.
 
         Raises:
             ConfigError: as ``AgentSettings`` does.
@@ -220,11 +220,11 @@ class AgentSettings(BaseModel):
         return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | dict(update or {}))
 
     def chosen_quantization(self) -> Quantization:
-        """The quantization that these settings choose, by whichever name."""
+        """The quantization that these settings choose, under its current or an older name."""
         return next(iter(_quantizations(self).values()), "none")
 
     def generation_defaults(self) -> GenerationOptions:
-        """The generation options that these settings choose; a payload's own options go over them."""
+        """The generation options that these settings choose; a payload's own options override them."""
         temperature = self.temperature
         if self.do_sample is False:
             temperature = 0
@@ -244,7 +244,7 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _quantizations(settings: AgentSettings) -> dict[str, Quantization]:
-    """The quantization that each key asks for, of those keys that ask for one."""
+    """The quantization that each key asks for, without the keys that ask for none."""
     asked: dict[str, tuple[bool, Quantization]] = {
         "quantization": ("quantization" in settings.model_fields_set, settings.quantization),
         "load_in_8bit": (settings.load_in_8bit, "int8"),
@@ -257,7 +257,7 @@ def _refuse_two_quantizations(settings: AgentSettings, levels: Sequence[Settings
     asked = _quantizations(settings)
     if len(set(asked.values())) > 1:
         said = (f"{key} ({_level_of((key,), levels).source}) asks for {value}" for key, value in asked.items())
-        message = f"{', and '.join(said)}. Leave only one of them."
+        message = f"{', and '.join(said)}. Keep only one of them."
         raise ConfigError(message)
 
 
@@ -265,14 +265,14 @@ def _refuse_two_keys(settings: AgentSettings, levels: Sequence[SettingsLevel]) -
     if settings.api_key and names_authorization(settings.extra_headers):
         headers, key = (_level_of((name,), levels).source for name in ("extra_headers", "api_key"))
         message = (
-            f"extra_headers ({headers}) has an Authorization, and api_key ({key}) is set, which is sent as one, too. "
+            f"extra_headers ({headers}) has an Authorization header, and api_key ({key}) would be sent as one, too. "
             "Remove one of them."
         )
         raise ConfigError(message)
 
 
 def _config_error(errors: Sequence[ErrorDetails], levels: Sequence[SettingsLevel]) -> ConfigError:
-    """One error for all that is wrong; UnknownEngineError when that is the engine's name alone."""
+    """One error for everything wrong; UnknownEngineError if only the engine's name is."""
     if len(errors) == 1 and errors[0]["loc"] == ("backend",) and isinstance(errors[0]["input"], str):
         return unknown_engine(errors[0]["input"], _level_of(("backend",), levels).source)
     return ConfigError("\n".join(_describe(error, levels) for error in errors))
@@ -286,9 +286,9 @@ def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
     if path[-1] not in known:
         return f"{where}there is no key {key!r}.{close_match(path[-1], known)} The keys are: {', '.join(known)}."
     allowed, value = f"{known[path[-1]]}{error.get('ctx', {}).get('error', '')}", error["input"]
-    # A text may be an address with a password before its @, and a whole table anything.
+    # A string may be an address with a password before its @, and a whole table may hold anything.
     if path[0] in level.hidden or isinstance(value, (dict, list)) or (isinstance(value, str) and "@" in value):
-        return f"{where}{key} is wrong (its value is not shown, as it may be a secret). Give {allowed}."
+        return f"{where}{key} is wrong (its value is not shown because it may be a secret). Give {allowed}."
     guess = close_match(value, allowed.replace(":", ",").split(", ")) if isinstance(value, str) else ""
     return f"{where}{key} is {_written(value)} (type {type(value).__name__}).{guess} Give {allowed}."
 
@@ -296,12 +296,12 @@ def _describe(error: ErrorDetails, levels: Sequence[SettingsLevel]) -> str:
 def _written(value: object) -> str:
     try:
         return shown(repr(value))
-    except ValueError:  # Python writes no whole number of many thousand digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number that is too long to show"
 
 
 def _allowed(path: Sequence[str]) -> dict[str, str]:
-    """The keys that are known where the one at ``path`` stands, and what each may be."""
+    """The keys known where ``path`` points, and what each may be."""
     if len(path) > 1:
         return {name: _one_of(kind) for name, kind in get_type_hints(ReasoningEffort).items()}
     allowed = {name: str(field.description) for name, field in AgentSettings.model_fields.items()}
@@ -309,7 +309,7 @@ def _allowed(path: Sequence[str]) -> dict[str, str]:
 
 
 def _level_of(path: Sequence[str], levels: Sequence[SettingsLevel]) -> SettingsLevel:
-    """The highest level that says something about the key at ``path``."""
+    """The highest level that sets the key at ``path``."""
     return next(level for level in levels if _holds(level.values, *path))
 
 

@@ -3,12 +3,12 @@
 ::
 
     [agent]                 settings of every engine; ``backend`` chooses one
-    [agent.huggingface]     settings of one engine; they go over [agent]
+    [agent.huggingface]     settings of one engine; they override [agent]
 
-``${NAME}`` in a text is replaced from the environment; ``$${`` stands for a plain ``${``. Other sections of the file
-are left alone. The file is the one that somebody named (an argument, or ``LLM_BACKEND_CONFIG``), or else the nearest
-config.toml from the working directory upwards, within the repository or the home folder. Who finds a file does not know
-whose it is, so that one needs consent to more than trust lets pass.
+``${NAME}`` in a string is replaced from the environment; ``$${`` stands for a plain ``${``. Other sections of the file
+are ignored. The file is the one that somebody named (an argument, or ``LLM_BACKEND_CONFIG``), or else the nearest
+config.toml from the working directory upwards, within the repository or the home folder. A file that was only found
+may be anybody's, so what goes beyond trust.HOW_TO_ANSWER needs consent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 FILE_NAME = "config.toml"
 _ROOT = "agent"
 _LEGACY_ROOT = "midori_ai_agent_base"
-# How like "agent" the name of a section is that is taken for a misspelt one: "agnet" is, "parent" and "urgent" are not.
+# How similar to "agent" a section's name must be to count as misspelt: "agnet" is, "parent" and "urgent" are not.
 _ALIKE = 0.8
 
 
@@ -57,8 +57,8 @@ class AgentConfig:
 
     Attributes:
         path: the file.
-        agent: the settings in [agent]; ``agent.model_fields_set`` tells which of them are written there.
-        engines: engine name to the settings in its section, for the engines that have one.
+        agent: the settings in [agent]; ``agent.model_fields_set`` names those set there.
+        engines: engine name to the settings in its section, for engines that have one.
     """
 
     path: Path
@@ -68,14 +68,14 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """Our sections of a configuration file, with nothing replaced or checked in them yet.
+    """Our sections of a configuration file, before replacement and checks.
 
     Attributes:
         path: the file.
-        standing: "named" by somebody, "trusted" by consent, or neither: "found", or "changed" since there was consent.
+        standing: "named" by somebody, "trusted" by consent, or neither: "found", or "changed" since consent was given.
         root: the name of the section that holds the others.
-        common: what stands in the root section itself.
-        engines: engine name to what stands in its section.
+        common: the content of the root section itself.
+        engines: engine name to the content of its section.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class ConfigFile:
         return key in self.common or key in self.engines.get(engine, {})
 
     def level(self, engine: str | None = None) -> SettingsLevel:
-        """The section of ``engine`` (empty if there is none), or else the common one, with variables replaced.
+        """The section of ``engine`` (empty if there is none), or by default the common one, with variables replaced.
 
         Raises:
             ConfigError: a variable is not set.
@@ -101,14 +101,14 @@ class ConfigFile:
         )
 
     def levels(self, engine: str) -> list[SettingsLevel]:
-        """What it says to ``engine``, the highest first. A path to a model starts from the file's folder.
+        """Its settings for ``engine``, highest first. A model's path is relative to the file's folder.
 
         Raises:
             ConfigError: a variable is not set.
             BrokenExtraError: as ``find_engine``.
         """
         levels = [self.level(engine), self.level()]
-        if find_engine(engine).asks_server:  # whose models' names are the server's
+        if find_engine(engine).asks_server:  # there, models' names are the server's, not paths
             return levels
         return [replace(level, values=self._with_place(level.values)) for level in levels]
 
@@ -135,26 +135,26 @@ def find_config_file(start: Path | None = None) -> Path | None:
             top of the repository (a folder with .git), or with the home folder.
 
     Returns:
-        The file that ``LLM_BACKEND_CONFIG`` names, or else the nearest config.toml; None when there is none.
+        The file that ``LLM_BACKEND_CONFIG`` names, or else the nearest config.toml; None if there is none.
 
     Raises:
-        ConfigFileError: ``LLM_BACKEND_CONFIG`` names something that is no file.
+        ConfigFileError: ``LLM_BACKEND_CONFIG`` names something that is not a file.
     """
     return _named(None) or _search(start)
 
 
 def get_agent_config(path: str | os.PathLike[str] | None = None) -> AgentConfig | None:
-    """Read the configuration file and check all of our sections in it.
+    """Read the configuration file and check all our sections.
 
     Args:
-        path: the file; by default the one that is found.
+        path: the file; by default the one found.
 
     Returns:
-        What the file says, or None when there is no file.
+        The file's content, or None if there is no file.
 
     Raises:
         ConfigFileError: the file is missing, cannot be read, or is not TOML.
-        UntrustedConfigError: it was only found, and says what needs consent.
+        UntrustedConfigError: it was only found, and sets what needs consent.
         ConfigError: a section or key is unknown, a value is wrong, or a ``${NAME}`` is not set.
     """
     file = read_config_file(path)
@@ -166,14 +166,14 @@ def get_agent_config(path: str | os.PathLike[str] | None = None) -> AgentConfig 
 
 
 def read_config_file(path: str | os.PathLike[str] | None = None) -> ConfigFile | None:
-    """Read our sections of the configuration file; a wrong setting is found when it is used.
+    """Read our sections of the configuration file; settings are checked when used.
 
     Args:
-        path: the file; by default the one that is found.
+        path: the file; by default the one found.
 
     Raises:
         ConfigFileError: the file is missing, cannot be read, or is not TOML.
-        UntrustedConfigError: it was only found, and says what needs consent.
+        UntrustedConfigError: it was only found, and sets what needs consent.
         ConfigError: there is a section that no engine has.
     """
     named = _named(path)
@@ -190,13 +190,13 @@ def read_config_file(path: str | os.PathLike[str] | None = None) -> ConfigFile |
 
 
 def trust_config_file(where: Path | None = None) -> ConfigFile:
-    """Keep the user's consent to what a file holds now.
+    """Store the user's consent to the file's current content.
 
     Args:
-        where: the file, or its folder; by default the one that is found.
+        where: the file, or its folder; by default the one found.
 
     Raises:
-        ConfigError: there is no such file, it is wrong, or the consent cannot be kept.
+        ConfigError: there is no such file, it is wrong, or the consent cannot be stored.
     """
     path = _place(where)
     content = read_content(path)
@@ -206,7 +206,7 @@ def trust_config_file(where: Path | None = None) -> ConfigFile:
 
 
 def untrust_config_file(where: Path | None = None) -> tuple[Path, bool]:
-    """Withdraw the user's consent to a file, which need not be there any more.
+    """Withdraw the user's consent to a file, which need not exist any more.
 
     Returns:
         Its path, and whether there was consent.
@@ -224,16 +224,16 @@ def _named(path: str | os.PathLike[str] | None) -> Path | None:
     if not named and path is None:
         return None
     file = Path(os.path.expanduser(str(named))).absolute()  # noqa: PTH111  (Path's own raises for an unknown user)
-    if not os.path.isfile(file):  # noqa: PTH113  (Path's own raises in a folder that may not be entered)
+    if not os.path.isfile(file):  # noqa: PTH113  (Path's own raises in a folder without permission to enter)
         advice = f"Correct the path, or unset {FILE_VARIABLE}." if path is None else "Correct the path."
-        message = f"{by} names {str(file)!r}, which is no file. {advice}"
+        message = f"{by} names {str(file)!r}, which is not a file. {advice}"
         raise ConfigFileError(message)
     return file
 
 
 def _search(start: Path | None = None) -> Path | None:
     first = (start or _working_directory()).resolve()
-    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  (Path's own raises where there is none)
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  (Path's own raises if there is none)
     for folder in (first, *first.parents):
         if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  (as above)
             return folder / FILE_NAME
@@ -247,14 +247,14 @@ def _working_directory() -> Path:
         return Path.cwd()
     except OSError as exc:
         message = (
-            f"The working directory cannot be found ({exc.strerror}), so no {FILE_NAME} can be looked for in it."
-            " Change to another, or leave the file out (--no-config, use_config=False)."
+            f"The working directory cannot be found ({exc.strerror}), so it cannot be searched for {FILE_NAME}."
+            " Change to another one, or ignore the file (--no-config, use_config=False)."
         )
         raise ConfigFileError(message) from exc
 
 
 def _place(where: Path | None) -> Path:
-    """Where the file is that consent is about, as the search would find it."""
+    """The path of the file to consent to, as the search would find it."""
     if where is None:
         found = _search()
         if found is None:
@@ -266,13 +266,13 @@ def _place(where: Path | None) -> Path:
 
 def _untrusted(file: ConfigFile, consents: Sequence[str]) -> UntrustedConfigError:
     changed = " It has changed since you trusted it." if file.standing == "changed" else ""
-    place = str(file.path)  # a folder's name, from whoever made it, must not write lines into a command to copy
+    place = str(file.path)  # whoever named the folder must not be able to add lines to a command that is copied
     command = f"llm-backend config trust{f' {shlex.quote(place)}' if place.isprintable() else ', in its folder'}"
     return UntrustedConfigError(
-        f"{printable(place)} was found, not named by you, and says who answers, or uses your variables:"
-        f" {'; '.join(consents)}.{changed} Read it, and if you trust it:"
+        f"{printable(place)} was found, not named by you, and chooses who answers, or uses your variables:"
+        f" {'; '.join(consents)}.{changed} Read it, and if you trust it, run:"
         f" {command}. Or name it yourself (--config, {FILE_VARIABLE},"
-        " config_file=...), or leave it out (--no-config, use_config=False)."
+        " config_file=...), or ignore it (--no-config, use_config=False)."
     )
 
 
@@ -321,20 +321,20 @@ def _choose_root(path: Path, document: Mapping[str, object]) -> str:
 
 
 def _refuse_misspelt(path: Path, document: Mapping[str, object]) -> None:
-    """Refuse a section whose name is much like ours and that holds what ours may: its settings would be ignored."""
+    """Refuse a section named much like ours that holds our settings, which would be ignored there."""
     roots, ours = (_ROOT, _LEGACY_ROOT), {*AgentSettings.model_fields, *engine_names()}
     for name, table in document.items():
         alike = get_close_matches(name.lower(), roots, n=1, cutoff=_ALIKE)
         if alike and name not in roots and isinstance(table, dict) and ours & table.keys():
             message = (
                 f"{printable(str(path))}: there is no section [{printable(name)}]. Did you mean [{alike[0]}]?"
-                f" If it is another program's, keep ours in a file of its own, and name that in {FILE_VARIABLE}."
+                f" If it belongs to another program, keep ours in a separate file, and name that in {FILE_VARIABLE}."
             )
             raise ConfigError(message)
 
 
 def _levels_to_caller() -> int:
-    """The ``stacklevel`` of the nearest frame outside this package, as seen from the function that calls this one."""
+    """The ``stacklevel`` of the nearest frame outside this package, as seen from the caller."""
     package = __name__.partition(".")[0]
     frame, level = inspect.currentframe(), 0
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
@@ -344,16 +344,16 @@ def _levels_to_caller() -> int:
 
 def _engine_table(where: str, value: object, root: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        message = f"{where}: this is a {type(value).__name__}. Make it a table of settings."
+        message = f"{where} is a {type(value).__name__}. Make it a table of settings."
         raise ConfigError(message)
     if "backend" in value:
-        message = f"{where}: backend chooses between the engines, so it is no setting of one. Move it to [{root}]."
+        message = f"{where}: backend chooses between engines, so it cannot be set for one. Move it to [{root}]."
         raise ConfigError(message)
     return value
 
 
 def _expanded(level: SettingsLevel) -> SettingsLevel:
-    """``level`` with variables replaced; errors will not show a value that came from the environment."""
+    """``level`` with variables replaced; errors will not show values from the environment."""
     values = {key: expand(value, f"{level.source}: {key}") for key, value in level.values.items()}
     hidden = {key for key, value in level.values.items() if value is not values[key] and value != values[key]}
     return SettingsLevel(level.source, values, level.hidden | hidden)

@@ -1,4 +1,4 @@
-"""Reads a configuration file as TOML, whatever somebody put in its place."""
+"""Reads a configuration file as TOML, safely, whatever is really there."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["FILE_VARIABLE", "parse", "read_content"]
 
 FILE_VARIABLE = "LLM_BACKEND_CONFIG"
-# More is no configuration, but may be meant to keep whoever finds it busy.
+# More is not a configuration, and may be meant to keep a reader busy.
 _MOST_BYTES, _DEEPEST, _BITS = 2**20, 50, 63
-_TOO_DEEP = f"its tables and lists stand more than {_DEEPEST} deep in each other"
+_TOO_DEEP = f"its tables and lists are nested more than {_DEEPEST} deep"
 
 
 def read_content(path: Path) -> bytes:
-    """What is in the file.
+    """The file's content.
 
     Raises:
-        ConfigFileError: it cannot be read, is too long, or its content has yet to come.
+        ConfigFileError: it cannot be read, is too long, or would have to be waited for.
     """
     place = printable(str(path))
     try:
@@ -32,21 +32,21 @@ def read_content(path: Path) -> bytes:
             content: bytes | None = file.read(_MOST_BYTES + 1)
     except OSError as exc:
         message = (
-            f"{place} cannot be read: {exc.strerror}. Repair its permissions, or name another file in {FILE_VARIABLE}."
+            f"{place} cannot be read: {exc.strerror}. Fix its permissions, or name another file in {FILE_VARIABLE}."
         )
         raise ConfigFileError(message) from exc
     if content is None or len(content) > _MOST_BYTES:
         fact = "holds nothing yet" if content is None else f"is longer than {_MOST_BYTES} bytes"
-        message = f"{place} {fact}, so it is no configuration. Remove it, or name another file in {FILE_VARIABLE}."
+        message = f"{place} {fact}, so it is not a configuration. Remove it, or name another file in {FILE_VARIABLE}."
         raise ConfigFileError(message)
     return content
 
 
 def parse(path: Path, content: bytes) -> dict[str, object]:
-    """The tables of the file at ``path``.
+    """The tables in ``content``, which was read from ``path``.
 
     Raises:
-        ConfigFileError: ``content`` is not TOML, or holds what no configuration does.
+        ConfigFileError: ``content`` is not TOML, or holds what no configuration should.
     """
     place = printable(str(path))
     try:
@@ -69,18 +69,18 @@ def parse(path: Path, content: bytes) -> dict[str, object]:
         message = f"{place} is not valid TOML: {fact}. Correct that line."
         raise ConfigFileError(message) from exc
     if fault:
-        message = f"{place} is no configuration: {fault}. Correct that, or name another file in {FILE_VARIABLE}."
+        message = f"{place} is not a configuration: {fault}. Correct that, or name another file in {FILE_VARIABLE}."
         raise ConfigFileError(message)
     return document
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file of which a part may never come: a repository can hold links to what is in /proc."""
+    """Open a file without waiting for its content: a repository may link to a pipe or into /proc."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _fault(document: Mapping[str, object]) -> str:
-    """What Python's reader takes, and TOML or those who walk through it do not; empty where there is no such thing."""
+    """What Python's parser accepts, but TOML or code that walks the tables does not; empty if nothing is wrong."""
     level: list[object] = [document]
     for _ in range(_DEEPEST):
         level = [inner for holder in level for inner in _inside(holder)]

@@ -1,4 +1,4 @@
-"""What gateways want beside OpenAI's format: headers and fields of one's own, any of which may be a secret."""
+"""What gateways want beside OpenAI's format: extra headers and fields, any of which may be secret."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BODY", "HEADERS", "Body", "Headers", "body_digest", "body_of", "names_authorization", "secrets_in", "sent"]
 
-BODY = "a table of what JSON can hold, without model, messages, input and stream"
+BODY = "a table of JSON values, without model, messages, input and stream"
 HEADERS = (
-    "a table of header names and texts in ASCII on one line, without Host, Connection, Content-Length, Content-Type "
+    "a table of header names and one-line ASCII values, without Host, Connection, Content-Length, Content-Type "
     "and Transfer-Encoding"
 )
 _AUTHORIZATION = "authorization"
@@ -61,12 +61,12 @@ Body = Annotated[Secret[dict[str, Any]], BeforeValidator(_as_body)]
 
 
 def names_authorization(headers: Mapping[str, SecretStr] | None) -> bool:
-    """Whether a header among them is the one that carries the key."""
+    """Whether one of the headers is the one that carries the key."""
     return any(name.lower() == _AUTHORIZATION for name in headers or ())
 
 
 def sent(headers: Mapping[str, SecretStr] | None) -> dict[str, str]:
-    """The headers as they are sent; the one that carries the key under the name that replaces the library's own."""
+    """The headers as sent; the one that carries the key is spelt so that it replaces the library's own."""
     return {
         "Authorization" if name.lower() == _AUTHORIZATION else name: text.get_secret_value()
         for name, text in (headers or {}).items()
@@ -74,17 +74,17 @@ def sent(headers: Mapping[str, SecretStr] | None) -> dict[str, str]:
 
 
 def body_of(body: Secret[dict[str, Any]] | None) -> dict[str, Any]:
-    """The fields as they are sent."""
+    """The fields as sent."""
     return body.get_secret_value() if body else {}
 
 
 def body_digest(body: Secret[dict[str, Any]] | None) -> str:
-    """What tells one from another without showing it; empty without one."""
+    """A digest to compare bodies by without showing them; empty without one."""
     return hashlib.sha256(json.dumps(body_of(body), sort_keys=True).encode()).hexdigest()[:16] if body else ""
 
 
 def secrets_in(headers: Mapping[str, SecretStr] | None, body: Secret[dict[str, Any]] | None) -> tuple[str, ...]:
-    """What must not show when a server repeats it: every header's text, and fields by a secret's name."""
+    """What must stay hidden if a server echoes it: every header's value, and fields with a secret's name."""
     return (*sent(headers).values(), *_secrets(body_of(body)))
 
 

@@ -1,8 +1,8 @@
-"""Consent to a configuration file that nobody named: what it may say without, and where consent is kept.
+"""Consent to a configuration file that nobody named: what it may set without, and where consent is stored.
 
-A config.toml that was only found came with a folder, from whoever made that. It may say how to answer; who answers,
-what is told to them, and whose code runs are up to the user. Consent is given to one path and the very bytes that are
-there, and kept in a file that only its owner can write: any other content, anywhere else, has none.
+A config.toml that was only found came with a folder, from whoever made it. It may say how to answer, but who answers,
+what they are told, and whose code runs is up to the user. Consent covers one path and exactly the bytes found there,
+and is stored in a file that only its owner can write; other content, or another path, has none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Standing", "needs_consent", "standing_of", "trust", "withdraw"]
 
 Standing: TypeAlias = Literal["named", "trusted", "changed", "found"]
 
-# Whatever is not listed here needs consent: `extra_body`, for one, can have a server call up another with the text.
+# Whatever is not listed here needs consent: `extra_body`, for one, can make a server send the text to another.
 HOW_TO_ANSWER = frozenset(
     {
         "timeout",
@@ -53,16 +53,16 @@ HOW_TO_ANSWER = frozenset(
 
 
 def needs_consent(settings: Mapping[str, object]) -> list[str]:
-    """What a section says that a file which was only found may not: names of settings, and of variables as ``${NAME}``.
+    """What a section sets that needs consent in a found file: names of settings, and of variables as ``${NAME}``.
 
-    A key that no setting has is none of them: it is an error in any file.
+    Unknown keys are not among them: they are errors in any file.
     """
     known = AgentSettings.model_fields.keys() - HOW_TO_ANSWER
     return [name for name in settings if name in known] + [f"${{{name}}}" for name in variables_in(dict(settings))]
 
 
 def standing_of(path: Path, content: bytes) -> Standing:
-    """Whether the user trusts this content at this path, trusted another one there, or none."""
+    """Whether the user trusts this content at this path, trusted other content there, or none."""
     record = _record(path)
     if _came_along(path, record):
         return "found"
@@ -77,21 +77,21 @@ def standing_of(path: Path, content: bytes) -> Standing:
 
 
 def trust(path: Path, content: bytes) -> None:
-    """Keep the user's consent to this content at this path; it replaces any earlier one.
+    """Store the user's consent to this content at this path, replacing any earlier consent.
 
     Raises:
-        ConfigError: it cannot be kept.
+        ConfigError: it cannot be stored.
     """
     record = _record(path)
     if _came_along(path, record):
         message = (
-            f"Consent would be kept in {str(record.parent)!r}, in the repository that {str(path)!r} came with, which "
-            "may bring consent along, too. Name a folder elsewhere in LLM_BACKEND_DATA, or name the file itself."
+            f"Consent would be stored in {str(record.parent)!r}, in the same repository as {str(path)!r}, which could "
+            "then bring its own consent. Set LLM_BACKEND_DATA to a folder elsewhere, or name the file itself."
         )
         raise ConfigError(message)
     try:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=record.parent)  # for its owner only
+        handle, name = tempfile.mkstemp(dir=record.parent)  # readable only by its owner
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_consent(path, content))
@@ -104,7 +104,7 @@ def trust(path: Path, content: bytes) -> None:
 
 
 def withdraw(path: Path) -> bool:
-    """Withdraw consent to whatever is at this path, and return whether there was any.
+    """Withdraw any consent for this path, and return whether there was one.
 
     Raises:
         ConfigError: it cannot be withdrawn.
@@ -124,7 +124,7 @@ def _record(path: Path) -> Path:
 
 
 def _came_along(path: Path, record: Path) -> bool:
-    """Whether the record is in the file's own repository: where the home folder is one, or LLM_BACKEND_DATA in it."""
+    """Whether the record is in the file's own repository: the home folder may be one, or hold LLM_BACKEND_DATA."""
     tops = (folder for folder in path.parents if os.path.lexists(folder / ".git"))
     top = next(tops, None)
     return top is not None and record.resolve().is_relative_to(top)
@@ -139,13 +139,13 @@ def _line(path: Path) -> bytes:
 
 
 def _only_owner_writes(about: os.stat_result) -> bool:
-    """Whether nobody else can have written it; a file that a repository brought along can be read by others, too."""
+    """Whether only the owner can have written it; files that come with a repository are readable by others, too."""
     shared = stat.S_IMODE(about.st_mode) & (stat.S_IRWXG | stat.S_IRWXO)
-    return os.name == "nt" or (about.st_uid == os.getuid() and not shared)  # Windows has neither
+    return os.name == "nt" or (about.st_uid == os.getuid() and not shared)  # Windows has no such owner or mode
 
 
 def _unwritable(record: Path, exc: OSError) -> ConfigError:
     return ConfigError(
-        f"Consent is kept in {str(record.parent)!r}, which cannot be written: {exc.strerror or exc}. "
-        "Make room or repair its permissions, or name another folder in LLM_BACKEND_DATA."
+        f"Consent is stored in {str(record.parent)!r}, which cannot be written: {exc.strerror or exc}. "
+        "Free some space, fix its permissions, or set LLM_BACKEND_DATA to another folder."
     )

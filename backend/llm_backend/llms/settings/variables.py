@@ -1,4 +1,4 @@
-"""Variables of the environment in the texts of a configuration: ``${NAME}``; ``$${`` stands for a plain ``${``."""
+"""Environment variables in the strings of a configuration: ``${NAME}``; ``$${`` stands for a plain ``${``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
 def expand(value: object, where: str) -> object:
-    """``value`` with variables replaced in all its texts; errors name ``where`` it stands.
+    """``value`` with variables replaced in all its strings; errors name ``where`` it stands.
 
     Raises:
-        ConfigError: a variable is not set, or a ``${`` starts none.
+        ConfigError: a variable is not set, or a ``${`` starts no variable.
     """
     if isinstance(value, dict):
         return {key: expand(inner, f"{where}.{key}") for key, inner in value.items()}
@@ -32,7 +32,7 @@ def expand(value: object, where: str) -> object:
 
 
 def variables_in(value: object) -> Iterator[str]:
-    """The name of each variable that ``expand`` would ask for."""
+    """The name of each variable that ``expand`` would read."""
     if isinstance(value, (dict, list)):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from variables_in(inner)
@@ -45,14 +45,12 @@ def _replacement(placeholder: re.Match[str], where: str) -> str:
         return "${"
     name = placeholder["name"]
     if name is None:
-        message = (
-            f"{where} holds a '${{' that starts no ${{NAME}}. Write ${{NAME}}, or '$${{' for the plain characters."
-        )
+        message = f"{where} holds a '${{' that starts no ${{NAME}}. Write ${{NAME}}, or '$${{' for a plain '${{'."
         raise ConfigError(message)
     value = os.environ.get(name)
     if not value:
         message = (
-            f"{where} uses ${{{name}}}, but the environment variable {name} is not set, or empty."
+            f"{where} uses ${{{name}}}, but the environment variable {name} is unset or empty."
             f" Set it, or write the value itself ('$${{' stands for a plain '${{')."
         )
         raise ConfigError(message)

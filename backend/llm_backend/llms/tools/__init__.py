@@ -1,1 +1,1 @@
-"""Tools: definitions, schemas, calls, and the rounds in which they are used."""
+"""Tools: definitions, schemas, calls, and the rounds that use them."""

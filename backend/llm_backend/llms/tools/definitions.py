@@ -1,6 +1,6 @@
 """Tools: functions that a model may call, with the JSON schema that tells it how.
 
-Arguments are validated before a function sees them, and results become text, as models read nothing else.
+Arguments are validated before a function sees them, and results become text, because models read nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tool", "as_text", "tools_by_name"]
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what OpenAI takes, and what fits every template's format
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what OpenAI accepts, and what fits every template's format
 _SECTION = re.compile(
     r"^(Args|Arguments|Parameters|Returns|Yields|Raises|Examples?|Notes?|Attributes):[ \t]*$", re.MULTILINE
 )
@@ -39,14 +39,14 @@ class Tool:
     """A function that a model may call. Make one with ``from_function`` or ``from_definition``.
 
     Attributes:
-        name: what the model calls it: 1 to 64 letters, digits, ``_`` and ``-``.
+        name: its name for the model: 1 to 64 letters, digits, ``_`` and ``-``.
         description: tells the model what it does and when to use it.
-        parameters: JSON schema of its arguments, which are one object.
-        function: what is called; one that is not async is called in a thread of its own.
-        read: turns a model's arguments into the function's, or raises ValueError with what is wrong with them.
+        parameters: JSON schema of its arguments, an object.
+        function: sync or async; a sync one runs in a thread.
+        read: turns a model's arguments into the function's, or raises ValueError saying what is wrong with them.
 
     Raises:
-        ToolDefinitionError: no server and no model would take the name.
+        ToolDefinitionError: no server or model would accept the name.
     """
 
     name: str
@@ -66,16 +66,16 @@ class Tool:
     ) -> Self:
         """Offer a typed callable: its annotations become the schema, its docstring the descriptions.
 
-        Of a docstring in Google's style, ``Args:`` describes the arguments, and what stands before it the tool.
+        In a docstring in Google's style, ``Args:`` describes the arguments, and the text before it describes the tool.
 
         Args:
-            function: sync or async; pydantic validates what the model gives for its annotations.
+            function: sync or async; pydantic validates the model's arguments against its annotations.
             name: by default the function's own.
             description: by default the docstring's.
 
         Raises:
             ToolDefinitionError: an annotation is missing or pydantic has no schema for it, an argument cannot be
-                given by name, or the name is none that a model can use.
+                given by name, or a model cannot use the name.
         """
         name = name if name is not None else getattr(function, "__name__", "")
         about, described = _read_docstring(inspect.getdoc(function) or "")
@@ -97,16 +97,16 @@ class Tool:
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any], function: Callable[..., object]) -> Self:
-        """Offer ``function`` under a definition in OpenAI's function format; arguments are held to its schema.
+        """Offer ``function`` under a definition in OpenAI's function format; arguments must fit its schema.
 
         Raises:
-            ToolDefinitionError: the definition is not in that format, its name is none that a model can use, or its
-                parameters are no JSON schema of an object.
+            ToolDefinitionError: the definition is not in that format, a model cannot use its name, or its parameters
+                are not a JSON schema of an object.
         """
         about: Any = definition.get("function") if isinstance(definition, dict) else None
         if not isinstance(about, dict):
             message = (
-                f"A tool's definition is {shown(repr(definition))}, which holds no function. "
+                f"A tool's definition, {shown(repr(definition))}, holds no function. "
                 "Write it as {'type': 'function', 'function': {'name': ..., 'description': ..., 'parameters': ...}}."
             )
             raise ToolDefinitionError(message)
@@ -117,7 +117,7 @@ class Tool:
         except SchemaError as exc:
             raise ToolDefinitionError(str(exc)) from exc
         if not (isinstance(parameters, dict) and parameters.get("type") == "object"):
-            message = f"The schema of tool {shown(repr(name))} is of no object. Arguments have names: say type object."
+            message = f"The schema of tool {shown(repr(name))} does not describe an object. Give it type object."
             raise ToolDefinitionError(message)
         return cls(
             name=name,
@@ -134,7 +134,7 @@ class Tool:
         return {"type": "function", "function": about}
 
     async def call(self, arguments: Mapping[str, Any]) -> object:
-        """Call the function with arguments that ``read`` gave; one in a thread goes on where nobody waits any more."""
+        """Call the function with arguments from ``read``; in a thread, it runs on even if nobody waits any more."""
         if inspect.iscoroutinefunction(self.function):
             return await self.function(**arguments)
         result = await asyncio.to_thread(self._call, arguments)
@@ -143,16 +143,16 @@ class Tool:
     def _call(self, arguments: Mapping[str, Any]) -> object:
         try:
             return self.function(**arguments)
-        except StopIteration as exc:  # no future carries one, so that whoever waits would wait for ever
+        except StopIteration as exc:  # a future cannot carry one, so the caller would wait forever
             message = "it raised StopIteration"
             raise RuntimeError(message) from exc
 
 
 def tools_by_name(tools: Iterable[Tool | Callable[..., object]]) -> dict[str, Tool]:
-    """Make tools of those that are bare functions, and name them all.
+    """Turn bare functions into tools, and return all tools by name.
 
     Raises:
-        ToolDefinitionError: one cannot be offered, or two have one name.
+        ToolDefinitionError: one cannot be offered, or two share a name.
     """
     named: dict[str, Tool] = {}
     for given in tools:
@@ -170,7 +170,7 @@ def tools_by_name(tools: Iterable[Tool | Callable[..., object]]) -> dict[str, To
 
 
 def as_text(result: object) -> str:
-    """A tool's result as the model reads it: a text as it is, anything else as JSON.
+    """A tool's result as the model reads it: a string unchanged, anything else as JSON.
 
     Raises:
         ValueError: it cannot be written as JSON, or as UTF-8.
@@ -182,14 +182,14 @@ def as_text(result: object) -> str:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without titles, which repeat the names, and of which a small model has to read each."""
+    """Schemas without titles, which only repeat names and cost a small model tokens."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  (pydantic's signature)
         return False
 
 
 def _read_docstring(docstring: str) -> tuple[str, dict[str, str]]:
-    """What a docstring in Google's style says of the function, and of each of its arguments."""
+    """A Google-style docstring's description of the function, and of each argument."""
     about, *sections = _SECTION.split(docstring)
     bodies = dict(zip(sections[::2], sections[1::2], strict=True))
     listed = next((bodies[title] for title in ("Args", "Arguments", "Parameters") if title in bodies), "")

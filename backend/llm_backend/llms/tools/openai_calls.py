@@ -1,4 +1,4 @@
-"""Tool calls in OpenAI's chat format: what is sent of them, and how those of a server are read, whole or in parts."""
+"""Tool calls in OpenAI's chat format: how they are sent, and how a server's are read, whole or in parts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["name_calls", "read_arguments", "read_calls", "tool_name"]
 
 
 def tool_name(tool: Mapping[str, Any]) -> str:
-    """What a tool is called that is defined in OpenAI's function format, nested or flat; empty if it is not."""
+    """The name of a tool defined in OpenAI's function format, nested or flat; empty if it is not."""
     function = tool.get("function")
     return str((function if isinstance(function, dict) else tool).get("name") or "")
 
 
 def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give an id to each call that has none, and to its result: servers want one, and not every model gives it."""
+    """Give an id to each call without one, and to its result: servers require it, but not every model gives it."""
     unnamed: list[str] = []
     for position, message in enumerate(messages):
         for number, call in enumerate(message.get("tool_calls", ())):
             if call["id"] is None:
-                unnamed.append(f"call{position:03}{number:02}")  # nine letters and digits, as Mistral's server wants it
+                unnamed.append(f"call{position:03}{number:02}")  # nine letters and digits, as Mistral's server requires
                 call["id"] = unnamed[-1]
         if message["role"] == "tool" and message["tool_call_id"] is None and unnamed:
             message["tool_call_id"] = unnamed.pop(0)
@@ -40,15 +40,15 @@ def name_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def read_calls(
     parts: Iterable[Mapping[str, Any]], offered: Iterable[str] = (), *, whole: bool = False, cut: bool = False
 ) -> tuple[ToolCall, ...]:
-    """Read tool calls that came ``whole``, or in parts that say by ``index`` to which call they belong.
+    """Read tool calls that came ``whole``, or in parts whose ``index`` says which call they belong to.
 
-    Some servers leave the index out or give all calls the same, and some give each part another id: so a name together
-    with another id, or without an index, begins a call. It does not where the call's arguments are still open and the
-    name is the call's own, as some repeat the name in each part. ``offered`` are the names that a call may have, which
-    tell a name that is repeated from one that comes in pieces. ``cut`` says that the answer ended by its limit.
+    Some servers omit the index or give all calls the same one, and some give each part a new id. So a name with a new
+    id, or without an index, begins a call, unless the current call's arguments are still open and the name is the same:
+    some servers repeat it in each part. ``offered`` are the names that a call may have, which tell a repeated name from
+    one that comes in pieces. ``cut`` says that the answer ended at its limit.
 
     Raises:
-        EngineResponseError: a call has no name, or its arguments are no JSON object, or were to come yet.
+        EngineResponseError: a call has no name, or its arguments are not a JSON object, or had yet to come.
     """
     names = frozenset(offered)
     calls: list[list[Mapping[str, Any]]] = []
@@ -67,7 +67,7 @@ def read_calls(
 
 
 def _begins(part: Mapping[str, Any], call: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether ``part`` begins another call than the one that was said last under its index."""
+    """Whether ``part`` begins a new call, rather than continuing the last one with its index."""
     name, id_ = _said(part, "name"), part.get("id")
     if not name or (id_ and id_ == call[0].get("id")):
         return False
@@ -81,7 +81,7 @@ def _begins(part: Mapping[str, Any], call: Sequence[Mapping[str, Any]]) -> bool:
 def _read_call(parts: Sequence[Mapping[str, Any]], offered: AbstractSet[str]) -> ToolCall:
     name = _name_of([said for part in parts if (said := _said(part, "name"))], offered)
     if not name:
-        message = "The answer holds a tool call without a function's name. Look into the server's log."
+        message = "The answer holds a tool call without a function name. Check the server's log."
         raise EngineResponseError(message)
     return ToolCall(
         name=name,
@@ -92,7 +92,7 @@ def _read_call(parts: Sequence[Mapping[str, Any]], offered: AbstractSet[str]) ->
 
 
 def _name_of(said: Sequence[str], offered: AbstractSet[str]) -> str:
-    """A call's name from its parts: OpenAI says it once, MiniMax in each part, Gemini in pieces."""
+    """A call's name from its parts: OpenAI sends it once, MiniMax in each part, Gemini in pieces."""
     once = ""
     for piece in said:
         once = piece if piece.startswith(once) else once + piece
@@ -107,13 +107,13 @@ def _said(part: Mapping[str, Any], key: str) -> str:
 
 
 def read_arguments(name: str, said: Sequence[str]) -> dict[str, Any]:
-    """The arguments of a call of tool ``name``, from the pieces of their JSON; empty where nothing, or null, was said.
+    """The arguments of a call of tool ``name``, from pieces of their JSON; empty if nothing, or null, was sent.
 
-    Some servers say them whole once more at the end, after the pieces or after an empty object. They may be private,
-    so the error does not show them.
+    Some servers repeat them whole at the end, after the pieces or after an empty object. They may be private, so the
+    error does not show them.
 
     Raises:
-        EngineResponseError: they are no JSON object.
+        EngineResponseError: they are not a JSON object.
     """
     text = "".join(said)
     parsed = {} if text.strip() in ("", "null") else _json_object(text)
@@ -127,15 +127,15 @@ def read_arguments(name: str, said: Sequence[str]) -> dict[str, Any]:
 
 def _unreadable(name: str) -> EngineResponseError:
     return EngineResponseError(
-        f"The model called tool {name!r} with arguments that are no JSON object. "
-        "Ask again, raise max_new_tokens if the answer was cut, or simplify the tool."
+        f"The model called tool {name!r} with arguments that are not a JSON object. "
+        "Ask again, raise max_new_tokens if the answer was cut short, or simplify the tool."
     )
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
         parsed = from_json(text, allow_inf_nan=False)
-        if isinstance(parsed, str):  # some models write JSON of the JSON
+        if isinstance(parsed, str):  # some models encode the JSON twice
             parsed = from_json(parsed, allow_inf_nan=False)
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""Lets a model use tools: it asks, the tools are called, it is told the results, until it answers."""
+"""Lets a model use tools: it asks for calls, they are run, and it reads their results, until it answers."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ async def run_with_tools(
     max_rounds: int = 8,
     on_error: OnError = "return",
 ) -> AgentResponse[Parsed]:
-    """Ask ``agent``, call the tools that it asks for, tell it their results, and so on until it answers.
+    """Ask ``agent``, run the tool calls it asks for, return their results to it, and repeat until it answers.
 
-    The calls of one round run at the same time. Cancelling this cancels the answer and the async tools that run; a
-    sync tool's thread goes on to its end.
+    The calls of one round run concurrently. Cancelling this cancels the answer and the async tools that are running;
+    a sync tool's thread runs to its end.
 
     Args:
         agent: any agent.
-        payload: the request, or its plain text; ``tools`` are offered in place of its ``tools_available``.
+        payload: the request, or its plain text; ``tools`` are offered instead of its ``tools_available``.
         tools: ``Tool`` objects, or typed functions.
-        max_rounds: how many rounds of calls may be run before the model has to answer.
-        on_error: "return" gives the model the error of a call in place of its result, so that it can do better;
-            "raise" raises it, and cancels the other calls.
+        max_rounds: how many rounds of calls may run before the model has to answer.
+        on_error: "return" gives the model a call's error as its result, so that it can do better; "raise" raises
+            it, and cancels the other calls.
 
     Returns:
-        The answer. Its ``usage`` is that of all rounds together (None where one has none), and ``tool_turns`` in its
-        metadata holds the turns between question and answer, to remember them.
+        The answer. In its metadata, ``usage`` is that of all rounds together (None if one has none), and ``tool_turns``
+        holds the turns between question and answer, for remembering them.
 
     Raises:
         ToolDefinitionError: a tool cannot be offered; the model was not asked.
         ToolCallError: a call gave no result, and ``on_error`` is "raise".
-        ToolRoundsError: the model called tools once more after ``max_rounds``.
+        ToolRoundsError: the model still called tools after ``max_rounds``.
         BackendError: what ``agent.invoke`` raises.
     """
     payload, rounds = as_payload(payload), ToolRounds(tools, max_rounds, on_error)
@@ -73,9 +73,9 @@ async def run_with_tools(
 
 
 def remembered(response: AgentResponse, calls: Sequence[ToolCall] = ()) -> MemoryEntry:
-    """An answer as a turn, with these of its calls and what the server wants back.
+    """An answer as a turn, with the given calls and what the server wants back.
 
-    Without halves of characters and NaN: a model may say them, but nobody can send them on.
+    Without lone surrogates and NaN, which a model may produce but nobody can send on.
     """
     said = [response.response, dict(response.extras), *((dict(call.arguments), dict(call.extras)) for call in calls)]
     written = json.dumps(said, ensure_ascii=False)
@@ -87,11 +87,11 @@ def remembered(response: AgentResponse, calls: Sequence[ToolCall] = ()) -> Memor
 
 
 class ToolRounds:
-    """The tools of one turn, and what came of them so far.
+    """The tools of one turn, and their results so far.
 
     Attributes:
         definitions: the tools in OpenAI's function format.
-        turns: the answers that called tools, and the results, to be told to the model after its question.
+        turns: the answers that called tools, and the results, which follow the question in the next request.
     """
 
     def __init__(
@@ -108,22 +108,22 @@ class ToolRounds:
         self.turns: list[MemoryEntry] = []
 
     def told_in(self, metadata: ResponseMetadata) -> ResponseMetadata:
-        """The metadata of the last answer, with the usage of all and the turns before it."""
+        """The metadata of the last answer, with the total usage and the turns before it."""
         return {**metadata, "usage": _total(self._usages), "tool_turns": tuple(self.turns)}
 
     async def go_on(self, response: AgentResponse) -> bool:
-        """Run the calls of an answer, all at once, and add them to ``turns``; False when there are none to run."""
+        """Run the calls of an answer concurrently, and add them to ``turns``; False if there are none to run."""
         self._usages.append(response.metadata.get("usage"))
         if not (self._known and response.tool_calls):
             return False
         if len(self._usages) > self._max_rounds:
             names = shown(", ".join(sorted({call.name for call in response.tool_calls})))
             message = (
-                f"The model called tools in {self._max_rounds} rounds, and still calls {names} where it should answer. "
-                "Raise max_rounds, offer fewer tools, or choose a model that is better at them."
+                f"The model called tools in {self._max_rounds} rounds, and still calls {names} instead of answering. "
+                "Raise max_rounds, offer fewer tools, or choose a model that is better at using them."
             )
             raise ToolRoundsError(message, rounds=self._max_rounds)
-        # Nine letters and digits are a name that every format takes; a model that writes its calls as text gives none.
+        # Every format accepts an id of nine letters and digits; a model that writes its calls as text gives none.
         calls = [call if call.id else replace(call, id=uuid4().hex[:9]) for call in response.tool_calls]
         asked = remembered(response, calls)
         try:
@@ -140,14 +140,14 @@ class ToolRounds:
 
 
 async def _result(known: Mapping[str, Tool], call: ToolCall, *, raising: bool) -> str:
-    """The text that a call gives, be it the one of an error."""
+    """The text of a call's result, or of its error."""
     try:
         return await _attempt(known, call)
     except ToolCallError as exc:
         if raising:
             raise
-        # Not the error: it quotes arguments and results, which may be private.
-        _log.warning("a call of the tool %s gave no result, and the model is told why", shown(repr(exc.name)))
+        # Without the error: it quotes arguments and results, which may be private.
+        _log.warning("a call of tool %s gave no result; the model is told why", shown(repr(exc.name)))
         return f"Error: {exc}"
 
 

@@ -1,10 +1,10 @@
-"""Reads the tool calls that models write, each family in a format of its own.
+"""Reads tool calls that models write into their text, each family in its own format.
 
 Hermes and Qwen write ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``; Granite
 ``<|tool_call|>[{"name": ..., "arguments": {...}}]`` (https://www.ibm.com/granite/docs/models/granite); Mistral
 ``[TOOL_CALLS][{"name": ..., "arguments": {...}, "id": ...}]``, later ``[TOOL_CALLS]name[ARGS]{...}``
 (https://docs.mistral.ai/capabilities/function_calling); Llama 3 ``<|python_tag|>{"name": ..., "parameters": {...}}``,
-or that object and nothing else, with or without a fence of ```json
+or only that object, with or without a ```json fence
 (https://github.com/meta-llama/llama-models/blob/main/models/llama3_1/prompt_format.md).
 """
 
@@ -31,7 +31,7 @@ _FIRST_KEYS = ('"name"', '"arguments"', '"parameters"', '"type"', '"function"', 
 
 
 def read_calls(content: str) -> list[ToolCall] | None:
-    """The calls that stand in a block of a model's answer; None where it holds anything else."""
+    """The calls in a block of a model's answer; None if it holds anything else."""
     if named := _NAMED.fullmatch(content):
         call = _request(named[1], named[3], named[2])
         return [call] if call else None
@@ -44,19 +44,19 @@ def read_calls(content: str) -> list[ToolCall] | None:
 
 
 def read_request(name: str, content: str) -> list[ToolCall] | None:
-    """The call of the tool ``name`` whose arguments are ``content``; None where that is no JSON object."""
+    """The call of tool ``name`` with ``content`` as its arguments; None if that is not a JSON object."""
     call = _request(name, content, None)
     return [call] if call else None
 
 
 def read_bare_calls(content: str, tools: Collection[object]) -> list[ToolCall] | None:
-    """The calls that an answer consists of, without any mark; None unless each names one of ``tools``."""
+    """The calls of an answer that consists of them, without any mark; None unless each names one of ``tools``."""
     calls = read_calls(_FENCE.sub("", content).removesuffix("```"))
     return calls if calls and all(call.name in tools for call in calls) else None
 
 
 def may_be_bare_calls(beginning: str) -> bool:
-    """Whether an answer that begins so may turn out to be calls without any mark."""
+    """Whether an answer with this beginning may turn out to be calls without any mark."""
     if "```".startswith(beginning.strip()):
         return True
     rest = _FENCE.sub("", beginning).removeprefix("[").lstrip()
@@ -67,7 +67,7 @@ def may_be_bare_calls(beginning: str) -> bool:
 
 
 def _values(content: str) -> Iterator[Any]:
-    """Each JSON value of ``content``, and each that a list in it holds."""
+    """Each JSON value in ``content``, with lists unpacked."""
     rest = content.strip(_BETWEEN)
     while rest:
         _, end = _DECODER.raw_decode(rest)
@@ -77,7 +77,7 @@ def _values(content: str) -> Iterator[Any]:
 
 
 def _call(value: object) -> ToolCall | None:
-    """The call that ``value`` describes, if it is an object with a name; its arguments may be JSON in a text."""
+    """The call that ``value`` describes, if it is an object with a name; its arguments may be a string of JSON."""
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = {"id": value.get("id"), **value["function"]}
     if not (isinstance(value, dict) and isinstance(value.get("name"), str)):

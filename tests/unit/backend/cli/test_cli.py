@@ -265,7 +265,7 @@ def _fails_once(error: BaseException) -> Any:
 def test_validation(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """A working agent passes validation with exit status 0, in words and as JSON."""
     assert command("validate") == 0
-    assert capsys.readouterr().out.startswith("works: it answered question 1 of 4 rightly. (")
+    assert capsys.readouterr().out.startswith("works: it answered question 1 of 4 correctly. (")
     assert command("validate", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["verdict"], document["error"]) == ("works", None)
@@ -319,7 +319,7 @@ def test_a_file_can_be_named(command: Command, tmp_path: Path, capsys: pytest.Ca
         assert command(*words, "--config", str(path), "--no-config") == 2
         assert "--config names a file, but --no-config ignores it." in capsys.readouterr().err
         assert command(*words, "--config", "nothing.toml") == 1
-        assert "nothing.toml', which is no file" in "".join(capsys.readouterr())
+        assert "nothing.toml', which is not a file" in "".join(capsys.readouterr())
 
 
 def test_consent_on_the_command_line(

@@ -145,7 +145,9 @@ async def test_tool_calls_and_results_stay_together() -> None:
     agent.said = [answer("", CALL, ToolCall(name="flip", arguments={}))]
     conversation = talk(agent, answer_tokens=1)
     await conversation.ask("Roll and flip.", tools_available=[TOOL])
-    with pytest.raises(PayloadError, match=r"The model called roll, flip, and waits for the result\. Add it with add"):
+    with pytest.raises(
+        PayloadError, match=r"The model called roll, flip and is waiting for the result\. Add it with add"
+    ):
         await conversation.ask("And?")
     # Another process may have asked something meanwhile.
     await conversation.store.append("s", [MemoryEntry("user", "Else?"), MemoryEntry("assistant", "No.")])
@@ -203,7 +205,7 @@ async def test_result_without_a_call(calls: tuple[ToolCall, ...], result: str | 
     """A tool's result that answers no call is refused, and not stored."""
     conversation = talk(WordAgent())
     await conversation.add(MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=calls))
-    with pytest.raises(PayloadError, match=f"A tool's result answers the call {waiting}. Put the call's id"):
+    with pytest.raises(PayloadError, match=f"A tool's result answers call {waiting}. Put the call's id"):
         await conversation.add(MemoryEntry("tool", "4", metadata={"tool_call_id": result}))
     assert len(await conversation.history()) == 2
 
@@ -212,7 +214,7 @@ async def test_stored_result_without_a_call() -> None:
     """A stored result without its call is refused before a model is asked."""
     conversation = talk(WordAgent())
     await conversation.store.append("s", [MemoryEntry("tool", "4")])
-    with pytest.raises(PayloadError, match="A tool's result answers the call None"):
+    with pytest.raises(PayloadError, match="A tool's result answers call None"):
         await conversation.ask("Hi.")
     assert len(await conversation.history()) == 1
 
@@ -230,7 +232,9 @@ async def test_conversation_that_begins_with_the_assistant() -> None:
 async def test_what_is_no_text(text: Any) -> None:
     """Broken text, bytes and images are refused, and not stored."""
     conversation = talk(WordAgent())
-    with pytest.raises(PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is a .*\. Give a text)\."):
+    with pytest.raises(
+        PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is a .*\. Give a string)\."
+    ):
         await conversation.ask(text)
     with pytest.raises(PayloadError, match=r"a memory entry's content (holds|is a)"):
         await conversation.add(MemoryEntry("user", text))
@@ -259,7 +263,7 @@ def test_bad_name_of_a_session(name: Any) -> None:
         ({"compact": "sumarize"}, r"compact is 'sumarize'\. Use one of: trim, summarise\."),
         ({"answer_tokens": 0}, r"answer_tokens is 0\. Give a whole number of at least 1\."),
         ({"answer_tokens": "5"}, r"answer_tokens is '5'\. Give"),
-        ({"system_context": 5}, r"system_context is a int\. Give a text\."),
+        ({"system_context": 5}, r"system_context is a int\. Give a string\."),
         ({"user_profile": 5}, r"user_profile is a int\. Give a Mapping\."),
     ],
 )
@@ -274,7 +278,7 @@ async def test_control_characters_in_the_name_of_a_call() -> None:
     conversation = talk(WordAgent())
     call = ToolCall(name="a\x1b[2J", arguments={}, id="c\x1b")
     await conversation.add(MemoryEntry("user", "Hi."), MemoryEntry("assistant", "", tool_calls=[call]))
-    with pytest.raises(PayloadError, match=r"The model called a\\x1b\[2J, and waits"):
+    with pytest.raises(PayloadError, match=r"The model called a\\x1b\[2J and is waiting"):
         await conversation.ask("And?")
     with pytest.raises(PayloadError) as caught:
         await conversation.add(MemoryEntry("tool", "4", metadata={"tool_call_id": "\x1b"}))

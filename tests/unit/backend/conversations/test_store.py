@@ -144,7 +144,7 @@ async def test_cleared_text_is_gone(store: SQLiteStore, path: Path) -> None:
 
 async def test_what_json_cannot_hold(store: SQLiteStore) -> None:
     """A turn that JSON cannot hold raises PayloadError, and none of its call is stored."""
-    with pytest.raises(PayloadError, match=r"cannot be stored: Object of type .* Give them what JSON can hold"):
+    with pytest.raises(PayloadError, match=r"cannot be stored: Object of type .* Use only what JSON can hold"):
         await store.append("s", [MemoryEntry("user", "Hi."), MemoryEntry("user", "", metadata={"set": {1}})])
     assert await store.read("s") == []
 
@@ -155,7 +155,7 @@ async def test_all_or_none(store: SQLiteStore, path: Path) -> None:
     execute(
         path, "CREATE TRIGGER t BEFORE INSERT ON turns WHEN new.role = 'assistant' BEGIN SELECT raise(FAIL, 'no'); END"
     )
-    with pytest.raises(ConversationStoreError, match=r"cannot be read or written: no\. Make room, mend"):
+    with pytest.raises(ConversationStoreError, match=r"cannot be read or written: no\. Free some space, fix"):
         await store.append("s", EVERYTHING[1:])
     assert len(await store.read("s")) == 1
 
@@ -164,7 +164,7 @@ async def test_all_or_none(store: SQLiteStore, path: Path) -> None:
     ("change", "reason"),
     [
         ("UPDATE turns SET role = 'alien'", r"role is 'alien'\. Use one of: system"),
-        ("UPDATE turns SET content = CAST(x'ff' AS TEXT)", r"holds '\\udcff' at 0, which is no character"),
+        ("UPDATE turns SET content = CAST(x'ff' AS TEXT)", r"holds '\\udcff' at 0, which is not a character"),
         ("UPDATE turns SET content = x'05'", "content is a bytes"),
         ("UPDATE turns SET timestamp = 'yesterday'", "Invalid isoformat string"),
         ("UPDATE turns SET tool_calls = '['", "Expecting value"),
@@ -178,7 +178,7 @@ async def test_damaged_turn(store: SQLiteStore, path: Path, change: str, reason:
     await store.append("s", EVERYTHING)
     execute(path, change)
     before = content(path)
-    with pytest.raises(ConversationFormatError, match=rf"Turn 1 in '.*' cannot be read: .*{reason}.* left as it is"):
+    with pytest.raises(ConversationFormatError, match=rf"Turn 1 in '.*' cannot be read: .*{reason}.* left unchanged"):
         await store.read("s")
     assert content(path) == before
     assert await store.read("other") == []
@@ -188,7 +188,9 @@ async def test_newer_version(store: SQLiteStore, path: Path) -> None:
     """A file of a newer version is refused, and not changed."""
     await store.append("s", EVERYTHING)
     execute(path, "PRAGMA user_version = 7")
-    with pytest.raises(ConversationFormatError, match=r"have version 7, and this program knows 1\. Install a newer"):
+    with pytest.raises(
+        ConversationFormatError, match=r"have version 7, but this program knows only 1\. Install a newer"
+    ):
         await store.append("s", EVERYTHING)
 
 
@@ -223,8 +225,8 @@ def _folder(path: Path) -> None:
     ("plant", "error", "message"),
     [
         (_other_file, ConversationFormatError, "file is not a database. Move the file away, or name another"),
-        (_damaged, ConversationFormatError, "database disk image is malformed. Move the file away, and put back"),
-        (_folder, ConversationStoreError, "unable to open database file. Make room, mend its permissions, or name"),
+        (_damaged, ConversationFormatError, "database disk image is malformed. Move the file away, then restore"),
+        (_folder, ConversationStoreError, "unable to open database file. Free some space, fix its permissions, or set"),
     ],
 )
 def test_no_file_of_ours(
@@ -264,7 +266,7 @@ async def test_full_disk(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) ->
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect_to_little)
-    with pytest.raises(ConversationStoreError, match=r"database or disk is full\. Make room"):
+    with pytest.raises(ConversationStoreError, match=r"database or disk is full\. Free some space"):
         await store.append("s", [MemoryEntry("user", "x" * 100_000)])
     assert [turn.entry for turn in await store.read("s")] == EVERYTHING
 
@@ -275,7 +277,9 @@ async def test_held_by_another_process(path: Path) -> None:
     await store.append("s", EVERYTHING)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ConversationStoreError, match=r"database is locked\. Another process holds it\. Try again"):
+        with pytest.raises(
+            ConversationStoreError, match=r"database is locked\. Another process is using it\. Try again"
+        ):
             await store.append("s", EVERYTHING)
         assert len(await store.read("s")) == len(EVERYTHING), "reading goes on"
     await store.append("s", EVERYTHING)

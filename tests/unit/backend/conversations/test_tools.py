@@ -173,7 +173,7 @@ async def test_tool_that_uses_its_own_session() -> None:
     await conversation.ask("Roll.", tools=[Tool.from_function(reflect, name="roll")])
     told = agent.payloads[1].memory[-1].content
     assert (
-        "failed with PayloadError: A tool of a turn in session 's' uses that session. It can only read history()."
+        "failed with PayloadError: A tool of a turn in session 's' uses that session. Let it only read history()."
         in told
     )
     assert ".." not in told
@@ -261,7 +261,7 @@ async def test_events_with_tools_that_others_run() -> None:
 async def test_stream_of_text_with_tools_that_others_run() -> None:
     """A stream of text refuses tools that others run, as it shows no calls."""
     conversation = talk(calling())
-    with pytest.raises(PayloadError, match=r"shows no calls of tools_available\. Use ask\(\) or stream_events\(\)"):
+    with pytest.raises(PayloadError, match=r"cannot show calls of tools_available\. Use ask\(\) or stream_events\(\)"):
         await anext(conversation.stream("Roll.", tools_available=[TOOL]))
 
 

@@ -28,9 +28,9 @@ def _refusal(**values: object) -> ConfigError:
     ("key", "value", "shown", "allowed"),
     [
         ("backend", 5, "5 (type int)", f"one of: {', '.join(ENGINES)}"),
-        ("model", 5, "5 (type int)", "a model's name or path, as a text"),
-        ("model", "", "'' (type str)", "a model's name or path, as a text"),
-        ("revision", True, "True (type bool)", "a branch, tag or commit, as a text"),
+        ("model", 5, "5 (type int)", "a model's name or path, as a string"),
+        ("model", "", "'' (type str)", "a model's name or path, as a string"),
+        ("revision", True, "True (type bool)", "a branch, tag or commit, as a string"),
         ("timeout", 0, "0 (type int)", "a number of seconds above 0"),
         ("timeout", True, "True (type bool)", "a number of seconds above 0"),
         ("timeout", float("inf"), "inf (type float)", "a number of seconds above 0"),
@@ -164,14 +164,14 @@ def test_a_secret_in_a_wrong_value_is_not_shown(key: str, value: object) -> None
     """No key or password shows in an error, or in the error's context."""
     error = _refusal(**{key: value})
     assert str(error).startswith(
-        f"file.toml [agent]: {key} is wrong (its value is not shown, as it may be a secret). Give "
+        f"file.toml [agent]: {key} is wrong (its value is not shown because it may be a secret). Give "
     )
     assert SECRET not in f"{error!r}{error.__cause__!r}{error.__context__!r}"
 
 
 def test_an_empty_key_is_refused() -> None:
     """An empty key is refused."""
-    assert "Give the server's key, as a text." in str(_refusal(api_key=""))
+    assert "Give the server's key, as a string." in str(_refusal(api_key=""))
 
 
 @pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-é", "sk\t1", "sk\x7f1", "\nsk-1\n"])
@@ -179,7 +179,7 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
     """A key with a newline or non-ASCII letters is refused, and not shown."""
     told = str(_refusal(api_key=key))
     assert "api_key is wrong (its value is not shown" in told
-    assert told.endswith("as a text of ASCII characters on one line, with no space before or after it.")
+    assert told.endswith("as a string of ASCII characters on one line, with no space before or after it.")
     assert "sk" not in told.replace("ask", "")
     assert AgentSettings(api_key="sk 1~!").api_key is not None
 
@@ -296,12 +296,12 @@ def test_an_error_names_the_level_that_decided() -> None:
         (
             {"load_in_8bit": True},
             {"load_in_4bit": True},
-            "load_in_8bit (one) asks for int8, and load_in_4bit (two) asks for int4. Leave only one of them.",
+            "load_in_8bit (one) asks for int8, and load_in_4bit (two) asks for int4. Keep only one of them.",
         ),
         (
             {"quantization": "none"},
             {"load_in_8bit": True},
-            "quantization (one) asks for none, and load_in_8bit (two) asks for int8. Leave only one of them.",
+            "quantization (one) asks for none, and load_in_8bit (two) asks for int8. Keep only one of them.",
         ),
     ],
 )
@@ -312,7 +312,7 @@ def test_two_quantizations_are_refused_with_both_places(
     with pytest.raises(ConfigError) as caught:
         AgentSettings(SettingsLevel("one", first), SettingsLevel("two", second))
     assert str(caught.value) == message
-    with pytest.raises(ConfigError, match="Leave only one of them"):
+    with pytest.raises(ConfigError, match="Keep only one of them"):
         AgentSettings(**first, **second)
 
 

@@ -94,7 +94,7 @@ def test_an_explicit_file_that_is_not_there_is_an_error(
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == (
-        f"LLM_BACKEND_CONFIG names {str(tmp_path / name)!r}, which is no file."
+        f"LLM_BACKEND_CONFIG names {str(tmp_path / name)!r}, which is not a file."
         " Correct the path, or unset LLM_BACKEND_CONFIG."
     )
 
@@ -160,7 +160,7 @@ def test_an_unreadable_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == (
-        f"{path} cannot be read: Permission denied. Repair its permissions, or name another file in LLM_BACKEND_CONFIG."
+        f"{path} cannot be read: Permission denied. Fix its permissions, or name another file in LLM_BACKEND_CONFIG."
     )
 
 
@@ -236,8 +236,7 @@ def test_an_engines_section_chooses_no_engine() -> None:
     """``backend`` in an engine's section is refused."""
     _, message = _refusal("[agent.openai]\nbackend = 'openai'")
     assert message == (
-        "config.toml [agent.openai]: backend chooses between the engines, so it is no setting of one."
-        " Move it to [agent]."
+        "config.toml [agent.openai]: backend chooses between engines, so it cannot be set for one. Move it to [agent]."
     )
 
 
@@ -246,7 +245,7 @@ def test_a_section_has_to_be_a_table() -> None:
     _, root = _refusal("agent = 'huggingface'")
     _, engine = _refusal("[agent]\nopenai = true")
     assert root == "config.toml [agent]: agent is a str. Make it a table that starts with the line [agent]."
-    assert engine == "config.toml [agent.openai]: this is a bool. Make it a table of settings."
+    assert engine == "config.toml [agent.openai] is a bool. Make it a table of settings."
 
 
 def test_variables_are_replaced_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +292,7 @@ def test_an_unset_variable_is_an_error(text: str, key: str, value: str | None, m
         monkeypatch.setenv("H_UNSET", value)
     _, message = _refusal(text)
     assert message == (
-        f"config.toml {key} uses ${{H_UNSET}}, but the environment variable H_UNSET is not set, or empty."
+        f"config.toml {key} uses ${{H_UNSET}}, but the environment variable H_UNSET is unset or empty."
         " Set it, or write the value itself ('$${' stands for a plain '${')."
     )
 
@@ -304,7 +303,7 @@ def test_a_broken_variable_is_an_error(text: str) -> None:
     _, message = _refusal(f"[agent.openai]\napi_key = '{text}'")
     assert message == (
         "config.toml [agent.openai]: api_key holds a '${' that starts no ${NAME}."
-        " Write ${NAME}, or '$${' for the plain characters."
+        " Write ${NAME}, or '$${' for a plain '${'."
     )
 
 

@@ -23,9 +23,9 @@ def write(text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("x = " + "[" * 50_000, "its tables and lists stand more than 50 deep in each other"),
-        (f"agent.{'a.' * 500}a = 1", "its tables and lists stand more than 50 deep in each other"),
-        (f"[other]\na = {'[' * 60}{']' * 60}", "its tables and lists stand more than 50 deep in each other"),
+        ("x = " + "[" * 50_000, "its tables and lists are nested more than 50 deep"),
+        (f"agent.{'a.' * 500}a = 1", "its tables and lists are nested more than 50 deep"),
+        (f"[other]\na = {'[' * 60}{']' * 60}", "its tables and lists are nested more than 50 deep"),
         (f"[agent]\ntop_k = 0x{'f' * 5000}", "it holds a whole number of more than 63 bits"),
         ("a = [{b = [9223372036854775808]}]", "it holds a whole number of more than 63 bits"),
     ],
@@ -36,7 +36,7 @@ def test_what_no_configuration_holds(text: str, fault: str) -> None:
     with pytest.raises(ConfigFileError) as caught:
         get_agent_config()
     assert str(caught.value) == (
-        f"{path} is no configuration: {fault}. Correct that, or name another file in LLM_BACKEND_CONFIG."
+        f"{path} is not a configuration: {fault}. Correct that, or name another file in LLM_BACKEND_CONFIG."
     )
 
 
@@ -51,12 +51,14 @@ def test_a_file_without_end_is_refused() -> None:
     path = write("#" * 2**20)
     assert get_agent_config() is not None
     path.write_text("#" * (2**20 + 1))
-    with pytest.raises(ConfigFileError, match=r"config\.toml is longer than 1048576 bytes, so it is no configuration"):
+    with pytest.raises(
+        ConfigFileError, match=r"config\.toml is longer than 1048576 bytes, so it is not a configuration"
+    ):
         get_agent_config()
     path.unlink()
     os.mkfifo(path)
     writer = os.open(path, os.O_RDWR)
-    with pytest.raises(ConfigFileError, match=r"config\.toml holds nothing yet, so it is no configuration"):
+    with pytest.raises(ConfigFileError, match=r"config\.toml holds nothing yet, so it is not a configuration"):
         config_toml.read_content(path)
     os.close(writer)
 

@@ -7,7 +7,7 @@ from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings.environment import environment_levels, server_is_set
 
 SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in)
-DIFFER = "OPENAI_API_URL and OPENAI_BASE_URL name different servers, and the first decides. Unset one of them."
+DIFFER = "OPENAI_API_URL and OPENAI_BASE_URL name different servers; the first is used. Unset one of them."
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -97,11 +97,11 @@ def test_the_refusal_says_what_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(folder)
     path = write("[agent]\nmodel = 'm'\ntop_k = 1\n[agent.openai]\nbase_url = 'http://x'\napi_key = 'sk-secret'\n")
     assert refusal(path) == (
-        "config.toml was found, not named by you, and says who answers, or uses your variables:"
-        " model in [agent]; base_url, api_key in [agent.openai]. Read it, and if you trust it:"
+        "config.toml was found, not named by you, and chooses who answers, or uses your variables:"
+        " model in [agent]; base_url, api_key in [agent.openai]. Read it, and if you trust it, run:"
         " llm-backend config trust 'config.toml'."
         " Or name it yourself (--config, LLM_BACKEND_CONFIG, config_file=...),"
-        " or leave it out (--no-config, use_config=False)."
+        " or ignore it (--no-config, use_config=False)."
     )
 
 
@@ -162,7 +162,7 @@ def test_a_named_file_has_to_be_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigFileError) as caught:
         read_config_file(name)
     place = Path(tmp_path / "project" / name)
-    assert str(caught.value) == f"config_file names {str(place)!r}, which is no file. Correct the path."
+    assert str(caught.value) == f"config_file names {str(place)!r}, which is not a file. Correct the path."
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_consent_that_a_repository_brings_is_none(place: str, data: Path, monkey
     assert standing() == "trusted"
     (Path.cwd() / ".git").mkdir()
     assert refusal()
-    with pytest.raises(ConfigError, match=r"in the repository that .* Name a folder elsewhere in LLM_BACKEND_DATA"):
+    with pytest.raises(ConfigError, match=r"in the same repository as .* Set LLM_BACKEND_DATA to a folder elsewhere"):
         trust_config_file()
     monkeypatch.setenv("LLM_BACKEND_DATA", str(data))
     trust_config_file()
@@ -319,7 +319,9 @@ def test_consent_that_cannot_be_kept_is_an_error(data: Path) -> None:
     record.unlink()
     record.mkdir()
     for change in (trust_config_file, untrust_config_file):
-        with pytest.raises(ConfigError, match=r"^Consent is kept in '.*', which cannot be written: .*LLM_BACKEND_DATA"):
+        with pytest.raises(
+            ConfigError, match=r"^Consent is stored in '.*', which cannot be written: .*LLM_BACKEND_DATA"
+        ):
             change(path)
     assert records(data) == [record]
     assert refusal(path)
@@ -372,8 +374,8 @@ def test_a_section_that_looks_like_ours_is_refused(section: str, meant: str) -> 
     with pytest.raises(ConfigError) as caught:
         read_config_file()
     assert str(caught.value) == (
-        f"{path}: there is no section [{name}]. Did you mean [{meant}]? If it is another program's, keep ours in a file"
-        " of its own, and name that in LLM_BACKEND_CONFIG."
+        f"{path}: there is no section [{name}]. Did you mean [{meant}]? If it belongs to another program,"
+        " keep ours in a separate file, and name that in LLM_BACKEND_CONFIG."
     )
 
 

@@ -111,13 +111,16 @@ async def test_a_definition_and_its_function() -> None:
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"parameters": {"type": "objekt"}}, r"tool 'weather' is no JSON schema: at \$\.type, 'objekt' is not valid"),
+        (
+            {"parameters": {"type": "objekt"}},
+            r"tool 'weather' is not a JSON schema: at \$\.type, 'objekt' is not valid",
+        ),
         ({"parameters": {"type": "object", "properties": []}}, r"at \$\.properties, \[\] is not of type 'object'"),
         ({"parameters": {"pattern": "("}}, r"at \$\.pattern, '\(' is not a 'regex'"),
-        ({"parameters": [1]}, r"is no JSON schema: at \$, \[1\] is not of type"),
-        ({"parameters": {"type": "array"}}, "The schema of tool 'weather' is of no object"),
-        ({"parameters": True}, "The schema of tool 'weather' is of no object"),
-        ({"parameters": {}}, "The schema of tool 'weather' is of no object"),
+        ({"parameters": [1]}, r"is not a JSON schema: at \$, \[1\] is not of type"),
+        ({"parameters": {"type": "array"}}, "The schema of tool 'weather' does not describe an object"),
+        ({"parameters": True}, "The schema of tool 'weather' does not describe an object"),
+        ({"parameters": {}}, "The schema of tool 'weather' does not describe an object"),
         ({"name": "ask\x1b[2J"}, r"A tool's name is 'ask\\x1b\[2J'\. Give 1 to 64"),
         ({"name": "x" * 65}, "Give 1 to 64 letters"),
         ({"name": None}, "A tool's name is None"),
@@ -134,7 +137,7 @@ def test_bad_definitions_are_refused(about: dict[str, Any], message: str) -> Non
 )
 def test_another_format_is_no_definition(definition: Any) -> None:
     """A dict in another provider's format is refused."""
-    with pytest.raises(ToolDefinitionError, match=r"A tool's definition is .*, which holds no function.*Write it as"):
+    with pytest.raises(ToolDefinitionError, match=r"A tool's definition, .*, holds no function.*Write it as"):
         Tool.from_definition(definition, print)
 
 
@@ -231,7 +234,7 @@ def test_results_that_are_no_data_are_refused(result: object) -> None:
 def test_references_lead_nowhere_else(target: str) -> None:
     """A schema's reference to elsewhere is refused, and so is an endless one."""
     validator = SchemaValidator({"$ref": target}, "The schema")
-    with pytest.raises(SchemaError, match="The schema refers to what it does not hold, or to itself without end"):
+    with pytest.raises(SchemaError, match="The schema refers to something it does not hold, or endlessly to itself"):
         validator.checked(1)
 
 

@@ -129,7 +129,7 @@ def test_arguments_said_twice(said: list[Any]) -> None:
 @pytest.mark.parametrize("said", [['{"n": 6', ""], ['{"n": ', "{}"], ['{"n": 6}', '{"n": 7}']], ids=repr)
 def test_arguments_that_are_not_whole(said: list[str]) -> None:
     """Arguments that were cut, or sent twice and different, raise an error."""
-    with pytest.raises(EngineResponseError, match="arguments that are no JSON object"):
+    with pytest.raises(EngineResponseError, match="arguments that are not a JSON object"):
         read_calls([part(0, piece, "roll" if number == 0 else None) for number, piece in enumerate(said)])
 
 
@@ -154,7 +154,7 @@ def test_extras_of_a_call() -> None:
 @pytest.mark.parametrize("call", [{"id": "c"}, {"function": {"arguments": "{}"}}, {"function": "roll"}])
 def test_tool_call_without_name(call: dict[str, Any]) -> None:
     """A call without a name raises an error."""
-    with pytest.raises(EngineResponseError, match="a tool call without a function's name"):
+    with pytest.raises(EngineResponseError, match="a tool call without a function name"):
         read_calls([call])
 
 
@@ -166,7 +166,7 @@ def test_tool_call_without_name(call: dict[str, Any]) -> None:
 def test_malformed_arguments_stay_private(arguments: Any) -> None:
     """Malformed arguments raise an error that does not show them."""
     with pytest.raises(
-        EngineResponseError, match=r"tool 'roll' with arguments that are no JSON object\. Ask"
+        EngineResponseError, match=r"tool 'roll' with arguments that are not a JSON object\. Ask"
     ) as caught:
         read_calls([part(0, arguments, "roll")])
     assert "6" not in str(caught.value)

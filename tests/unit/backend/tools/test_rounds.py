@@ -172,7 +172,7 @@ async def test_errors_are_told_to_the_model(
     assert two == "2"
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(error)
-    assert caplog.messages == [f"a call of the tool {name!r} gave no result, and the model is told why"]
+    assert caplog.messages == [f"a call of tool {name!r} gave no result; the model is told why"]
 
 
 @pytest.mark.parametrize(("name", "arguments", "message"), FAILURES)

@@ -1,1 +1,1 @@
-"""What runs models in this process, with transformers."""
+"""The engine that runs models in this process, with transformers."""

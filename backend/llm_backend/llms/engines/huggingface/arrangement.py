@@ -1,8 +1,8 @@
-"""How a conversation is told to a chat template that does not know all of its parts.
+"""Rearranges a conversation for a chat template that does not know all its parts.
 
-Templates refuse or silently drop what they do not know: Gemma 2 any system text, Phi-3.5 results of tools, gpt-oss the
-second of two calls in one turn. So the same is told in other ways, the nearest first, until one is found in which the
-template says everything; whether it does shows with stand-ins, words that occur nowhere else.
+Templates refuse or silently drop what they do not know: Gemma 2 any system text, Phi-3.5 tool results, gpt-oss the
+second of two calls in one turn. So other arrangements are tried, the closest first, until the template renders
+everything; placeholders, words that occur nowhere else, show whether it does.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ _SAID_BY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """How much a conversation is changed; 0 is not at all.
+    """How much a conversation is changed; 0 means not at all.
 
     Attributes:
         tools: 1 writes the tools into the system text.
-        calls: 1 gives each call a turn of its own, with its result; 2 writes calls out as text; 3 results as well,
-            which the user then tells.
-        system: 1 lets the user tell each system text but the first; 2 all of them.
-        ids: 1 gives calls names of nine letters and digits, as Mistral's templates want them.
-        merged: 1 joins turns of one role that follow each other.
+        calls: 1 gives each call its own turn, with its result; 2 writes calls as text; 3 also results, in user turns.
+            system: 1 moves every system text but the first into user turns; 2 moves all of them.
+        ids: 1 gives calls ids of nine letters and digits, as Mistral's templates require.
+        merged: 1 joins consecutive turns of one role.
     """
 
     tools: int
@@ -51,7 +50,7 @@ class Arrangement:
 def arrangements(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, knows_tools: bool
 ) -> list[Arrangement]:
-    """All that can make a difference, those that change least first; ``knows_tools`` says what templates seem to."""
+    """All arrangements that may help, the smallest changes first; ``knows_tools`` says if the template seems to."""
     calls = any(message["role"] == "tool" or "tool_calls" in message for message in messages)
     system = any(message["role"] == "system" for message in messages)
     written = tools and not knows_tools
@@ -71,9 +70,9 @@ def arrangements(
 def arrange(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], how: Arrangement
 ) -> tuple[list[Message], list[dict[str, Any]] | None]:
-    """The messages, and the tools if they are given apart from these.
+    """The messages, and the tools if they are given separately.
 
-    Results stand in the order of their calls: few templates say which call a result answers.
+    Results follow the order of their calls: few templates say which call a result answers.
     """
     told = _results_in_order(messages)
     if how.ids:
@@ -97,7 +96,7 @@ def arrange(
 def stand_ins(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Message], list[dict[str, Any]], dict[str, str]]:
-    """The same with a word for everything that has to be said, and what each of these words stands for."""
+    """The same with a placeholder for everything to be rendered, and what each placeholder stands for."""
     words: dict[str, str] = {}
 
     def word(said: object, label: str) -> object:
@@ -129,7 +128,7 @@ def stand_ins(
 
 
 def _worded(parameters: object, word: Callable[[str], object]) -> object:
-    """The schema of a tool's arguments with a word for each name and each description."""
+    """The schema of a tool's arguments with a placeholder for each name and description."""
     if not isinstance(parameters, dict) or not isinstance(parameters.get("properties"), dict):
         return parameters
     names, properties = {name: word(name) for name in parameters["properties"]}, {}
@@ -143,9 +142,9 @@ def _worded(parameters: object, word: Callable[[str], object]) -> object:
 
 
 def _numbered(messages: Sequence[Message]) -> list[tuple[Message, list[int]]]:
-    """Each message with the numbers of the calls that it makes, or of the one that it answers.
+    """Each message with the numbers of the calls it makes, or of the one it answers.
 
-    A result answers the call that it names, else the first that is still open.
+    A result answers the call that it names, else the first open one.
     """
     numbered: list[tuple[Message, list[int]]] = []
     open_calls: dict[int, str | None] = {}
@@ -206,7 +205,7 @@ def _told_by_user(result: Message) -> Message:
 
 
 def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The same with each system text at the head of the user's next turn, or in a turn of the user's own."""
+    """The same with each system text at the start of the next user turn, or in a user turn of its own."""
     told: list[Message] = []
     system: list[str] = []
     for message in messages:
@@ -223,7 +222,7 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def _merged(messages: Sequence[Message]) -> list[Message]:
-    """The same with neighbouring turns of one role joined, but for calls and their results."""
+    """The same with consecutive turns of one role joined, except calls and their results."""
     told: list[Message] = []
     for message in messages:
         last = told[-1] if told else {"role": "tool"}

@@ -1,6 +1,6 @@
-"""Constrained decoding: a local model can say nothing but what fits a JSON schema.
+"""Constrained decoding: a local model can only generate what fits a JSON schema.
 
-By llguidance, whose one small wheel needs nothing else, and which refuses a schema that it cannot hold an answer to.
+Done by llguidance, a small wheel without dependencies, which refuses a schema that it cannot enforce.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["constrain"]
 
 _NEEDED_BY = "Structured output of the huggingface engine"
-# Without white space between its parts: a small model that may write some may also never stop.
+# Without white space between parts: a small model that may write some may never stop.
 _STYLE = {"whitespace_flexible": False}
 _LOCK = threading.Lock()
-_vocabularies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # of tokenizers; to make one takes half a second
+_vocabularies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # by tokenizer; building one takes half a second
 
 
 def constrain(
@@ -36,17 +36,17 @@ def constrain(
     vocabulary_size: int,
     end_tokens: Collection[int],
 ) -> LogitsProcessor:
-    """What keeps one answer within ``schema``. May be called on any thread.
+    """The logits processor that keeps one answer within ``schema``. May be called on any thread.
 
     Args:
         tokenizer: the model's fast tokenizer.
         schema: a JSON schema.
-        prompt_length: how many tokens stand before the answer.
+        prompt_length: how many tokens precede the answer.
         vocabulary_size: how many tokens the model scores.
-        end_tokens: those that end its answers.
+        end_tokens: the tokens that end its answers.
 
     Raises:
-        SchemaError: answers cannot be held to the schema.
+        SchemaError: the schema cannot be enforced.
         MissingExtraError: llguidance is not installed.
     """
     llguidance = import_library("llguidance", "llm", _NEEDED_BY)
@@ -60,13 +60,13 @@ def constrain(
     grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_STYLE)
     matcher = llguidance.LLMatcher(_vocabularies[tokenizer], grammar, log_level=0)
     if matcher.is_error():
-        message = f"No answer can be held to the output schema: {shown(matcher.get_error())}. Put it in other words."
+        message = f"The output schema cannot be enforced: {shown(matcher.get_error())}. Express it differently."
         raise SchemaError(message)
     return _Constraint(matcher, prompt_length)
 
 
 class _Constraint(LogitsProcessor):  # type: ignore[misc]
-    """Follows one answer token by token, and leaves a chance only to those that may come next."""
+    """Follows one answer token by token, and allows only tokens that may come next."""
 
     def __init__(self, matcher: Any, prompt_length: int) -> None:  # noqa: ANN401  (llguidance is loaded by name)
         self._matcher = matcher

@@ -1,4 +1,4 @@
-"""How a model's scores become tokens, and its tokens text: what ``generate`` is given for one request."""
+"""How scores become tokens, and tokens become text: the parts that ``generate`` gets for one request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GenerationRequest", "RawAnswer", "Watch", "logits_processors"]
 
-# Below it, scores divided by it leave the range of float32; and no two tokens are so near that it is not greedy.
+# Below it, divided scores leave the range of float32; and no two tokens are so close that it is not greedy.
 LOWEST_TEMPERATURE = 1e-6
 
 
@@ -37,10 +37,10 @@ class GenerationRequest:
 
     Attributes:
         prompt_ids: the prompt, as token ids.
-        options: with ``max_new_tokens`` and ``temperature`` decided.
-        on_text: is given the raw text piece by piece, on the model's thread.
-        constraint: changes the scores of each token before one is chosen, as constrained decoding does.
-        cancelled: set it to stop the work at the next token, or at the next piece of the prompt.
+        options: with ``max_new_tokens`` and ``temperature`` set.
+        on_text: receives the raw text piece by piece, on the model's thread.
+        constraint: changes the scores before each token is chosen, as constrained decoding does.
+        cancelled: set it to stop at the next token, or at the next piece of the prompt.
         submitted: when the request was made, on ``time.perf_counter``'s clock.
 
     """
@@ -55,10 +55,10 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawAnswer:
-    """What came of a request, apart from its text.
+    """The outcome of a request, apart from its text.
 
     Attributes:
-        usage: tokens of the prompt, and of the answer with the closing one.
+        usage: tokens of the prompt, and of the answer including the closing one.
         finish_reason: "stop" or "length".
         timings: in seconds.
 
@@ -70,9 +70,9 @@ class RawAnswer:
 
 
 class Watch(StoppingCriteria):  # type: ignore[misc]
-    """Sees each new token: decodes it, passes its text on, and ends the answer at a stop text.
+    """Takes each new token, decodes it, passes its text on, and ends the answer at a stop text.
 
-    Used in place of transformers' streamers, which hang for ever when ``generate`` raises
+    Used instead of transformers' streamers, which hang forever if ``generate`` raises
     (https://github.com/huggingface/transformers/issues/22576).
     """
 
@@ -91,14 +91,14 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
         self._tokenizer = tokenizer
         self._started = started
         self._decoder = DecodeStream(skip_special_tokens=True)
-        # Marks are special tokens to some tokenizers, and no text; so are stop texts to others. What ends a message of
-        # one model ends the answer of another, and is no text there.
+        # Some tokenizers treat marks as special tokens, not as text; others do so with stop texts. What ends a message
+        # for one model ends the answer for another, where it is not text.
         marks = {tokenizer.token_to_id(mark): mark for mark in MARKS}
         self._marks = {token: mark for token, mark in marks.items() if token not in end_tokens}
         self._stops = {tokenizer.token_to_id(stop) for stop in request.options.stop}
 
     def __call__(self, input_ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
-        """Take in the newest token; true when the answer ends with it."""
+        """Take the newest token; true if the answer ends with it."""
         self.tokens += 1
         self.last_token = int(input_ids[0, -1])
         if self.first_token_after is None:
@@ -110,11 +110,11 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor([self.stop_filter.stopped], device=input_ids.device)
 
     def _decoded(self, token: int) -> str | None:
-        """The characters that are whole with ``token``."""
+        """The characters that ``token`` completes."""
         try:
             text: str | None = self._decoder.step(self._tokenizer, token)
-        except Exception:  # noqa: BLE001  (it raises no class of its own)
-            # Bytes that are no UTF-8 changed how those before them are read, of which some were passed on already:
+        except Exception:  # noqa: BLE001  (it has no exception class of its own)
+            # Invalid UTF-8 changed how the bytes before it are read, some of which were already passed on:
             # https://github.com/vllm-project/vllm/issues/17448
             self._decoder = DecodeStream(skip_special_tokens=True)
             text = self._decoder.step(self._tokenizer, token)
@@ -122,7 +122,7 @@ class Watch(StoppingCriteria):  # type: ignore[misc]
 
 
 def logits_processors(request: GenerationRequest, device: torch.device) -> LogitsProcessorList:
-    """All that changes the scores of a request's tokens, in order: what it may say first, then how it is drawn."""
+    """Everything that changes a request's scores, in order: first what it may say, then how tokens are sampled."""
     options = request.options
     processors = LogitsProcessorList([request.constraint] if request.constraint else [])
     if not options.temperature:
@@ -137,10 +137,10 @@ def logits_processors(request: GenerationRequest, device: torch.device) -> Logit
 
 
 class _GumbelNoise(LogitsProcessor):  # type: ignore[misc]
-    """Makes the greedy choice a sample from the softmax of the scores (Gumbel 1954, the Gumbel-max trick).
+    """Turns the greedy choice into a sample from the softmax of the scores (Gumbel 1954, the Gumbel-max trick).
 
-    With a generator of its own for each request, a seed repeats an answer whatever else the process draws from
-    torch's global generator, and that one is left alone.
+    Each request has its own generator, so a seed repeats an answer whatever else the process draws from torch's
+    global generator, which is left alone.
     """
 
     def __init__(self, seed: int | None, device: torch.device) -> None:

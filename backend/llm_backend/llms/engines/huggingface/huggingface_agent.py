@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "HuggingFaceAgent"]
 
 DEFAULT_MAX_NEW_TOKENS = 512
-# What a chat template has to name for a model's reasoning to be governed by it.
+# The variables that a chat template must use to control a model's reasoning.
 _REASONING_WORDS = ("enable_thinking", "reasoning_effort")
 
 
 class HuggingFaceAgent(Agent):
     """An agent whose model runs in this process. Make one with ``create``.
 
-    Answers are generated on the model's own thread, so the event loop stays free. Greedy decoding unless a
-    temperature above 0 is chosen.
+    Answers are generated on the model's own thread, so the event loop stays free. Decoding is greedy unless a
+    temperature above 0 is set.
     """
 
     def __init__(self, settings: AgentSettings, resolved: ResolvedModel, loaded: LoadedModel) -> None:
@@ -59,8 +59,8 @@ class HuggingFaceAgent(Agent):
 
         Raises:
             ModelNotFoundError: nothing has the model's name.
-            ModelFormatError: it is no whole model.
-            InsufficientMemoryError: it does not fit into the memory that is free.
+            ModelFormatError: it is not a complete model.
+            InsufficientMemoryError: it does not fit into free memory.
             MissingExtraError: a quantised load needs bitsandbytes, which is not installed.
             ConfigError: the device does not exist or cannot quantise, or the context window is wider than the model's.
             EngineError: this process is a fork of one that has loaded a model.
@@ -70,7 +70,7 @@ class HuggingFaceAgent(Agent):
         try:
             resolved, loaded = await asyncio.shield(work)
         except asyncio.CancelledError:
-            # The thread goes on; whoever gave up must not leave the weights in memory for ever.
+            # The thread continues; a caller that gave up must not leave the weights in memory forever.
             work.add_done_callback(_release_result)
             raise
         try:
@@ -81,7 +81,7 @@ class HuggingFaceAgent(Agent):
 
     @property
     def identity(self) -> dict[str, str]:
-        """The engine, the model, its files and how they were loaded, and the options that settings choose."""
+        """The engine, the model, its files and how they were loaded, and the options chosen by settings."""
         options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
         loaded = f"{self._loaded.key}"
         return {"engine": "huggingface", "model": self._resolved.name, "loaded": loaded, "options": options}
@@ -92,9 +92,9 @@ class HuggingFaceAgent(Agent):
         Raises:
             AgentClosedError: the agent is closed, or was closed while it answered.
             ContextWindowError: the prompt is longer than the context window.
-            PayloadError: the model's chat template refuses the conversation, or the output schema cannot be held.
+            PayloadError: the model's chat template refuses the conversation, or the output schema cannot be enforced.
             StructuredOutputError: ``max_new_tokens`` or a stop text cut the JSON that was asked for.
-            EngineBusyError: ``max_queued`` requests wait for this model already.
+            EngineBusyError: ``max_queued`` requests are already waiting for this model.
             EngineError: the model failed.
 
         """
@@ -127,14 +127,14 @@ class HuggingFaceAgent(Agent):
         )
 
     async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
-        """Yield all that the answer holds as it is generated; raises as ``invoke`` does."""
+        """Yield all events of the answer as it is generated; raises as ``invoke`` does."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         listening = True
 
         def pass_on(piece: str | None) -> None:
             if loop.is_closed():
-                request.cancelled.set()  # nobody can read, or close the stream, any more
+                request.cancelled.set()  # nobody can read or close the stream any more
             elif listening:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
@@ -163,7 +163,7 @@ class HuggingFaceAgent(Agent):
         return self._context_window
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:
-        """How many tokens ``invoke`` would give the model for ``payload``: exactly, by its template and tokenizer.
+        """How many tokens ``invoke`` would give the model for ``payload``: exact, by its template and tokenizer.
 
         Raises:
             PayloadError: the model's chat template refuses the conversation.
@@ -176,9 +176,9 @@ class HuggingFaceAgent(Agent):
         return True
 
     async def aclose(self) -> None:
-        """Stop what is running and give the weights back.
+        """Stop what is running and release the weights.
 
-        ``keep_alive`` seconds after the last agent of a model has closed, they are freed.
+        They are freed ``keep_alive`` seconds after the model's last agent has closed.
         """
         if self._closed:
             return
@@ -238,7 +238,7 @@ class HuggingFaceAgent(Agent):
 
     async def _prompt(self, payload: AgentPayload) -> Prompt:
         self._check_usable()
-        prompts = self._loaded.prompts  # taken now: of an agent that is closed meanwhile there are none
+        prompts = self._loaded.prompts  # taken now, because they are gone if the agent is closed meanwhile
         return await asyncio.to_thread(prompts.make, payload, self._effort(payload), self._resolved.name)
 
     def _effort(self, payload: AgentPayload) -> Effort | None:
@@ -246,18 +246,18 @@ class HuggingFaceAgent(Agent):
         return chosen.effort if chosen else None
 
     def _notes(self, payload: AgentPayload, prompt: Prompt, thinking: str) -> tuple[str, ...]:
-        """What of the request had no effect on this model, or only a part of it."""
+        """Notes on what in the request had no effect on this model, or only some."""
         effort, name, reason = self._effort(payload), repr(self._resolved.name), None
         if effort == "none":
-            reason = f"{name} reasons all the same" if thinking else None
+            reason = f"{name} reasons anyway" if thinking else None
         elif effort and payload.output_schema is not None:
-            reason = "an answer by output_schema is JSON from its beginning"
+            reason = "an answer by output_schema is JSON from the start"
         elif effort and not self._governs_reasoning:
-            reason = f"the chat template of {name} knows none"
+            reason = f"the chat template of {name} has no such setting"
         notes = [f"The reasoning effort {effort!r} has no effect: {reason}."] if reason else []
         if not prompt.reads_calls:
             notes.append(
-                f"Calls of tools in the format of {name} cannot be read here, and stay in the answer: let an inference "
+                f"Tool calls in the format of {name} cannot be read here, and stay in the answer. Let an inference "
                 "server read them (engine openai)."
             )
         return tuple(notes)
@@ -280,7 +280,7 @@ class HuggingFaceAgent(Agent):
 
 
 def _give_up(future: Future[RawAnswer], request: GenerationRequest) -> None:
-    """Stop the work for an answer that nobody waits for: out of the queue at once, or at the next token."""
+    """Stop an answer that nobody waits for: remove it from the queue at once, or stop it at the next token."""
     request.cancelled.set()
     future.cancel()
 

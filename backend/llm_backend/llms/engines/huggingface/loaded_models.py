@@ -1,7 +1,7 @@
-"""Which models are in memory, who uses them, and how long they stay.
+"""The models in memory, their users, and how long they stay.
 
-Agents of the same model share it. Loading and freeing happen under one process-wide lock, because two
-``from_pretrained`` at once leave broken models behind.
+Agents of the same model share it. Loading and freeing happen under one process-wide lock, because two concurrent
+``from_pretrained`` leave broken models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _home: list[int] = []  # the process that loaded the first model
 
 @dataclass(slots=True)
 class _Entry:
-    """A model in memory; nobody uses it while its timer runs, and when that ends, it is freed."""
+    """A model in memory; its timer runs while nobody uses it, and frees it at the end."""
 
     loaded: LoadedModel
     users: int = 0
@@ -37,15 +37,15 @@ class _Entry:
 
 
 def acquire(key: ModelKey, before_load: Callable[[], int]) -> LoadedModel:
-    """The model of ``key``, loaded when it is not in memory yet; each call needs one ``release``. Blocks.
+    """The model of ``key``, loaded if it is not in memory yet; each call needs one ``release``. Blocks.
 
-    ``before_load`` is called under the lock when weights are about to be loaded. It says for how many tokens of context
-    there is memory, and may refuse by raising.
+    ``before_load`` is called under the lock before weights are loaded. It returns for how many tokens of context there
+    is memory, and may refuse by raising.
 
     Raises:
         EngineError: this process is a fork of one that has loaded a model.
     """
-    if _home and _home[0] != os.getpid():  # before the lock, which another thread may have held when it forked
+    if _home and _home[0] != os.getpid():  # before the lock, which another thread may have held during the fork
         message = (
             f"Process {_home[0]} has loaded a model, and this is a fork of it, where torch's threads do not run. "
             "Start processes with the method 'spawn', or fork before anything is loaded."
@@ -65,7 +65,7 @@ def acquire(key: ModelKey, before_load: Callable[[], int]) -> LoadedModel:
 
 
 def _with_room(before_load: Callable[[], int]) -> int:
-    """What ``before_load`` says, if need be after the models that nobody uses have gone."""
+    """The result of ``before_load``, if necessary after freeing the models that nobody uses."""
     try:
         return before_load()
     except InsufficientMemoryError:
@@ -78,9 +78,9 @@ def _with_room(before_load: Callable[[], int]) -> int:
 
 
 def release(model: LoadedModel, keep_alive: float) -> None:
-    """Give back what ``acquire`` gave; ``keep_alive`` seconds after the last user did, it is freed. Blocks."""
+    """Release a model from ``acquire``; it is freed ``keep_alive`` seconds after the last release. Blocks."""
     if model.process != os.getpid():
-        return  # a fork's copy, which holds nothing of its own
+        return  # a fork's copy, which holds nothing itself
     with _LOCK:
         entry = _models[model.key]
         entry.users -= 1
@@ -96,7 +96,7 @@ def release(model: LoadedModel, keep_alive: float) -> None:
 
 def _free_if_unused(entry: _Entry) -> None:
     with _LOCK:
-        # Between the timer's end and this line somebody may have come back, and gone again with a timer of their own.
+        # Between the timer's end and this line another user may have come and gone, leaving a new timer.
         if entry.timer is threading.current_thread():
             _free(entry)
 
@@ -108,7 +108,7 @@ def _free(entry: _Entry) -> None:
 
 
 def _stop_all() -> None:
-    """Stop what is being generated: the interpreter must not go away under a thread that computes."""
+    """Stop all generation: the interpreter must not be torn down under a thread that computes."""
     if _home == [os.getpid()]:
         for entry in list(_models.values()):
             entry.loaded.stop()

@@ -1,4 +1,4 @@
-"""From settings to a model in memory: where it runs, in what form, and whether it fits."""
+"""From settings to a model in memory: where it runs, in which type, and whether it fits."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ __all__ = ["choose_context_window", "choose_dtype", "engine_errors", "load_model
 
 _log = logging.getLogger(__name__)
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".py"})
-# A model that has memory for a shorter context than this, in tokens, is of no use.
+# With memory for a shorter context than this, in tokens, a model is useless.
 LEAST_CONTEXT = 1024
 _NO_DOCSTRINGS = "Run Python without -OO (PYTHONOPTIMIZE=2): transformers reads docstrings, which that removes. "
 
 
 def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
-    """Find the model that ``settings`` choose, and load it unless it is in memory; give it back with ``release``.
+    """Find the model that ``settings`` choose, and load it unless it is in memory; ``release`` it afterwards.
 
     Raises as ``HuggingFaceAgent.create`` does. Blocks.
     """
@@ -58,10 +58,10 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
     least = WEIGHT_BYTES[narrowest if quantization == "none" else quantization]
     resolved = resolve_model(settings.model, revision=settings.revision, weight_bytes=least)
     if settings.trust_remote_code and resolved.source == "directory" and is_hub_name(resolved.name):
-        # Whoever trusts a model on the hub need not trust a folder of that name, which the working directory brought.
+        # Trusting a model on the hub does not mean trusting a folder of that name in the working directory.
         message = (
-            f"trust_remote_code is on, and {resolved.name!r} is a folder in the working directory, though it may be"
-            f" meant for a model on the hub. Write ./{resolved.name} if that folder's code is to run."
+            f"trust_remote_code is on, and {resolved.name!r} is a folder in the working directory, but you may mean"
+            f" a model on the hub. To run that folder's code, write ./{resolved.name} instead."
         )
         raise ConfigError(message)
     device = _device(settings, resolved.directory, narrowest)
@@ -80,10 +80,10 @@ def load_model(settings: AgentSettings) -> tuple[ResolvedModel, LoadedModel]:
 def choose_context_window(name: str, loaded: LoadedModel, wanted: int | None) -> int:
     """How many tokens prompt and answer may have together.
 
-    What the model says, or less: what is ``wanted``, or what there was memory for when the model was loaded.
+    The model's own window, or less: what is ``wanted``, or what there was memory for when the model was loaded.
 
     Raises:
-        ConfigError: more is wanted than the model says.
+        ConfigError: more is wanted than the model's window.
         InsufficientMemoryError: more is wanted than there was memory for.
     """
     says: Any = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
@@ -100,7 +100,7 @@ def choose_context_window(name: str, loaded: LoadedModel, wanted: int | None) ->
         )
         raise InsufficientMemoryError(message, required=None, available=_free(loaded.key.device))
     _log.warning(
-        "%r reads %d tokens, but there is memory for the cache of %d: its context window is that",
+        "%r reads %d tokens, but there is memory for the cache of only %d, which limits its context window",
         name,
         says,
         loaded.cache_tokens,
@@ -109,22 +109,22 @@ def choose_context_window(name: str, loaded: LoadedModel, wanted: int | None) ->
 
 
 def _files(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells the model there now from another that takes its place: file number and time of change of each file."""
+    """What tells the current model from one that replaces it: inode and modification time of each file."""
     found = ((path.name, path.stat()) for path in sorted(directory.iterdir()) if path.suffix in _MODEL_FILES)
     return tuple((name, stat.st_ino, stat.st_mtime_ns) for name, stat in found)
 
 
 def _ensure_quantisable(settings: AgentSettings, quantization: Quantization) -> None:
-    """Refuse what bitsandbytes cannot do, or the lack of it, before anything is fetched or converted."""
+    """Refuse what bitsandbytes cannot do, or its absence, before anything is fetched or converted."""
     if settings.device == "mps":
         message = (
-            f"quantization {quantization!r} needs a CUDA GPU or a CPU, and device is 'mps'. "
+            f"quantization {quantization!r} needs a CUDA GPU or a CPU, but device is 'mps'. "
             "Set device to 'cpu', or quantization to 'none'."
         )
         raise ConfigError(message)
     if quantization == "int8" and settings.dtype not in {"auto", "float16"}:
         message = (
-            f"quantization 'int8' computes in float16, and dtype is {settings.dtype!r}. "
+            f"quantization 'int8' computes in float16, but dtype is {settings.dtype!r}. "
             "Set dtype to 'auto', or quantization to 'int4' or 'none'."
         )
         raise ConfigError(message)
@@ -146,20 +146,20 @@ def _device(settings: AgentSettings, directory: Path, narrowest: str) -> str:
     if int(index or 0) >= there:
         message = f"The device {wanted!r} does not exist here: torch sees {there} of that kind. Use 'auto' or 'cpu'."
         raise ConfigError(message)
-    return "cuda:0" if wanted == "cuda" else wanted  # one name for one device, so that agents on it share weights
+    return "cuda:0" if wanted == "cuda" else wanted  # one name per device, so that agents on it share weights
 
 
 def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
-    """The type of the weights in memory: bfloat16 where the hardware computes with it, unless one is chosen.
+    """The type of the weights in memory: the chosen one, else bfloat16 if the hardware computes in it.
 
-    A CPU without instructions for it emulates it: decoding is a quarter faster than in float32, and reading a prompt
-    takes three to four times as long (docs/configuration.md has the figures, which ``nox -s bench`` takes).
+    A CPU without instructions for it emulates it: decoding is a quarter faster than in float32, but reading a prompt
+    takes three to four times as long (figures by ``nox -s bench``, in docs/configuration.md).
     """
     if wanted != "auto":
         return wanted
     if quantization == "int8":
-        return "float16"  # what bitsandbytes computes int8 in
-    # Older versions of torch cannot tell what a CPU has.
+        return "float16"  # the type in which bitsandbytes computes int8
+    # Older versions of torch cannot tell what a CPU supports.
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     has_it = (
         (device == "cpu" and any(cpu.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")))
@@ -170,7 +170,7 @@ def choose_dtype(wanted: str, device: str, quantization: Quantization) -> str:
 
 
 def _free(device: str) -> int:
-    """Bytes of memory that are free on ``device``."""
+    """Bytes of memory free on ``device``."""
     if device.startswith("cuda"):
         free: int = torch.cuda.mem_get_info(device)[0]
         return free
@@ -178,10 +178,10 @@ def _free(device: str) -> int:
 
 
 def _ensure_fits(key: ModelKey, wanted: int | None) -> int:
-    """How many tokens of context there is memory for beside the weights.
+    """For how many tokens of context there is memory beside the weights.
 
     Raises:
-        InsufficientMemoryError: not even the weights and ``wanted`` tokens fit, or a short context if none is wanted.
+        InsufficientMemoryError: the weights do not fit with ``wanted`` tokens or, if unset, with a short context.
     """
     one, whole = (
         model_memory_requirements(key.directory, context, key.dtype, key.quantization) for context in (1, wanted)
@@ -195,7 +195,7 @@ def _ensure_fits(key: ModelKey, wanted: int | None) -> int:
 
 @contextmanager
 def _load_errors(resolved: ResolvedModel, key: ModelKey) -> Iterator[None]:
-    """Turn what loading a model can raise into our errors."""
+    """Translate what loading a model can raise into our errors."""
     try:
         yield
     except BackendError:
@@ -210,7 +210,7 @@ def _load_errors(resolved: ResolvedModel, key: ModelKey) -> Iterator[None]:
             f"The model {resolved.name!r} in {str(resolved.directory)!r} cannot be loaded "
             f"({_reason(exc)}). "
             + (_NO_DOCSTRINGS if sys.flags.optimize > 1 else "")
-            + "Fetch it anew, or choose another model"
+            + "Fetch it again, or choose another model"
             + (", or set quantization to 'none'" if key.quantization != "none" else "")
             + (", or set trust_remote_code to true if you trust its code." if "custom code" in str(exc) else ".")
         )
@@ -219,7 +219,7 @@ def _load_errors(resolved: ResolvedModel, key: ModelKey) -> Iterator[None]:
 
 @contextmanager
 def engine_errors(model: str, device: str) -> Iterator[None]:
-    """Turn what generating can raise into our errors."""
+    """Translate what generating can raise into our errors."""
     try:
         yield
     except (BackendError, GenerationCancelledError):
@@ -232,14 +232,14 @@ def engine_errors(model: str, device: str) -> Iterator[None]:
 
 
 def _reason(exc: Exception) -> str:
-    """Name the foreign error, with the first line of what it says: some go on for a page."""
+    """Name the foreign error, with the first line of its message: some fill a page."""
     return f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
 
 
 def _out_of_memory(model: str, device: str) -> InsufficientMemoryError:
     free = _free(device)
     message = (
-        f"The device {device!r} ran out of memory over {model!r}, with {free:,} bytes left. "
+        f"The device {device!r} ran out of memory running {model!r}, with {free:,} bytes left. "
         "Use a smaller model, a shorter prompt, or device 'cpu'."
     )
     return InsufficientMemoryError(message, required=None, available=free)

@@ -1,11 +1,11 @@
-"""One model in memory: its weights, its tokenizer, and the one thread that runs it.
+"""A model in memory: its weights, its tokenizer, and the one thread that runs it.
 
-Generation happens on one persistent thread for each model, because ``generate`` keeps state on the model that it is
-called on (https://github.com/huggingface/transformers/issues/48286).
+Generation happens on one persistent thread per model, because ``generate`` keeps state on the model on which it is
+called (https://github.com/huggingface/transformers/issues/48286).
 
-Each generation, also one that was cancelled or failed, ends with one audit event (PEP 578) for whoever listens with
-``sys.addaudithook``: ``llm_backend.generate`` with the model's directory as str, the tokens generated as int, and the
-seconds that it took as float. It carries nothing that a user wrote, and costs nothing when nobody listens.
+Each generation, even one that was cancelled or failed, ends with one audit event (PEP 578), which ``sys.addaudithook``
+receives: ``llm_backend.generate`` with the model's directory as str, the tokens generated as int, and the seconds
+taken as float. It carries nothing that a user wrote, and costs nothing if nobody listens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["GENERATE_EVENT", "GenerationCancelledError", "LoadedModel", "ModelKe
 
 # A prompt is read in pieces of this many tokens, so that an abandoned request stops between two of them. In pieces of
 # 512, 256, 128, reading 1,531 tokens took 2.6, 2.3, 2.6 s (4.6, 4.4, 4.9 s of CPU; median of 7 rounds), and a request
-# that was cancelled after 0.3 s stopped 0.17, 0.17, 0.10 s later (of 6), or 1.5, 0.5, 0.3 s at a load average of 5:
+# cancelled after 0.3 s stopped 0.17, 0.17, 0.10 s later (of 6), or 1.5, 0.5, 0.3 s at a load average of 5:
 # SmolLM2-135M in bfloat16, two cores.
 PREFILL_CHUNK = 256
 GENERATE_EVENT = "llm_backend.generate"
@@ -50,20 +50,20 @@ EXIT_PATIENCE = 10.0
 
 
 class GenerationCancelledError(Exception):
-    """Nobody waits for this answer any more. Never leaves the engine."""
+    """Nobody is waiting for this answer any more. Never leaves the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelKey:
-    """What makes two agents share one set of weights.
+    """Identifies a set of weights; agents with equal keys share one.
 
     Attributes:
-        directory: where the model lies; that of a hub's model is one for each revision.
-        files: what tells the files there now from others that take their place.
+        directory: the model's directory; a hub model has one per revision.
+        files: what tells the current files from ones that replace them.
         device: "cpu", "mps" or "cuda:N".
-        dtype: what the weights are in memory: a name that torch knows.
+        dtype: the type of the weights in memory, a name that torch knows.
         quantization: "none", "int8" or "int4".
-        trust_remote_code: whether code that comes with the model may run.
+        trust_remote_code: whether the model's own code may run.
     """
 
     directory: Path
@@ -77,8 +77,8 @@ class ModelKey:
 class LoadedModel:
     """A model and its tokenizer in memory, and the thread that generates with them.
 
-    ``cache_tokens`` is how many tokens of context there was memory for when it was loaded; ``stop_texts`` are those at
-    which the model's files say that an answer ends.
+    ``cache_tokens`` is the number of tokens of context for which there was memory at loading; ``stop_texts`` are those
+    that end an answer according to the model's files.
     """
 
     def __init__(self, key: ModelKey, cache_tokens: int) -> None:
@@ -96,10 +96,10 @@ class LoadedModel:
         self.model.register_forward_pre_hook(self._stop_if_cancelled)
 
     def refuse_fork(self) -> None:
-        """Refuse to be used in a fork of the process that loaded it: none of that one's threads are there.
+        """Refuse to be used in a fork of the process that loaded it, where none of its threads exist.
 
         Raises:
-            EngineError: this is such a fork.
+            EngineError: this process is such a fork.
         """
         if self.process != os.getpid():
             message = (
@@ -112,17 +112,17 @@ class LoadedModel:
         """Queue a request; its text arrives through ``request.on_text``, and its end raises the audit event.
 
         Raises:
-            EngineBusyError: ``max_queued`` requests are waiting already.
+            EngineBusyError: ``max_queued`` requests are already waiting.
         """
         return self._thread.submit(lambda: self._run(request), max_queued)
 
     def stop(self) -> None:
-        """Give up what runs and what waits, at the interpreter's exit."""
+        """Abandon what is running and waiting, at the interpreter's exit."""
         self._stopping = True
         self._thread.abandon(EXIT_PATIENCE)
 
     def free(self) -> None:
-        """Let go of everything; what is still running ends first."""
+        """Release everything, once what is running has ended."""
         self._thread.end()
         self.model = self.tokenizer = None
         del self.prompts
@@ -182,13 +182,13 @@ class LoadedModel:
             )
 
     def end_tokens(self) -> set[int]:
-        """The tokens that end an answer: those that the model's files name, and the tokenizer's own."""
+        """The tokens that end an answer: those named in the model's files, and the tokenizer's own."""
         ends = self.model.generation_config.eos_token_id
         return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
 
 
 def _take_stop_texts(model: Any) -> tuple[str, ...]:  # noqa: ANN401  (transformers is not typed)
-    """The texts at which the model's files say that an answer ends; ``generate`` itself would want a tokenizer."""
+    """Take the stop texts out of the model's files, because with them ``generate`` would need a tokenizer."""
     stops, model.generation_config.stop_strings = model.generation_config.stop_strings or (), None
     return (stops,) if isinstance(stops, str) else tuple(stops)
 
@@ -202,7 +202,7 @@ def _load_tokenizer(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not
             f"The model in {str(key.directory)!r} has no tokenizer.json. Convert its tokenizer to the fast format."
         )
         raise ModelFormatError(message)
-    # A prompt is never cut silently; and encoding that changes no state is safe on any thread.
+    # A prompt must never be cut silently; and encoding without changing state is safe on any thread.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
@@ -225,7 +225,7 @@ def _load_weights(key: ModelKey) -> Any:  # noqa: ANN401  (transformers is not t
 
 
 def _quantised(key: ModelKey) -> dict[str, Any]:
-    """What makes a load a quantised one; weights that bitsandbytes packed cannot be moved, so they load in place."""
+    """Options for a quantised load; weights packed by bitsandbytes cannot be moved, so they load in place."""
     bits: dict[Quantization, dict[str, Any]] = {
         "none": {},
         "int8": {"load_in_8bit": True},
@@ -236,7 +236,7 @@ def _quantised(key: ModelKey) -> dict[str, Any]:
 
 
 def _settled(model: Any) -> Any:  # noqa: ANN401  (transformers is not typed)
-    """A quantised model that holds nothing but itself.
+    """Reduce a quantised model to what it needs.
 
     What was not packed may still be a view of the whole file, mapped into memory; and in 4 bits the first step packs
     the weights again, as the CPU wants them. Until its end, a load keeps what it freed: at the peak SmolLM2-135M in 4

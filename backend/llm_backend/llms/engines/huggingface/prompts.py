@@ -1,8 +1,8 @@
-"""From a payload to the tokens that a local model reads: by its chat template, and with all texts encoded as text.
+"""From a payload to a local model's tokens: by its chat template, with every text encoded as plain text.
 
-What callers, users and tools say may hold the marks that a template is made of. Each such mark in a text is broken by
-a seam, a row of characters that nobody can guess, before the template sees it; the tokenizer cuts there and drops
-the seam. So only the template's own marks become tokens, and texts without marks are encoded as they always were.
+What callers, users and tools say may contain the template's own marks. Each such mark in a text is broken by a seam,
+a sequence of characters that nobody can guess, before the template sees it; the tokenizer splits there and drops the
+seam. So only the template's own marks become tokens, and texts without marks are encoded as usual.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Message: TypeAlias = "dict[str, Any]"
 # Sixteen of the 32 characters that Unicode reserves for a program's own use (https://www.unicode.org/faq/private_use).
 _SEAM = "".join(chr(0xFDD0 + secrets.randbelow(32)) for _ in range(16))
 _ESCAPED_SEAM = json.dumps(_SEAM)[1:-1]
-# Words of a message that are meant for the template, which obeys some of them and takes them out of the text:
+# Words in a message meant for the template, which obeys some of them and removes them from the text:
 # https://huggingface.co/HuggingFaceTB/SmolLM3-3B
 _SWITCHES = re.compile(r"(?<!\S)/(?:think|no_think|system_override)(?!\S)")
 _PROBE = {
@@ -53,14 +53,14 @@ _PROBED = {"id": "call00000", "type": "function", "function": {"name": "probe", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a model reads before it answers, and what its answer has to be.
+    """What a model reads before it answers, and the format of its answer.
 
     Attributes:
         ids: token ids.
-        output: what the payload's output schema asks for, if it has one.
+        output: the output format of the payload, if it has one.
         thinking: whether the prompt opened a block of reasoning.
         stops: texts that end the answer.
-        reads_calls: whether calls in the form in which the template writes them can be read.
+        reads_calls: whether calls in the template's format can be read.
     """
 
     ids: list[int]
@@ -71,18 +71,18 @@ class Prompt:
 
 
 class PromptMaker:
-    """Makes the prompts of one model, whose fast ``tokenizer`` of transformers it is given. On any thread."""
+    """Builds the prompts of one model, from its fast ``tokenizer`` of transformers. On any thread."""
 
     def __init__(self, tokenizer: Any) -> None:  # noqa: ANN401  (transformers is not typed)
         self._tokenizer = tokenizer
         self._template = _Template(tokenizer)
 
     def make(self, payload: AgentPayload, effort: Effort | None, model: str) -> Prompt:
-        """The prompt of ``payload``; errors call the model ``model``.
+        """The prompt of ``payload``; errors refer to the model as ``model``.
 
         Raises:
-            PayloadError: the chat template refuses the conversation, or leaves out a part of it, however that is told.
-            SchemaError: the output schema is none.
+            PayloadError: the chat template refuses the conversation, or omits a part of it in every arrangement.
+            SchemaError: the output schema is invalid.
         """
         if self._template.source != self._tokenizer.chat_template:
             self._template = _Template(self._tokenizer)
@@ -102,7 +102,7 @@ class PromptMaker:
 
 
 class _Template:
-    """A tokenizer's chat template, and which of its tokens are marks that no text may hold."""
+    """A tokenizer's chat template, and the tokens that are marks, which no text may contain."""
 
     def __init__(self, tokenizer: Any) -> None:  # noqa: ANN401  (transformers is not typed)
         self.source = tokenizer.chat_template
@@ -115,17 +115,17 @@ class _Template:
         self._normalizer = tokenizer.backend_tokenizer.normalizer
         if self._normalizer:
             marks |= set(map(self._normalizer.normalize_str, marks))
-        # A mark of one character, such as a line break that is a token of its own, cannot be broken, nor misused.
+        # A mark of one character, such as a line break with its own token, can be neither broken nor misused.
         marks = {mark for mark in marks if len(mark.strip()) > 1}
         pattern = "|".join(map(re.escape, sorted(marks, key=len, reverse=True))) or r"(?!)"
-        self._marks = re.compile(pattern.replace("\u2581", "[ \u2581]"))  # the sign by which many write a space
+        self._marks = re.compile(pattern.replace("\u2581", "[ \u2581]"))  # the character that many use for a space
 
     def seamed(self, said: Any) -> Any:  # noqa: ANN401  (any part of a message)
-        """The same with a seam in each mark that a text in it holds."""
+        """The same with a seam in each mark that its texts contain."""
         if isinstance(said, str):
             while (broken := self._marks.sub(self._broken, said)) != said:  # one mark may stand within another
                 said = broken
-            # Letters may become a mark only when they are normalized: in full width, say, or in capitals.
+            # Letters may become a mark only after normalization: full-width ones, say, or capitals.
             if self._normalizer and self._marks.search(self._normalizer.normalize_str(said)):
                 return _SEAM.join(said)
             return said
@@ -142,17 +142,17 @@ class _Template:
     def told(
         self, messages: list[Message], tools: list[dict[str, Any]], effort: Effort | None, model: str
     ) -> tuple[str, bool]:
-        """What the template makes of a conversation, and whether it was given the tools themselves.
+        """The template's rendering of a conversation, and whether the template received the tools.
 
         Raises:
-            PayloadError: it refuses the conversation, or leaves out a part of it.
+            PayloadError: it refuses the conversation, or omits a part of it.
         """
         options = {"enable_thinking": effort != "none", "reasoning_effort": effort} if effort else {}
         how = self._arrangement(messages, tools, options, model)
         told, given = arrange(messages, tools, how)
         try:
             text = self._render(told, given, options)
-        except Exception as exc:  # what a template does with a text may be anything
+        except Exception as exc:  # a template may do anything with a text
             message = (
                 f"The chat template of {model!r} refuses a text of this conversation: {shown(str(exc))}. Change it."
             )
@@ -162,7 +162,7 @@ class _Template:
                 said = shown(turn["content"].replace(_SEAM, ""))
                 message = (
                     f"The chat template of {model!r} leaves out or changes what the {turn['role']} says: {said!r}. "
-                    "Put it in other words."
+                    "Word it differently."
                 )
                 raise PayloadError(message)
         return text, given is not None
@@ -170,14 +170,14 @@ class _Template:
     def _arrangement(
         self, messages: list[Message], tools: list[dict[str, Any]], options: dict[str, Any], model: str
     ) -> Arrangement:
-        """The nearest way to tell the conversation in which the template says all of it."""
+        """The closest arrangement of the conversation that the template renders completely."""
         told, offered, words = stand_ins(messages, tools)
         refusal: Exception | None = None
         left_out: list[str] = []
         for how in arrangements(messages, tools, knows_tools="tools" in str(self.source)):
             try:
                 text = self._render(*arrange(told, offered, how), options)
-            except Exception as exc:  # noqa: BLE001  (its own words are a TemplateError, but it may trip over anything)
+            except Exception as exc:  # noqa: BLE001  (its own refusals are TemplateErrors, but it may fail in any way)
                 refusal = refusal or exc
                 continue
             lost = [label for word, label in words.items() if word not in text]
@@ -199,25 +199,27 @@ class _Template:
 
     @cached_property
     def _takes_a_question(self) -> bool:
-        """Whether the template takes the shortest conversation."""
+        """Whether the template accepts the shortest conversation."""
         try:
             self._render([{"role": "user", "content": "Hi"}], None, {})
-        except Exception:  # noqa: BLE001  (that it refuses is the answer)
+        except Exception:  # noqa: BLE001  (a refusal is the answer)
             return False
         return True
 
     @cached_property
     def reads_calls(self) -> bool:
-        """Whether a call that the template writes, as the model was trained to, is read as one."""
+        """Whether a call in the template's format, in which the model was trained, can be read."""
         question: list[Message] = [{"role": "user", "content": "Probe."}]
         called = [*question, {"role": "assistant", "content": "", "tool_calls": [_PROBED]}]
         try:
             asked = self._render(question, [_PROBE], {})
             text = self._render(called, [_PROBE], {"add_generation_prompt": False})
-        except Exception:  # noqa: BLE001  (it writes no calls, or not without their results)
+        except Exception:  # noqa: BLE001  (it renders no calls, or none without results)
             return True
         same = next((at for at, pair in enumerate(zip(asked, text, strict=False)) if pair[0] != pair[1]), len(asked))
-        if same < len(asked):  # which may have opened what a call has not: back to the end of a mark or a line
+        if same < len(
+            asked
+        ):  # the prompt may have opened something that a call has not: go back to the end of a mark or a line
             same = max(text.rfind(end, 0, same) for end in ">]\n") + 1
         written = text[same:]
         for token in set(self._tokenizer.all_special_tokens) - MARKS:
@@ -229,7 +231,7 @@ class _Template:
 
     @cached_property
     def _seamless(self) -> Tokenizer:
-        """The tokenizer, with a cut at each seam."""
+        """The tokenizer, with a split at each seam."""
         backend = self._tokenizer.backend_tokenizer
         copy, cut = Tokenizer.from_str(backend.to_str()), pre_tokenizers.Split(_SEAM, "removed")
         own = backend.pre_tokenizer
@@ -237,7 +239,7 @@ class _Template:
         return copy
 
     def _broken(self, mark: re.Match[str]) -> str:
-        """A mark with a seam where its text is cut anyway, if there is such a place."""
+        """A mark with a seam where its text is split anyway, if there is such a place."""
         own = self._tokenizer.backend_tokenizer.pre_tokenizer
         parts: Sequence[tuple[str, tuple[int, int]]] = own.pre_tokenize_str(mark[0]) if own else []
         place = next((begin for _, (begin, _) in parts if 0 < begin < len(mark[0])), 1)
@@ -245,14 +247,14 @@ class _Template:
 
 
 def _is_mark(token: str, template: str) -> bool:
-    """Whether a token that was added to a vocabulary is a mark, and no word; a template may put one together."""
+    """Whether an added token is a mark rather than a word; templates may assemble marks from parts."""
     if token.isalpha():
         return False
     return token in template or token in MARKS or (token[:2] in ("<|", "<\uff5c") and token.endswith(">"))
 
 
 def _is_said(content: str, text: str) -> bool:
-    """Whether ``text`` says ``content``, as it is or within JSON; white space may differ, and switches may go."""
+    """Whether ``text`` contains ``content``, plain or in JSON; white space may differ, and switches may be missing."""
     if content.strip() in text:
         return True
     if (rest := _SWITCHES.sub("", content)) != content:

@@ -1,4 +1,4 @@
-"""One of our agents as a chat model of LangChain's: the other direction of the langchain engine."""
+"""One of our agents as a LangChain chat model: the opposite of the langchain engine."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ __all__ = ["AgentChatModel"]
 
 _Result = TypeVar("_Result")
 _ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
-_AS_OBJECT = "Give that answer as JSON."  # LangGraph's agents ask for an object of the answer that came last
+_AS_OBJECT = "Give that answer as JSON."  # LangGraph's agents ask for the last answer as an object
 _BLOCKS = (
-    "A sync method would block the event loop that runs in this thread. "
+    "A sync method would block the event loop running in this thread. "
     "Use ainvoke, astream or abatch, or call it in another thread with asyncio.to_thread."
 )
 _NO_LOOP = (
-    "The agent's event loop does not run, so a sync method has nobody to do its work. "
+    "The agent's event loop is not running, so it cannot do the work of a sync method. "
     "Call as_chat_model in the running loop that loaded the agent, and the sync methods from other threads."
 )
 _ASKED = ("tools", "output_schema")
@@ -66,14 +66,14 @@ _OPTIONS = {field.name: field.name for field in fields(GenerationOptions)} | {"m
 
 
 class AgentChatModel(BaseChatModel):
-    """An agent, as LangChain asks for answers."""
+    """An agent with LangChain's interface."""
 
     agent: Any = Field(exclude=True)
     loop: Any = Field(default=None, exclude=True, repr=False)
 
     @classmethod
     def around(cls, agent: Agent) -> Self:
-        """A model on ``agent``, which lives in the event loop of the caller if there is one."""
+        """A model on ``agent``, which belongs to the caller's event loop, if one is running."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -86,18 +86,18 @@ class AgentChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        """What LangChain's caches tell answers apart by."""
+        """The key by which LangChain's caches tell answers apart."""
         return dict(self.agent.identity)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The text's tokens, by ``custom_get_token_ids``: LangChain would count with a tokenizer of GPT-2's.
+        """The text's tokens, by ``custom_get_token_ids``: LangChain would count with GPT-2's tokenizer.
 
         Raises:
-            PayloadError: there is none.
+            PayloadError: it is not set.
         """
         if self.custom_get_token_ids is None:
             message = (
-                "An agent counts the tokens of whole prompts only: use agent.count_tokens(payload). For LangChain's "
+                "An agent only counts the tokens of whole prompts: use agent.count_tokens(payload). For LangChain's "
                 "methods set custom_get_token_ids to a function, or give trim_messages token_counter='approximate'."
             )
             raise PayloadError(message)
@@ -113,7 +113,7 @@ class AgentChatModel(BaseChatModel):
         """A model that may call ``tools``.
 
         Raises:
-            PayloadError: a tool is to be forced, which no agent can.
+            PayloadError: a tool is to be forced, which no agent supports.
         """
         if tool_choice not in (None, "", "auto"):
             message = f"tool_choice is {tool_choice!r}, but an agent's model chooses for itself. Leave it out."
@@ -126,30 +126,30 @@ class AgentChatModel(BaseChatModel):
         *,
         include_raw: bool = False,
         method: str = "json_schema",
-        strict: bool | None = None,  # noqa: ARG002  (the agent always holds the schema)
+        strict: bool | None = None,  # noqa: ARG002  (the agent always enforces the schema)
         **kwargs: Any,  # noqa: ANN401  (options to bind)
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """A model whose answers are objects of ``schema``: of a pydantic class, else what JSON stands for.
+        """A model whose answers are objects of ``schema``: instances of a pydantic class, else plain JSON values.
 
-        Streamed, an object of a class comes when it is whole, and JSON as far as it is there, again and again.
+        In a stream, an instance comes once it is complete; JSON comes repeatedly, as far as it has been generated.
 
         Args:
             schema: a pydantic class, a TypedDict, a JSON schema, or a tool in OpenAI's format.
             include_raw: give ``{"raw": message, "parsed": object or None, "parsing_error": error or None}``.
-            method: LangChain's name for how answers are held to the schema; agents know one.
-            strict: changes nothing, as answers are always held to the schema.
+            method: LangChain's name for how the schema is enforced; agents know only one.
+            strict: has no effect, because agents always enforce the schema.
             kwargs: options for each answer, as ``bind`` takes them.
 
         Raises:
             PayloadError: another method is asked for.
-            SchemaError: it is no schema.
+            SchemaError: it is not a schema.
         """
         wanted = _as_schema(schema)
         output = output_format(wanted)
         if output is None or method != "json_schema":
             message = (
-                f"method is {method!r} and schema a {type(schema).__name__}, but an agent holds its answers "
-                "to a schema, by 'json_schema' alone. Give a schema, and leave method out."
+                f"method is {method!r} and schema a {type(schema).__name__}, but an agent needs a schema and enforces "
+                "it by 'json_schema' only. Give a schema, and leave method out."
             )
             raise PayloadError(message)
         answer = self.bind(output_schema=output.schema, **kwargs)
@@ -165,7 +165,7 @@ class AgentChatModel(BaseChatModel):
     ) -> ChatResult:
         try:
             response = await self.agent.invoke(_payload(messages, stop, kwargs))
-        except StructuredOutputError as exc:  # whoever asked for an object reads the message, and finds the same fault
+        except StructuredOutputError as exc:  # the parser of a requested object will find the same fault in the message
             about = cast("ResponseMetadata", {"finish_reason": exc.finish_reason})
             response = AgentResponse(response=exc.text, metadata=about)
         return ChatResult(generations=[ChatGeneration(message=self._message(response))])
@@ -213,7 +213,7 @@ class AgentChatModel(BaseChatModel):
         )
 
     def _chunk(self, event: Event, index: int) -> AIMessageChunk:
-        """What ``event`` adds to the message; a call is the one at ``index`` of the message's."""
+        """What ``event`` adds to the message; a call gets ``index`` among the message's calls."""
         match event:
             case Reasoning():  # content_blocks looks for reasoning there
                 return AIMessageChunk(content="", additional_kwargs={"reasoning_content": event.text})
@@ -233,15 +233,15 @@ class AgentChatModel(BaseChatModel):
                 return AIMessageChunk(content="", usage_metadata=_usage(event.usage))
 
     def _about(self, finish_reason: str) -> dict[str, Any]:
-        # Not under "model_provider": for "openai" LangChain reads messages as OpenAI's own, which hold no reasoning.
+        # Not under "model_provider": for "openai", LangChain reads messages as OpenAI's own, which hold no reasoning.
         identity = self.agent.identity
         return {"engine": identity["engine"], "model_name": identity["model"], "finish_reason": finish_reason}
 
     def _wait_for(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Have the agent's event loop do ``work``, and wait for it in this thread, which has none.
+        """Have the agent's event loop do ``work``, and wait for it in this thread, which runs no loop.
 
         Raises:
-            EventLoopError: this thread has one, or the agent's does not run.
+            EventLoopError: this thread runs one, or the agent's is not running.
         """
         try:
             asyncio.get_running_loop()
@@ -255,20 +255,20 @@ class AgentChatModel(BaseChatModel):
         try:
             return future.result()
         finally:
-            future.cancel()  # whoever waited was interrupted; else it is done, and this changes nothing
+            future.cancel()  # the caller was interrupted; otherwise the work is done, and this has no effect
 
 
 class _ObjectParser(JsonOutputParser):
-    """Reads a message that answers an output schema; ``grows`` says to give parts of it as they come."""
+    """Reads a message that answers an output schema; with ``grows``, it yields parts as they come."""
 
     output: Any = Field(exclude=True)
     grows: bool
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:  # noqa: ANN401  (whatever it is)
-        """The object, or what there is of it.
+        """The object, or as much of it as exists.
 
         Raises:
-            StructuredOutputError: the message was cut, or does not fit the schema.
+            StructuredOutputError: the message was cut short, or does not fit the schema.
         """
         message: Any = cast("ChatGeneration", result[0]).message
         if partial and message.chunk_position != "last":
@@ -286,8 +286,8 @@ class _ObjectParser(JsonOutputParser):
         return self.output.parse(str(message.text), message.response_metadata["finish_reason"])
 
 
-def _as_schema(schema: Any) -> Any:  # noqa: ANN401  (what LangChain takes for a schema)
-    """``schema`` as ``output_format`` takes it, which knows no tools, and of TypedDicts not all."""
+def _as_schema(schema: Any) -> Any:  # noqa: ANN401  (whatever LangChain accepts as a schema)
+    """``schema`` as ``output_format`` takes it, which knows no tools and not every TypedDict."""
     is_tool = isinstance(schema, Mapping) and ("function" in schema or "parameters" in schema)
     return convert_to_json_schema(schema) if is_tool or is_typeddict(schema) else schema
 
@@ -307,7 +307,9 @@ def _payload(messages: Sequence[BaseMessage], stop: Sequence[str] | None, option
     if turns[first:] and turns[-1].role == "assistant" and options.get("output_schema"):
         asked = _AS_OBJECT
     if not asked and not (turns and turns[-1].role == "tool"):
-        message = "The last message is no question and no tool's result. End with a HumanMessage or a ToolMessage."
+        message = (
+            "The last message is neither a question nor a tool's result. End with a HumanMessage or a ToolMessage."
+        )
         raise PayloadError(message)
     return AgentPayload(
         asked,
@@ -345,7 +347,7 @@ def _entry(message: BaseMessage) -> MemoryEntry:
 
 
 def _id(call: ToolCall) -> str:
-    """The call's name, which whoever answers it has to say; not every model gives it one."""
+    """The call's id, which the answer to it must give; not every model sets one."""
     return call.id or f"call-{uuid4()}"
 
 

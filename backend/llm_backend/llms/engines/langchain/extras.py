@@ -1,7 +1,7 @@
-"""What goes back with a turn, in LangChain's messages: what a server wants of our agents, and what a chat model wants.
+"""Extras of a turn in LangChain's messages: those that a server wants back, and those that a chat model wants back.
 
-Packages of LangChain's keep there what their servers want back: signed reasoning among the contents (Anthropic),
-signatures of calls (Google) and reasoning (DeepSeek) in ``additional_kwargs``.
+LangChain's packages keep there what their servers want back: signed reasoning in the content (Anthropic), signatures
+of calls (Google) and reasoning (DeepSeek) in ``additional_kwargs``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_kwargs", "extras_of_calls", "extras_of_turn", "message_extras", "with_message_extras"]
 
-_OURS = "llm_backend_extras"  # of our agents, in a message
+_OURS = "llm_backend_extras"  # the key for our agents' extras in a message
 _FORMAT = ("role", "content", "tool_calls", "tool_call_id")
 _UNDERSTOOD = frozenset({"tool_calls", "function_call", "refusal", "parsed", "audio"})
 _READ_BLOCKS = frozenset(
@@ -50,7 +50,7 @@ def _held(message: BaseMessage, name: str) -> dict[str, Any]:
 
 
 def message_extras(message: AIMessage) -> dict[str, Any]:
-    """What a chat model said beside what is read of its message, as extras of the turn."""
+    """The parts of a chat model's message that are not read otherwise, as extras of the turn."""
     blocks = message.content if isinstance(message.content, list) else []
     content = [block for block in blocks if isinstance(block, dict) and block.get("type") not in _READ_BLOCKS]
     kwargs = {name: value for name, value in message.additional_kwargs.items() if name not in _UNDERSTOOD}
@@ -60,7 +60,7 @@ def message_extras(message: AIMessage) -> dict[str, Any]:
 
 
 def with_message_extras(messages: Iterable[Mapping[str, Any]]) -> list[BaseMessage]:
-    """Messages in OpenAI's format as LangChain's, with what the chat model said, and no extras of a server."""
+    """Messages in OpenAI's format as LangChain's, with the chat model's extras, and without a server's."""
     said = list(messages)
     bare = convert_to_messages([{name: each[name] for name in _FORMAT if name in each} for each in said])
     for message, source in zip(bare, said, strict=True):
@@ -73,7 +73,7 @@ def with_message_extras(messages: Iterable[Mapping[str, Any]]) -> list[BaseMessa
 
 
 def _is_plain(value: object) -> bool:
-    """Whether JSON can hold it, and so a conversation's store."""
+    """Whether JSON, and so a conversation's store, can hold it."""
     try:
         json.dumps(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The langchain engine: what ``wrap_chat_model`` makes of a ChatOpenAI, whose server the settings name."""
+"""The langchain engine: a ChatOpenAI, wrapped as by ``wrap_chat_model``, on the server that the settings name."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = ["LangChainAgent"]
 
 
 class _Message(AIMessageChunk):
-    """An answer or a part of one, with what the server said; added to others it is only their text."""
+    """An answer or a part of one, with the server's own data; adding others keeps only the text."""
 
     piece: Any = Field(default=None, exclude=True, repr=False)
 
 
 class _Chat(ChatOpenAI):
-    """ChatOpenAI, which sends and reads what servers say whole: LangChain's own drops all that OpenAI does not say.
+    """ChatOpenAI that sends and reads everything servers say: LangChain's own drops what OpenAI does not say.
 
-    That is reasoning, what servers want back with the next request, and calls and contents of another shape.
+    That includes reasoning, what servers want back with the next request, and calls and contents of other shapes.
     """
 
     async def _agenerate(
@@ -62,11 +62,11 @@ class _Chat(ChatOpenAI):
         async with aclosing(self._ask(messages, stop=stop, stream=True, **kwargs)) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=_Message(content=piece.text, piece=piece))
-        # Or LangChain fails where nothing came, and says that the answer ended where it broke off.
+        # Otherwise LangChain fails if nothing came, and reports a broken-off answer as ended.
         yield ChatGenerationChunk(message=_Message(content="", chunk_position="last"))
 
     async def _ask(self, messages: list[BaseMessage], *, wire: object, **options: Any) -> AsyncGenerator[Piece, None]:  # noqa: ANN401  (the same)
-        """Have LangChain make a request of ``messages``, and send it with ``wire`` as what they say."""
+        """Have LangChain build a request from ``messages``, and send it with ``wire`` as the messages."""
         payload = self._get_request_payload(messages, **options)
         responses, stream = "input" in payload, options["stream"]
         payload["input" if responses else "messages"] = wire
@@ -80,18 +80,18 @@ class _Chat(ChatOpenAI):
 class LangChainAgent(ServerAgent, WrappedAgent):
     """Chat completions, or the Responses API where ``settings.use_responses`` says so.
 
-    What its server tells (ServerAgent) goes before what any chat model of LangChain's can tell (WrappedAgent).
+    What its server tells (ServerAgent) takes precedence over what any LangChain chat model can tell (WrappedAgent).
     """
 
     def _connect(self) -> openai.AsyncOpenAI:
-        # A client of our own: LangChain shares its clients between agents, so that closing one would close them all.
+        # Our own client: LangChain shares its clients between agents, so closing one would close them all.
         return connect(self._server)
 
-    def _model(self, request: Request) -> _Chat:  # noqa: ARG002  (whose tools are among the options)
+    def _model(self, request: Request) -> _Chat:  # noqa: ARG002  (its tools are among the options)
         client = self._client
         return _Chat(
             model=self.model,
-            # All of them, or it would make others, of what the environment says to LangChain.
+            # All clients, or LangChain would create the others from its own environment variables.
             root_client=client,
             client=client.chat.completions,
             root_async_client=client,
@@ -106,5 +106,5 @@ class LangChainAgent(ServerAgent, WrappedAgent):
         return {"wire": options.pop("input"), **options}
 
     def _read(self, message: AIMessage, spent: Usage | None) -> Piece | None:
-        # What is no message of ours came out of a cache of LangChain's.
+        # Any other message came out of a LangChain cache.
         return message.piece if isinstance(message, _Message) else super()._read(message, spent)

@@ -1,4 +1,4 @@
-"""Any chat model of LangChain's as one of our agents."""
+"""Any LangChain chat model as one of our agents."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WrappedAgent", "wrap"]
 
-# Where LangChain's packages keep why an answer ended.
+# The fields in which LangChain's packages keep why an answer ended.
 _END_KEYS = ("finish_reason", "stop_reason", "done_reason")
-# Each package has errors of its own; these words in the names of their classes are what they have in common.
+# Each package has its own errors; these words in their class names are what they have in common.
 _KINDS: tuple[tuple[str, type[EngineError]], ...] = (
     ("Timeout", EngineTimeoutError),  # before "Connect": OpenAI's and Anthropic's timeouts are connection errors too
     ("Connect", EngineConnectionError),
@@ -54,15 +54,15 @@ _KINDS: tuple[tuple[str, type[EngineError]], ...] = (
 
 
 class WrappedAgent(RemoteAgent):
-    """Answers by a chat model that the caller built, and that stays theirs to configure and to close.
+    """Answers with a chat model that the caller built, configures and closes.
 
-    Generation options that somebody chose are handed to the model under LangChain's usual names (``temperature``,
-    ``top_p``, ``top_k``, ``max_tokens``, ``seed``, ``stop``, ``reasoning_effort``); what nobody chose is as the model
-    was built. A model that does not know one ignores it or fails: only ``stop`` holds with all, as the answer is cut
-    here too. An output schema is told in the prompt, and the answer is checked. A model without async methods of its
-    own works in a thread, where leaving early stops it only at its next piece.
+    Generation options that are set go to the model under LangChain's usual names (``temperature``, ``top_p``,
+    ``top_k``, ``max_tokens``, ``seed``, ``stop``, ``reasoning_effort``); unset ones are as the model was built. A model
+    that does not know one ignores it or fails: only ``stop`` works with all, because the answer is also cut here. An
+    output schema goes into the prompt, and the answer is checked. A model without async methods runs in a thread,
+    where leaving early stops it only at its next piece.
 
-    Never traces: LANGSMITH_TRACING and its like would send every prompt to a third party, whatever the model.
+    Never traced: LANGSMITH_TRACING and the like would send every prompt to a third party, whatever the model.
     """
 
     engine: ClassVar[str] = "langchain"
@@ -72,14 +72,14 @@ class WrappedAgent(RemoteAgent):
 
     @property
     def identity(self) -> dict[str, str]:
-        """The engine, the model, and what LangChain tells models of one kind apart by."""
+        """The engine, the model, and the parameters by which LangChain tells models of one kind apart."""
         return {"engine": self.engine, "model": self.model, "wrapped": str(self._wrapped.asdict())}
 
     async def get_context_window(self) -> int:
-        """How many tokens prompt and answer may have together, as the caller said.
+        """How many tokens prompt and answer may have together, as given by the caller.
 
         Raises:
-            ConfigError: the caller did not.
+            ConfigError: the caller gave none.
         """
         self._check_open()
         if self._settings.context_window is None:
@@ -90,11 +90,11 @@ class WrappedAgent(RemoteAgent):
         return self._settings.context_window
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:
-        """How many tokens the prompt of ``payload`` has at most.
+        """An upper bound for the tokens in the prompt of ``payload``.
 
-        Counted by the model's ``custom_get_token_ids`` where it was built with one; else estimated as for a server.
-        The model's own ``get_num_tokens_from_messages`` is not asked: it may load a tokenizer that is not the model's,
-        or ask the network for the count.
+        Counted by the model's ``custom_get_token_ids`` if it was built with one, else estimated as for a server. The
+        model's own ``get_num_tokens_from_messages`` is not used: it may load another model's tokenizer, or use the
+        network.
         """
         request, count = self._prepared(payload), self._wrapped.custom_get_token_ids
         messages, tools = request.messages, request.payload.tools_available
@@ -102,7 +102,7 @@ class WrappedAgent(RemoteAgent):
             return self._sizes.estimate(messages, tools)
         with self._errors():
             counted = sum(len(count(get_buffer_string([message]))) for message in with_message_extras(messages))
-        return counted + PromptSizes().estimate([], tools)  # and the tools, and the template's own
+        return counted + PromptSizes().estimate([], tools)  # plus the tools, and what the template adds
 
     def _request(self, prepared: PreparedRequest, refused: AbstractSet[str], *, stream: bool) -> Request:
         generation = taken_options(prepared.payload.generation, refused)
@@ -119,7 +119,7 @@ class WrappedAgent(RemoteAgent):
         spent: Usage | None = None
         async with aclosing(self._messages(request)) as messages:
             while True:
-                # Not around the whole loop: between two pieces the context is the caller's, whose tracing is their own.
+                # Not around the whole loop: between two pieces the caller's code runs, whose tracing is its own affair.
                 with tracing_context(enabled=False):
                     message = await anext(messages, None)
                 if message is None:
@@ -134,15 +134,15 @@ class WrappedAgent(RemoteAgent):
         if not request.stream:
             yield await model.ainvoke(messages, **options)
             return
-        chunks = cast("AsyncGenerator[AIMessage, None]", model.astream(messages, **options))  # declared as less
+        chunks = cast("AsyncGenerator[AIMessage, None]", model.astream(messages, **options))  # declared less precisely
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
 
     def _read(self, message: AIMessage, spent: Usage | None) -> Piece | None:
-        """What a message says; with what the answer had ``spent`` before it, as each says only its own figures."""
+        """The content of a message; adds what was ``spent`` before it, because each reports only its own figures."""
         chunk = message
-        if not isinstance(chunk, AIMessageChunk):  # which has the calls of both kinds in one list, with their texts
+        if not isinstance(chunk, AIMessageChunk):  # chunks have both kinds of calls in one list, as text
             sound, broken = message.tool_calls, message.invalid_tool_calls
             chunk = AIMessageChunk(content="", tool_calls=sound, invalid_tool_calls=broken, chunk_position="last")
         usage = read_usage(message.usage_metadata, "input_tokens", "output_tokens")
@@ -163,7 +163,7 @@ class WrappedAgent(RemoteAgent):
             text=_text(message),
             reasoning="".join(str(block.get("reasoning", "")) for block in message.content_blocks),
             calls=calls,
-            # Not every model says why; one that broke off has raised an error.
+            # Not every model gives a reason; one that broke off has raised an error.
             finish_reason=_finish_reason(message) or ("stop" if chunk.chunk_position else ""),
             usage=usage,
             extras=message_extras(message),
@@ -188,16 +188,16 @@ class WrappedAgent(RemoteAgent):
 
 
 def wrap(chat_model: BaseChatModel, *, context_window: int | None, timeout: float) -> WrappedAgent:
-    """What ``wrap_chat_model`` promises."""
+    """The work of ``wrap_chat_model``."""
     kind = type(chat_model).__name__
     if not isinstance(chat_model, BaseChatModel):
-        message = f"chat_model is a {kind}. Give one of LangChain's chat models, as it is before bind or a chain."
+        message = f"chat_model is a {kind}. Give one of LangChain's chat models, without bind or a chain around it."
         raise ConfigError(message)
     names = (getattr(chat_model, name, None) for name in ("model_name", "model"))
     model = next((name for name in names if name and isinstance(name, str)), kind)
     settings = AgentSettings(model=model, timeout=timeout, context_window=context_window)
     agent = WrappedAgent(settings, f"the other end of {kind}")
-    agent._wrapped = chat_model  # noqa: SLF001  (as for a class method)
+    agent._wrapped = chat_model  # noqa: SLF001  (acts as a class method)
     return agent
 
 
@@ -207,7 +207,7 @@ def _text(message: AIMessage) -> str:
 
 
 def _finish_reason(message: AIMessage) -> str:
-    """Why the answer ended; empty where that is not said."""
+    """Why the answer ended; empty if unknown."""
     metadata = message.response_metadata
     if "status" in metadata:
         return response_status(metadata)
@@ -223,9 +223,9 @@ def _model_errors(kind: str, model: str) -> Iterator[None]:
     except Exception as exc:
         names = [each.__name__ for each in type(exc).__mro__]
         fitting = (error for word, error in _KINDS if any(word in name for name in names))
-        # Not its words, which may quote the prompt or a key.
+        # Without its words, which may quote the prompt or a key.
         message = (
             f"{kind} failed with {type(exc).__name__} on {model!r}. "
-            "See this error's cause (__cause__), and how the chat model was built."
+            "See this error's cause (__cause__), and check how the chat model was built."
         )
         raise next(fitting, EngineError)(message) from exc

@@ -1,1 +1,1 @@
-"""What asks an OpenAI-compatible server."""
+"""Engines that ask an OpenAI-compatible server."""

@@ -1,4 +1,4 @@
-"""Where an OpenAI-compatible server is, how it is reached, and what of that is secret."""
+"""Where an OpenAI-compatible server is, how to reach it, and which parts of that are secret."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["Server", "root_of", "words_in"]
 
 _OPENAIS = (".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _OPENAI_URL = "https://api.openai.com/v1"
-# Servers of one's own need no key, but the client library refuses to start without one.
+# One's own server needs no key, but the client library refuses to start without one.
 _NO_KEY = "no-key-needed"
 _SECRET_NAME = re.compile(r"key|token|secret|sig|pass|pwd|code|auth|cred", re.IGNORECASE)
-_MOST_WORDS = 10_000  # characters of what others say that are looked at
+_MOST_WORDS = 10_000  # characters of others' words that are examined
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Server:
-    """Where an engine's server is, and what opens it.
+    """An engine's server and the key to it.
 
     Attributes:
         url: its address.
-        key: what opens it.
+        key: its key.
         settings: how long to wait for it.
-        model: what the server calls the model; empty until it is known.
+        model: the server's name for the model; empty until it is known.
     """
 
     url: str
@@ -45,10 +45,10 @@ class Server:
 
     @classmethod
     def from_settings(cls, settings: AgentSettings) -> Server:
-        """The server that ``settings`` name: the one at ``base_url``, or OpenAI's own when only a key is there.
+        """The server that ``settings`` name: the one at ``base_url``, or OpenAI's own if only a key is set.
 
         Raises:
-            ConfigError: there is neither.
+            ConfigError: neither is set.
         """
         if settings.base_url is None and settings.api_key is None:
             message = (
@@ -67,26 +67,26 @@ class Server:
 
     @property
     def proxy(self) -> Proxy | None:
-        """The proxy of the environment in the way to it.
+        """The proxy that the environment sets for it.
 
         Raises:
-            ConfigError: the environment names one that is none.
+            ConfigError: the environment names something that is not a proxy.
         """
         return proxy_for(self.url)
 
     @property
     def limit_name(self) -> str:
-        """What this server calls the limit on the answer's tokens.
+        """This server's name for the limit on the answer's tokens.
 
-        OpenAI's reasoning models refuse the old name; Ollama, LM Studio and older llama.cpp ignore the new one
-        without a word (https://github.com/ollama/ollama/issues/7125).
+        OpenAI's reasoning models refuse the old name; Ollama, LM Studio and older llama.cpp silently ignore the new
+        one (https://github.com/ollama/ollama/issues/7125).
         """
         own = (urlsplit(self.url).hostname or "").endswith(("api.openai.com", ".openai.azure.com"))
         return "max_completion_tokens" if own else "max_tokens"
 
     @property
     def is_openais(self) -> bool:
-        """Whether it is OpenAI's own, or Azure's, which have nothing beside OpenAI's API."""
+        """Whether it is OpenAI's own or Azure's, which offer nothing beside OpenAI's API."""
         host = urlsplit(self.url).hostname or ""
         return host == "api.openai.com" or host.endswith(_OPENAIS)
 
@@ -95,31 +95,31 @@ class Server:
 
     @property
     def way(self) -> str:
-        """The address as it is reached: through which proxy, where there is one."""
+        """The address, with the proxy through which it is reached, if any."""
         return f"{self.place} (through the proxy {self.proxy.place})" if self.proxy else self.place
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not show: the key, what the settings add for gateways, and what is secret in the addresses."""
+        """What must stay hidden: the key, what the settings add for gateways, and the secrets in addresses."""
         queries = parse_qsl(urlsplit(self.url).query)
         in_query = (value for name, value in queries if _SECRET_NAME.search(name))
         added = secrets_in(self.settings.extra_headers, self.settings.extra_body)
         return (self.key, *added, *in_query, *(self.proxy.secrets if self.proxy else ()))
 
     def words(self, exc: BaseException) -> str:
-        """What the server says about its error, shortened, and without secrets should it echo them."""
+        """The server's words about its error, shortened, and with any echoed secrets masked."""
         return shown(mask(words_in(exc), self.secrets).rstrip(". \n"))
 
 
 def words_in(exc: BaseException) -> str:
-    """What a server says about its error: to find out what it means, and not to be shown, as secrets may be in it."""
+    """A server's words about its error, for finding out what it means; not for showing, as they may hold secrets."""
     said = getattr(exc, "body", None)
     root = root_of(exc)
     return (words_of(said) if said else str(root) or type(root).__name__)[:_MOST_WORDS]
 
 
 def root_of(exc: BaseException) -> BaseException:
-    """The first of the errors that led to ``exc``: the library's own say no more than "Connection error."."""
+    """The first of the errors that led to ``exc``: the library's own only says "Connection error."."""
     while True:
         if isinstance(exc, BaseExceptionGroup):
             exc = exc.exceptions[0]

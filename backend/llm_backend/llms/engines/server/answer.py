@@ -1,4 +1,4 @@
-"""Puts an answer together from what a server says, whole or in pieces, so that both tell the same."""
+"""Assembles an answer from a server's words, whole or in pieces, with the same result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["ServerAnswer"]
 
 
 class ServerAnswer:
-    """Give it the pieces as they come; it gives back what is certain, as events.
+    """Takes the pieces as they come, and returns what is certain, as events.
 
     Attributes:
-        request: what it answers.
+        request: the request it answers.
         stream: whether it comes in pieces.
-        begun: whether anything came.
-        response: the whole answer, once it is finished.
+        begun: whether anything has come.
+        response: the whole answer, once finished.
     """
 
     response: AgentResponse
@@ -40,7 +40,7 @@ class ServerAnswer:
         self._engine, self._model, tools = engine, model, request.payload.tools_available
         self._offered = frozenset(map(tool_name, tools))
         self._parser = AnswerParser(structured=request.output is not None, tools=tools, unopened=unopened)
-        # Servers should cut there, but some leave the stop text in.
+        # Servers should cut there, but some leave the stop text in the answer.
         self._stops = StopFilter(request.payload.generation.stop)
         self._calls: list[Mapping[str, Any]] = []
         self._extras: list[Mapping[str, Any]] = []
@@ -54,7 +54,7 @@ class ServerAnswer:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop text ended it: nothing that follows is part of the answer."""
+        """Whether a stop text ended it: nothing after that is part of the answer."""
         return self._stops.stopped
 
     @property
@@ -64,7 +64,7 @@ class ServerAnswer:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing of it is missing."""
+        """Whether the answer is complete."""
         said = bool(self._calls) or self._told or self._whole is not None
         return self.stopped or bool(self._finish_reason) or not self.stream or (self._done and said)
 
@@ -74,7 +74,7 @@ class ServerAnswer:
         if piece.choice is not None:
             self._choice = piece.choice if self._choice is None else self._choice
             if piece.choice != self._choice:
-                return []  # of another answer, which extra_body may ask for
+                return []  # it belongs to another answer, which extra_body may ask for
         self._whole = piece.whole or self._whole
         self._told, self._done = self._told or bool(piece.text), self._done or piece.done
         self._reasoned = self._reasoned or bool(piece.reasoning)
@@ -88,7 +88,7 @@ class ServerAnswer:
         return _not_calls([*self._parser.reason(reasoning), *self._parser.feed(self._stops.feed(text))])
 
     def _missing(self, whole: Piece) -> Piece:
-        """What ``whole`` says that did not come in parts."""
+        """The parts of ``whole`` that did not come in pieces."""
         return Piece(
             text="" if self._told else whole.text,
             reasoning="" if self._reasoned else whole.reasoning,
@@ -97,11 +97,11 @@ class ServerAnswer:
         )
 
     def finish(self) -> Iterator[Event]:
-        """What was held back, the tool calls, and the figures.
+        """The rest that was held back, the tool calls, and the figures.
 
         Raises:
             EngineResponseError: a tool call cannot be read.
-            StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
+            StructuredOutputError: the answer does not fit the payload's output schema, or was cut short.
         """
         if self._whole and not self.stopped:
             yield from self.feed(self._missing(self._whole))
@@ -110,7 +110,7 @@ class ServerAnswer:
         found, calls = self._parser.result(), self._all_calls()
         reason = "stop" if self.stopped else self._finish_reason or "stop"
         if reason == "tool_calls" and not calls:
-            message = "The server says that the model calls tools, but not which. Look into the server's log."
+            message = "The server says that the model calls tools, but not which. Check the server's log."
             raise EngineResponseError(message)
         reason = "tool_calls" if calls and reason == "stop" else reason
         output = self.request.output
@@ -137,7 +137,7 @@ class ServerAnswer:
         yield End(reason, self.response.extras)
 
     def _all_calls(self) -> tuple[ToolCall, ...]:
-        """The calls that the text tells and those beside it; one that was told in both ways is the server's, with id.
+        """The calls written in the text and those beside it; a call that came both ways is the server's, with its id.
 
         Raises:
             EngineResponseError: a call cannot be read.
@@ -156,10 +156,10 @@ class ServerAnswer:
 
 
 def _not_calls(events: Iterable[Event]) -> list[Event]:
-    """Without the calls, which are told at the end: the server may still tell them again, with their ids."""
+    """The events without calls, which come at the end: the server may still repeat them, with their ids."""
     return [event for event in events if not isinstance(event, ToolCallEvent)]
 
 
 def _sound(text: str) -> str:
-    """``text`` without halves of characters, which JSON can carry and nobody can print or send back."""
+    """``text`` without lone surrogates, which JSON can carry but nobody can print or send back."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""Reads what OpenAI's client library gives back, of either API, whole or as a stream."""
+"""Reads what OpenAI's client library returns, from either API, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["read_answer"]
 
 
 async def read_answer(answer: Any, *, responses: bool, stream: bool) -> AsyncGenerator[Piece, None]:  # noqa: ANN401
-    """The pieces of what ``create`` returned: a stream, or one whole answer of the library's; closing it hangs up.
+    """The pieces of what ``create`` returned, a stream or one whole answer; closing this closes the connection.
 
     Raises:
-        EngineError: the server says that it failed, or what it says cannot be read.
+        EngineError: the server says that it failed, or its answer cannot be read.
     """
     if not stream:
         yield (read_response if responses else read_completion)(as_mapping(answer))

@@ -1,6 +1,6 @@
-"""OpenAI's chat format as plain data: what is sent to a server, and what its answers mean.
+"""OpenAI's chat format as plain data: what to send to a server, and what its answers mean.
 
-Imports no client library, so that every engine that speaks to such a server can share it.
+Imports no client library, so that every engine that asks such a server can share it.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ __all__ = [
     "read_usage",
 ]
 
-# How others call the reasons for which an answer ends: Anthropic, Gemini, Cohere, TGI and Mistral among them.
+# Others' names for the reasons why an answer ends: Anthropic, Gemini, Cohere, TGI and Mistral among them.
 _REASONS = {
     **dict.fromkeys(("stop", "end", "end_turn", "eos", "eos_token", "stop_sequence", "complete"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
     **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
-    **dict.fromkeys(("null", "none"), ""),  # KoboldCpp and DashScope write null as a text
+    **dict.fromkeys(("null", "none"), ""),  # KoboldCpp and DashScope write null as a string
 }
 # Where messages hold reasoning beside their content: DeepSeek, vLLM, Ollama, MiniMax and OpenRouter, LiteLLM.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
-# What the end of a stream is read as; no server says it in this form.
+# Stands for the end of a stream; no server sends it in this form.
 DONE_EVENT = {"type": "llm_backend.done", "object": "chat.completion.chunk", "choices": []}
 _HOLDERS = ("thinking", "reasoning", "text", "refusal", "content", "summary", "value")  # of a part's text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, before an engine puts it into its library's words."""
+    """One request, before an engine translates it for its library."""
 
     messages: list[dict[str, Any]]
     tools: Sequence[Mapping[str, Any]]
     generation: GenerationOptions
     effort: ReasoningEffort | None
-    output: Mapping[str, Any] | None = None  # the name, schema and strictness of what the answer has to be
+    output: Mapping[str, Any] | None = None  # the name, schema and strictness of the output format
     stream: bool = False
-    limit_name: str = "max_tokens"  # what the server calls the limit on the answer's tokens
+    limit_name: str = "max_tokens"  # the server's name for the limit on the answer's tokens
     body: Mapping[str, Any] = field(default_factory=dict)  # the settings' extra_body
-    # What in it can be said otherwise or left out, and what refusals call that.
+    # What can be expressed otherwise or left out, and its name in refusals.
     ours: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,14 +71,14 @@ class Piece:
 
     Attributes:
         text: of the answer.
-        reasoning: what came beside the text.
+        reasoning: the reasoning that came beside the text.
         calls: tool calls in OpenAI's format, whole or in parts.
         finish_reason: why the answer ended; empty in a part that does not end it.
-        usage: the tokens of all that was said until now.
+        usage: the tokens used so far.
         extras: what the server wants back with the next request.
-        done: whether the stream said that it was over ("[DONE]"), as some do without a reason.
-        choice: the number of the answer that it belongs to, as a request may have several; None where it has none.
-        whole: what a stream says of the whole answer; it counts where that did not come in parts.
+        done: whether the stream announced its end ("[DONE]"), which some do without giving a reason.
+        choice: the number of the answer it belongs to, because a request may have several; None if it has no number.
+        whole: what a stream repeats of the whole answer; used for what did not come in parts.
     """
 
     text: str = ""
@@ -93,20 +93,20 @@ class Piece:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """``options`` without those that nobody chose."""
+    """``options`` without unset ones."""
     return {name: value for name, value in options.items() if value not in (None, (), [], {})}
 
 
 def extra_body(generation: GenerationOptions, **more: object) -> dict[str, Any]:
-    """What local servers know and OpenAI's format does not, and ``more``; sent only where somebody asks for it."""
+    """Options that only local servers know, and ``more``; sent only on request."""
     return given({"top_k": generation.top_k, **more})
 
 
 def chat_options(request: Request) -> dict[str, Any]:
     """Keyword arguments of a chat completion.
 
-    The limit on its length travels in ``extra_body``, where no library gives it another name; and so does the output
-    schema, where none takes the answer apart itself.
+    The limit on its length goes into ``extra_body``, where no library renames it, and so does the output schema, where
+    no library parses the answer itself.
     """
     generation = request.generation
     output = {"type": "json_schema", "json_schema": request.output} if request.output else None
@@ -128,15 +128,15 @@ def chat_options(request: Request) -> dict[str, Any]:
 
 
 def as_mapping(answer: object) -> Mapping[str, Any]:
-    """A library's answer as plain data.
+    """An answer of a library as plain data.
 
     Raises:
-        EngineResponseError: it is no JSON object.
+        EngineResponseError: it is not a JSON object.
     """
     dump = getattr(answer, "model_dump", None)
     if dump is None:
         message = (
-            f"The server's answer is no JSON object but a {type(answer).__name__}. "
+            f"The server's answer is a {type(answer).__name__}, not a JSON object. "
             "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
         )
         raise EngineResponseError(message)
@@ -148,20 +148,20 @@ def read_completion(answer: Mapping[str, Any]) -> Piece:
     """Read a chat completion.
 
     Raises:
-        EngineResponseError: it holds no message, or what the message holds is not what the format says.
+        EngineResponseError: it holds no message, or one that does not follow the format.
     """
     choices = [choice for choice in as_mappings(answer.get("choices")) if isinstance(choice.get("message"), dict)]
     if choices:
         return _read_choices(choices, "message", answer)
     message = f"The server's answer holds no message; it has: {', '.join(sorted(given(answer))) or 'nothing'}. "
-    raise EngineResponseError(message + "Look into the server's log.")
+    raise EngineResponseError(message + "Check the server's log.")
 
 
 def read_chunk(chunk: Mapping[str, Any]) -> Piece:
-    """Read one part of a streamed chat completion; parts without a choice carry only figures.
+    """Read one part of a streamed chat completion; a part without a choice carries only figures.
 
     Raises:
-        EngineResponseError: its text is no text.
+        EngineResponseError: its text is not a string.
     """
     if chunk.get("type") == DONE_EVENT["type"]:
         return Piece(done=True)
@@ -172,9 +172,9 @@ def read_chunk(chunk: Mapping[str, Any]) -> Piece:
 
 
 def _read_choices(choices: Sequence[Mapping[str, Any]], key: str, answer: Mapping[str, Any]) -> Piece:
-    """The answer with the lowest number among ``choices``, of which several may be parts of it.
+    """The answer with the lowest number among ``choices``, put together from all its parts.
 
-    GitHub Copilot tells the text of an answer in its first choice, and the calls in the second.
+    GitHub Copilot sends the text of an answer in its first choice, and the calls in its second.
     """
     number = min((index for choice in choices if (index := _index(choice)) is not None), default=None)
     pieces = [_read_choice(choice, key) for choice in choices if _index(choice) in (None, number)]
@@ -202,7 +202,7 @@ def _read_choice(choice: Mapping[str, Any], key: str) -> Piece:
     said = choice.get(key)
     parts = said if isinstance(said, dict) else {}
     text, thoughts = read_content(parts.get("content"))
-    call = parts.get("function_call")  # from before there were several: FastChat; llama-cpp-python says it twice
+    call = parts.get("function_call")  # the format for a single call: FastChat; llama-cpp-python sends both
     return Piece(
         text=text or read_text(parts, "refusal"),
         reasoning=next(filter(None, (_flat(parts.get(name)) for name in _THOUGHTS)), thoughts),
@@ -213,18 +213,18 @@ def _read_choice(choice: Mapping[str, Any], key: str) -> Piece:
 
 
 def graver_reason(first: str, later: str) -> str:
-    """Why an answer ended that says so twice: a plain end goes behind any other, as some call each part's end one."""
+    """Why an answer ended that gives two reasons: "stop" ranks last, because some send it with each part."""
     return later if later and first in ("", "stop") else first
 
 
 def read_reason(told: object) -> str:
-    """Why an answer ended, in OpenAI's words where others mean the same; empty where that is not said."""
+    """Why an answer ended, in OpenAI's terms where others mean the same; empty if unknown."""
     reason = str(told or "")
     return _REASONS.get(reason.lower(), reason)
 
 
 def read_content(content: object) -> tuple[str, str]:
-    """The text of a message's content and the reasoning in it, be it a text or a list of parts.
+    """The text and the reasoning in a message's content, which is a string or a list of parts.
 
     Mistral's reasoning models answer in parts, of type "thinking" and "text"
     (https://docs.mistral.ai/capabilities/reasoning), and Gemini marks a part as "thought".
@@ -250,7 +250,7 @@ def _is_thought(part: object) -> bool:
 
 
 def _flat(part: object) -> str | None:
-    """The text of a part, however deep it lies; None when it holds none."""
+    """The text of a part, at any depth; None if it holds none."""
     if isinstance(part, str):
         return part
     if isinstance(part, list):
@@ -260,7 +260,7 @@ def _flat(part: object) -> str | None:
 
 
 def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
-    """Tokens read and written, or None when the server does not say."""
+    """Tokens read and written, or None if the server does not say."""
     if not isinstance(figures, dict):
         return None
     counts = [figures.get(name) for name in (prompt, completion)]
@@ -269,10 +269,10 @@ def read_usage(figures: object, prompt: str, completion: str) -> Usage | None:
 
 
 def read_text(holder: Mapping[str, Any], key: str) -> str:
-    """What ``holder`` says under ``key``; empty when that is nothing.
+    """The string in ``holder`` under ``key``; empty if there is none.
 
     Raises:
-        EngineResponseError: it is no text.
+        EngineResponseError: it is not a string.
     """
     value = holder.get(key)
     if value is None or isinstance(value, str):
@@ -282,4 +282,4 @@ def read_text(holder: Mapping[str, Any], key: str) -> str:
 
 def _no_text(value: object, *, key: str) -> EngineResponseError:
     kind = value if isinstance(value, str) else type(value).__name__
-    return EngineResponseError(f"The answer's {key} is a {kind}, not a text. This model is not one for chat in text.")
+    return EngineResponseError(f"The answer's {key} is a {kind}, not text. Use a model that chats in text.")

@@ -1,4 +1,4 @@
-"""What the errors of OpenAI's client library say about an OpenAI-compatible server, in our words.
+"""Translates the errors of OpenAI's client library about an OpenAI-compatible server into ours.
 
 LangChain's own errors derive from the library's, or from Python's, and are found through them.
 """
@@ -44,7 +44,7 @@ __all__ = ["engine_errors", "mapper_of"]
 
 Mapper: TypeAlias = "Callable[[BaseException, Server], BackendError]"
 
-_TRANSIENT = (408, 409, *range(500, 600))  # those that the library, too, tries again, beside 429
+_TRANSIENT = (408, 409, *range(500, 600))  # retried by the library as well, besides 429
 _OVERFLOWS = (None, 400, 413, 422, 500)
 _NO_MODEL = (None, 400, 403, 404, 422)
 _NO_MODEL_CODES = ("modelnotfound", "deploymentnotfound", "invalidmodel")
@@ -56,12 +56,12 @@ _NO_MODEL_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-# Google and LiteLLM (without a database) refuse a key as a bad request.
+# Google, and LiteLLM without a database, refuse a key as a bad request.
 _NO_KEY_WORDS = re.compile(
     r"(api|auth)[ _-]?key\b(?:(?! in ).){0,20}(not valid|invalid)|(invalid|incorrect) api[ _-]?key|no connected db",
     re.IGNORECASE,
 )
-# What is forbidden with any key: OpenAI; OpenRouter; Cloudflare.
+# Forbidden with any key: OpenAI; OpenRouter; Cloudflare.
 _FORBIDDEN_TO_ALL = re.compile(
     r"\b(country|region|territory|flagged|moderation)\b|you have been blocked|content.policy", re.IGNORECASE
 )
@@ -70,22 +70,22 @@ _FORBIDDEN_TO_ALL = re.compile(
 def _timeout(exc: BaseException, server: Server) -> BackendError:
     if _led_by(exc, httpx2.ConnectTimeout):
         return EngineConnectionError(
-            f"The server at {server.way} did not take the connection within {server.settings.connect_timeout:g} s. "
-            "Check that base_url (OPENAI_API_URL) is its address, or set connect_timeout to more seconds."
+            f"The server at {server.way} did not accept the connection within {server.settings.connect_timeout:g} s. "
+            "Check that base_url (OPENAI_API_URL) is its address, or raise connect_timeout."
         )
     return EngineTimeoutError(
         f"The server at {server.way} sent nothing for {server.settings.read_timeout:g} s. "
-        "Set read_timeout to more seconds, or find out what keeps the server busy."
+        "Raise read_timeout, or find out what keeps the server busy."
     )
 
 
 def _connection(exc: BaseException, server: Server) -> BackendError:
     words = server.words(exc)
-    if "CERTIFICATE_VERIFY_FAILED" in words_in(exc):  # the library keeps no more than the words of that error
+    if "CERTIFICATE_VERIFY_FAILED" in words_in(exc):  # the library keeps only the words of that error
         return EngineConnectionError(
             f"The certificate of the server at {server.way} cannot be trusted: {words}. "
             "Check that base_url names the server as its certificate does; "
-            "if an authority of your own signed it, set SSL_CERT_FILE to that authority's certificate.",
+            "if your own authority signed it, set SSL_CERT_FILE to that authority's certificate.",
             retryable=False,
         )
     if _led_by(exc, httpx2.DecodingError):
@@ -106,13 +106,13 @@ def _broke_off(exc: BaseException, server: Server) -> BackendError:
     what = repr(server.model) if server.model else "it"
     return EngineConnectionError(
         f"The server at {server.way} broke off before {what} had finished its answer: {server.words(exc)}. "
-        "Ask again, and look into the server's log."
+        "Try again, and check the server's log."
     )
 
 
 def _proxy_refused(words: str, server: Server) -> BackendError:
     return EngineConnectionError(
-        f"The way to the server at {server.way} is closed by the proxy: {words}. Check HTTP_PROXY, HTTPS_PROXY "
+        f"The proxy refused the connection to the server at {server.way}: {words}. Check HTTP_PROXY, HTTPS_PROXY "
         "or ALL_PROXY, and the name and password in it; if the server needs no proxy, name its host in NO_PROXY.",
         retryable=False,
     )
@@ -127,7 +127,7 @@ def _authentication(exc: BaseException, server: Server) -> BackendError:
 def _no_model(exc: BaseException, server: Server) -> BackendError:
     return ModelNotFoundError(
         f"The server at {server.place} has no model {server.model!r}: {server.words(exc)}. "
-        "Set model (AF_LLM_MODEL) to one that it offers under /models."
+        "Set model (AF_LLM_MODEL) to one that it lists under /models."
     )
 
 
@@ -135,7 +135,7 @@ def _not_found(exc: BaseException, server: Server) -> BackendError:
     if server.model and re.search(rf"(?<!\w){re.escape(server.model)}(?!\w)", words_in(exc)):
         return _no_model(exc, server)
     return EngineError(
-        f"The server at {server.way} has nothing at the address that was asked: {server.words(exc)}. "
+        f"The server at {server.way} has nothing at the requested address: {server.words(exc)}. "
         "Check base_url (OPENAI_API_URL): it usually ends in /v1."
     )
 
@@ -149,7 +149,7 @@ def _refused(exc: BaseException, server: Server) -> BackendError:
 
 def _limited(exc: BaseException, server: Server) -> BackendError:
     wait = asked_wait(_headers(exc), limited=True)
-    unpaid = _status(exc) == _UNPAID or "insufficientquota" in _codes(exc)  # OpenAI's word for no money
+    unpaid = _status(exc) == _UNPAID or "insufficientquota" in _codes(exc)  # OpenAI's code for an exhausted budget
     advice = f"Wait {wait:.0f} s" if wait else "Wait"
     advice = "Pay for more" if unpaid else f"{advice} and try again"
     return EngineBusyError(
@@ -161,14 +161,14 @@ def _limited(exc: BaseException, server: Server) -> BackendError:
 
 def _failed(exc: BaseException, server: Server) -> BackendError:
     place = mask(printable(_headers(exc).get("location", "")).partition("?")[0], server.secrets)
-    place = re.sub(r"(?<=//)[^/]*@", "", place)  # a name and a password
+    place = re.sub(r"(?<=//)[^/]*@", "", place)  # drop a name and password
     if place:
         return EngineError(
-            f"The server at {server.place} sends requests on to {place}, where neither prompt nor key was sent. "
-            "If you trust that place, set base_url (OPENAI_API_URL) to it."
+            f"The server at {server.place} redirects to {place}; neither prompt nor key was sent there. "
+            "If you trust that address, set base_url (OPENAI_API_URL) to it."
         )
     return EngineError(
-        f"The server at {server.way} failed: {server.words(exc)}. Look into the server's log.",
+        f"The server at {server.way} failed: {server.words(exc)}. Check the server's log.",
         retryable=_status(exc) in _TRANSIENT,
         retry_after=asked_wait(_headers(exc)),
     )
@@ -182,7 +182,7 @@ def _unreadable(exc: BaseException, server: Server) -> BackendError:
 
 
 def _malformed(exc: BaseException, server: Server) -> BackendError:
-    """The library tripped over the answer; what it says may quote a tool's arguments, which may be private."""
+    """The library failed on the answer; its message may quote a tool's arguments, which may be private."""
     return EngineResponseError(
         f"The answer of the server at {server.way} is malformed ({type(exc).__name__}). "
         "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
@@ -191,18 +191,18 @@ def _malformed(exc: BaseException, server: Server) -> BackendError:
 
 def _unsendable(exc: BaseException, _: Server) -> BackendError:
     wrong = exc.object[exc.start] if isinstance(exc, UnicodeEncodeError) else exc
-    return PayloadError(f"The payload or the settings hold {wrong!r}, which is no character. Replace it.")
+    return PayloadError(f"The payload or the settings hold {wrong!r}, which is not a character. Replace it.")
 
 
 def _no_address(exc: BaseException, server: Server) -> BackendError:
     return ConfigError(
-        f"base_url is {server.place}, which is no address: {server.words(exc)}. "
+        f"base_url is {server.place}, which is not an address: {server.words(exc)}. "
         "Set base_url (OPENAI_API_URL) to a server's address, such as http://127.0.0.1:8000/v1."
     )
 
 
 def _told(exc: BaseException, server: Server) -> BackendError:
-    """What a server said itself, by its status or its code; first what no status tells."""
+    """The server's own error, by its status or code; first what no status tells."""
     status, codes, words = _status(exc), _codes(exc), words_in(exc)
     if status in _OVERFLOWS:
         facts = (facts_of(_body(exc), name) for name in ("n_prompt_tokens", "n_ctx"))  # llama.cpp's
@@ -215,7 +215,7 @@ def _told(exc: BaseException, server: Server) -> BackendError:
         return _authentication(exc, server)
     if status == _FORBIDDEN and _FORBIDDEN_TO_ALL.search(words):
         return _refused(exc, server)
-    if status == _FORBIDDEN and server.proxy and not isinstance(_body(exc), dict):  # a server would say it in JSON
+    if status == _FORBIDDEN and server.proxy and not isinstance(_body(exc), dict):  # a server would answer in JSON
         return _proxy_refused(words, server)
     return _STATUSES.get(status or 0, _failed)(exc, server)
 
@@ -234,7 +234,7 @@ _STATUSES: dict[int, Mapper] = {
     422: _refused,
     429: _limited,
     451: _refused,
-    529: _limited,  # Anthropic's word for too many requests of everybody
+    529: _limited,  # Anthropic's status for too many requests from everybody
 }
 _MAPPERS: dict[type, Mapper] = {
     ToldError: _told,
@@ -255,13 +255,13 @@ _MAPPERS: dict[type, Mapper] = {
     RecursionError: _malformed,
     UnicodeDecodeError: _malformed,
     UnicodeEncodeError: _unsendable,
-    ValueError: _malformed,  # a number of more digits than Python reads
+    ValueError: _malformed,  # a number with more digits than Python reads
     ExceptionGroup: _connection,
 }
 
 
 def mapper_of(kind: type) -> Mapper | None:
-    """What turns errors of this class into ours; None where they stay as they are."""
+    """The mapper for errors of this class; None if they are not translated."""
     return next((mapper for base in kind.__mro__ if (mapper := _MAPPERS.get(base))), None)
 
 
@@ -274,13 +274,13 @@ def _codes(exc: BaseException) -> frozenset[str]:
 
 
 def _status(exc: BaseException) -> int | None:
-    """The status that the server answered with, or would have, had it not begun its answer with that of a success."""
+    """The server's status, or the one it would have sent, had it not begun its answer with a success."""
     status: int | None = getattr(exc, "status_code", None)
     return status or status_of(_body(exc))
 
 
 def _headers(exc: BaseException) -> Mapping[str, str]:
-    """The header fields of the answer that the library was not content with; empty where there was no answer."""
+    """The headers of the answer that the library rejected; empty if there was none."""
     headers: Mapping[str, str] = getattr(getattr(exc, "response", None), "headers", {})
     return headers
 
@@ -289,10 +289,10 @@ def _headers(exc: BaseException) -> Mapping[str, str]:
 def engine_errors(server: Server) -> Iterator[None]:
     """Turn the library's errors into ours.
 
-    The library's error stays as the cause, except where its text, or that of one before it, holds a secret.
+    The library's error stays as the cause, unless its text, or that of one of its causes, holds a secret.
 
     Raises:
-        BackendError: the one that fits, from the library's.
+        BackendError: the one that matches the library's.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reads out of a server's words that prompt and answer do not fit into its model's context window, and the figures.
+"""Detects from a server's words that prompt and answer do not fit its model's context window, and reads the figures.
 
 The words are those of OpenAI and Azure, vLLM, SGLang, TGI, llama.cpp, LM Studio, Ollama, Mistral, Anthropic, Google,
 xAI, Moonshot, Cerebras, Fireworks, Poolside and OpenRouter.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Overflow", "read_overflow"]
 
 _CODES = re.compile(r"contextlengthexceeded|exceedcontextsize|contextwindowexceeded|contextoverflow")
-# What is said of an option that has such a name, and of too many tokens in a span of time (Bedrock).
+# Said of an option with such a name, and of too many tokens in a span of time (Bedrock).
 _OTHERS = re.compile(
     r"(unknown|unrecognized|unexpected|unsupported) (request )?(parameter|argument|field|keyword|option)"
     r"|extra inputs? .{0,10}not permitted|please wait|throttl|rate.?limit|tokens.per.(sec|min|hour|day)",
@@ -60,7 +60,7 @@ _PROMPT = (
     rf"context limit: {_N} \+",
     rf"(?:n_keep|given): {_N}",
 )
-_PASSED = (rf"upper bound for {_N} input tokens",)  # where vLLM counts characters only, as more cannot be so few tokens
+_PASSED = (rf"upper bound for {_N} input tokens",)  # vLLM counts only characters: too many to be so few tokens
 _ANSWER = (
     rf"{_N} (?:tokens )?(?:in|for) (?:the )?(?:completion|output)",
     rf"{_N} `max_new_tokens`",
@@ -73,12 +73,12 @@ _TOTAL = (rf"requested(?: about| a total of)? {_N} tokens", rf"has {_N} tokens")
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """What does not fit, in tokens; None for what the server does not say.
+    """What does not fit, in tokens; None for figures that the server does not give.
 
     Attributes:
-        prompt: the prompt's; at least so many where the server counts no further (vLLM).
-        answer: those that the answer may have.
-        window: those that the model reads and writes together.
+        prompt: tokens of the prompt; at least this many where the server stops counting (vLLM).
+        answer: tokens that the answer may have.
+        window: tokens that the model reads and writes together.
     """
 
     prompt: int | None
@@ -86,12 +86,12 @@ class Overflow:
     window: int | None
 
     def error(self, model: str, words: str) -> PayloadError:
-        """The error for it: ContextWindowError where the figures are known."""
+        """The error for it: ContextWindowError if the figures are known."""
         longer = f"The prompt is longer than {model!r} reads: {words}. Shorten the message or the memory, "
-        longer += "or take a model with a larger context window."
+        longer += "or choose a model with a larger context window."
         if self.prompt is None or self.window is None:
             return PayloadError(longer)
-        if self.prompt < self.window:  # and what is left is less than the answer may have
+        if self.prompt < self.window:  # too little is left for the answer
             answer = "an answer" if self.answer is None else f"an answer of up to {self.answer} tokens"
             longer = (
                 f"The prompt ({self.prompt} tokens) and {answer} do not fit together into the {self.window} tokens "
@@ -104,13 +104,13 @@ class Overflow:
 def read_overflow(
     words: str, codes: Iterable[str] = (), prompt: int | None = None, window: int | None = None
 ) -> Overflow | None:
-    """The overflow that an error tells; None where it tells something else.
+    """The overflow that an error reports; None if it reports something else.
 
     Args:
-        words: what the server says.
-        codes: the error's codes, in lower case and with nothing but letters and digits.
-        prompt: the prompt's tokens, where the error has them as a figure of its own.
-        window: the window's.
+        words: the server's words.
+        codes: the error's codes, in lower case, only letters and digits.
+        prompt: the prompt's tokens, if the error has them in a field.
+        window: the window's, likewise.
     """
     told = _OVERFLOW.search(words) and not _OTHERS.search(words)
     if not (told or any(map(_CODES.search, codes))):

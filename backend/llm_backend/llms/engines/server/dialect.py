@@ -1,7 +1,7 @@
-"""What a server takes of the options in which servers differ, as its refusals have taught it.
+"""Which of the options in which servers differ a server accepts, as learnt from its refusals.
 
-The first request says everything as most servers want it. What a server refuses, and what nobody insists on in this
-very form, is said otherwise in the next request, and in all later ones.
+The first request says everything as most servers want it. What a server refuses, and nobody insists on in exactly
+this form, is expressed otherwise in the next request and all later ones.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["can_be_given_up", "limit_name", "refused_by", "taken_messages", "taken_options"]
 
-# How many stop texts OpenAI takes, and many others: https://platform.openai.com/docs/api-reference/chat/create
+# How many stop texts OpenAI and many others accept: https://platform.openai.com/docs/api-reference/chat/create
 _MOST_STOPS = 4
 _MANY_STOPS = "more than four stop texts"
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _REFUSALS = (400, 422)
-# What is said of an option that is not known, and not of one whose value is wrong.
+# Said of an unknown option, but not of one whose value is wrong.
 _UNKNOWN = re.compile(
     r"unsupported|not (be )?(supported|permitted|allowed|recognized)|unknown|unrecognized|unexpected|forbidden",
     re.IGNORECASE,
@@ -35,12 +35,12 @@ _OF_A_CALL = frozenset({"id", "type", "function"})
 
 
 def limit_name(preferred: str, refused: AbstractSet[str]) -> str:
-    """What to call the limit on the answer's tokens: ``preferred``, unless the server refuses that."""
+    """The name for the limit on the answer's tokens: ``preferred``, unless the server refuses it."""
     return next((name for name in (preferred, *_LIMITS) if name not in refused), preferred)
 
 
 def taken_options(generation: GenerationOptions, refused: AbstractSet[str]) -> GenerationOptions:
-    """``generation`` with the stop texts that the server takes; whoever reads the answer cuts it at the others."""
+    """``generation`` with the stop texts that the server accepts; the others are applied when its answer is read."""
     stops = generation.stop[:_MOST_STOPS] if _MANY_STOPS in refused else generation.stop
     return replace(generation, stop=() if "stop" in refused else stops)
 
@@ -48,7 +48,7 @@ def taken_options(generation: GenerationOptions, refused: AbstractSet[str]) -> G
 def taken_messages(
     messages: Iterable[Mapping[str, Any]], refused: AbstractSet[str], *, responses: bool
 ) -> list[dict[str, Any]]:
-    """``messages`` without the extras that the server refuses, or that belong to the other API or to a chat model."""
+    """``messages`` without extras that the server refuses, or that belong to the other API or to a chat model."""
     unwanted = refused | ({CHAT_MODEL} if responses else {CHAT_MODEL, REASONING_ITEMS})
     taken = [_without(message, unwanted - _OF_A_TURN) for message in messages]
     for message in taken:
@@ -60,9 +60,9 @@ def taken_messages(
 def can_be_given_up(
     messages: Iterable[Mapping[str, Any]], generation: GenerationOptions, limit: str | None, refused: AbstractSet[str]
 ) -> dict[str, str]:
-    """What of a request can be said otherwise or left out: as it is remembered, and by the name that a refusal says.
+    """What in a request can be expressed otherwise or left out: the name to remember it by, and its name in refusals.
 
-    Those are extras, stop texts, and the name of the ``limit`` on the answer's tokens, where there is another.
+    These are extras, stop texts, and the name of the ``limit`` on the answer's tokens, if there is another.
     """
     names = {key: key for message in messages for key in _extras_in(message)}
     if generation.stop:
@@ -73,9 +73,9 @@ def can_be_given_up(
 
 
 def refused_by(exc: BaseException, names: Mapping[str, str]) -> set[str]:
-    """Those of ``names`` that the server refuses; empty where its error is about something else.
+    """Those of ``names`` that the server refuses; empty if its error is about something else.
 
-    OpenAI says which in ``param``; Mistral, vLLM, TGI, Groq and Cerebras, among others, only in words.
+    OpenAI names them in ``param``; others, such as Mistral, vLLM, TGI, Groq and Cerebras, only in words.
     """
     if getattr(exc, "status_code", None) not in _REFUSALS:
         return set()

@@ -1,4 +1,4 @@
-"""How the events of a stream are read before OpenAI's library takes them for JSON."""
+"""Reads the events of a stream before OpenAI's library parses them as JSON."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _SIGNS_OF_LIFE = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})
 
 
 class StreamingClient(openai.AsyncOpenAI):
-    """The library's client, with this module's eyes for streams."""
+    """The library's client, with this module's decoder for streams."""
 
     def _make_sse_decoder(self) -> SSEDecoder:
         return _EventDecoder()
 
 
 class _EventDecoder(SSEDecoder):
-    """The library's decoder, without events that say nothing, and with one for the end of the stream.
+    """The library's decoder, which skips empty events and adds one for the end of the stream.
 
-    An event without data is none (https://html.spec.whatwg.org/multipage/server-sent-events.html), but the library
-    takes it for broken JSON (https://github.com/openai/openai-python/issues/2722); and it does not tell a stream that
-    ended from one that broke off.
+    Events without data are to be ignored (https://html.spec.whatwg.org/multipage/server-sent-events.html), but the
+    library takes them for broken JSON (https://github.com/openai/openai-python/issues/2722); and it cannot tell a
+    stream that ended from one that broke off.
     """
 
     async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncGenerator[ServerSentEvent, None]:
-        """Yield every event that says something."""
+        """Yield every event with data."""
         async for event in super().aiter_bytes(iterator):
             if event.data.strip() in _NOTHING or event.event in _SIGNS_OF_LIFE:
                 continue
             if event.data.strip().startswith(_END):
                 yield ServerSentEvent(data=json.dumps(DONE_EVENT))
-                yield ServerSentEvent(data=_END)  # by which alone, without spaces, the library knows it
+                yield ServerSentEvent(data=_END)  # the only spelling, without spaces, that the library recognises
             else:
                 yield event

@@ -1,4 +1,4 @@
-"""What servers say about their models: which there are, and how many tokens each reads."""
+"""What servers say about their models: which exist, and how many tokens each reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["card_window", "find_window", "only_model", "unlisted"]
 
-# What servers call the context window; what is loaded goes before what the model could. LM Studio; vLLM and SGLang;
+# Servers' names for the context window; the loaded one goes before what the model could. LM Studio; vLLM and SGLang;
 # OpenRouter, Together, Groq, Mistral, Fireworks; TGI; LiteLLM and Anthropic.
 _WINDOW_KEYS = (
     "loaded_context_length",
@@ -36,16 +36,16 @@ _HOLDERS = (
     "limits",
 )  # llama.cpp, LiteLLM, others
 _MOST_NAMES = 20
-# How many tokens Ollama reads, whatever the model could, unless it is told otherwise (docs/context-length.mdx).
+# How many tokens Ollama reads, whatever the model could, unless told otherwise (docs/context-length.mdx).
 _OLLAMA_WINDOW = 4096
 _OLLAMA_SETTING = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
 def only_model(cards: Iterable[Card], server: str, secrets: Sequence[str] = ()) -> str:
-    """The name of the one model that the server has; an error shows none of ``secrets``, should the server echo them.
+    """The name of the server's only model; errors mask any of ``secrets`` that the server echoes.
 
     Raises:
-        ConfigError: it has none, or several, so that one has to be chosen.
+        ConfigError: it has none, or several, so one has to be chosen.
     """
     names = _names(cards)
     if len(names) == 1:
@@ -61,7 +61,7 @@ def only_model(cards: Iterable[Card], server: str, secrets: Sequence[str] = ()) 
 
 
 def unlisted(cards: Iterable[Card], model: str, server: str, secrets: Sequence[str] = ()) -> str:
-    """A sentence that says so where the server lists models, but not ``model``, with a space after it; else empty."""
+    """If the server lists models but not ``model``, a sentence that says so, and a space; otherwise empty."""
     cards = list(cards)
     if not _names(cards) or any(_is_called(card, model) for card in cards):
         return ""
@@ -69,14 +69,14 @@ def unlisted(cards: Iterable[Card], model: str, server: str, secrets: Sequence[s
 
 
 def card_window(cards: Iterable[Card], model: str) -> int | None:
-    """The context window of ``model`` in tokens, as its card says it, or None when no card does."""
+    """The context window of ``model`` in tokens, from its card; None if no card gives it."""
     return next((_window(card) for card in cards if _is_called(card, model)), None)
 
 
 async def find_window(ask: Ask, root: str, model: str) -> int | None:
-    """The context window where servers say it that keep it out of their cards; None where that is nowhere.
+    """The context window from servers that give it outside their cards; None if it is found nowhere.
 
-    ``ask`` gives the answer to a GET, or to a POST of what it is given; an empty one where the server has none.
+    ``ask`` returns the answer to a GET, or to a POST of its argument; an empty one if the server has none.
     """
     lm_studio = await ask(f"{root}/api/v0/models", None)
     told = card_window(as_mappings(lm_studio.get("data")), model)
@@ -88,7 +88,7 @@ async def find_window(ask: Ask, root: str, model: str) -> int | None:
 
 
 def _ollama_window(shown: Card) -> int | None:
-    """What Ollama reads once it loads the model: as its Modelfile says, else the server's default or what it can."""
+    """How much Ollama will read with the model: as its Modelfile says, else the server's default or the model's own."""
     about = shown.get("model_info")
     able = [value for key, value in about.items() if key.endswith(".context_length")] if isinstance(about, dict) else []
     setting = _OLLAMA_SETTING.search(str(shown.get("parameters")))

@@ -24,7 +24,7 @@ __all__ = ["OpenAIAgent"]
 class OpenAIAgent(ServerAgent):
     """Chat completions, or the Responses API where ``settings.use_responses`` says so.
 
-    ``top_k`` is not in OpenAI's format: it is sent, when given, for the local servers that know it.
+    ``top_k`` is not in OpenAI's format; if given, it is sent for local servers that know it.
     """
 
     engine: ClassVar[str] = "openai"
@@ -39,8 +39,8 @@ class OpenAIAgent(ServerAgent):
             async for piece in pieces:
                 yield piece
 
-    async def _send(self, request: Request) -> Any:  # noqa: ANN401  (what the server made of it)
-        # `stream` is said aloud: `transformers serve` streams responses unless told not to.
+    async def _send(self, request: Request) -> Any:  # noqa: ANN401  (whatever the library returns)
+        # `stream` is always sent: `transformers serve` streams responses unless told not to.
         if self._settings.use_responses:
             return await self._client.responses.create(
                 model=self.model, stream=request.stream, **response_options(request)

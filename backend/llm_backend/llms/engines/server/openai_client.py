@@ -1,4 +1,4 @@
-"""OpenAI's client library as every engine here uses it: patient within limits, loyal to one address, and discreet."""
+"""OpenAI's client library as every engine here uses it: with limits, one address, and no data about the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["connect"]
 
-# What the library would tell each server about this machine, and about its owner's account with OpenAI.
+# Headers in which the library would tell each server about this machine, and its owner's account with OpenAI.
 _ABOUT_US = (
     "X-Stainless-Lang",
     "X-Stainless-Package-Version",
@@ -38,15 +38,15 @@ _ABOUT_US = (
 def connect(server: Server) -> openai.AsyncOpenAI:
     """Make a client for ``server``; it connects on the first request.
 
-    It follows no redirect: the library would leave the key behind, but take the prompt to wherever it is sent. Of the
-    environment it heeds the proxies, for servers elsewhere, and the certificates to trust; nothing of OPENAI_*, as what
-    is meant for one server would else travel to each.
+    It follows no redirects: the library would drop the key, but send the prompt wherever it is redirected. From the
+    environment it takes the proxies, for servers elsewhere, and the certificates to trust, but nothing from OPENAI_*:
+    what is meant for one server would otherwise reach every server.
 
     Raises:
-        ConfigError: the environment's proxy, or its certificates, cannot be used.
+        ConfigError: the environment's proxy or certificates cannot be used.
         MissingExtraError: its proxy needs a library that is not installed.
     """
-    left_out: Any = openai.Omit()  # the library's way to say it, though its types know texts only
+    left_out: Any = openai.Omit()  # the library's way to omit a header, though its types know only strings
     headers: dict[str, Any] = {**dict.fromkeys(_ABOUT_US, left_out), **sent(server.settings.extra_headers)}
     client = StreamingClient(
         base_url=server.place,
@@ -69,30 +69,30 @@ def _http_client(server: Server) -> WatchedClient:
     try:
         return WatchedClient(
             follow_redirects=False,
-            trust_env=False,  # what it would read there is given here
+            trust_env=False,  # given here instead
             verify=trusted,
             proxy=proxy.url if proxy else None,
             query=urlencode(parse_qsl(urlsplit(server.url).query, keep_blank_values=True)),
         )
     except ImportError as exc:
         message = (
-            f"The way to {server.place} leads through {proxy}, which needs socksio, which is not installed. "
+            f"The server at {server.place} is reached through {proxy}, which needs socksio, which is not installed. "
             "Install it with: pip install socksio. Or set NO_PROXY to the server's host."
         )
         raise MissingExtraError(message, name="socksio") from exc
     except (ValueError, httpx2.InvalidURL):
-        message = f"The way to {server.place} leads through {proxy}, which is no proxy. Change HTTP_PROXY or its like."
-        raise ConfigError(message) from None  # whose words may hold the password
+        message = f"The server at {server.place} is reached through {proxy}, which is not a proxy. Change HTTP_PROXY."
+        raise ConfigError(message) from None  # its message may hold the password
 
 
 def _trusted() -> ssl.SSLContext:
-    """The certificates that are trusted: those of SSL_CERT_FILE or SSL_CERT_DIR, else the system's."""
+    """The trusted certificates: those in SSL_CERT_FILE or SSL_CERT_DIR, else the system's."""
     try:
         return httpx2.create_ssl_context()
-    except OSError as exc:  # which ssl's own errors are, too
+    except OSError as exc:  # includes ssl's own errors
         name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "The system")
         message = (
-            f"{name} ({os.environ.get(name, 'its store')}) holds no certificates that can be read: {exc}. "
+            f"{name} ({os.environ.get(name, 'its store')}) holds no readable certificates: {exc}. "
             "Name a file with certificates in PEM format, or unset it."
         )
         raise ConfigError(message) from exc

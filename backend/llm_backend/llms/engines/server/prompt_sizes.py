@@ -1,4 +1,4 @@
-"""Estimates how many tokens a server will read for a prompt, without its model's tokenizer."""
+"""Estimates how many tokens a prompt has for a server, without its model's tokenizer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptSizes"]
 
-# What chat templates add of their own, such as a default system prompt or the date.
+# What chat templates add themselves, such as a default system prompt or the date.
 _TEMPLATE_TOKENS = 64
 _MOST_PROMPTS = 1024
 
 
 class PromptSizes:
-    """What a server counted for the prompts that it read lately, and what others come to at most.
+    """A server's counts for the prompts that it read lately, and upper bounds for others.
 
     A message counts as one token for each byte of it as JSON in UTF-8: tokenizers that work on bytes, as nearly all
-    do, never need more, and mostly need a quarter. Where a prompt begins like one that the server counted, as the
-    next turn of a conversation does, only what is new is estimated.
+    do, never need more, and mostly need a quarter. If a prompt begins like one that the server counted, as the next
+    turn of a conversation does, only the new part is estimated.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class PromptSizes:
             del self._known[next(iter(self._known))]
 
     def counted(self, messages: Messages, tools: Messages) -> int | None:
-        """How many tokens the server counted for this very prompt; None when it has not."""
+        """How many tokens the server counted for exactly this prompt; None if it has not."""
         *_, (digest, _) = _beginnings(messages, tools)
         return self._known.get(digest)
 
     def estimate(self, messages: Messages, tools: Messages) -> int:
-        """How many tokens the prompt has at most."""
+        """An upper bound for the prompt's tokens."""
         tokens = _TEMPLATE_TOKENS
         for digest, size in _beginnings(messages, tools):
             tokens = self._known.get(digest, tokens + size)
@@ -50,7 +50,7 @@ class PromptSizes:
 
 
 def _beginnings(messages: Messages, tools: Messages) -> Iterator[tuple[bytes, int]]:
-    """For the tools, and then for each message: a digest of all up to there, and the bytes that it adds."""
+    """For the tools, then each message: a digest of everything up to there, and the bytes it adds."""
     digest = hashlib.sha256()
     for part in ([dict(tool) for tool in tools], *map(dict, messages)):
         text = json.dumps(part, ensure_ascii=False).encode(errors="replace")

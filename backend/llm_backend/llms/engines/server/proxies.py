@@ -1,6 +1,6 @@
-"""Which proxy of the environment is in the way to a server, if any; HTTP_PROXY and the like, or the system's settings.
+"""Which proxy, if any, the environment sets for a server: by HTTP_PROXY and the like, or the system's settings.
 
-What is for this machine never goes through one: a proxy that was set for the internet would get the prompt.
+Requests to this machine never use one: a proxy that was set for the internet would see the prompt.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        url: its address, with the name and the password that it asks for.
+        url: its address, with any name and password.
         place: its address without them.
-        secrets: the password, as it is written and as it is meant; empty without one.
+        secrets: the password, as written and decoded; empty without one.
     """
 
     url: str
@@ -45,7 +45,7 @@ def is_loopback(host: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         try:
-            address = ipaddress.ip_address(socket.inet_aton(name))  # which knows 127.1 and 0x7f000001, too
+            address = ipaddress.ip_address(socket.inet_aton(name))  # which also knows 127.1 and 0x7f000001
         except (OSError, UnicodeError):
             return False
     mapped = getattr(address, "ipv4_mapped", None) or address
@@ -53,10 +53,10 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy through which requests to ``url`` go; None where they go there directly.
+    """The proxy for requests to ``url``; None if they go there directly.
 
     Raises:
-        ConfigError: the environment names one that is no address of a proxy.
+        ConfigError: the environment names something that is not a proxy's address.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -70,7 +70,7 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def _is_excepted(host: str, netloc: str, exceptions: str) -> bool:
-    """Whether NO_PROXY has ``host``: by its name, a domain above it, or a network that holds its address."""
+    """Whether NO_PROXY covers ``host``: by its name, a parent domain, or a network that contains its address."""
     if proxy_bypass(netloc) or proxy_bypass(host):
         return True
     return any(_network_holds(entry.strip().strip("[]"), host) for entry in exceptions.split(","))
@@ -87,12 +87,12 @@ def _proxy(address: str, variables: str) -> Proxy:
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         sound = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and " " not in parts.netloc
-    except ValueError:  # a port that is no number, half a bracket
+    except ValueError:  # a port that is not a number, an unclosed bracket
         sound = False
     if not sound:
         message = (
-            f"The environment names a proxy ({variables}) that cannot be one "
-            "(its value is not shown, as it may hold a password). Give "
+            f"The environment names a proxy ({variables}) that is not a proxy's address "
+            "(its value is not shown because it may hold a password). Give "
             f"{', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}://HOST:PORT, unset it, or set NO_PROXY to the server's host."
         )
         raise ConfigError(message)

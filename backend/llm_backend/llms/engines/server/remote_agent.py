@@ -1,4 +1,4 @@
-"""What every agent does whose model is asked elsewhere: by a server, or by a chat model that the caller built."""
+"""The base of agents whose model runs elsewhere: behind a server, or in a chat model that the caller built."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ __all__ = ["RemoteAgent"]
 
 
 class RemoteAgent(Agent):
-    """Puts answers together from pieces; subclasses say whom to ask for them, and how."""
+    """Assembles answers from pieces; subclasses say whom to ask for them, and how."""
 
     engine: ClassVar[str]
-    _advice: ClassVar[str]  # to whoever uses a closed agent
-    _tells_schema: ClassVar[bool]  # in the prompt, where nothing else of a request says it
+    _advice: ClassVar[str]  # for users of a closed agent
+    _tells_schema: ClassVar[bool]  # in the prompt, if nothing else in a request does
 
     def __init__(self, settings: AgentSettings, place: str) -> None:
         self._settings = settings
-        self._place = place  # where the other end is, as errors call it
+        self._place = place  # the other end's address, as named in errors
         self._sizes = PromptSizes()
-        self._refused: frozenset[str] = frozenset()  # what the other end does not take (dialect.py)
+        self._refused: frozenset[str] = frozenset()  # what the other end does not accept (dialect.py)
         self._closed = self._unopened = False
 
     @property
     def model(self) -> str:
-        """The model's name, as the other end knows it."""
+        """The model's name at the other end."""
         return str(self._settings.model)
 
     @abstractmethod
     def _request(self, prepared: PreparedRequest, refused: AbstractSet[str], *, stream: bool) -> Request:
-        """What to ask, without what the other end has ``refused``."""
+        """The request, without what the other end has ``refused``."""
 
     @abstractmethod
     def _errors(self) -> AbstractContextManager[None]:
-        """Turn the errors of the other end into ours."""
+        """Translate the other end's errors into ours."""
 
     @abstractmethod
     def _pieces(self, request: Request) -> AsyncGenerator[Piece, None]:
-        """Ask for an answer, in one piece unless ``request.stream``; closing the generator closes the connection."""
+        """Ask for an answer, whole unless ``request.stream``; closing the generator closes the connection."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, server={self._place!r})"
@@ -69,7 +69,7 @@ class RemoteAgent(Agent):
 
         Raises:
             AgentClosedError: the agent was closed.
-            PayloadError: the server's API has no place for what the payload asks, or the prompt is too long.
+            PayloadError: the server's API cannot express the payload, or the prompt is too long.
             StructuredOutputError: the answer does not fit the payload's output schema, or was cut.
             ModelNotFoundError: the server does not have the model.
             EngineError: the server failed, or its answer cannot be read.
@@ -80,11 +80,11 @@ class RemoteAgent(Agent):
         return answer.response
 
     async def stream_events(self, payload: AgentPayload | str) -> AsyncGenerator[Event, None]:
-        """Yield the answer's parts as they arrive, and tool calls at the end of it.
+        """Yield the answer's parts as they arrive, and tool calls at its end.
 
         Closing the generator closes the connection to the server. Raises the same errors as ``invoke``, and
-        EngineConnectionError when the answer breaks off. The usage is None where the server does not say it of a
-        stream, or where the answer was left at a stop text.
+        EngineConnectionError if the answer breaks off. The usage is None if the server does not give it for streams, or
+        if reading stopped at a stop text.
         """
         async with aclosing(self._events(self._new_answer(payload, stream=True))) as events:
             async for event in events:
@@ -96,7 +96,7 @@ class RemoteAgent(Agent):
         return True
 
     async def aclose(self) -> None:
-        """Answer no more; closing twice is fine."""
+        """Stop answering; closing twice is fine."""
         self._closed = True
 
     def _check_open(self) -> None:
@@ -132,20 +132,20 @@ class RemoteAgent(Agent):
         if answer.begun:
             return EngineConnectionError(
                 f"The server at {self._place} broke off before {self.model!r} had finished its answer. "
-                "Ask again, and look into the server's log."
+                "Try again, and check the server's log."
             )
         return EngineResponseError(
-            f"The server at {self._place} answered with something that is no stream of events. "
+            f"The server at {self._place} answered with something that is not an event stream. "
             "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
         )
 
     def _effort(self, payload: AgentPayload) -> ReasoningEffort | None:
-        """The reasoning that somebody asks for; None also for "none", as models that cannot reason refuse that too."""
+        """The reasoning requested; None also for "none", because models that cannot reason refuse even that."""
         effort = payload.reasoning_effort or self._settings.reasoning_effort
         return effort if effort and effort.effort != "none" else None
 
     async def _accepted(self, prepared: PreparedRequest, *, stream: bool) -> AsyncGenerator[Piece, None]:
-        """Ask; and if the server refuses what can be said otherwise or not at all, do so, now and later."""
+        """Ask; if the server refuses what can be expressed otherwise or left out, do that, now and later."""
         limit, refused, begun = self._time_limit(), self._refused, False
         with self._errors():
             while True:
@@ -156,7 +156,7 @@ class RemoteAgent(Agent):
                             begun, self._refused = True, self._refused | refused
                             yield piece
                 except Exception as exc:
-                    self._check_open()  # closing it breaks off what it was doing
+                    self._check_open()  # closing it interrupts its work
                     named = refused_by(exc, request.ours)
                     if begun or not named:
                         raise
@@ -168,7 +168,7 @@ class RemoteAgent(Agent):
         return TimeLimit(self._settings.timeout, self._place)
 
     def _learn_size(self, prepared: PreparedRequest, response: AgentResponse) -> None:
-        """Keep what the server counted: for this prompt, and with the answer as the next turn will repeat it."""
+        """Keep the server's count for this prompt, and for it with the answer, as the next turn will repeat it."""
         if usage := response.metadata["usage"]:
             messages, tools = prepared.messages, prepared.payload.tools_available
             answer = turn_message(MemoryEntry("assistant", response.response, tool_calls=response.tool_calls))

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API as plain data: the other way to speak to its servers, with another shape of everything."""
+"""OpenAI's Responses API as plain data: the other way to ask its servers, with different shapes throughout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def response_options(request: Request) -> dict[str, Any]:
     """Keyword arguments of a request to the Responses API. Nothing is kept on the server (``store``).
 
     Raises:
-        PayloadError: the payload asks for what this API does not have.
+        PayloadError: the payload asks for something this API does not have.
     """
     generation = request.generation
     missing = [
@@ -59,7 +59,7 @@ def response_options(request: Request) -> dict[str, Any]:
 
 
 def reasoning_options(effort: ReasoningEffort | None) -> dict[str, str]:
-    """How hard to think and what to show of it; empty when nobody asks for reasoning."""
+    """How hard to think and how much of it to show; empty if nobody asks for reasoning."""
     if effort is None:
         return {}
     summary = effort.summary if effort.summary != "none" else effort.generate_summary
@@ -67,7 +67,7 @@ def reasoning_options(effort: ReasoningEffort | None) -> dict[str, str]:
 
 
 def response_status(answer: Mapping[str, Any]) -> str:
-    """Why the answer ended, in the words of chat completions."""
+    """Why the answer ended, in the terms of chat completions."""
     if answer.get("status") != "incomplete":
         return "stop"
     details = answer.get("incomplete_details")
@@ -85,13 +85,13 @@ def read_response(answer: Mapping[str, Any]) -> Piece:
     _raise_failure(answer)
     items = as_mappings(answer.get("output"))
     if not items:
-        message = "The server's answer holds no output. Look into the server's log."
+        message = "The server's answer holds no output. Check the server's log."
         raise EngineResponseError(message)
     return replace(_read_items(items), finish_reason=response_status(answer), usage=_usage(answer))
 
 
 def read_event(event: Mapping[str, Any]) -> Piece:
-    """Read one event of a streamed answer; events that carry no text give an empty piece.
+    """Read one event of a streamed answer; events without text give an empty piece.
 
     Raises:
         EngineError: the server says that it failed.
@@ -114,7 +114,7 @@ def read_event(event: Mapping[str, Any]) -> Piece:
     _raise_failure(answer)
     if kind not in _ENDS:
         return Piece()
-    items = as_mappings(answer.get("output"))  # which some servers leave empty, and others send alone
+    items = as_mappings(answer.get("output"))  # some servers leave it empty, others send nothing else
     return Piece(
         finish_reason=response_status(answer), usage=_usage(answer), whole=_read_items(items) if items else None
     )
@@ -130,9 +130,9 @@ def _read_items(items: Sequence[Mapping[str, Any]]) -> Piece:
 
 
 def reasoning_extras(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The reasoning among ``items`` that only the server can read, and wants back: it keeps none itself (``store``).
+    """The encrypted reasoning among ``items``, which the server wants back because it keeps none itself (``store``).
 
-    It sends some where it is asked to (https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items).
+    It sends some on request (https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items).
     """
     sealed = [item for item in items if item.get("type") == "reasoning" and item.get("encrypted_content")]
     said = [{key: value for key, value in item.items() if value is not None} for item in sealed]
@@ -143,12 +143,12 @@ def _raise_failure(answer: Mapping[str, Any]) -> None:
     if answer.get("status") in {"failed", "cancelled"}:
         error = answer.get("error")
         words = error.get("message") if isinstance(error, dict) else None
-        message = f"The server gave up on the answer: {words or 'it does not say why'}. Look into the server's log."
+        message = f"The server gave up on the answer: {words or 'it does not say why'}. Check the server's log."
         raise EngineError(message)
 
 
 def _input_items(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """A chat message as the items that it is made of here: calls and their results are items of their own."""
+    """A chat message as this API's items: calls and their results are separate items."""
     if message["role"] == "tool":
         yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": message["content"]}
         return
@@ -167,7 +167,7 @@ def _flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _joined(items: Iterable[Mapping[str, Any]], kind: str, holder: str) -> str:
-    """The texts of items, which hold parts, or as some servers have it no more than a text."""
+    """The texts of items, which hold parts or, from some servers, just a string."""
     held = [item.get(holder) for item in items if item.get("type") == kind]
     texts = [{"text": said} for said in held if isinstance(said, str)]
     parts = [part for said in held for part in as_mappings(said)]

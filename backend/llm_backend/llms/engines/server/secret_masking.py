@@ -1,4 +1,4 @@
-"""Takes secrets out of texts that others wrote, in whichever form a library or a server printed them."""
+"""Masks secrets in texts that others wrote, in whatever form a library or a server printed them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["mask"]
 
 _STARS = "***"
-_MOST_BACKSLASHES = 8  # before one character: a text that was escaped three times
-_SHORTEST_CODE = 8  # characters of base64 or hex that are no chance
+_MOST_BACKSLASHES = 8  # before one character: a text escaped three times
+_SHORTEST_CODE = 8  # characters of base64 or hex that do not match by chance
 _PERCENT = "%(?:25)*"  # escaped any number of times
-_END = f"(?:;|{_PERCENT}3b)"  # of an entity of HTML, which may be escaped in either way
+_END = f"(?:;|{_PERCENT}3b)"  # of an HTML entity, which may be escaped in either way
 _AND = f"(?:&|{_PERCENT}26)(?:amp{_END})*"
 _NUMBER = f"{_AND}(?:#|{_PERCENT}23)"
-_SHORTEST_PART = 8  # characters of a secret that are no chance inside of a longer word or number
-# Where words begin and end, also behind an escape.
+_SHORTEST_PART = 8  # characters of a secret that do not match by chance within a longer word or number
+# Where words begin and end, also after an escape.
 _BEFORE = r"(?:(?<![^\W_])|(?<=\\[abfnrtv])|(?<=[%=][0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2})"
 _BEFORE += r"|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
 _AFTER = r"(?![^\W_])"
@@ -29,9 +29,9 @@ _AFTER = r"(?![^\W_])"
 def mask(text: str, secrets: Iterable[str]) -> str:
     """``text`` with stars for each of ``secrets``.
 
-    Found are a secret as it is, and with any of its characters escaped as Python's repr, JSON, JavaScript, an address,
-    HTML or quoted-printable escape them, once or more; in hex; and in base64, also behind a name as in HTTP's basic
-    authentication. A secret so short that it stands in many words by chance is found where it is a word by itself.
+    It finds a secret as it is; with any of its characters escaped, once or more, as in Python's repr, JSON, JavaScript,
+    URLs, HTML or quoted-printable; in hex; and in base64, also after a name as in HTTP's basic authentication. A secret
+    so short that it occurs in many words by chance is found only as a word by itself.
     """
     forms = [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
     return re.sub("|".join(forms), _STARS, text) if forms else text
@@ -40,7 +40,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 def _forms(secret: str) -> Iterator[str]:
     whole = "".join(map(_escapes, re.findall(r"\\+|[^\\]", secret)))
     yield whole if len(secret) >= _SHORTEST_PART else f"{_BEFORE}{whole}{_AFTER}"
-    # Three characters become four: where a secret begins in them depends on the length of what is before it.
+    # Three characters become four: where a secret begins among them depends on the length of what precedes it.
     raw = secret.encode("utf-8", "surrogatepass")
     if len(raw.hex()) >= _SHORTEST_CODE:
         yield f"(?i:{raw.hex()})"
@@ -53,7 +53,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _escapes(char: str) -> str:
-    """A pattern for ``char`` in every way to write it; also for a run of backslashes, as escapes make it longer."""
+    """A pattern for every way to write ``char``, or a run of backslashes, which escapes lengthen."""
     if char.startswith("\\"):
         return rf"(?:\\|(?i:{_PERCENT}5c|=5c|{_NUMBER}(?:0*92|x0*5c){_END}))++"
     raw, code = char.encode("utf-8", "surrogatepass"), ord(char)

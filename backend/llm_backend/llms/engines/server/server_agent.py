@@ -1,4 +1,4 @@
-"""What every agent does that asks an OpenAI-compatible server, whichever library carries the request."""
+"""The base of agents that ask an OpenAI-compatible server, whichever library carries the request."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerAgent"]
 
-_NOT_NOW = (408, 409, 425, 429, 500, 502, 503, 504)  # of statuses, those that say nothing of what the server can
+_NOT_NOW = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses that say nothing about what the server can do
 
 
 class ServerAgent(RemoteAgent):
-    """Answers payloads by asking a server; engines add how a request travels.
+    """Answers payloads by asking a server; engines add how to send a request.
 
-    Three settings bound its waits, in seconds: ``connect_timeout``, ``read_timeout`` for each silence of the server,
+    Three settings limit its waits, in seconds: ``connect_timeout``, ``read_timeout`` for each silence of the server,
     and ``timeout`` for all waits of one request together.
     """
 
@@ -59,11 +59,11 @@ class ServerAgent(RemoteAgent):
 
     @classmethod
     async def create(cls, settings: AgentSettings) -> Self:
-        """Make an agent. The server is asked only when ``settings`` name no model: it may have but one.
+        """Make an agent. Asks the server only if ``settings`` name no model, because it may have just one.
 
         Raises:
-            ConfigError: the settings name no server, or no model where the server has none or several.
-            EngineError: the server was asked and did not answer sensibly.
+            ConfigError: the settings name no server, or no model although the server has none or several.
+            EngineError: the server was asked, but did not answer sensibly.
         """
         agent = cls(settings, Server.from_settings(settings))
         if agent._server.model:
@@ -77,7 +77,7 @@ class ServerAgent(RemoteAgent):
         return agent
 
     @abstractmethod
-    def _connect(self) -> Any:  # noqa: ANN401  (an openai.AsyncOpenAI, whose library this module does without)
+    def _connect(self) -> Any:  # noqa: ANN401  (an openai.AsyncOpenAI, but this module does not import its library)
         """Make a client; it connects on the first request."""
 
     @property
@@ -87,20 +87,20 @@ class ServerAgent(RemoteAgent):
 
     @property
     def identity(self) -> dict[str, str]:
-        """The engine, the model, its server, and the options that settings choose."""
+        """The engine, the model, its server, and the options chosen by settings."""
         options = f"{self._settings.generation_defaults()}, {self._settings.reasoning_effort!r}"
         if self._settings.extra_body:
             options += f", extra_body {body_digest(self._settings.extra_body)}"
         return {"engine": self.engine, "model": self.model, "server": self._place, "options": options}
 
     async def get_context_window(self) -> int:
-        """How many tokens prompt and answer may have together: what the server's model card says.
+        """How many tokens prompt and answer may have together, from the server's model card.
 
-        ``settings.context_window`` narrows that, and stands in for it where the card or the server says nothing.
+        ``settings.context_window`` narrows that, and replaces it if neither the card nor the server gives one.
 
         Raises:
-            ConfigError: neither of them says it.
-            EngineError: the server was asked and did not answer sensibly.
+            ConfigError: neither gives it.
+            EngineError: the server was asked, but did not answer sensibly.
         """
         self._check_open()
         if self._window is None:
@@ -108,7 +108,7 @@ class ServerAgent(RemoteAgent):
         return self._window
 
     async def model_cards(self) -> list[Mapping[str, Any]]:
-        """What the server says of each model that it lists, as it says it.
+        """The server's own description of each model that it lists.
 
         Raises:
             EngineError: the server refused the key, or did not answer sensibly.
@@ -117,11 +117,11 @@ class ServerAgent(RemoteAgent):
         return await self._list_cards()
 
     async def count_tokens(self, payload: AgentPayload | str) -> int:
-        """How many tokens the prompt of ``payload`` has: as the server counts it, or else at most.
+        """How many tokens the prompt of ``payload`` has: the server's count, or else an upper bound.
 
-        The server is asked in the ways of token_counters.py, within ``connect_timeout``. Where it cannot say, that is
-        what it counted when it answered the same beginning, and a token for each byte of what is new: exact for a
-        prompt that was answered already, about four times too many for English text never sent before.
+        The server is asked in the ways of token_counters.py, within ``connect_timeout``. If it cannot say, the bound is
+        its count from answering the same beginning, plus a token for each new byte: exact for a prompt that it has
+        answered, about four times too many for English text never sent before.
         """
         request = self._prepared(payload)
         messages, tools = request.messages, request.payload.tools_available
@@ -144,7 +144,7 @@ class ServerAgent(RemoteAgent):
 
     @property
     def _client(self) -> Any:  # noqa: ANN401  (as _connect)
-        """The client of the running event loop: one cannot use the connections of another."""
+        """The client of the running event loop: loops cannot share connections."""
         here = asyncio.get_running_loop()
         if here not in self._clients:
             for ended in [loop for loop in list(self._clients) if loop.is_closed()]:
@@ -186,18 +186,18 @@ class ServerAgent(RemoteAgent):
                 return as_mappings(as_mapping(await self._client.models.list()).get("data"))
 
     async def _find_window(self) -> int:
-        """The window that is configured or that the server says, whichever is narrower.
+        """The window from the configuration or the server, whichever is narrower.
 
         Raises:
-            ConfigError: neither of them says it.
-            EngineError: the server lists no models, and says it nowhere else.
+            ConfigError: neither gives it.
+            EngineError: the server lists no models, and gives it nowhere else.
         """
         configured = self._settings.context_window
         cards: list[Mapping[str, Any]] = []
         failure: BackendError | None = None
         try:
             cards = await self._list_cards()
-        except BackendError as exc:  # not every server has such a list
+        except BackendError as exc:  # not every server lists models
             failure = exc
         told = card_window(cards, self.model)
         silent = isinstance(failure, EngineTimeoutError | EngineConnectionError | EngineAuthenticationError)
@@ -234,17 +234,17 @@ class ServerAgent(RemoteAgent):
         )
 
     async def _look_up(self, url: str, body: dict[str, Any] | None) -> Mapping[str, Any]:
-        """What the server says at ``url``, or nothing."""
+        """The server's answer at ``url``, or nothing."""
         try:
             return await self._ask(url, body) or {}
         except UnknownPathError:
             return {}
 
     async def _ask(self, url: str, body: dict[str, Any] | None) -> Mapping[str, Any] | None:
-        """Ask for JSON beside answers, where it is not worth waiting for; None when the server does not answer now.
+        """Ask for JSON that is not worth waiting for; None if the server does not answer now.
 
         Raises:
-            UnknownPathError: the server has nothing of the kind there.
+            UnknownPathError: the server has no such thing there.
         """
         client, options, status = self._client, {"max_retries": 0}, None
         try:
@@ -256,7 +256,7 @@ class ServerAgent(RemoteAgent):
                         else:
                             answer = await client.post(url, cast_to=object, body=body, options=options)
                     except Exception as exc:
-                        status = getattr(exc, "status_code", None)  # our errors may have no cause, to hide a secret
+                        status = getattr(exc, "status_code", None)  # our errors may lack a cause, to hide a secret
                         raise
         except BackendError as exc:
             if status is None or status in _NOT_NOW or isinstance(exc, PayloadError):  # such as: it is too long

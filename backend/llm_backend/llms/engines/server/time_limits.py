@@ -1,4 +1,4 @@
-"""How long one request may take in all, and how long a busy server asks to wait. All times are in seconds."""
+"""How long one request may take in total, and how long a busy server asks to wait. All times are in seconds."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["TimeLimit", "asked_wait", "require_asyncio", "seconds_left"]
 
 _Item = TypeVar("_Item")
-# The fields in which servers ask for a wait, and how many of their units are a second.
+# The fields in which servers ask for a wait, and how many of their units make a second.
 _WAITS = {"retry-after-ms": 1000, "x-ms-retry-after-ms": 1000, "retry-after": 1, "x-retry-after": 1}
-# Those that say when a limit's period ends: OpenAI, Groq, Azure, Together, OpenRouter, Anthropic, Mistral.
+# The fields that say when a limit's period ends: OpenAI, Groq, Azure, Together, OpenRouter, Anthropic, Mistral.
 _RESET = re.compile(r"rate-?limit.*reset")
 _LIMIT_LISTS = ("ratelimit", "x-ratelimit")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -31,12 +31,12 @@ _deadline: ContextVar[float] = ContextVar("_deadline", default=math.inf)
 
 
 def asked_wait(headers: Mapping[str, str], *, limited: bool = False) -> float | None:
-    """How long a server asks to wait, in seconds: a finite number of at least 0; None where it does not say.
+    """How long a server asks to wait, in seconds: a finite number of at least 0; None if it does not say.
 
     Args:
         headers: the fields of its answer, with names in lower case.
-        limited: it says that it limits requests, so that the ends of its limits' periods count. The fields with these
-            names come with every answer. Of several limits those count that are used up, or may be.
+        limited: whether it says that it limits requests. Only then do the ends of its limits' periods count, since
+            those fields come with every answer. If there are several limits, those that are or may be used up count.
     """
     for name, unit in _WAITS.items():
         wait = _seconds(headers.get(name, ""))
@@ -46,10 +46,10 @@ def asked_wait(headers: Mapping[str, str], *, limited: bool = False) -> float | 
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
-    """When the limits that are used up begin again, in seconds from now; all limits where none says that it is."""
+    """When used-up limits reset, in seconds from now; all limits, if none is marked as used up."""
     used_up, all_of_them = [], []
     for name, value in headers.items():
-        if name in _LIMIT_LISTS:  # of the IETF's draft: limit=9, remaining=0, reset=30, and newer "default";r=0;t=30
+        if name in _LIMIT_LISTS:  # from the IETF's draft: limit=9, remaining=0, reset=30, and newer "default";r=0;t=30
             told = dict(re.findall(r"\b(\w+)=([\d.]+)", value))
             wait, left = _seconds(told.get("reset") or told.get("t", "")), told.get("remaining") or told.get("r", "0")
         elif _RESET.search(name):
@@ -63,13 +63,13 @@ def _reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """A span of time, or the time until a date; None where ``text`` is neither."""
+    """A span of time, or the time until a date; None if ``text`` is neither."""
     try:
         number = float(text)
     except ValueError:
         span = _span(text)
         return _until(text) if span is None else span
-    for unit in (1000, 1):  # of a date as a number: since 1970
+    for unit in (1000, 1):  # a date as a number: since 1970
         if _LEAST_DATE * unit < number < _LEAST_DATE * unit * 10:
             return number / unit - time()
     return number if math.isfinite(number) else None
@@ -92,28 +92,28 @@ def _until(text: str) -> float | None:
 
 
 def require_asyncio() -> None:
-    """Check that an event loop of asyncio runs here.
+    """Check that an asyncio event loop is running here.
 
     Raises:
-        EventLoopError: none does; it may be another library's.
+        EventLoopError: none is; it may be another library's.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         message = (
-            "No event loop of asyncio runs here, and agents need one. Run them with asyncio.run, or with anyio's "
-            'backend "asyncio" in place of "trio".'
+            "No asyncio event loop is running here, and agents need one. Run them with asyncio.run, or with anyio's "
+            'backend "asyncio" instead of "trio".'
         )
         raise EventLoopError(message) from None
 
 
 def seconds_left() -> float:
-    """How long the request that is being made may still take; without end where nothing limits it."""
+    """How long the current request may still take; infinite if nothing limits it."""
     return _deadline.get() - monotonic()
 
 
 class TimeLimit:
-    """Bounds all waits for a server that belong to one request; what the caller does between them is not counted."""
+    """Limits all waits for a server within one request, not counting what the caller does between them."""
 
     def __init__(self, seconds: float, place: str) -> None:
         self._seconds = self._left = seconds
@@ -121,11 +121,11 @@ class TimeLimit:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
-        """Around each wait.
+        """Limit one wait.
 
         Raises:
-            EngineTimeoutError: the waits took longer than the limit together.
-            EventLoopError: no event loop of asyncio runs here.
+            EngineTimeoutError: together the waits took longer than the limit.
+            EventLoopError: no asyncio event loop is running here.
         """
         require_asyncio()
         started = monotonic()
@@ -138,7 +138,7 @@ class TimeLimit:
                 raise
             message = (
                 f"The server at {self._place} did not finish its answer within {self._seconds:g} s. "
-                "Set timeout to more seconds, or max_new_tokens to fewer tokens."
+                "Raise timeout, or lower max_new_tokens."
             )
             raise EngineTimeoutError(message) from None
         finally:
@@ -146,7 +146,7 @@ class TimeLimit:
             self._left -= monotonic() - started
 
     async def over(self, items: AsyncGenerator[_Item, None]) -> AsyncGenerator[_Item, None]:
-        """Yield ``items``, with every wait for the next one bounded; closing this closes them.
+        """Yield ``items``, limiting every wait for the next one; closing this closes them.
 
         Raises:
             EngineTimeoutError: the waits took longer than the limit together.

@@ -1,11 +1,11 @@
-"""Has the server count a prompt's tokens, in whichever of the ways that servers offer it knows.
+"""Asks the server to count a prompt's tokens, in whichever of the usual ways it knows.
 
-Every way is asked at the server's own address or beside it, never elsewhere. What a server does not know it is not
-asked again, and once it has counted in one way, in no other; what fails for another reason may succeed later.
+Every request goes to the server's own address or beside it, never elsewhere. A way that the server does not know is
+not tried again, and once one way has worked, no other is; what fails for another reason may succeed later.
 
-Whose they are: ``/tokenize`` vLLM's, ``/chat/completions/input_tokens`` llama.cpp's (``/apply-template`` and then
+The ways: ``/tokenize`` is vLLM's, ``/chat/completions/input_tokens`` llama.cpp's (``/apply-template`` and then
 ``/tokenize`` in older versions), ``/chat_tokenize`` TGI's, ``/responses/input_tokens`` OpenAI's, and
-``/messages/count_tokens`` Anthropic's, which LiteLLM and llama.cpp have, too.
+``/messages/count_tokens`` Anthropic's, which LiteLLM and llama.cpp also have.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Post: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[Answer | None]]
 
 
 class UnknownPathError(Exception):
-    """The server does not know the path, or not this kind of request there."""
+    """The server does not know the path, or this kind of request there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountRequest:
-    """What is to be counted.
+    """What to count.
 
     Attributes:
-        chat: a chat completion's ``model``, ``messages``, ``tools``, and what else may change the prompt.
-        responses: the same for the Responses API; None where that is not spoken.
-        base: the server's address, without a slash at its end.
+        chat: a chat completion's ``model``, ``messages``, ``tools``, and anything else that may change the prompt.
+        responses: the same for the Responses API; None if that is not used.
+        base: the server's address, without a trailing slash.
     """
 
     chat: dict[str, Any]
@@ -41,22 +41,22 @@ class CountRequest:
 
     @property
     def root(self) -> str:
-        """Where servers keep what is not OpenAI's: beside the folder of its version."""
+        """Where servers put what is not OpenAI's: beside the version's folder."""
         return self.base.removesuffix("/v1")
 
 
 class TokenCounters:
-    """The ways to count that are left for one server."""
+    """The ways to count that remain for one server."""
 
     def __init__(self, *, openais_own: bool = False) -> None:
         self._ways = [_responses] if openais_own else [*_WAYS]
         self._proved = False
 
     async def count(self, request: CountRequest, post: Post) -> int | None:
-        """How many tokens the prompt has; None where the server cannot say, or not now.
+        """How many tokens the prompt has; None if the server cannot say, at least not now.
 
-        ``post`` asks for JSON; it gives None where the server did not answer, and raises UnknownPathError where it
-        does not know the path.
+        ``post`` asks for JSON; it returns None if the server did not answer, and raises UnknownPathError if it does
+        not know the path.
         """
         while self._ways:
             try:
@@ -105,7 +105,7 @@ _WAYS = (_responses, _chat, _tokenize, _template, _chat_tokenize, _messages)
 
 
 def _number(answer: Answer | None, key: str) -> int | None:
-    """The number under ``key``, or how long the list there is; 0 where there is neither, or LiteLLM guessed."""
+    """The number under ``key``, or the length of the list there; 0 if there is neither, or LiteLLM guessed."""
     guessed = answer is not None and answer.get("litellm_count_source") == "local_estimate"
     told = None if answer is None or guessed else answer.get(key)
     told = len(told) if isinstance(told, list) else told

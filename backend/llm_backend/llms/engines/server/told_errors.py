@@ -1,6 +1,6 @@
-"""What servers say about their errors: with a status, inside a stream, or dressed as an answer with status 200.
+"""How servers report errors: with a status, inside a stream, or as an answer with status 200.
 
-Plain data in, plain data out: no library is needed, so that every engine reads errors the same way.
+Plain data in, plain data out: it needs no library, so that every engine reads errors the same way.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = [
     "words_of",
 ]
 
-# Why an answer ended that is none: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek; Google.
+# Finish reasons that mean failure: OpenRouter; vLLM and SGLang; Zhipu; DeepSeek; Google.
 _FAILED_ENDS = re.compile(
     r"(error|abort|network_error|insufficient_system_resource|.*malformed_function_call)", re.IGNORECASE
 )
 _ANSWERS = frozenset({"choices", "output", "data", "object", "delta", "response", "item"})
 _WORDS = ("message", "detail", "error_description", "error", "errors", "msg", "status_msg", "error_message", "title")
 _CODES = ("code", "type", "status", "error_code", "status_code", "__type", "error_type")
-_MOST_WORDS = 10_000  # characters that are looked at
+_MOST_WORDS = 10_000  # characters examined
 _MOST_ERRORS = 3
 _HTTP_ERRORS = range(400, 600)
-# What servers call the statuses in words, without case, underscores and spaces; the first that fits.
+# Servers' words for statuses, ignoring case, underscores and spaces; the first match counts.
 _STATUSES: tuple[tuple[str, int], ...] = (
     (r"contextlength|contextsize|contextwindow", 400),
     (r"insufficient(balance|credit|funds)|payment|billing", 402),
@@ -58,20 +58,20 @@ class BrokenOffError(Exception):
 
 
 class ToldError(Exception):
-    """What a server says where it should have answered, without a status of its own or with that of a success.
+    """An error that a server sent instead of an answer, without a status or with that of a success.
 
     Attributes:
-        body: what it says.
-        status_code: the status that it should have said it with; None where neither number nor text tells.
-        code: its code, as a text.
+        body: its content.
+        status_code: the status it should have had; None if neither a number nor words tell.
+        code: its code, as a string.
         param: the option of the request that it names.
-        response: the answer that it is, or is in, where that is known.
+        response: the answer that it is, or is in, if known.
     """
 
     response: object = None
 
     def __init__(self, body: object) -> None:
-        super().__init__("the server told an error")  # not its words, which may quote what nobody should see
+        super().__init__("the server reported an error")  # without its words, which may quote what nobody should see
         fields = body if isinstance(body, dict) else {}
         self.body = body
         self.status_code = status_of(body)
@@ -80,14 +80,14 @@ class ToldError(Exception):
 
 
 def as_mappings(items: object) -> list[Mapping[str, Any]]:
-    """``items`` if it is a list of JSON objects, without what is none; else an empty list."""
+    """The JSON objects in ``items``, if that is a list; otherwise an empty list."""
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def error_in(body: object, *, whole: bool = True) -> object:
-    """The error that ``body`` tells, sent as a ``whole`` answer or as a part of one; None where it tells none.
+    """The error that ``body`` reports, as a ``whole`` answer or a part of one; None if it reports none.
 
-    One that ended in an error is an error, whatever else it holds: what came is not the answer.
+    An answer that ended in an error is an error, whatever else it holds: what came is not the answer.
     """
     if isinstance(body, list):
         return next(filter(None, (error_in(item, whole=whole) for item in body)), None)
@@ -97,10 +97,10 @@ def error_in(body: object, *, whole: bool = True) -> object:
 
 
 def error_in_event(event: bytes) -> object:
-    """The error that one event of a stream tells; None where it tells none.
+    """The error that one event of a stream reports; None if it reports none.
 
     Args:
-        event: its lines. Where none of them is an event's, they are looked at as JSON: a server that does not stream.
+        event: its lines. If none of them belongs to an event, they are read as JSON: the server does not stream.
     """
     fields: dict[bytes, list[bytes]] = {}
     for line in event.splitlines():
@@ -124,7 +124,7 @@ def _errors_in(body: dict[str, Any], *, whole: bool) -> Iterator[object]:
     yield _told(body.get("error"), body)
     for choice in as_mappings(body.get("choices")):
         yield _told(choice.get("error"), choice)
-        # OpenRouter may call the end of a failed answer an ordinary one, and say only here what the provider called it.
+        # OpenRouter may report the end of a failed answer as an ordinary one, with the provider's own reason only here.
         ends = [str(choice.get(key) or "") for key in ("native_finish_reason", "finish_reason")]
         if any(map(_FAILED_ENDS.fullmatch, ends)):
             yield {
@@ -147,12 +147,12 @@ def _errors_in(body: dict[str, Any], *, whole: bool) -> Iterator[object]:
     if type(number) is int and number and not answers:
         yield {**body, "code": number}
     words = any(isinstance(body.get(key), str | list) for key in ("message", "detail", "msg", "errors"))
-    if words and not answers and (whole or status_of(body)):  # a part may be no more than a sign of life
+    if words and not answers and (whole or status_of(body)):  # a part may be only a keep-alive
         yield body
 
 
 def _told(error: object, holder: Mapping[str, Any]) -> object:
-    """``error`` if it says anything; with the code beside it where it is no more than words."""
+    """``error`` if it says anything; if it is only words, with the code beside it."""
     if isinstance(error, dict):
         return error if any(error.values()) else None
     if isinstance(error, str) and error.strip():
@@ -162,7 +162,7 @@ def _told(error: object, holder: Mapping[str, Any]) -> object:
 
 
 def status_of(body: object) -> int | None:
-    """The status that the number or the text of an error's code stands for; None where they stand for none."""
+    """The status that an error's code means, as a number or a word; None if it means none."""
     values = [value for fields in _nested(body) for key in _CODES if (value := fields.get(key)) is not None]
     for value in values:
         if not isinstance(value, bool) and re.fullmatch(r"\d{3}", str(value)) and int(value) in _HTTP_ERRORS:
@@ -172,17 +172,17 @@ def status_of(body: object) -> int | None:
 
 
 def codes_of(body: object) -> frozenset[str]:
-    """The codes and types that an error has, in lower case and with nothing but their letters and digits."""
+    """The codes and types of an error, in lower case, only letters and digits."""
     return frozenset(_plain(fields[key]) for fields in _nested(body) for key in _CODES if fields.get(key) is not None)
 
 
 def facts_of(body: object, name: str) -> int | None:
-    """The whole number that an error has under ``name``."""
+    """The integer that an error has under ``name``."""
     return next((fields[name] for fields in _nested(body) if type(fields.get(name)) is int), None)
 
 
 def words_of(body: object) -> str:
-    """What an error says in words, without what is around them; all of it where no words are found."""
+    """An error's message, without its wrapping; all of it if no message is found."""
     if isinstance(body, str):
         return body[:_MOST_WORDS]
     if isinstance(body, list):
@@ -192,13 +192,13 @@ def words_of(body: object) -> str:
     said = next((body[key] for key in _WORDS if body.get(key)), None)
     if said is None:
         return str(body)[:_MOST_WORDS]
-    metadata = body.get("metadata")  # where OpenRouter keeps what the provider behind it said
+    metadata = body.get("metadata")  # where OpenRouter keeps its provider's words
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     return words_of(said) + (f": {words_of(_read(raw))}" if raw else "")
 
 
 def _read(text: object) -> object:
-    """The JSON in ``text``; what it is itself where that is none."""
+    """The JSON in ``text``, or ``text`` itself if it is not JSON."""
     try:
         return json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):

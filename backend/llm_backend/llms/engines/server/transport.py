@@ -1,7 +1,7 @@
-"""The HTTP client under OpenAI's library: what is tried again, how long is waited, and what passes for an answer.
+"""The HTTP client under OpenAI's library: what to retry, how long to wait, and what counts as an answer.
 
-The library tries again after every lost connection and every silence. A server that has begun to answer works on,
-though, whoever asks it again; so here only what it has surely not begun is tried again, and what it refused itself.
+The library retries after every lost connection and every silence. But a server that has begun to answer keeps
+working, even if it is asked again; so this retries only what the server has surely not begun, and what it refused.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 __all__ = ["WatchedClient"]
 
 _BUSY = (429, 503, 529)
-_GATEWAY_TIMEOUTS = (504, 524)  # said by one who waited in vain for a server that has begun
+_GATEWAY_TIMEOUTS = (504, 524)  # sent by a gateway that gave up waiting for a server that has begun
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds; the library's own
 _BODY_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 _LOST = (httpx2.NetworkError, httpx2.RemoteProtocolError, ssl.SSLError, anyio.EndOfStream)  # of connections
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # of whichever lines, also by turns
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # with any line ends, even mixed
 
 
 class WatchedClient(openai.DefaultAsyncHttpxClient):
-    """Sends the library's requests, and shows it what servers say as what it is.
+    """Sends the library's requests, and shows it servers' errors as errors.
 
-    An answer with status 200 that is an error becomes one with the status that fits, so that the library treats it like
-    any other; in a stream it is raised as ToldError.
+    An answer with status 200 that is an error gets the status that fits, so that the library treats it like any other;
+    in a stream it is raised as ToldError.
 
     Args:
-        query: goes with every request. It may hold a key, so it is no part of the address, which httpx logs.
+        query: sent with every request. It may hold a key, so it is kept out of the address, which httpx logs.
         options: httpx's own.
     """
 
-    def __init__(self, *, query: str = "", **options: Any) -> None:  # noqa: ANN401  (handed on)
+    def __init__(self, *, query: str = "", **options: Any) -> None:  # noqa: ANN401  (passed on)
         super().__init__(**options)
         self._query = query.encode()
 
-    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ANN401  (handed on)
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ANN401  (passed on)
         """Send ``request``.
 
         Raises:
-            ToldError: the answer is an error, and no status tells which.
+            ToldError: the answer is an error for which there is no status.
             BrokenOffError: the connection ended in the middle of the answer.
-            openai.APIConnectionError: the connection failed, and to try again would not help.
+            openai.APIConnectionError: the connection failed, and a retry would not help.
         """
         progress = _Progress()
         request.extensions["trace"] = progress.note
@@ -61,7 +61,7 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
             request.extensions["target"] = request.url.raw_path + b"?" + self._query
         timeouts = request.extensions.get("timeout")
         if not stream and request.method == "POST" and isinstance(timeouts, dict):
-            # A whole answer comes when all of it is there; the limit on the whole request bounds the wait.
+            # A whole answer comes only once it is complete; the limit on the whole request bounds this wait.
             request.extensions["timeout"] = {**timeouts, "read": None}
         try:
             response = await super().send(request, stream=stream, **options)
@@ -79,7 +79,7 @@ class WatchedClient(openai.DefaultAsyncHttpxClient):
 
 
 class _Progress:
-    """How far a request came, as the transport below notes it.
+    """How far a request got, as recorded by the transport below.
 
     Attributes:
         answered: whether the server has begun to answer.
@@ -87,7 +87,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self._connected = self._sent = self.answered = False
-        self._to_proxy = False  # what is being sent is only the question whether the proxy lets the request through
+        self._to_proxy = False  # only the CONNECT to the proxy is being sent
 
     async def note(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.started"):
@@ -100,10 +100,10 @@ class _Progress:
             self.answered = not self._to_proxy
 
     def may_try_again(self, exc: Exception) -> bool:
-        """Whether the server has surely not begun, and another try may go better.
+        """Whether the server has surely not begun, and a retry may succeed.
 
-        A connection that was kept from an earlier request and ends before a word of an answer was closed by the server
-        as the request came: it has not read it.
+        A connection kept from an earlier request that ends before any answer was closed by the server as the request
+        arrived: it has not read it.
         """
         if isinstance(exc, httpx2.ProxyError | httpx2.LocalProtocolError | httpx2.UnsupportedProtocol):
             return False
@@ -114,16 +114,16 @@ class _Progress:
 
 
 def _pause(request: httpx2.Request) -> float:
-    """How long the library waits before it tries again, in seconds, where the server does not say."""
+    """How long the library waits before a retry, in seconds, if the server does not say."""
     tries = int(request.headers.get("x-stainless-retry-count", "0"))
     return float(min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE))
 
 
 def _decide_on_another_try(response: httpx2.Response) -> None:
-    """Tell the library, in a field of the answer's head, whether to try again and when.
+    """Tell the library, in a header of the answer, whether and when to retry.
 
-    It would wait in vain where the wait is longer than the request may take, and then report that time is up in place
-    of what the server said.
+    It would wait in vain if the wait is longer than the request may take, and then report a timeout instead of what
+    the server said.
     """
     asked = asked_wait(response.headers, limited=response.status_code in _BUSY)
     wait = _pause(response.request) if asked is None else asked
@@ -134,7 +134,7 @@ def _decide_on_another_try(response: httpx2.Response) -> None:
 
 
 def _as_told(response: httpx2.Response) -> httpx2.Response:
-    """``response``, or the error that it is, with the status that fits."""
+    """``response``, with the status that fits if it is an error."""
     try:
         error = error_in(json.loads(response.content))
     except (ValueError, RecursionError):
@@ -149,7 +149,7 @@ def _as_told(response: httpx2.Response) -> httpx2.Response:
 
 
 def _watched(response: httpx2.Response) -> httpx2.Response:
-    """``response`` with its events looked at before they go on."""
+    """``response`` with its events checked before they are passed on."""
     headers = [(name, value) for name, value in response.headers.items() if name not in _BODY_HEADERS]
     return httpx2.Response(
         response.status_code,
@@ -161,21 +161,21 @@ def _watched(response: httpx2.Response) -> httpx2.Response:
 
 
 class _Events(httpx2.AsyncByteStream):
-    """The events of a stream, each whole, up to one that tells an error."""
+    """The complete events of a stream, up to one that reports an error."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest, seen, begun = b"", 0, False  # what is no whole event yet, and how much of it holds no end of one
+        rest, seen, begun = b"", 0, False  # the incomplete event, and how much of it has been searched for its end
         async for data in self._data():
             rest += data
             if not begun and len(rest) >= len(BOM_UTF8):
-                rest, begun = rest.removeprefix(BOM_UTF8), True  # which is none of the first field's name
+                rest, begun = rest.removeprefix(BOM_UTF8), True  # not part of the first field's name
             while end := _EVENT_END.search(rest, seen):
                 event, rest, seen = rest[: end.end()], rest[end.end() :], 0
                 self._look(event)
-                yield b"\n".join(event.splitlines()) + b"\n\n"  # the library knows ends of one kind only
+                yield b"\n".join(event.splitlines()) + b"\n\n"  # the library knows only one kind of line end
             seen = max(0, len(rest) - 3)
         self._look(rest)
         yield rest

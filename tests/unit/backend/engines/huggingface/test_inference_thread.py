@@ -107,7 +107,9 @@ async def test_failures_that_an_event_loop_keeps_to_itself(thread: InferenceThre
 def test_queue_is_bounded(thread: InferenceThread[str]) -> None:
     """No more requests wait than are allowed, and a cancelled one frees its place."""
     waiting = [thread.submit(str, 2) for _ in range(2)]
-    with pytest.raises(EngineBusyError, match="'m' is answering 1 request, and 2 wait; max_queued allows 2") as caught:
+    with pytest.raises(
+        EngineBusyError, match="'m' is answering 1 request, and 2 are waiting; max_queued allows 2"
+    ) as caught:
         thread.submit(str, 2)
     assert (caught.value.running, caught.value.queued) == (1, 2)
     waiting[0].cancel()

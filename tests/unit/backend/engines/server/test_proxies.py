@@ -85,6 +85,8 @@ def test_a_proxy_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_proxy(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An impossible proxy is reported by its variable, and its value is not shown."""
     monkeypatch.setenv("HTTP_PROXY", address)
-    with pytest.raises(ConfigError, match=r"names a proxy \(HTTP_PROXY or ALL_PROXY\) that cannot be one") as caught:
+    with pytest.raises(
+        ConfigError, match=r"names a proxy \(HTTP_PROXY or ALL_PROXY\) that is not a proxy's address"
+    ) as caught:
         proxy_for("http://example.com/v1")
     assert "secret" not in str(caught.value)

@@ -109,9 +109,9 @@ def test_whole_answer() -> None:
 
 def test_no_answer() -> None:
     """A failure, or a reply without an answer, raises an error."""
-    with pytest.raises(EngineResponseError, match=r"holds no output\. Look into"):
+    with pytest.raises(EngineResponseError, match=r"holds no output\. Check"):
         read_response({"status": "completed", "output": []})
-    with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Look into"):
+    with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Check"):
         read_response({"status": "failed", "error": {"message": "no memory"}})
     with pytest.raises(EngineError, match=r"gave up on the answer: it does not say why\."):
         read_response({"status": "cancelled", "error": None})
@@ -152,5 +152,5 @@ def test_events(event: dict[str, Any], piece: Piece) -> None:
 )
 def test_failing_stream(event: dict[str, Any]) -> None:
     """A stream that the server gave up on raises an error."""
-    with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Look into the server's log"):
+    with pytest.raises(EngineError, match=r"gave up on the answer: no memory\. Check the server's log"):
         read_event(event)

@@ -175,9 +175,11 @@ async def test_calls_that_nobody_can_read() -> None:
 @pytest.mark.usefixtures("client")
 async def test_stream_that_breaks_off() -> None:
     """A stream that breaks off raises an error."""
-    with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Ask again"):
+    with pytest.raises(EngineConnectionError, match=r"broke off before 'm' had finished its answer\. Try again"):
         await joined(await make(), [{"text": "a"}])
-    with pytest.raises(EngineResponseError, match=r"at http://here/v1 answered with something that is no stream"):
+    with pytest.raises(
+        EngineResponseError, match=r"at http://here/v1 answered with something that is not an event stream"
+    ):
         await joined(await make(), [])
 
 

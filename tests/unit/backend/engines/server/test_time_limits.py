@@ -138,7 +138,7 @@ async def test_time_is_up() -> None:
     never = asyncio.Event()
     limit = TimeLimit(0.01, "http://here")
     with pytest.raises(
-        EngineTimeoutError, match=r"at http://here did not finish its answer within 0\.01 s\. Set timeout"
+        EngineTimeoutError, match=r"at http://here did not finish its answer within 0\.01 s\. Raise timeout"
     ):
         async with limit.waiting():
             await never.wait()
@@ -182,7 +182,7 @@ async def test_limit_over_items(clock: Clock) -> None:
 
 def test_loop_of_another_library() -> None:
     """Without a loop of asyncio, as under trio, the error is ours and says what to do."""
-    with pytest.raises(EventLoopError, match=r"No event loop of asyncio runs here.*in place of \"trio\""):
+    with pytest.raises(EventLoopError, match=r"No asyncio event loop is running here.*instead of \"trio\""):
         TimeLimit(1, "http://here").waiting().__aenter__().send(None)
-    with pytest.raises(EventLoopError, match="No event loop of asyncio"):
+    with pytest.raises(EventLoopError, match="No asyncio event loop"):
         load_agent("openai").send(None)
