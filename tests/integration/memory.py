@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 
 def resident() -> int:
-    """Memory of this process in bytes, after a collection: resident, plus tensors on a GPU."""
+    """Memory of this process in bytes: resident, plus tensors on a GPU.
+
+    What is free but not yet returned does not count: a model's thread returns it only after its answer is out, and on a
+    busy machine long after.
+    """
     import torch
+    from llm_backend.llms.engines.huggingface.model import _return_memory
 
     gc.collect()
+    _return_memory()
     return psutil.Process(os.getpid()).memory_info().rss + int(torch.cuda.memory_allocated())
 
 

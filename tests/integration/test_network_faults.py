@@ -136,7 +136,7 @@ async def test_server_killed_in_the_middle_of_a_stream(connect: Connect) -> None
         assert await anext(stream) == "He"
         process.kill()
         await process.wait()
-        with pytest.raises(EngineConnectionError, match="failed: "):
+        with pytest.raises(EngineConnectionError, match="broke off before"):
             await anext(stream)
     with pytest.raises(EngineConnectionError, match="Check that the server runs"):
         await (await connect(f"http://127.0.0.1:{port}/v1", max_retries=0)).invoke(PAYLOAD)
@@ -203,7 +203,7 @@ async def test_half_a_json(connect: Connect, scripted: ScriptedServer) -> None:
         writer.write(head("application/json") + chunk(half))
 
     scripted.scripts.append(die)
-    with pytest.raises(EngineConnectionError, match="failed: peer closed connection"):
+    with pytest.raises(EngineConnectionError, match=r"broke off before .*: peer closed connection"):
         await agent.invoke(PAYLOAD)
 
 
