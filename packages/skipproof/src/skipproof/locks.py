@@ -122,16 +122,17 @@ def _holds(marker: str | None, line: str) -> bool:
 
 def _folder(place: str, root: Path) -> Path:
     """Return the folder of an editable line, which is a path or, as pip-compile writes it, a file's address."""
-    scheme, has_scheme, _ = place.partition("://")
-    if has_scheme and scheme != "file":
+    if place.startswith("file:"):
+        return (root / folder_of(place)).resolve()
+    if "://" in place:
         raise LockError(_without_version(f"-e {_shown(place)}"))
-    return (root / (folder_of(place) if has_scheme else place)).resolve()
+    return (root / place).resolve()
 
 
 def folder_of(address: str) -> str:
-    """Return the path in an address that begins with ``file://``."""
+    """Return the path in an address that begins with ``file://``, or in what pip-compile keeps, ``file:.``."""
     # Not urllib.request.url2pathname: importing that takes longer than all of this in a small environment.
-    return unquote(address).removeprefix("file:///" if os.name == "nt" else "file://")
+    return unquote(address).removeprefix("file:///" if os.name == "nt" else "file://").removeprefix("file:")
 
 
 def _shown(line: str) -> str:
