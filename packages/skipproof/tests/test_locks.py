@@ -240,6 +240,7 @@ def test_a_line_that_installs_nothing_is_passed_over(tmp_path: Path, line: str) 
         "-e . ; python_version > '3'",
         "-e {here}",
         "-e {here}#egg=a",
+        "-e file:.",
     ],
 )
 def test_an_editable_folder_is_read_as_each_tool_writes_it(tmp_path: Path, line: str) -> None:
