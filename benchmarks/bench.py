@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import openai
 import psutil
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
 from llm_backend import AgentPayload, GenerationOptions
 from llm_backend.llms import load_agent
 from llm_backend.llms.engines.huggingface.huggingface_agent import HuggingFaceAgent
@@ -25,7 +27,6 @@ from llm_backend.llms.engines.server.openai_agent import OpenAIAgent
 from llm_backend.llms.models.gguf_conversion import quiet_transformers
 from llm_backend.llms.models.store import PACKAGED_MODEL, packaged_gguf, resolve_model
 from llm_backend.llms.settings.agent_settings import AgentSettings
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

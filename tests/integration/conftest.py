@@ -8,10 +8,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions
 from llm_backend.llms import load_agent
 from llm_backend.llms.models.store import PACKAGED_MODEL, resolve_model
-
 from tests.integration import processors
 
 if TYPE_CHECKING:

@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import EngineRefusalError, ModelNotFoundError
 from llm_backend.llms.engine_registry import import_agent_class
 from llm_backend.llms.models.store import PACKAGED_MODEL
 from llm_backend.llms.settings.agent_settings import AgentSettings
-
 from skipproof.trace import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ModelServer
 
     Open = Callable[..., Awaitable[Agent]]

@@ -21,6 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions
 from llm_backend.llms.models.store import PACKAGED_MODEL, resolve_model
 from llm_backend.llms.settings.agent_settings import AgentSettings

@@ -21,6 +21,7 @@ def resident() -> int:
     busy machine long after.
     """
     import torch
+
     from llm_backend.llms.engines.huggingface.model import _return_memory
 
     gc.collect()

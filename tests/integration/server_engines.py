@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.llms.engine_registry import import_agent_class
 from llm_backend.llms.settings.agent_settings import AgentSettings
-
 from tests.integration import questions
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from llm_backend import AgentPayload
     from llm_backend.llms.agent import Agent
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
 
     Connect = Callable[..., Awaitable[ServerAgent]]

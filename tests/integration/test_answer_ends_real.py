@@ -26,9 +26,10 @@ Ask: TypeAlias = "Callable[..., AgentPayload]"
 def test_marks_that_end_an_answer(model_directory: Path) -> None:
     """Tokens that end an answer or a message are not text, nor is a stop text's token."""
     import torch
+    from tokenizers import Tokenizer
+
     from llm_backend import GenerationOptions
     from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
-    from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
     tokenizer.add_special_tokens(["<|end|>", "<|stop|>"])

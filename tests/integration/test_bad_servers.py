@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, ToolCall
 from llm_backend.errors import (
     ContextWindowError,
@@ -21,14 +22,12 @@ from llm_backend.errors import (
     PayloadError,
 )
 from llm_backend.llms.payloads import ToolCallEvent, UsageEvent
-
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import KEY, QUESTION, call_of, joined, message_of
 
 if TYPE_CHECKING:
     from llm_backend.errors import BackendError
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

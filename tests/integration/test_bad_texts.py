@@ -6,15 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend import AgentPayload, MemoryEntry, ToolCall
 from llm_backend.errors import ConfigError, EngineError, EngineResponseError, PayloadError
-
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, call_of, joined, message_of
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
+from pydantic import BaseModel
+
 from llm_backend import AgentPayload, MemoryEntry, ToolCall
 from llm_backend.errors import EventLoopError, PayloadError, StructuredOutputError
 from llm_backend.llms import as_chat_model, wrap_chat_model
-from pydantic import BaseModel
-
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.server import delta
 from tests.integration.server_engines import TOOL, call_of
@@ -20,8 +20,8 @@ from tests.integration.weights import count_forward_passes
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
-    from llm_backend.llms.agent import Agent
 
+    from llm_backend.llms.agent import Agent
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import AgentPayload, MemoryEntry, ToolCall
 from llm_backend.errors import PayloadError
-
 from tests.integration.chat_templates import CHATML, FAMILIES, GEMMA, GPT_OSS, Family, small_tokenizer
 
 pytestmark = pytest.mark.requires("llm")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.llms.models.memory import model_memory_requirements
 from llm_backend.llms.models.store import resolve_model
-
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import loaded_models

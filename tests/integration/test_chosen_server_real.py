@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+
 from llm_backend.llms import validate_agent_report
 from llm_backend.llms.settings.agent_settings import AgentSettings
-
 from tests.integration.server_engines import QUESTION, joined
 from tests.integration.usage import used
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import (
     BackendError,
     ContextWindowError,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ToolCall
 from llm_backend.errors import ContextWindowError
 from llm_backend.llms import Conversation, MemoryStore, SQLiteStore
-
 from tests.integration.questions import QUESTION
 from tests.integration.usage import used
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ModelServer
 
 pytestmark = pytest.mark.requires("llm", "model")

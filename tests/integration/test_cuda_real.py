@@ -75,6 +75,7 @@ async def test_quantised_model_on_a_gpu(load: Load, ask: Ask, tmp_path: Path, qu
 async def test_free_memory_of_the_gpu_is_measured() -> None:
     """The GPU's free memory is more than zero, and no more than it has."""
     import torch
+
     from llm_backend.llms.models.memory import get_available_vram
 
     assert 0 < get_available_vram() <= torch.cuda.get_device_properties(0).total_memory

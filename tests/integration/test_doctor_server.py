@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.cli import inspection
 from llm_backend.cli.chatting import Where
-
 from tests.integration.server import ScriptedServer
 from tests.integration.server_engines import CARDS, KEY
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ModelServer
 
 pytestmark = pytest.mark.requires("llm", "model")

@@ -15,12 +15,12 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry
 from llm_backend.errors import AgentClosedError, PayloadError, StructuredOutputError
 from llm_backend.llms.agent import Agent
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from llm_backend.llms.tools.rounds import run_with_tools
-
 from tests.integration.engines import heard_generations
 from tests.integration.questions import CAPITALS, FACT, fact_of, question_of
 from tests.integration.server_engines import QUESTION, TOOL, joined

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import EngineBusyError
 from llm_backend.llms.models.memory import model_memory_requirements
-
 from tests.integration.memory import resident
 from tests.integration.processors import pretend_processor
 from tests.integration.questions import FACT, QUESTION
@@ -177,6 +177,7 @@ async def test_type_follows_the_hardware(
 def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a model fits on a GPU is decided by that GPU's free memory."""
     import torch
+
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ({"cuda:1": 7}[device], 9))
@@ -213,10 +214,11 @@ async def test_forgotten_stream_stops(agent: Agent, ask: Ask) -> None:
 def test_marks_that_are_special_tokens(model_directory: Path) -> None:
     """Channel marks that are special tokens still separate reasoning from the answer."""
     import torch
+    from tokenizers import Tokenizer
+
     from llm_backend import GenerationOptions
     from llm_backend.llms.answer_parsing import AnswerParser
     from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
-    from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
     tokenizer.add_special_tokens(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>"])

@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import (
     AgentClosedError,
@@ -20,13 +21,11 @@ from llm_backend.errors import (
     EngineRefusalError,
     ModelNotFoundError,
 )
-
 from tests.integration.server import delta
 from tests.integration.server_engines import KEY, QUESTION, joined
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

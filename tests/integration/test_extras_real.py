@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.models.store import packaged_gguf
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import ConfigError, EngineBusyError
 from llm_backend.llms.models.store import resolve_model
-
 from tests.integration import questions
 from tests.integration.memory import growth, resident
 from tests.integration.questions import FACT, QUESTION

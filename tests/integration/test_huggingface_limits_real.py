@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import (
     AgentClosedError,
     BackendError,
@@ -18,7 +19,6 @@ from llm_backend.errors import (
     PayloadError,
 )
 from llm_backend.llms.models.directory_store import file_digest
-
 from skipproof.trace import Listener
 from tests.integration.questions import QUESTION
 from tests.integration.usage import used
@@ -202,6 +202,7 @@ async def test_device_that_is_not_there(load: Load, tmp_path: Path, device: str)
 async def test_one_name_for_one_device(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The devices "cuda" and "cuda:0" are one, and share the weights."""
     import torch
+
     from llm_backend.llms.engines.huggingface import loading as huggingface_loading
 
     wanted: list[str] = []

@@ -8,10 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort
 from llm_backend.errors import PayloadError
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
-
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.usage import used
 from tests.integration.weights import count_forward_passes
@@ -74,6 +74,7 @@ async def test_narrow_sampling_is_greedy(agent: Agent, ask: Ask, narrow: dict[st
 def test_samples_follow_the_scores(temperature: float) -> None:
     """Tokens are drawn as often as their scores and the temperature say."""
     import torch
+
     from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, logits_processors
 
     scores, draws = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
@@ -175,8 +176,9 @@ async def test_stream_of_split_characters(model_copy: Path, load: Load, ask: Ask
 def test_bytes_that_are_no_text() -> None:
     """Broken UTF-8 from byte tokens, as Llama 2 and Gemma have, does not fail the answer."""
     import torch
-    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
     from tokenizers import Tokenizer, decoders, models
+
+    from llm_backend.llms.engines.huggingface.decoding import GenerationRequest, Watch
 
     vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)} | {"é": 256}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, MemoryEntry
 from llm_backend.llms import wrap_chat_model
-
 from tests.integration.scripted_chat_model import Scripted
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, joined
@@ -66,6 +66,7 @@ async def test_no_tracing(connect: Connect, scripted: ScriptedServer, tracers: l
 def test_every_error_of_the_library_is_known() -> None:
     """Every error of the library maps to one of ours."""
     from langchain_openai.chat_models import _client_utils, base
+
     from llm_backend.llms.engines.server.client_errors import mapper_of
 
     errors = [

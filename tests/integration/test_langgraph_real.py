@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms import as_chat_model
 
+from llm_backend.llms import as_chat_model
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.weights import count_forward_passes
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
+
     from llm_backend.llms.agent import Agent
 
 pytestmark = pytest.mark.requires("llm", "model", "langchain", "langgraph")

@@ -12,12 +12,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, Usage
 from llm_backend.errors import ModelNotFoundError
 from llm_backend.llms import load_agent, validate_agent, validate_agent_report
 from llm_backend.llms.agent import Agent
 from llm_backend.llms.models.directory_store import file_digest
-
 from tests.integration.memory import growth, resident
 from tests.integration.questions import CAPITALS, FACT, QUESTION, fact_of, question_of
 from tests.integration.usage import used
@@ -118,8 +118,9 @@ async def test_backend_auto_detection(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def python_without_torch(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run ``script`` in a Python that has everything installed here, except torch."""
-    import llm_backend
     import torch
+
+    import llm_backend
 
     libraries, ours = Path(torch.__file__).parents[1], Path(llm_backend.__file__).parents[1]
     (folder / "libraries").mkdir()

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from llm_backend import AgentPayload, GenerationOptions
 
+from llm_backend import AgentPayload, GenerationOptions
 from tests.integration import margins
 from tests.integration.questions import CAPITALS, QUESTION, question_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import ModelFormatError
 from llm_backend.llms.models.cache import uncompared_cached, verify_cached
 from llm_backend.llms.models.store import resolve_model
-
 from tests.integration.small_gguf import write_small_gguf
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import (
     ConfigError,
     InsufficientMemoryError,
@@ -22,7 +23,6 @@ from llm_backend.llms.models import gguf_conversion
 from llm_backend.llms.models import memory as safety
 from llm_backend.llms.models.memory import conversion_memory, model_memory_requirements
 from llm_backend.llms.models.store import packaged_gguf, resolve_model
-
 from tests.integration.questions import FACT, QUESTION
 from tests.integration.small_gguf import write_small_gguf
 from tests.integration.usage import used

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import (
     EngineAuthenticationError,
@@ -31,7 +32,6 @@ from llm_backend.errors import (
     EngineTimeoutError,
     ModelNotFoundError,
 )
-
 from tests.integration.server import ScriptedServer, chunk, delta
 from tests.integration.server_engines import CARDS, KEY, QUESTION, joined, message_of
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server_engines import Connect
 
 PAYLOAD = AgentPayload(QUESTION)

@@ -21,6 +21,7 @@ UNUSED = {
 def test_every_error_of_the_library_is_known() -> None:
     """Every error of the library becomes one of ours."""
     import openai
+
     from llm_backend.llms.engines.server.client_errors import mapper_of
 
     def family(kind: type[Exception]) -> set[type[Exception]]:
@@ -33,6 +34,7 @@ def test_every_error_of_the_library_is_known() -> None:
 def test_every_error_of_its_http_library_is_known() -> None:
     """Every error of its HTTP library becomes one of ours."""
     import httpx2
+
     from llm_backend.llms.engines.server.client_errors import mapper_of
 
     errors = [kind for kind in vars(httpx2).values() if isinstance(kind, type) and issubclass(kind, Exception)]

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import PayloadError
-
 from tests.integration.chat_templates import CHATML, DEEPSEEK, Family, small_tokenizer
 
 pytestmark = pytest.mark.requires("llm")

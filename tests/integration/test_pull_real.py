@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms.models import store as model_store
 
+from llm_backend.llms.models import store as model_store
 from tests.integration.test_command_real import COMMAND, WAIT, on_terminal
 
 if TYPE_CHECKING:

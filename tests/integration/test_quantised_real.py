@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+
 from llm_backend.errors import (
     BackendError,
     BrokenExtraError,
@@ -16,7 +17,6 @@ from llm_backend.errors import (
     ModelNotFoundError,
 )
 from llm_backend.llms.models.memory import model_memory_requirements
-
 from tests.integration.memory import resident
 from tests.integration.processors import pretend_processor
 from tests.integration.questions import FACT, QUESTION

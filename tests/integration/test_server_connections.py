@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import (
     ConfigError,
@@ -20,7 +21,6 @@ from llm_backend.errors import (
     EngineTimeoutError,
     MissingExtraError,
 )
-
 from tests.integration.server_engines import CARDS, KEY, QUESTION, joined, message_of
 
 if TYPE_CHECKING:

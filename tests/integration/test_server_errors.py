@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import (
     BackendError,
@@ -18,7 +19,6 @@ from llm_backend.errors import (
     EngineResponseError,
     ModelNotFoundError,
 )
-
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import KEY, QUESTION, joined
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

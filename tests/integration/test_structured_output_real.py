@@ -8,10 +8,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from llm_backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
-from llm_backend.llms.settings.agent_settings import AgentSettings
 from pydantic import BaseModel, Field
 
+from llm_backend.errors import EngineError, MissingExtraError, PayloadError, SchemaError, StructuredOutputError
+from llm_backend.llms.settings.agent_settings import AgentSettings
 from tests.integration.questions import QUESTION
 from tests.unit.backend.prepared_once import counted
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ModelServer
 
 pytestmark = pytest.mark.requires("llm", "model")
@@ -162,8 +161,9 @@ async def test_a_missing_library_is_named(
 def test_a_token_that_does_not_fit_is_an_error(model_directory: Path) -> None:
     """A token outside the grammar raises an error, and large numbers are allowed in a schema."""
     import torch
-    from llm_backend.llms.engines.huggingface.constrained_decoding import constrain
     from transformers import AutoTokenizer
+
+    from llm_backend.llms.engines.huggingface.constrained_decoding import constrain
 
     tokenizer = AutoTokenizer.from_pretrained(model_directory)
     size = len(tokenizer)

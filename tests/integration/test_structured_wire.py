@@ -6,17 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import BaseModel
+
 from llm_backend import AgentPayload
 from llm_backend.errors import SchemaError, StructuredOutputError
 from llm_backend.llms.structured_output import output_format
-from pydantic import BaseModel
-
 from tests.integration.server import delta
 from tests.integration.server_engines import QUESTION, TOOL, call_of, joined
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import ToolCallError
 from llm_backend.llms import Conversation, MemoryStore, run_with_tools
 from llm_backend.llms.payloads import End, MemoryEntry, Text, ToolCall, ToolCallEvent, UsageEvent
-
 from tests.integration.usage import used
 
 if TYPE_CHECKING:

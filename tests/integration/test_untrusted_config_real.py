@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import ConfigError, UntrustedConfigError
 from llm_backend.llms import load_agent
 from llm_backend.llms.settings.config_file import trust_config_file
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ScriptedServer
 
 KEY = "sk-of-the-user"

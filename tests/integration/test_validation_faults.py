@@ -6,13 +6,13 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.llms import validate_agent, validate_agent_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, ToolCall
 from llm_backend.errors import EngineConnectionError, EngineResponseError
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent
-
 from tests.integration.server import END, chunk, delta
 from tests.integration.server_engines import QUESTION, TOOL, joined, message_of
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from llm_backend.errors import AgentClosedError, ConfigError, EngineAuthenticationError, EngineError, PayloadError
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
-
 from tests.integration.server import delta
 from tests.integration.server_engines import CARDS, KEY, QUESTION, TOOL, call_of, joined
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

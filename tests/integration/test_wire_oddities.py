@@ -6,16 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, ToolCall
 from llm_backend.errors import EngineConnectionError, EngineResponseError
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
-
 from tests.integration.server import delta
 from tests.integration.server_engines import TOOL, joined, message_of
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -7,10 +7,10 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall
 from llm_backend.errors import BackendError, ConfigError
 from llm_backend.llms import Conversation, SQLiteStore, run_with_tools
-
 from tests.integration.server import delta
 from tests.integration.server_engines import KEY, QUESTION, joined
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, MemoryEntry, ToolCall
 from llm_backend.errors import ConfigError
 from llm_backend.llms import Conversation, MemoryStore
-
 from tests.integration.server_engines import KEY, QUESTION, TOOL
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

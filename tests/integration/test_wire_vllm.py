@@ -6,15 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions
 from llm_backend.errors import ContextWindowError, EngineConnectionError, EngineRefusalError, PayloadError
-
 from tests.integration.server import END, chunk
 from tests.integration.server_engines import QUESTION, joined
 
 if TYPE_CHECKING:
     from llm_backend.llms.engines.server.server_agent import ServerAgent
-
     from tests.integration.server import ScriptedServer
     from tests.integration.server_engines import Connect
 

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import BaseModel
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry
 from llm_backend.errors import (
     AgentClosedError,
@@ -19,8 +21,6 @@ from llm_backend.errors import (
 )
 from llm_backend.llms import Conversation, MemoryStore, as_chat_model, wrap_chat_model
 from llm_backend.llms.payloads import End, Reasoning, ReasoningEffort, Text, ToolCall, ToolCallEvent, Usage, UsageEvent
-from pydantic import BaseModel
-
 from tests.integration.questions import FACT
 from tests.integration.scripted_chat_model import Scripted, message
 from tests.integration.server import delta
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llm_backend.llms.agent import Agent
-
     from tests.integration.server import ScriptedServer
 
     Ask = Callable[..., AgentPayload]

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llm_backend.llms.engine_registry import ENGINES
 
+from llm_backend.llms.engine_registry import ENGINES
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.llms import prepared_request, prompting, structured_output
 from llm_backend.llms.tools.schemas import SchemaValidator
 

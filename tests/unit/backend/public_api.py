@@ -9,13 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-import llm_backend
-import llm_backend.llms
 import typer
-from llm_backend.cli.app import app
-from llm_backend.errors import BackendError
 from pydantic import BaseModel
 from typing_extensions import is_protocol
+
+import llm_backend
+import llm_backend.llms
+from llm_backend.cli.app import app
+from llm_backend.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Self
 
 from llm_backend.llms.agent import Agent, as_payload
 from llm_backend.llms.payloads import AgentPayload, AgentResponse, End, Text, Usage
-
 from tests.unit.backend.fake_agent import about
 
 if TYPE_CHECKING:

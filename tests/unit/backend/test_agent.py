@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import AgentPayload
 from llm_backend.errors import PayloadError
 from llm_backend.llms.agent import Agent, as_payload
-
 from tests.unit.backend.fake_agent import FakeAgent
 from tests.unit.backend.word_agent import TOOL, WordAgent
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import (
     AgentValidationError,
     BrokenExtraError,
@@ -22,7 +23,6 @@ from llm_backend.llms.agent_loader import load_agent
 from llm_backend.llms.agent_validation import PROBES
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.payloads import AgentResponse
-
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from llm_backend.errors import NotAwaitedError
 from llm_backend.llms.agent import Agent
 from llm_backend.llms.agent_loader import load_agent
-
 from tests.unit.backend.fake_agent import FakeAgent
 
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from llm_backend.errors import (
     BackendError,
     EngineAuthenticationError,
@@ -16,7 +17,6 @@ from llm_backend.errors import (
 )
 from llm_backend.llms.agent_validation import PROBES, validate_agent, validate_agent_report
 from llm_backend.llms.payloads import AgentPayload, AgentResponse
-
 from tests.unit.backend.fake_agent import FakeAgent
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.errors import BrokenExtraError, MissingExtraError
 from llm_backend.llms import availability
 from llm_backend.llms.availability import import_library, is_installed, require_libraries

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend.errors import MissingExtraError
 from llm_backend.llms import as_chat_model, availability, wrap_chat_model
-
 from tests.unit.backend.fake_agent import FakeAgent
 
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from llm_backend.errors import MissingExtraError
 from llm_backend.llms import availability
 from llm_backend.llms.engine_registry import ENGINES, LOCAL_ENGINE, SERVER_ENGINE, engine_names, import_agent_class
-
 from tests.unit.backend.engine_packages import Folder, echo_engine, install, write_wheel
 
 DESCRIBED = "from llm_backend.llms import Engine\nENGINE = Engine({})\n"

@@ -6,6 +6,7 @@ import pickle
 import re
 
 import pytest
+
 from llm_backend import BackendError, errors
 from llm_backend.errors import (
     ContextWindowError,

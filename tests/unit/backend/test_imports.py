@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
-import llm_backend.llms
 import pytest
+
+import llm_backend.llms
 
 HEAVY = (
     "torch",

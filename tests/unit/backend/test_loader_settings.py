@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from llm_backend.errors import ConfigError, UntrustedConfigError
 from llm_backend.llms.agent_loader import load_agent
 from llm_backend.llms.settings.agent_settings import AgentSettings
-
 from tests.unit.backend.fake_agent import FakeAgent
 
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend.llms.message_extras import call_extras, merged, turn_extras, with_extras
 
 

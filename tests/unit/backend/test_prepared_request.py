@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import BaseModel
+
 from llm_backend import AgentPayload, Usage
 from llm_backend.errors import PayloadError
 from llm_backend.llms.prepared_request import prepare
-from pydantic import BaseModel
-
 from tests.unit.backend.prepared_once import counted
 from tests.unit.backend.told_agent import Client, RefusalError, Told, ask, make
 

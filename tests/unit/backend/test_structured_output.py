@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
+
 from llm_backend.errors import PayloadError, SchemaError, StructuredOutputError
 from llm_backend.llms.answer_parsing import AnswerParser
 from llm_backend.llms.engines.server.chat_format import Request, chat_options
 from llm_backend.llms.engines.server.responses_format import response_options
 from llm_backend.llms.payloads import AgentPayload, GenerationOptions
 from llm_backend.llms.structured_output import OutputFormat, output_format
-from pydantic import BaseModel, Field
 
 
 class Home(BaseModel):

@@ -6,11 +6,11 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_type
 
+from pydantic import BaseModel
+
 from llm_backend import AgentPayload, AgentResponse, Usage
 from llm_backend.llms import MemoryStore, run_with_tools
 from llm_backend.llms.conversations.conversation import Conversation
-from pydantic import BaseModel
-
 from tests.unit.backend.fake_agent import FakeAgent, about
 from tests.unit.backend.word_agent import WordAgent
 

@@ -10,7 +10,6 @@ from llm_backend.llms import Conversation, MemoryStore
 from llm_backend.llms.agent import as_payload
 from llm_backend.llms.payloads import End, Text, ToolCallEvent
 from llm_backend.llms.prompting import build_messages
-
 from tests.unit.backend.fake_agent import FakeAgent, about
 
 if TYPE_CHECKING:

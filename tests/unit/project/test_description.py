@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import llm_backend
 import pytest
 
+import llm_backend
 import skipproof
 
 from .sessions import ROOT, session_names

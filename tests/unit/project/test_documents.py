@@ -12,14 +12,14 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
-import llm_backend
 import pytest
 import typer
+
+import llm_backend
 from llm_backend.cli.app import app
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings.agent_settings import AgentSettings
 from llm_backend.llms.settings.config_file import read_config_file
-
 from skipproof import table
 from skipproof.__main__ import main as skipproof
 from tests.documents import PAGES, Block, blocks, commands, infers, pages, run_python

@@ -14,14 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import llm_backend.cli
 import pytest
+
+import llm_backend.cli
 from llm_backend.cli import main
 from llm_backend.errors import EngineError
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.models.directory_store import DirectoryStore
 from llm_backend.llms.payloads import AgentPayload, End, Text
-
 from tests.unit.backend import talker
 from tests.unit.backend.talker import ANSWER, Talker
 

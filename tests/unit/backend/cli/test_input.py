@@ -11,8 +11,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
-from llm_backend.cli import chatting, main
 
+from llm_backend.cli import chatting, main
 from tests.unit.backend.fake_agent import FakeAgent
 
 if TYPE_CHECKING:

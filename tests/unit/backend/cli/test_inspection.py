@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.cli import inspection
 from llm_backend.cli.chatting import Where
 from llm_backend.errors import ConfigError, UntrustedConfigError

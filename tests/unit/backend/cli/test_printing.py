@@ -8,6 +8,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+
 from llm_backend.cli import main, printing
 from llm_backend.llms.payloads import Usage
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import GenerationOptions, MemoryEntry, ToolCall
 from llm_backend.errors import EngineError, PayloadError
 from llm_backend.llms import Conversation, MemoryStore, SQLiteStore
 from llm_backend.llms.conversations.conversation import Fitting
-
 from tests.unit.backend.word_agent import CALL, TOOL, WordAgent, answer, said, talk
 
 if TYPE_CHECKING:

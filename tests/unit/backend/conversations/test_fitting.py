@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from llm_backend import GenerationOptions, MemoryEntry
 from llm_backend.llms import Conversation, MemoryStore
 from llm_backend.llms.conversations.conversation import Fitting
 from llm_backend.llms.conversations.history import largest
-
 from tests.unit.backend.word_agent import WordAgent, answer, said, talk, words
 
 

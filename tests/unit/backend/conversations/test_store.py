@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import MemoryEntry, ToolCall
 from llm_backend.errors import ConversationFormatError, ConversationStoreError, PayloadError
 from llm_backend.llms import MemoryStore, SQLiteStore

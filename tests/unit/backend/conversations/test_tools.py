@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend import AgentResponse, MemoryEntry, ToolCall
 from llm_backend.errors import ContextWindowError, PayloadError, StructuredOutputError, ToolCallError, ToolRoundsError
 from llm_backend.llms import MemoryStore, Tool
 from llm_backend.llms.conversations.conversation import Fitting
 from llm_backend.llms.payloads import End, Text, ToolCallEvent
-
 from tests.unit.backend.word_agent import CALL, TOOL, WordAgent, answer, said, talk, words
 
 if TYPE_CHECKING:

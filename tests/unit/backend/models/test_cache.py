@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.cli import model_commands
 from llm_backend.errors import ModelError, ModelNotFoundError
 from llm_backend.llms.models import cache as model_cache

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.llms.models.directory_store import DirectoryStore, file_digest, remove_unfinished
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
 from llm_backend.errors import InsufficientMemoryError
 from llm_backend.llms.models import memory as safety
 from llm_backend.llms.models.memory import (

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import ModelFormatError
 from llm_backend.llms.models.memory import ModelMemory, conversion_memory, model_memory_requirements
 

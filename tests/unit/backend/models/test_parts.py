@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.errors import ModelFormatError, ModelNotFoundError
 from llm_backend.llms.models import store as model_store
 from llm_backend.llms.models.store import resolve_model

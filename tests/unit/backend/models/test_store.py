@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import (
     ConfigError,
     InsufficientMemoryError,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import SecretStr, ValidationError
+
 from llm_backend import GenerationOptions, ReasoningEffort
 from llm_backend.errors import ConfigError, UnknownEngineError
 from llm_backend.llms.engine_registry import ENGINES
@@ -13,7 +15,6 @@ from llm_backend.llms.settings.agent_settings import (
     SettingsLevel,
     unknown_engine,
 )
-from pydantic import SecretStr, ValidationError
 
 SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in, to look for in messages)
 

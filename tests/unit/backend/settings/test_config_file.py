@@ -9,11 +9,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from llm_backend.errors import ConfigError, ConfigFileError, UnknownEngineError
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings import config_toml
 from llm_backend.llms.settings.config_file import AgentConfig, find_config_file, get_agent_config
-from pydantic import SecretStr
 
 SECRET = "sk-do-not-show"  # noqa: S105  (a stand-in, to look for in messages)
 

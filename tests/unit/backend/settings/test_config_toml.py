@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from llm_backend.errors import ConfigError, ConfigFileError
 from llm_backend.llms.settings import config_toml
 from llm_backend.llms.settings.config_file import get_agent_config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from llm_backend.llms.engine_registry import ENGINES
 from llm_backend.llms.settings.environment import environment_levels, server_is_set
 

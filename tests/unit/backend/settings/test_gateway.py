@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
+
 from llm_backend.errors import ConfigError
 from llm_backend.llms.settings.agent_settings import AgentSettings, SettingsLevel
 from llm_backend.llms.settings.gateway import body_digest, body_of, names_authorization, secrets_in, sent

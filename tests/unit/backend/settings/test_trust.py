@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.errors import ConfigError, ConfigFileError, UntrustedConfigError
 from llm_backend.llms.settings import config_file, config_toml
 from llm_backend.llms.settings.agent_settings import AgentSettings

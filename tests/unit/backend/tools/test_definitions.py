@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Literal
 
 import pytest
+
 from llm_backend.errors import LONGEST_VALUE, SchemaError, ToolDefinitionError
 from llm_backend.llms import Tool
 from llm_backend.llms.tools.definitions import as_text, tools_by_name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import ToolCall
 from llm_backend.errors import EngineResponseError
 from llm_backend.llms.tools.openai_calls import name_calls, read_calls, tool_name

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.errors import PayloadError, ToolCallError, ToolDefinitionError, ToolRoundsError
 from llm_backend.llms import run_with_tools
 from llm_backend.llms.agent import as_payload
 from llm_backend.llms.payloads import AgentPayload, AgentResponse, MemoryEntry, ToolCall, Usage
-
 from tests.unit.backend.fake_agent import FakeAgent, about
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import ToolCall
 from llm_backend.llms.answer_parsing import AnswerParser
 from llm_backend.llms.payloads import ToolCallEvent

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.errors import EngineBusyError, EngineError
 from llm_backend.llms.engines.huggingface.inference_thread import InferenceThread
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from llm_backend.errors import ConfigError
 from llm_backend.llms.engines.server.address import Server
 from llm_backend.llms.settings.agent_settings import AgentSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from llm_backend.errors import ContextWindowError, PayloadError
 from llm_backend.llms.engines.server.context_overflow import Overflow, read_overflow
 

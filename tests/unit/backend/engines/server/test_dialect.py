@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import GenerationOptions
 from llm_backend.llms.engines.server.dialect import (
     can_be_given_up,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend.errors import ConfigError
 from llm_backend.llms.engines.server.model_cards import card_window, find_window, only_model, unlisted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from llm_backend.errors import ConfigError
 from llm_backend.llms.engines.server.proxies import is_loopback, proxy_for
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from llm_backend import GenerationOptions, ReasoningEffort, ToolCall, Usage
 from llm_backend.errors import EngineError, EngineResponseError, PayloadError
 from llm_backend.llms.engines.server.chat_format import Piece, Request

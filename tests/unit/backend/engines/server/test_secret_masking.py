@@ -10,6 +10,7 @@ import re
 from urllib.parse import quote, quote_plus
 
 import pytest
+
 from llm_backend.llms.engines.server.secret_masking import mask
 
 KEY = "sk-a/b+c \"d\\e\\\\f'g&hé%iä"

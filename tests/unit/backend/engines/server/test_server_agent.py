@@ -7,12 +7,12 @@ import threading
 from typing import Any
 
 import pytest
+
 from llm_backend import AgentPayload, GenerationOptions, MemoryEntry, ReasoningEffort, ToolCall, Usage
 from llm_backend.errors import AgentClosedError, ConfigError, EngineConnectionError, EngineError, EngineResponseError
 from llm_backend.llms.agent import Agent
 from llm_backend.llms.payloads import End, Reasoning, Text, ToolCallEvent, UsageEvent
 from llm_backend.llms.settings.agent_settings import AgentSettings
-
 from tests.unit.backend.told_agent import Client, RefusalError, Told, ask, joined, make
 
 TOOL = {"type": "function", "function": {"name": "roll"}}

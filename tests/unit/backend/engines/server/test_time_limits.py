@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
+
 from llm_backend.errors import EngineTimeoutError, EventLoopError
 from llm_backend.llms import load_agent
 from llm_backend.llms.engines.server.time_limits import TimeLimit, asked_wait, seconds_left

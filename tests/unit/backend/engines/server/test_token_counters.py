@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from llm_backend.llms.engines.server.token_counters import CountRequest, TokenCounters, UnknownPathError
 
 if TYPE_CHECKING:

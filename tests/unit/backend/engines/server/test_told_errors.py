@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from llm_backend.llms.engines.server.told_errors import (
     ToldError,
     as_mappings,
