@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         (403, {"message": "not for you"}, EngineAuthenticationError, "refused the key: not for you"),
         (404, {"message": "no model 'm' here"}, ModelNotFoundError, "no model 'm': .*Set model"),
         (404, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
-        (404, {"message": "Not Found"}, EngineError, "nothing at the requested address .*usually ends in /v1"),
+        (404, {"message": "Not Found"}, EngineError, "nothing at the requested address.*usually ends in /v1"),
         (400, {"message": "?", "code": "model_not_found"}, ModelNotFoundError, "no model 'm': "),
         (400, {"message": "a bad idea"}, EngineRefusalError, "refused the request: a bad idea.*Change"),
         (400, {"message": "?", "code": "context_length_exceeded"}, PayloadError, "longer than 'm' reads"),
