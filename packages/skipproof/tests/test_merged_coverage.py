@@ -66,6 +66,19 @@ def test_each_source_is_parsed_once(measured: Project) -> None:
         assert parse.call_count == 2
 
 
+def test_a_page_whose_code_was_run_is_passed_over(measured: Project) -> None:
+    """A page that tests took code from is no source, in whichever report it is met again."""
+    measured.write("page.md", "# Not Python\n\nNor is this.\n")
+    for name in ("unit", "check"):
+        write_data(measured, name)
+        write_data(measured, name, file="page.md", arcs={(-1, 1), (1, -1)})
+    sessions = [BARE, receipt("check")]
+    result = merged_coverage.measure(measured.contract, sessions, [])
+    assert [file.path for file in result.files] == ["code.py"]
+    assert result.sessions == {"unit": 100, "check": 100}
+    assert merged_coverage.write_reports(measured.contract, sessions, []).is_dir()
+
+
 def test_file_without_a_statement_is_covered(measured: Project) -> None:
     """A file without statements is fully covered."""
     measured.write("empty.py", "")

@@ -73,6 +73,10 @@ class _ParsedOnce(Coverage):
         self._sources = sources
 
     def _get_file_reporter(self, morf: Any) -> FileReporter:
+        # Coverage passes over a page whose blocks of code were run, because it does not parse; one that is shared would
+        # be taken for parsed the second time.
+        if not str(morf).endswith(".py"):
+            return super()._get_file_reporter(morf)
         if morf not in self._sources:
             self._sources[morf] = super()._get_file_reporter(morf)
         return self._sources[morf]
