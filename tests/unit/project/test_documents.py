@@ -167,6 +167,7 @@ async def test_python_of_a_page(page: str) -> None:
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         await run_python(block, names)
+    assert names
 
 
 @pytest.mark.parametrize(
