@@ -291,16 +291,19 @@ def sync(
 def try_versions(session: nox.Session, resolution: str) -> None:
     """Run the unit tests, and each extra alone, with the versions that a uv resolution chooses."""
     furnish(session, "extras")
-    versions = Path(session.create_tmp(), "versions.txt").resolve()
+    versions = Path(session.cache_dir, f"{session.name}-versions.txt").resolve()
     source = rooms.package_source("llm-cpu", rooms.Machine()).variables
     session.run_install("uv", *locks.direct_arguments(resolution, versions), env=source)
     if only_makes_rooms(session):
         return
     chosen = versions.read_text(encoding="utf-8")
     rooms.leave_note(MATRIX, session.name, "red", locks.asked_for(chosen))
-    session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), "--editable", ".")
+    editable = ("--editable", ".", "--editable", "./packages/skipproof")
+    session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), *editable)
     session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
     furnish(session, "extras")
+    # Only now, as in the session extras: the unit tests take a folder inside a repository for what it is.
+    session.create_tmp()
     alone = {"LLM_BACKEND_TEST_CONSTRAINTS": str(versions)}
     session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=TEST_ENV | alone)
     rooms.leave_note(MATRIX, session.name, "green", locks.asked_for(chosen))

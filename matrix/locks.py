@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ __all__ = [
 FOLDER = Path("environments")
 # One for each environment of [tool.skipproof], and for what checks and builds the project.
 NAMES = tuple(sorted(path.stem for path in (Path(__file__).resolve().parent.parent / FOLDER).glob("*.in")))
+DESCRIPTIONS = ("pyproject.toml", "packages/skipproof/pyproject.toml")
 # These come from torch's own index if uv's torch backend is used, otherwise from elsewhere: the file, and so its hash,
 # differs by source, but the version does not.
 WITHOUT_HASHES = ("torch", "triton")
@@ -66,17 +68,19 @@ def compile_arguments(name: str, output: Path) -> list[str]:
 
 
 def direct_arguments(resolution: str, output: Path) -> list[str]:
-    """Return the arguments for uv that choose versions of all the project's requirements, by a uv resolution."""
+    """Return the arguments for uv that choose versions of all that both distributions require, by a uv resolution."""
     return [
-        *("pip", "compile", "pyproject.toml", "--all-extras", "--resolution", resolution, "--upgrade"),
+        *("pip", "compile", *DESCRIPTIONS, "--all-extras", "--resolution", resolution, "--upgrade"),
         *("--output-file", str(output), "--quiet", "--no-header", "--no-annotate"),
     ]
 
 
 def asked_for(compiled: str) -> str:
-    """Name the compiled versions of what the project itself requires."""
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    """Name the compiled versions of what the two distributions themselves require."""
+    asked = []
+    for description in DESCRIPTIONS:
+        project = tomllib.loads(Path(description).read_text(encoding="utf-8"))["project"]
+        asked += [*project["dependencies"], *chain.from_iterable(project.get("optional-dependencies", {}).values())]
     names = {re.split(r"[^\w.-]", each)[0] for each in asked}
     return ", ".join(
         pin.requirement.replace("==", " ", 1) for pin in pins(compiled) if pin.requirement.partition("==")[0] in names

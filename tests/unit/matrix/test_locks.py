@@ -155,15 +155,17 @@ def test_a_missing_lock_fails_the_check_by_name(folder: Path, tmp_path: Path) ->
 def test_the_versions_of_a_resolution_are_those_of_the_project_with_every_extra() -> None:
     """The lowest versions are resolved from pyproject.toml itself, with all extras."""
     arguments = locks.direct_arguments("lowest-direct", Path("out.txt"))
-    assert arguments[:3] == ["pip", "compile", "pyproject.toml"]
+    assert arguments[:4] == ["pip", "compile", "pyproject.toml", "packages/skipproof/pyproject.toml"]
     assert arguments[arguments.index("--resolution") + 1] == "lowest-direct"
     assert {"--all-extras", "--upgrade"} <= set(arguments)
 
 
 def test_a_note_names_the_versions_of_what_the_project_asks_for(folder: Path) -> None:
-    """A note names the versions of the project's own requirements, not of their dependencies."""
-    assert folder.is_dir()
+    """A note names the versions of both distributions' own requirements, not of their dependencies."""
     document = '[project]\ndependencies = ["rich>=13.9"]\noptional-dependencies = { llm = ["torch>=2", "us[llm]"] }\n'
     Path("pyproject.toml").write_text(document, encoding="utf-8")
-    compiled = "mpmath==1.3.0\nrich==13.9.0\ntorch==2.8.0 ; sys_platform == 'linux'\ntorchlike==1.0\n"
-    assert locks.asked_for(compiled) == "rich 13.9.0, torch 2.8.0 ; sys_platform == 'linux'"
+    plugin = folder.parent / "packages" / "skipproof"
+    plugin.mkdir(parents=True)
+    (plugin / "pyproject.toml").write_text('[project]\ndependencies = ["pytest>=9"]\n', encoding="utf-8")
+    compiled = "mpmath==1.3.0\npytest==9.0.0\nrich==13.9.0\ntorch==2.8.0 ; sys_platform == 'linux'\ntorchlike==1.0\n"
+    assert locks.asked_for(compiled) == "pytest 9.0.0, rich 13.9.0, torch 2.8.0 ; sys_platform == 'linux'"
