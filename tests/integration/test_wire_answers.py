@@ -96,7 +96,7 @@ async def test_content_in_parts(told: ServerAgent, scripted: ScriptedServer) -> 
     answer = await both(told, scripted, AgentPayload(QUESTION), {"content": parts})
     assert (answer.response, answer.thinking) == ("It is Paris.", "Easy.")
     scripted.answer(message_of(content=[{"type": "image_url", "image_url": {"url": "data:,"}}]))
-    with pytest.raises(EngineResponseError, match="content is a image_url, not text"):
+    with pytest.raises(EngineResponseError, match="content is of type image_url, not text"):
         await told.invoke(AgentPayload(QUESTION))
 
 

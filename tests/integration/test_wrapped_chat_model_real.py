@@ -372,7 +372,7 @@ class TestChatModels:
     def test_wrong_arguments(self) -> None:
         """Anything but a chat model, or a window without tokens, is refused at once."""
         model: Any = object()
-        with pytest.raises(ConfigError, match=r"^chat_model is a object\. Give one of LangChain's"):
+        with pytest.raises(ConfigError, match=r"^chat_model is of type object\. Give one of LangChain's"):
             wrap_chat_model(model)
         with pytest.raises(ConfigError, match="context_window is 0"):
             wrap_chat_model(Scripted().model, context_window=0)

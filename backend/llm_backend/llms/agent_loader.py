@@ -126,7 +126,7 @@ def argument_levels(
         settings = {name: getattr(settings, name) for name in settings.model_fields_set}
     if not isinstance(settings, (Mapping, NoneType)) or not all(isinstance(name, str) for name in settings or ()):
         message = (
-            f"argument settings is a {type(settings).__name__}, or has keys that are not strings."
+            f"argument settings is of type {type(settings).__name__}, or has keys that are not strings."
             " Give AgentSettings, or a mapping such as {'temperature': 0.5}."
         )
         raise ConfigError(message)

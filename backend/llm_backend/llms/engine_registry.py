@@ -169,7 +169,7 @@ def _described(offer: EntryPoint) -> Engine:
         raise BrokenExtraError(message, name=module)
     try:
         engine = offer.load()
-        fact = f"it is a {type(engine).__name__}, not an Engine"
+        fact = f"it is of type {type(engine).__name__}, not an Engine"
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001  (others' modules may raise anything; it becomes our error's cause)

@@ -30,7 +30,9 @@ def test_a_text_stands_for_a_payload() -> None:
     assert as_payload(payload) is payload
 
 
-@pytest.mark.parametrize(("wrong", "fact"), [("", "is empty"), (None, "is a NoneType"), (b"Hi.", "is a bytes")])
+@pytest.mark.parametrize(
+    ("wrong", "fact"), [("", "is empty"), (None, "is of type NoneType"), (b"Hi.", "is of type bytes")]
+)
 def test_what_is_neither_text_nor_payload_is_refused(wrong: Any, fact: str) -> None:
     """Anything but a text or a payload is refused with a PayloadError."""
     with pytest.raises(PayloadError, match=f"^user_message {fact}"):

@@ -103,9 +103,9 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
     ("arguments", "message"),
     [
         (("robot", "hi"), "a memory entry's role is 'robot'. Use one of: system, user, assistant, tool."),
-        (("user", None), "a memory entry's content is a NoneType. Give a string."),
+        (("user", None), "a memory entry's content is of type NoneType. Give a string."),
         (("user", "\udc80"), r"a memory entry's content holds '\udc80' at 0, which is not a character. Replace it."),
-        (("user", "", "today"), "a memory entry's timestamp is a str. Give a datetime, or None."),
+        (("user", "", "today"), "a memory entry's timestamp is of type str. Give a datetime, or None."),
         (
             ("assistant", "", None, ["roll"]),
             (
@@ -113,7 +113,7 @@ def test_wrong_reasoning_is_refused(arguments: dict[str, Any], message: str) -> 
                 " Give a ToolCall for each call."
             ),
         ),
-        (("tool", "6", None, (), None), "a memory entry's metadata is a NoneType. Give a Mapping."),
+        (("tool", "6", None, (), None), "a memory entry's metadata is of type NoneType. Give a Mapping."),
     ],
 )
 def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> None:
@@ -126,8 +126,8 @@ def test_wrong_memory_is_refused(arguments: tuple[Any, ...], message: str) -> No
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        (5, {}, "a tool call's name is a int. Give a string."),
-        ("roll", "6", "a tool call's arguments is a str. Give a Mapping."),
+        (5, {}, "a tool call's name is of type int. Give a string."),
+        ("roll", "6", "a tool call's arguments is of type str. Give a Mapping."),
     ],
 )
 def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -> None:
@@ -140,9 +140,9 @@ def test_wrong_tool_calls_are_refused(name: Any, arguments: Any, message: str) -
 def test_wrong_extras_are_refused() -> None:
     """Extras of the wrong type are refused at once, and those that JSON cannot hold when sent."""
     wrong: Any = "s"
-    with pytest.raises(PayloadError, match="a tool call's extras is a str"):
+    with pytest.raises(PayloadError, match="a tool call's extras is of type str"):
         ToolCall(name="roll", arguments={}, extras=wrong)
-    with pytest.raises(PayloadError, match="a memory entry's extras is a str"):
+    with pytest.raises(PayloadError, match="a memory entry's extras is of type str"):
         MemoryEntry("assistant", "Hi.", extras=wrong)
     for extras, calls in (({"k": {1}}, ()), ({}, [ToolCall(name="roll", arguments={}, extras={"k": {1}})])):
         with pytest.raises(PayloadError, match="cannot be written as JSON"):
@@ -154,7 +154,7 @@ def test_wrong_extras_are_refused() -> None:
     [
         ({"user_message": ""}, "user_message is empty. Give the text to answer."),
         ({"user_message": " \n\t"}, "user_message is empty. Give the text to answer."),
-        ({"user_message": 5}, "user_message is a int. Give a string."),
+        ({"user_message": 5}, "user_message is of type int. Give a string."),
         (
             {"user_message": "hi", "memory": [("user", "hi")]},
             (
@@ -191,13 +191,13 @@ def test_wrong_extras_are_refused() -> None:
             },
             r"a tool call's name holds '\ud83d' at 0, which is not a character. Replace it.",
         ),
-        ({"user_message": "hi", "system_context": 5}, "system_context is a int. Give a string."),
-        ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is a NoneType. Give a string."),
-        ({"user_message": "hi", "user_profile": None}, "user_profile is a NoneType. Give a Mapping."),
-        ({"user_message": "hi", "generation": {}}, "generation is a dict. Give a GenerationOptions."),
+        ({"user_message": "hi", "system_context": 5}, "system_context is of type int. Give a string."),
+        ({"user_message": "hi", "thinking_blob": None}, "thinking_blob is of type NoneType. Give a string."),
+        ({"user_message": "hi", "user_profile": None}, "user_profile is of type NoneType. Give a Mapping."),
+        ({"user_message": "hi", "generation": {}}, "generation is of type dict. Give a GenerationOptions."),
         (
             {"user_message": "hi", "reasoning_effort": "high"},
-            "reasoning_effort is a str. Give a ReasoningEffort, or None.",
+            "reasoning_effort is of type str. Give a ReasoningEffort, or None.",
         ),
     ],
 )

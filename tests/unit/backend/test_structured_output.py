@@ -111,7 +111,7 @@ def test_bad_schemas_are_refused(schema: Any, message: str) -> None:
 @pytest.mark.parametrize("schema", ["Person", 1, [Person], Person(name="Ada", homes=[])])
 def test_what_is_no_schema_is_no_payload(schema: Any) -> None:
     """Anything but a schema or a type is refused by the payload."""
-    with pytest.raises(PayloadError, match=r"output_schema is a .*Give a JSON schema"):
+    with pytest.raises(PayloadError, match=r"output_schema is of type .*Give a JSON schema"):
         AgentPayload("Hello.", output_schema=schema)
 
 

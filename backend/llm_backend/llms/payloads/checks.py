@@ -29,7 +29,7 @@ def require_count(name: str, value: object) -> None:
 
 def require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Refuse a value that is not an instance of ``kind``, which ``expected`` puts into words."""
-    require(isinstance(value, kind), f"{name} is a {type(value).__name__}. Give {expected}.")
+    require(isinstance(value, kind), f"{name} is of type {type(value).__name__}. Give {expected}.")
 
 
 def require_text(name: str, value: object) -> None:

@@ -282,7 +282,9 @@ def _sections(path: Path, content: bytes, standing: Standing) -> ConfigFile:
     tables = document.get(root, {})
     where = f"{printable(str(path))} [{root}]"
     if not isinstance(tables, dict):
-        message = f"{where}: {root} is a {type(tables).__name__}. Make it a table that starts with the line [{root}]."
+        message = (
+            f"{where}: {root} is of type {type(tables).__name__}. Make it a table that starts with the line [{root}]."
+        )
         raise ConfigError(message)
     common, engines, known = {}, {}, engine_names()
     for name, value in tables.items():
@@ -344,7 +346,7 @@ def _levels_to_caller() -> int:
 
 def _engine_table(where: str, value: object, root: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        message = f"{where} is a {type(value).__name__}. Make it a table of settings."
+        message = f"{where} is of type {type(value).__name__}. Make it a table of settings."
         raise ConfigError(message)
     if "backend" in value:
         message = f"{where}: backend chooses between engines, so it cannot be set for one. Move it to [{root}]."

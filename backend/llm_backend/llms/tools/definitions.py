@@ -157,7 +157,7 @@ def tools_by_name(tools: Iterable[Tool | Callable[..., object]]) -> dict[str, To
     named: dict[str, Tool] = {}
     for given in tools:
         if not (isinstance(given, Tool) or callable(given)):
-            message = f"A tool is a {type(given).__name__}. Give a Tool or a function; see Tool.from_definition."
+            message = f"A tool is of type {type(given).__name__}. Give a Tool or a function; see Tool.from_definition."
             raise ToolDefinitionError(message)
         tool = given if isinstance(given, Tool) else Tool.from_function(given)
         if tool.name in named:

@@ -233,10 +233,10 @@ async def test_what_is_no_text(text: Any) -> None:
     """Broken text, bytes and images are refused, and not stored."""
     conversation = talk(WordAgent())
     with pytest.raises(
-        PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is a .*\. Give a string)\."
+        PayloadError, match=r"user_message (holds '\\ud800' at 0.* Replace it|is of type .*\. Give a string)\."
     ):
         await conversation.ask(text)
-    with pytest.raises(PayloadError, match=r"a memory entry's content (holds|is a)"):
+    with pytest.raises(PayloadError, match=r"a memory entry's content (holds|is of type)"):
         await conversation.add(MemoryEntry("user", text))
     assert await conversation.history() == []
 
@@ -263,8 +263,8 @@ def test_bad_name_of_a_session(name: Any) -> None:
         ({"compact": "sumarize"}, r"compact is 'sumarize'\. Use one of: trim, summarise\."),
         ({"answer_tokens": 0}, r"answer_tokens is 0\. Give a whole number of at least 1\."),
         ({"answer_tokens": "5"}, r"answer_tokens is '5'\. Give"),
-        ({"system_context": 5}, r"system_context is a int\. Give a string\."),
-        ({"user_profile": 5}, r"user_profile is a int\. Give a Mapping\."),
+        ({"system_context": 5}, r"system_context is of type int\. Give a string\."),
+        ({"user_profile": 5}, r"user_profile is of type int\. Give a Mapping\."),
     ],
 )
 async def test_wrong_option(option: dict[str, Any], message: str) -> None:

@@ -166,7 +166,7 @@ async def test_all_or_none(store: SQLiteStore, path: Path) -> None:
     [
         ("UPDATE turns SET role = 'alien'", r"role is 'alien'\. Use one of: system"),
         ("UPDATE turns SET content = CAST(x'ff' AS TEXT)", r"holds '\\udcff' at 0, which is not a character"),
-        ("UPDATE turns SET content = x'05'", "content is a bytes"),
+        ("UPDATE turns SET content = x'05'", "content is of type bytes"),
         ("UPDATE turns SET timestamp = 'yesterday'", "Invalid isoformat string"),
         ("UPDATE turns SET tool_calls = '['", "Expecting value"),
         ("UPDATE turns SET tool_calls = '[1]'", "must be a mapping"),

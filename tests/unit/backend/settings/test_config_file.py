@@ -245,8 +245,8 @@ def test_a_section_has_to_be_a_table() -> None:
     """A section that is not a table is refused."""
     _, root = _refusal("agent = 'huggingface'")
     _, engine = _refusal("[agent]\nopenai = true")
-    assert root == "config.toml [agent]: agent is a str. Make it a table that starts with the line [agent]."
-    assert engine == "config.toml [agent.openai] is a bool. Make it a table of settings."
+    assert root == "config.toml [agent]: agent is of type str. Make it a table that starts with the line [agent]."
+    assert engine == "config.toml [agent.openai] is of type bool. Make it a table of settings."
 
 
 def test_variables_are_replaced_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

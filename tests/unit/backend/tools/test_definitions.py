@@ -181,7 +181,7 @@ def test_names_that_collide_are_refused() -> None:
 def test_what_is_no_tool_is_refused() -> None:
     """A definition without a function is refused."""
     given: Any = [definition()]
-    with pytest.raises(ToolDefinitionError, match="A tool is a dict"):
+    with pytest.raises(ToolDefinitionError, match="A tool is of type dict"):
         tools_by_name(given)
 
 

@@ -191,7 +191,9 @@ def wrap(chat_model: BaseChatModel, *, context_window: int | None, timeout: floa
     """The work of ``wrap_chat_model``."""
     kind = type(chat_model).__name__
     if not isinstance(chat_model, BaseChatModel):
-        message = f"chat_model is a {kind}. Give one of LangChain's chat models, without bind or a chain around it."
+        message = (
+            f"chat_model is of type {kind}. Give one of LangChain's chat models, without bind or a chain around it."
+        )
         raise ConfigError(message)
     names = (getattr(chat_model, name, None) for name in ("model_name", "model"))
     model = next((name for name in names if name and isinstance(name, str)), kind)

@@ -136,7 +136,7 @@ def as_mapping(answer: object) -> Mapping[str, Any]:
     dump = getattr(answer, "model_dump", None)
     if dump is None:
         message = (
-            f"The server's answer is a {type(answer).__name__}, not a JSON object. "
+            f"The server's answer is of type {type(answer).__name__}, not a JSON object. "
             "Check base_url: the address of an OpenAI-compatible server usually ends in /v1."
         )
         raise EngineResponseError(message)
@@ -282,4 +282,4 @@ def read_text(holder: Mapping[str, Any], key: str) -> str:
 
 def _no_text(value: object, *, key: str) -> EngineResponseError:
     kind = value if isinstance(value, str) else type(value).__name__
-    return EngineResponseError(f"The answer's {key} is a {kind}, not text. Use a model that chats in text.")
+    return EngineResponseError(f"The answer's {key} is of type {kind}, not text. Use a model that chats in text.")

@@ -59,7 +59,7 @@ def test_options_have_the_servers_names() -> None:
 
 def test_only_json_objects_are_answers() -> None:
     """A web page instead of an answer raises EngineResponseError about base_url."""
-    with pytest.raises(EngineResponseError, match=r"a str, not a JSON object\. Check base_url: .*ends in /v1"):
+    with pytest.raises(EngineResponseError, match=r"of type str, not a JSON object\. Check base_url: .*ends in /v1"):
         as_mapping("<html>")
 
 
@@ -89,10 +89,10 @@ def test_other_names_of_text_and_reasoning() -> None:
     [
         ({}, r"holds no message; it has: nothing\. Check"),
         ({"choices": [{"text": "legacy"}], "id": "1"}, r"holds no message; it has: choices, id\. Check"),
-        (completion(content=5), r"content is a int, not text\. Use a model"),
-        (completion(content=[5]), r"content is a list, not text\. Use a model"),
-        (completion(content=[{"type": "image_url"}]), r"content is a image_url, not text\. Use a model"),
-        (completion(content=None, refusal=[]), r"refusal is a list, not text\. Use a model"),
+        (completion(content=5), r"content is of type int, not text\. Use a model"),
+        (completion(content=[5]), r"content is of type list, not text\. Use a model"),
+        (completion(content=[{"type": "image_url"}]), r"content is of type image_url, not text\. Use a model"),
+        (completion(content=None, refusal=[]), r"refusal is of type list, not text\. Use a model"),
     ],
 )
 def test_malformed_completion(answer: dict[str, Any], words: str) -> None:
