@@ -90,8 +90,8 @@ ERRORS = {
     "shapeless": (
         "BrokenExtraError",
         (
-            "The shapeless engine of shapeless-engine is installed, but shapeless:ENGINE cannot be loaded (it is of type"
-            " str, not an Engine). Install it again with: pip install --force-reinstall shapeless-engine."
+            "The shapeless engine of shapeless-engine is installed, but shapeless:ENGINE cannot be loaded (it is of"
+            " type str, not an Engine). Install it again with: pip install --force-reinstall shapeless-engine."
         ),
     ),
     "headless": (

@@ -62,7 +62,9 @@ async def test_settings_may_be_agent_settings() -> None:
 async def test_settings_of_another_kind_are_refused(wrong: Any) -> None:
     """Anything but a mapping is refused before any file is read, with an example."""
     _write("not TOML")
-    with pytest.raises(ConfigError, match=rf"^argument settings is of type {type(wrong).__name__}, or has keys that are no"):
+    with pytest.raises(
+        ConfigError, match=rf"^argument settings is of type {type(wrong).__name__}, or has keys that are no"
+    ):
         await load_agent(settings=wrong)
 
 

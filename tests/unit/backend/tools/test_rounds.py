@@ -272,7 +272,9 @@ async def test_wrong_options_are_refused(options: dict[str, Any], message: str) 
 
 async def test_one_tool_is_no_sequence() -> None:
     """A single tool without its brackets is refused by our error."""
-    with pytest.raises(PayloadError, match=r"tools is of type function\. Give a sequence of tools, such as \[function\]"):
+    with pytest.raises(
+        PayloadError, match=r"tools is of type function\. Give a sequence of tools, such as \[function\]"
+    ):
         await run_with_tools(ScriptedAgent(), QUESTION, add)  # type: ignore[arg-type]
 
 
