@@ -152,6 +152,11 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
             "locks is '/locks': write a path below the project's folder, without '..'",
         ),
         ('state = ".matrix"', "state = 'C:\\x'", "state is 'C:\\\\x': write a path below the project's folder"),
+        ('state = ".matrix"', "state = '~/x'", "state is '~/x': write a path below the project's folder"),
+        ('state = ".matrix"', "state = '..'", "state is '..': write a path below the project's folder"),
+        ('state = ".matrix"', "state = './'", "state is '.', but 'tests' is a source, and what a run leaves would"),
+        ('state = ".matrix"', "state = 'tests/'", "state is 'tests', but 'tests' is a source, and what a run leaves"),
+        ('state = ".matrix"', "state = 'tests/left'", "state is 'tests/left', but 'tests' is a source, and what a run"),
     ],
 )
 def test_wrong_table_is_named(project: Project, old: str, new: str, fact: str) -> None:
@@ -176,3 +181,18 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A folder without any settings file is not a project, and the message says where the table would be."""
     with pytest.raises(ContractError, match=r"has no table .*, or run in the project's folder$"):
         read_contract(tmp_path)
+
+
+def test_paths_are_kept_as_ids_begin(project: Project) -> None:
+    """Paths in the table mean the same with "./", with a slash at the end, and with two."""
+    text = PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["./tests/", "src//mine", "."]')
+    project.write("pyproject.toml", text.replace('".matrix"', '"./.matrix/"').replace('"locks"', '"./locks/"'))
+    found = project.contract
+    assert (found.sources, found.state) == (("tests", "src/mine", "."), ".matrix")
+    assert found.locks["bare"].file == "locks/bare.txt"
+
+
+def test_what_runs_leave_may_lie_in_a_hidden_folder_of_the_sources(project: Project) -> None:
+    """A project that is one source keeps its receipts in a hidden folder, where nothing is a source."""
+    project.write("pyproject.toml", PYPROJECT.replace('["tests", "pyproject.toml", "setup.py"]', '["."]'))
+    assert project.contract.state == ".matrix"

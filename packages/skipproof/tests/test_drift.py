@@ -192,6 +192,25 @@ def test_project_has_to_be_installed_editable_from_here(full: Project) -> None:
     assert facts(full) == []
 
 
+def test_what_is_installed_editable_is_no_pinned_version(full: Project) -> None:
+    """A pinned package that is installed from a folder is whatever that folder holds, and is refused."""
+    [metadata] = full.site.glob("skipproof_alpha*.dist-info")
+    (metadata / "direct_url.json").write_text('{"url": "file:///elsewhere", "dir_info": {"editable": true}}')
+    again = "--reinstall-package skipproof-alpha"
+    fact = "skipproof-alpha is installed as editable from /elsewhere, but the lock pins skipproof-alpha==1.5"
+    assert facts(full) == [f"{fact} {again}"]
+
+
+def test_editable_folder_outside_the_project_is_refused(full: Project) -> None:
+    """No receipt follows a folder outside the project, which an import hook may hide from the path."""
+    full.write("locks/full.txt", "-e ../elsewhere\nskipproof-alpha==1.5\nskipproof-beta==2.5\n")
+    folder = (full.root.parent / "elsewhere").resolve()
+    metadata = full.install("mine", "0.1", {"__editable___mine_finder.py": ""})
+    (metadata / "direct_url.json").write_text(f'{{"url": "{folder.as_uri()}", "dir_info": {{"editable": true}}}}')
+    fact = f"{folder}, which the lock has as editable, is not in the project, so no receipt follows it"
+    assert facts(full) == [f"{fact}, after you pinned its wheel instead"]
+
+
 def test_package_without_metadata_is_foreign(full: Project) -> None:
     """The remains of a half-removed package are foreign."""
     (full.site / "gone-1.0.dist-info").mkdir()

@@ -282,3 +282,61 @@ def test_two_projects_in_one_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text(f'version = 1\nrequires-python = ">=3"\n{project}{project}', encoding="utf-8")
     with pytest.raises(LockError, match=r"holds several projects for its own folder: export a pylock\.NAME\.toml"):
         pins(FULL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a==1.*",
+        "a == 1.0.*",
+        "a (==1.*)",
+        "a===1.0",
+        "a===1.*",
+        "a~=1.0",
+        "a>=1",
+        "a==1,==1.0",
+        "a==1,!=2",
+        "a",
+        "a[x]",
+    ],
+)
+def test_a_line_that_leaves_the_version_open_is_refused(tmp_path: Path, line: str) -> None:
+    """Only a line that one version fits is a pin."""
+    (tmp_path / "full.txt").write_text(line, encoding="utf-8")
+    with pytest.raises(LockError) as caught:
+        pins(Lock("full.txt"), tmp_path)
+    assert str(caught.value) == f"{line!r} does not pin one version; compile the lock again"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("a==1.0+local", "==1.0+local"),
+        ("a==1.0\nA==1\n", "==1.0"),
+        ("a==1 ; python_version > '3'\na==2 ; python_version < '3'\n", "==1"),
+        ("a[x]==1\na==1\n", "==1"),
+    ],
+)
+def test_a_pin_may_be_there_twice(tmp_path: Path, lines: str, expected: str) -> None:
+    """A second line for one package is no contradiction when it says the same, or holds elsewhere."""
+    (tmp_path / "full.txt").write_text(lines, encoding="utf-8")
+    assert versions(pins(Lock("full.txt"), tmp_path)) == {"a": expected}
+
+
+def test_two_pins_of_one_package_are_refused(tmp_path: Path) -> None:
+    """Two versions of one package are refused in each kind of lock: one of them would go unchecked."""
+    (tmp_path / "full.txt").write_text("a.b==1\nA_b==2 ; python_version > '3'\n", encoding="utf-8")
+    with pytest.raises(LockError, match=r"^a-b is pinned twice, ==1 and ==2; compile the lock again$"):
+        pins(Lock("full.txt"), tmp_path)
+    entry = '[[packages]]\nname = "skipproof-beta"\nversion = "2.5"\n'
+    text = (LOCKS / "pylock.full.toml").read_text(encoding="utf-8")
+    (tmp_path / "pylock.toml").write_text(text + entry.replace("2.5", "2.6"), encoding="utf-8")
+    with pytest.raises(LockError):
+        pins(Lock("pylock.toml"), tmp_path)
+    both = changed(tmp_path, "uv.lock", "python_full_version < '3.13'\" },", "python_full_version < '99'\" },")
+    text = (both / "uv.lock").read_text(encoding="utf-8")
+    (both / "uv.lock").write_text(
+        text.replace("python_full_version >= '3.13'\" },", "python_full_version >= '3'\" },"), encoding="utf-8"
+    )
+    with pytest.raises(LockError, match=r"^skipproof-forked is pinned twice, "):
+        pins(FULL, both)

@@ -182,6 +182,16 @@ def test_two_tables_are_a_usage_error(project: Project) -> None:
             "[skipproof:lock:a]\n[skipproof]\nlocks = x\n",
             "tox.ini has 'locks' in [skipproof], and [skipproof:lock:a]: keep the folder, or one section for each lock",
         ),
+        (
+            "tox.ini",
+            INI.replace("state = .matrix", "state = .matrix  ; in git's ignored files"),
+            'tox.ini: [skipproof] state is ".matrix  ; in git\'s ignored files", with a comment that an INI file has',
+        ),
+        (
+            "tox.ini",
+            INI.replace("full = alpha, beta", "full = alpha, beta # everything"),
+            "tox.ini: [skipproof:environments] full is 'alpha, beta # everything', with a comment that an INI file has",
+        ),
         ("tox.ini", "[skipproof]\n", "tox.ini: [skipproof] has no 'capabilities': add it, an unset expectation proves"),
         (
             "setup.cfg",
@@ -337,3 +347,12 @@ def test_a_link_to_the_table_is_no_second_one(project: Project) -> None:
     link = project.root / "ci.toml"
     link.symlink_to(project.root / "pyproject.toml")
     assert read_contract(project.root, link).table == "pyproject.toml"
+
+
+def test_a_comment_of_its_own_line_is_none_of_the_value(project: Project) -> None:
+    """Lines of comments are passed over, and a command to install may have a semicolon."""
+    (project.root / "pyproject.toml").unlink()
+    text = INI.replace("install = pip install alpha", "install = apt install a ; pip install alpha")
+    project.write("tox.ini", text.replace("big = alpha\n", "; all\nbig = alpha\n    # one more\n"))
+    assert project.contract.environments["big"] == ("alpha", "beta", "gpu")
+    assert project.contract.capabilities["alpha"].install == "apt install a ; pip install alpha"

@@ -66,9 +66,10 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
         return [absent]
     packages = list(installed(libraries))
     try:
-        found = differences(pins(lock, contract.root), packages)
+        pinned = pins(lock, contract.root)
     except LockError as error:
         return [f"{lock.file}: {error}"]
+    found = [*_outside(contract.root.resolve(), pinned.folders), *differences(pinned, packages)]
     promised = [contract.capabilities[name] for name in contract.promised(environment)]
     precious = {canonicalize_name(name) for capability in promised for name in capability.distributions}
     for package in packages:
@@ -119,6 +120,15 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def _outside(root: Path, folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for folder in folders:
+        if not folder.is_relative_to(root):
+            yield (
+                f"{folder}, which the lock has as editable, is not in the project, so no receipt follows it",
+                (", after you pinned its wheel instead"),
+            )
+
+
 def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]]:
     """Compare what a lock pins with what is installed; return facts, each with what to add to the uv command."""
     folders = lock.folders
@@ -129,8 +139,14 @@ def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]
         if package.editable is None or package.editable not in folders:
             here.setdefault(package.name, []).append(package)
     for name, specifier in lock.versions.items():
-        versions = [package.version for package in here.pop(name, ())]
-        if not versions:
+        those = here.pop(name, [])
+        versions = [package.version for package in those]
+        editable_here = [package.editable for package in those if package.editable is not None]
+        if editable_here:
+            # Its version is what it was when it was installed, and its code is whatever that folder holds now.
+            fact = f"{name} is installed as editable from {editable_here[0]}, but the lock pins {name}{specifier}"
+            found.append((fact, f" --reinstall-package {name}"))
+        elif not versions:
             found.append((f"{name} is not installed, but the lock pins {name}{specifier}", ""))
         elif len(versions) > 1 or not specifier.contains(versions[0], prereleases=True):
             fact = f"{name} {' and '.join(versions)} is installed, but the lock pins {name}{specifier}"

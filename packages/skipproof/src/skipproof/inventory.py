@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from .suites import all_suites
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -41,7 +43,8 @@ class Inventory:
 
     def __init__(self, config: pytest.Config, suites: Sequence[str]) -> None:
         self._config = config
-        self._all_suites = [config.rootpath / suite for suite in config.getini("testpaths")]
+        self._names = all_suites(config)
+        self._all_suites = [config.rootpath / suite for suite in self._names]
         self._suites = [config.rootpath / suite for suite in suites]
         self._sources: set[tuple[str, int]] = set()
         self._files: set[Path] = set()
@@ -75,7 +78,7 @@ class Inventory:
                 yield from ((f"{where}::{test.name}", _why(test, defined)) for test in absent)
 
     def _whole_file(self, path: Path, where: str, count: int) -> Iterator[tuple[str, str]]:
-        suites = ", ".join(self._config.getini("testpaths"))
+        suites = ", ".join(self._names)
         patterns = self._config.getini("python_files")
         fact = f"a test file under {self._top(path).name}/ that was not collected ({count} defined in it)"
         if not any(path.is_relative_to(suite) for suite in self._all_suites):
@@ -93,7 +96,7 @@ class Inventory:
         others = [suite for suite in self._all_suites if suite not in self._suites]
         # Nothing lies beside a suite that is the whole project.
         folders = {self._top(suite) for suite in self._all_suites}
-        found = {path for folder in folders for path in folder.rglob("*.py")}
+        found = {path for folder in folders for path in (folder.rglob("*.py") if folder.is_dir() else [folder])}
         return sorted(path for path in found - self._excused if not any(path.is_relative_to(suite) for suite in others))
 
     def _top(self, path: Path) -> Path:

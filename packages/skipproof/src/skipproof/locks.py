@@ -66,6 +66,18 @@ class Pins:
     versions: dict[str, SpecifierSet] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
 
+    def add(self, name: str, specifier: SpecifierSet) -> None:
+        """Add a pin; a second one of the same version changes nothing.
+
+        Raises:
+            LockError: the name is already pinned to another version.
+        """
+        name = canonicalize_name(name)
+        earlier = self.versions.setdefault(name, specifier)
+        if earlier != specifier:
+            message = f"{name} is pinned twice, {earlier} and {specifier}; {_AGAIN}"
+            raise LockError(message)
+
 
 def pins(lock: Lock, root: Path) -> Pins:
     """Return what an existing lock pins for this interpreter.
@@ -104,12 +116,17 @@ def _of_requirements(text: str, root: Path) -> Pins:
             raise LockError(message) from error
         if requirement.url is not None:
             raise LockError(_without_version(requirement.name))
-        if [each.operator for each in requirement.specifier] != ["=="] or ".*" in str(requirement.specifier):
+        if not _is_pin(requirement.specifier):
             message = f"{line!r} does not pin one version; {_AGAIN}"
             raise LockError(message)
         if requirement.marker is None or requirement.marker.evaluate():
-            found.versions[canonicalize_name(requirement.name)] = requirement.specifier
+            found.add(requirement.name, requirement.specifier)
     return found
+
+
+def _is_pin(specifier: SpecifierSet) -> bool:
+    """Return whether exactly one version fits: ``===`` would compare strings, and ``==1.*`` is a range."""
+    return [(each.operator, each.version.endswith(".*")) for each in specifier] == [("==", False)]
 
 
 def _holds(marker: str | None, line: str) -> bool:
@@ -166,7 +183,7 @@ def _of_pylock(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
         elif package.is_direct or package.version is None:
             raise LockError(_without_version(package.name))
         else:
-            found.versions[package.name] = SpecifierSet(f"=={package.version}")
+            found.add(package.name, SpecifierSet(f"=={package.version}"))
     return found
 
 
@@ -180,7 +197,7 @@ def _of_uv(document: Mapping[str, Any], lock: Lock, folder: Path) -> Pins:
             if (path := _editable(package)) is not None:
                 found.folders.append((folder / path).resolve())
             elif "registry" in package["source"]:
-                found.versions[canonicalize_name(package["name"])] = SpecifierSet(f"=={package['version']}")
+                found.add(package["name"], SpecifierSet(f"=={package['version']}"))
             elif "virtual" not in package["source"]:
                 raise LockError(_without_version(package["name"]))
     except (AttributeError, KeyError, TypeError, InvalidMarker, InvalidSpecifier) as error:

@@ -8,7 +8,6 @@ import platform
 import sys
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ from .receipts import (
     sources_digest,
     write_receipt,
 )
+from .suites import chosen_suites, in_suites
 from .trace import Listener
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class NamedRun:
         self._config = config
         self._contract = contract
         self._needs = needs
-        self._suites = _suites(config)
+        self._suites = chosen_suites(config)
         self._records: dict[str, TestRecord] = {}
         self._collected: list[str] = []
         self._called: set[str] = set()
@@ -133,6 +133,11 @@ class NamedRun:
             self._records[item.nodeid] = TestRecord(self._needs(item))
         for name in duplicates(self._collected):
             self._blame(name, "was collected more than once; give each test a name of its own")
+        for name in self._collected:
+            if not in_suites(name, self._suites):
+                self._blame(
+                    name, f"lies in none of the suites ({', '.join(self._suites)}); name its folder in testpaths"
+                )
         if not self._collected:
             self._blame(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
         for name, complaint in (*self._inventory.complaints(), *self._absent()):
@@ -221,10 +226,9 @@ class NamedRun:
 
     def _absent(self) -> Iterator[tuple[str, str]]:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
-        here = tuple(f"{suite}/" for suite in self._suites)
         for receipt in self._comparable():
             for name in receipt.tests:
-                if name.startswith(here) and name not in self._records:
+                if in_suites(name, self._suites) and name not in self._records:
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     yield name, f"{fact}; collect the same tests in every environment, and mark them with requires"
 
@@ -285,24 +289,6 @@ def _stop_for(status: ExitStatus, problems: Sequence[str]) -> None:
     """End the run before its first test, with the gate's own exit status, if there are problems."""
     if problems:
         pytest.exit("\n".join(problems), returncode=status)
-
-
-def _suites(config: pytest.Config) -> list[str]:
-    """Return the suites that the arguments name; anything less than a whole one is a usage error."""
-    suites = config.getini("testpaths")
-    chosen = []
-    for suite in filter(has_magic, suites):
-        message = f"testpaths has the pattern {suite!r}: name each suite's folder, a receipt says which it is of"
-        raise pytest.UsageError(message)
-    for argument in config.args:
-        path = config.invocation_params.dir / argument
-        whole = [suite for suite in suites if (config.rootpath / suite).is_relative_to(path)]
-        if not whole:
-            named = ", ".join(suites) or "name them in testpaths"
-            message = f"--skipproof runs whole suites ({named}), not {argument}; to run a part, drop --skipproof"
-            raise pytest.UsageError(message)
-        chosen += whole
-    return list(dict.fromkeys(chosen))
 
 
 def _settings(config: pytest.Config) -> str | None:

@@ -19,6 +19,7 @@ from .receipts import (
     receipts_folder,
     sources_digest,
 )
+from .suites import in_suites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -211,7 +212,7 @@ def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
 
 
 def _ids(receipt: Receipt, suite: str) -> set[str]:
-    return {name for name in receipt.tests if name.startswith(f"{suite}/")}
+    return {name for name in receipt.tests if in_suites(name, [suite])}
 
 
 def _never_ran(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:

@@ -55,6 +55,7 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         name: _strings(table.where("environments", name), promised)
         for name, promised in _entries(table, "environments").items()
     }
+    sources = _sources(f"{table.where()} sources", table.content["sources"])
     contract = Contract(
         root=root,
         capabilities={
@@ -68,9 +69,9 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
             name: tuple(each.removesuffix("?") for each in promised if each.endswith("?"))
             for name, promised in promises.items()
         },
-        sources=_sources(f"{table.where()} sources", table.content["sources"]),
+        sources=sources,
         locks=_locks(root, table, promises),
-        state=_path(f"{table.where()} state", table.content["state"]),
+        state=_state(f"{table.where()} state", table.content["state"], sources),
         table=table.file,
         heading=table.where(),
     )
@@ -207,6 +208,21 @@ def _sources(where: str, value: object) -> tuple[str, ...]:
     return sources
 
 
+def _state(where: str, value: object, sources: Collection[str]) -> str:
+    """Return the folder of what runs leave, which may not change what they are tied to."""
+    state = PurePosixPath(_path(where, value))
+    for source in sources:
+        # In a hidden folder nothing is a source, unless it is named.
+        inside = state.is_relative_to(source) and not any(
+            part.startswith(".") for part in state.relative_to(source).parts
+        )
+        if inside or PurePosixPath(source).is_relative_to(state):
+            fact = f"{where} is {str(state)!r}, but {source!r} is a source, and what a run leaves would change it"
+            message = f"{fact}: name a folder of its own, such as '.matrix'"
+            raise ContractError(message)
+    return state.as_posix()
+
+
 def _entries(table: Table, key: str) -> dict[str, Any]:
     where, value = table.where(key), table.content[key]
     if not isinstance(value, dict) or not value:
@@ -226,11 +242,14 @@ def _refuse_unknown_keys(where: str, entry: Mapping[str, Any], allowed: Collecti
 
 
 def _path(where: str, value: object) -> str:
-    path = _string(where, value)
-    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
-        message = f"{where} is {path!r}: write a path below the project's folder, without '..'"
+    text = _string(where, value)
+    path = PurePosixPath(text)
+    # Nobody puts "~" for the home folder here, and a folder of that name would be made.
+    strange = path.is_absolute() or PureWindowsPath(text).drive or ".." in path.parts or path.parts[:1] == ("~",)
+    if strange:
+        message = f"{where} is {text!r}: write a path below the project's folder, without '..'"
         raise ContractError(message)
-    return path
+    return path.as_posix()
 
 
 def _string(where: str, value: object) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # As in pytest's own list, in _pytest/config/findpaths.py.
 _NAMES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _LISTS = ("sources", "modules", "distributions", "programs", "paths", "extras", "groups")
+_COMMENT = re.compile(r"(^|\s)[#;]")
 _GROUPS = {"capability": "capabilities", "lock": "locks"}
 # What our headings look like, including those that are not read.
 _HEADING = re.compile(rb"^\s*\[\s*(tool[.:])?skipproof\b|^\s*(tool\.)?skipproof\.", re.MULTILINE)
@@ -154,6 +155,12 @@ def _of_ini(file: str, text: str) -> Table | None:
 
 
 def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping[str, str]) -> None:
+    for key, text in section.items():
+        # What is installed, or run, may have a ";" in its command.
+        if _COMMENT.search(text) and key != "install":
+            message = f"{file}: [{name}] {key} is {text!r}, with a comment that an INI file has as part of the value"
+            message = f"{message}: write it on a line of its own"
+            raise ContractError(message)
     match name.split(":", 2)[1:]:
         case []:
             content.update({key: _value(key, text) for key, text in section.items()})

@@ -7,6 +7,7 @@ import io
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from skipproof import merge
@@ -119,9 +120,10 @@ def killed(code: str, status: int) -> Plant:
     return plant
 
 
-def grown(project: Project) -> None:
+def grown(project: Project, suite: str = "tests/unit") -> None:
     """Let another session collect one more test."""
-    leave(project, "other", "full", tests={ID: PASSED, f"{UNIT}::test_b": PASSED})
+    leave(project, "unit", suites=[suite])
+    leave(project, "other", "full", suites=[suite], tests={ID: PASSED, f"{UNIT}::test_b": PASSED})
 
 
 def idle(project: Project) -> None:
@@ -184,6 +186,7 @@ PLANTS: dict[str, Plant] = {
     "A receipt of another lock": afterwards(lambda project: project.write("locks/bare.txt", "pytest==9\n")),
     "An environment without a lock": afterwards(lambda project: (project.root / "locks/bare.txt").unlink()),
     "A session collected fewer tests": afterwards(grown),
+    "A session collected fewer tests of a suite of one file": afterwards(partial(grown, suite=UNIT)),
     "A suite that one environment alone ran": receipts(suites=["tests/unit", "tests/real"]),
     "A test that ran in no environment": afterwards(idle),
     "A session ran without coverage": receipts(coverage=None),

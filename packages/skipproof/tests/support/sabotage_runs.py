@@ -8,6 +8,8 @@ import pytest
 
 from skipproof import outcomes
 
+from .project import PYPROJECT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,6 +52,13 @@ def also(text: str) -> Plant:
         return run(project)
 
     return plant
+
+
+def commented(project: Project) -> Ending:
+    """Write the table in an INI file, with a comment where it becomes part of a value."""
+    (project.root / "pyproject.toml").unlink()
+    project.write("tox.ini", "[skipproof]\nsources = tests # and more\nlocks = locks\nstate = .matrix\n")
+    return run(project)
 
 
 def options(*options: str) -> Plant:
@@ -102,8 +111,9 @@ def renamed(project: Project) -> Ending:
     return run(project)
 
 
-def vanishing(project: Project) -> Ending:
+def vanishing(project: Project, suites: str = '"tests/unit", "tests/real"') -> Ending:
     """Make a test exist only where a library is, and run without the library after a run with it."""
+    project.write("pyproject.toml", PYPROJECT.replace('"tests/unit", "tests/real"', suites))
     made = "['x'] * bool(importlib.util.find_spec('skipproof_alpha'))"
     project.write(
         UNIT,
@@ -164,6 +174,9 @@ PLANTS: dict[str, Plant] = {
     "`requires` without a name": file(REAL, "@pytest.mark.requires()\n" + TEST + "1"),
     "A key of the table is misspelt": table("locks =", "lokcs ="),
     "An environment promises what is not in the table": table('["alpha", "beta"]', '["alpha", "betta"]'),
+    "A value of an INI file has a comment behind it": commented,
+    "Receipts are written among the sources": table('".matrix"', '"tests/left"'),
+    "A suite does not exist": table('"tests/real"]', '"tests/rael"]'),
     "The table stands in two files": also("[skipproof]\n"),
     "The table stands where nobody reads it": also("[tool:skipproof]\n"),
     "One test file stands for the whole suite": options(UNIT),
@@ -179,6 +192,16 @@ PLANTS: dict[str, Plant] = {
     "A package is upgraded by hand": installed(upgraded),
     "A lock leaves the version open": installed(
         lambda project: project.write("locks/full.txt", "skipproof-alpha==1.*\n")
+    ),
+    "A lock pins one package twice": installed(
+        lambda project: project.write("locks/full.txt", "skipproof-alpha==1.5\nskipproof-alpha==1.6\n")
+    ),
+    "A pinned package is installed from somebody's folder": installed(
+        lambda project: (
+            next(project.site.glob("*alpha*.dist-info/METADATA"))
+            .with_name("direct_url.json")
+            .write_text('{"url": "file:///elsewhere", "dir_info": {"editable": true}}', encoding="utf-8")
+        )
     ),
     "A file of a package is edited by hand": installed(
         lambda project: (project.site / "skipproof_alpha.py").write_text("x = 1\n", encoding="utf-8")
@@ -234,6 +257,18 @@ PLANTS: dict[str, Plant] = {
         SECOND, "class TestIt:\n    __test__ = False\n\n    def test_b(self): pass\n\ndef test_c(): pass"
     ),
     "Parametrised ids that vanish where a library is missing": vanishing,
+    "Parametrised ids that vanish from a suite that `testpaths` writes with a slash": lambda project: vanishing(
+        project, '"tests/unit/", "./tests/real"'
+    ),
+    "Parametrised ids that vanish from a suite of one file": lambda project: vanishing(
+        project, f'"{UNIT}", "tests/real"'
+    ),
+    "A test that a plugin collects lies in no suite": file(
+        CONFTEST,
+        "def pytest_collection_modifyitems(session, items):\n"
+        "    path = session.config.rootpath / 'setup.py'\n    path.write_text('def test_a(): pass')\n"
+        "    items.extend(pytest.Module.from_parent(session, path=path).collect())",
+    ),
     "Parameters that come from a missing library": file(UNIT, "@pytest.mark.parametrize('x', [])\ndef test_a(x): pass"),
     "A test without a mark needs a library": file(REAL, "def test_b(): import skipproof_alpha", environment="bare"),
     "`-x` ends the run early": file(UNIT, "def test_a(): assert False\n\ndef test_b(): pass", "-x"),
