@@ -129,7 +129,10 @@ def test_the_table_may_stand_where_pytest_is_told_to_look(project: Project, file
     path = project.write(file, text + section)
     assert not is_configured(project.root)
     assert read_contract(project.root, path).table == file
-    assert project.run("-c", file, "--skipproof", "bare").ret == pytest.ExitCode.OK
+    # An older pytest takes no settings from a TOML file of another name.
+    reads_it = file.endswith("ini") or pytest.version_tuple >= (9, 2)
+    status = pytest.ExitCode.OK if reads_it else pytest.ExitCode.USAGE_ERROR
+    assert project.run("-c", file, "--skipproof", "bare").ret == status
 
 
 def test_two_tables_are_a_usage_error(project: Project) -> None:
