@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import random
 import sys
 from pathlib import Path
 
 # A script's own folder is on the path, the project's root is not.
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from skipproof import records
 from skipproof.matrix import Cell, FileCoverage, Matrix, Proof, SessionRow, TestRow, Unproven
 from skipproof.page import render
 from skipproof.receipts import Outcome, Receipt, TestResult, Trace
@@ -56,7 +58,7 @@ def main() -> None:
     receipts.mkdir(parents=True, exist_ok=True)
     for session in matrix.sessions:
         path = receipts / f"{session.name}.json"
-        path.write_text(receipt(matrix, session).model_dump_json(indent=1), encoding="utf-8")
+        path.write_text(json.dumps(records.document(receipt(matrix, session)), indent=1), encoding="utf-8")
     page = options.folder / "index.html"
     page.write_text(render(matrix), encoding="utf-8")
     sys.stdout.write(f"{page}: {page.stat().st_size / 1e3:.0f} kB\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,7 +100,7 @@ async def test_verdict_comes_first_with_every_problem(show: Show) -> None:
 
 async def test_green_matrix_is_proved(show: Show) -> None:
     """A matrix without a problem is called proved."""
-    page = await show(everything().model_copy(update={"problems": []}))
+    page = await show(replace(everything(), problems=[]))
     assert (await text(page, "#verdict")).startswith("✓ Proved")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from coverage.exceptions import CoverageException
 
-from skipproof import merged_coverage, session_coverage
+from skipproof import merged_coverage, records, session_coverage
 from skipproof.assembly import Asked, collect
 from skipproof.matrix import FileCoverage, Proof
 from skipproof.merged_coverage import Measured
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from skipproof.contract import Contract
-    from skipproof.receipts import Receipt
+    from skipproof.receipts import Outcome, Receipt
     from support.project import Project
 
 A, B, G = (f"tests/unit/test_a.py::test_{name}" for name in "abg")
@@ -160,12 +160,11 @@ def test_file_that_no_machine_could_run_is_noted(project: Project) -> None:
     ]
 
 
-def old_receipt(folder: Path, session: str, finished: str | None, violations: Sequence[str] = (), **tests: str) -> Path:
+def old_receipt(
+    folder: Path, session: str, finished: str | None, violations: Sequence[str] = (), **tests: Outcome
+) -> Path:
     """Write a receipt of an earlier day into a folder of its own."""
-    results = {
-        f"tests/unit/test_a.py::test_{name}": TestResult.model_validate({"outcome": outcome, "duration": 0.1})
-        for name, outcome in tests.items()
-    }
+    results = {f"tests/unit/test_a.py::test_{name}": result(outcome) for name, outcome in tests.items()}
     each = receipt(session, finished=finished, commit="abc+", tests=results, violations=list(violations))
     return write_into(folder, each)
 
@@ -174,7 +173,7 @@ def write_into(folder: Path, each: Receipt) -> Path:
     """Write a receipt where no contract looks for it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{each.session}.json"
-    path.write_text(each.model_dump_json())
+    path.write_text(json.dumps(records.document(each)))
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from skipproof import markdown
 from skipproof.matrix import Cell, FileCoverage, Matrix, SessionRow, TestRow, Unproven
 
@@ -37,8 +39,8 @@ def test_proved_matrix_is_short() -> None:
 def test_machines_are_named_once() -> None:
     """Each machine is in the summary once, with the sessions that ran on it."""
     on = {"processor": "a <fast> one", "torch": "AVX2"}
-    rows = [PROVED.sessions[0].model_copy(update={"name": name, "machine": on}) for name in ("one", "two")]
-    text = markdown.render(PROVED.model_copy(update={"sessions": [*rows, *PROVED.sessions]}))
+    rows = [replace(PROVED.sessions[0], name=name, machine=on) for name in ("one", "two")]
+    text = markdown.render(replace(PROVED, sessions=[*rows, *PROVED.sessions]))
     assert text.endswith("### Machines\n\n- one, two: processor: a \\<fast\\> one; torch: AVX2\n")
 
 
@@ -51,19 +53,18 @@ def test_red_matrix_says_what_is_wrong() -> None:
         FileCoverage(path="a.py", statements=3, percent=66.6, missing=["3", "1->2"], only={"bare": ["1-2"]}),
         FileCoverage(path="tests/test_a.py", statements=3, percent=100, only={"bare": ["7"]}),
     ]
-    matrix = PROVED.model_copy(
-        update={
-            "sessions": [*PROVED.sessions, SessionRow(name="gone", state="missing")],
-            "tests": [test],
-            "files": files,
-            "unproven": [Unproven(id="tests/test_g.py::test_`x|y`", needs=["gpu"])],
-            "problems": ["gone: no *receipt*"],
-            "notes": ["passed over"],
-        }
+    matrix = replace(
+        PROVED,
+        sessions=[*PROVED.sessions, SessionRow(name="gone", state="missing")],
+        tests=[test],
+        files=files,
+        unproven=[Unproven(id="tests/test_g.py::test_`x|y`", needs=["gpu"])],
+        problems=["gone: no *receipt*"],
+        notes=["passed over"],
     )
     text = markdown.render(matrix)
     assert text.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong.\n")
-    part = markdown.render(matrix.model_copy(update={"partial": True}))
+    part = markdown.render(replace(matrix, partial=True))
     assert part.startswith("## Not proved: sample\n\nNot proved: 1 thing is wrong. The 100.00 % in brackets is not ")
     assert "Not covered" not in part
     assert "### What is wrong\n\n- gone: no \\*receipt\\*\n" in text

@@ -143,6 +143,26 @@ def test_the_command_names_its_subcommands(
     assert said in captured.out + captured.err
 
 
+def test_a_library_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a library of the extra, a command that needs it says how to get it."""
+    for name in ("skipproof.merge", "skipproof.terminal"):
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["merge"]) == pytest.ExitCode.USAGE_ERROR
+    said = "skipproof merge: needs rich, which is not installed: pip install 'pytest-skipproof[report]'\n"
+    assert capsys.readouterr().err == said
+
+
+def test_another_library_that_is_not_there_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the plugin's own that is missing is not hidden behind advice."""
+    monkeypatch.setitem(sys.modules, "skipproof.merge", None)
+    with pytest.raises(ModuleNotFoundError, match=r"skipproof\.merge"):
+        main(["merge"])
+
+
 @pytest.mark.parametrize("name", ["merge", "report", "doctor"])
 def test_a_file_that_is_not_there_is_a_usage_error(
     measured: Project, capsys: pytest.CaptureFixture[str], name: str

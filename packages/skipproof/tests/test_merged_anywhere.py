@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from coverage import CoverageData
 
-from skipproof import merge, report
+from skipproof import merge, records, report
 from skipproof.exits import ExitStatus
 from skipproof.matrix import Matrix
 from support.project import PYPROJECT
@@ -137,7 +137,7 @@ def test_two_folders_are_merged_in_a_third(merged_in: Path, said: Callable[[Path
     status, out = said(merged_in)
     assert (status, out.splitlines()[-1]) == (0, "Proved: 2 sessions agree, and the gate of 100 % is reached.")
     assert report.main(["--expect", *SESSIONS]) == 0
-    matrix = Matrix.model_validate_json((merged_in / ".matrix" / "report" / "matrix.json").read_bytes())
+    matrix = records.read(Matrix, records.parsed((merged_in / ".matrix" / "report" / "matrix.json").read_bytes()))
     assert (matrix.coverage, matrix.environments) == (100, {"bare": 100, "slim": 100})
     assert [file.path for file in matrix.files] == ["src/package/code.py", "tests/unit/test_a.py"]
 

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from skipproof import records
 from skipproof.matrix import Cell, Matrix, SessionRow, TestRow
 from skipproof.page import render
 from support.matrix_samples import everything, hostile, wide
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 DATA = 'script type="application/json" id="data"'
 
 
-def matrix(**changes: object) -> Matrix:
+def matrix(**changes: Any) -> Matrix:
     """Make a matrix of one test in one session, with these changes."""
-    values = {
+    values: dict[str, Any] = {
         "project": "sample",
         "generated": "2026-01-01T00:00:00+00:00",
         "sessions": [SessionRow(name="unit", environment="bare", state="proved", ran=1)],
         "tests": [TestRow(id="tests/test_a.py::test_a", cells={"unit": Cell(outcome="passed", seconds=0.5)})],
     }
-    return Matrix.model_validate(values | changes)
+    return Matrix(**(values | changes))
 
 
 def part(page: str, kind: str) -> str:
@@ -45,7 +46,7 @@ def embedded(page: str) -> object:
 def test_page_holds_the_whole_matrix() -> None:
     """The page contains the whole matrix."""
     made = matrix(problems=["it is red: fix it"], coverage=99.5, gate=100)
-    assert Matrix.model_validate(embedded(render(made))) == made
+    assert records.read(Matrix, embedded(render(made))) == made
 
 
 @pytest.mark.parametrize("make", [everything, wide, hostile])
@@ -53,7 +54,7 @@ def test_texts_cannot_leave_their_place(make: Callable[[], Matrix]) -> None:
     """A test's name or reason cannot end the page's script, or become a part of the page."""
     made = make()
     page = render(made)
-    assert Matrix.model_validate(embedded(page)) == made
+    assert records.read(Matrix, embedded(page)) == made
     assert page.count("<script") == render(matrix()).count("<script")
     assert not {*"<>&\u2028\u2029"} & {*part(page, DATA)}
 

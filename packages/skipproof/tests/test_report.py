@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skipproof import report
+from skipproof import records, report
 from skipproof.__main__ import main
 from skipproof.matrix import Matrix
 from skipproof.receipts import write_receipt
@@ -42,7 +42,7 @@ def test_red_matrix_is_shown_whole(
         "matrix.json",
         "notes.txt",
     }
-    matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
+    matrix = records.read(Matrix, records.parsed((folder / "matrix.json").read_bytes()))
     assert [row.state for row in matrix.sessions] == ["red", "missing"]
     assert (matrix.coverage, matrix.partial, matrix.files[0].path) == (100, True, "code.py")
     assert "test_a.py::test_a" in (folder / "index.html").read_text()

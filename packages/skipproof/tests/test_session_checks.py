@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_receipt_that_proves_nothing_is_refused(
     project: Project, changes: dict[str, Any], state: str, problem: str
 ) -> None:
     """A receipt of a run that is unfinished, red or out of date is refused."""
-    session = one(project, current(project, "unit").model_copy(update=changes))
+    session = one(project, replace(current(project, "unit"), **changes))
     assert (session.state, session.problems) == (state, [problem])
 
 

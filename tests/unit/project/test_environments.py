@@ -44,8 +44,8 @@ def wanted(name: str) -> Iterator[Requirement]:
     for line in (line.strip() for line in read(name, ".in").splitlines() if not line.startswith("#")):
         if line.startswith("-r "):
             yield from wanted(line.removeprefix("-r ").removesuffix(".in"))
-        elif line == "-e ./packages/skipproof":
-            yield from map(Requirement, PLUGIN["dependencies"])
+        elif line == "-e ./packages/skipproof[report]":
+            yield from map(Requirement, [*PLUGIN["dependencies"], *PLUGIN["optional-dependencies"]["report"]])
         elif line.startswith("-e ."):
             extras = re.findall(r"[\w-]+", line.removeprefix("-e ."))
             yield from map(Requirement, [*PROJECT["dependencies"], *(r for extra in extras for r in brought_by(extra))])

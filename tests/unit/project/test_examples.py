@@ -27,13 +27,27 @@ def test_tour_without_an_engine_says_how_to_call_it() -> None:
     assert ended.stderr == "Which engine? python examples/tour.py huggingface, openai or langchain\n"
 
 
-@pytest.mark.parametrize("name", ["bare", "fast", "full"])
+def example_pins(name: str) -> list[locks.Pin]:
+    """Return the pins of a lock of the example."""
+    return list(locks.pins((EXAMPLE / "environments" / f"{name}.txt").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", ["bare", "fast", "full", "report"])
 def test_a_lock_of_the_example_is_one_for_this_plugin(name: str) -> None:
     """It pins this version of the plugin, whose wheel has no lasting hash, and all else by hash, without an address."""
     text = (EXAMPLE / "environments" / f"{name}.txt").read_text(encoding="utf-8")
-    pins = {each.requirement.partition("==")[0]: each for each in locks.pins(text)}
+    pins = {each.requirement.partition("==")[0]: each for each in example_pins(name)}
     own = f"{PLUGIN['name']}=={PLUGIN['version']}"
-    assert {each.requirement for each in pins.values() if not each.hashes} == {"-e .", own}
-    for asked in map(Requirement, PLUGIN["dependencies"]):
+    without = {each.requirement for each in pins.values() if not each.hashes}
+    assert without == ({own} if name == "report" else {"-e .", own})
+    extra = PLUGIN["optional-dependencies"]["report"] if name == "report" else []
+    for asked in map(Requirement, [*PLUGIN["dependencies"], *extra]):
         assert asked.specifier.contains(pins[asked.name].requirement.partition("==")[2])
     assert re.findall(r"\S*://\S*|--(?:extra-)?index-url.*|--find-links.*", text) == []
+
+
+def test_the_bare_environment_of_the_example_holds_nothing_for_the_plugin() -> None:
+    """Beside the project, what measures, and pytest with what it brings, there is the plugin alone."""
+    found = {Requirement(each.requirement).name for each in example_pins("bare") if each.requirement != "-e ."}
+    brought = {"colorama", "iniconfig", "packaging", "pluggy", "pygments", "pytest"}
+    assert found == {"coverage", PLUGIN["name"], *brought}

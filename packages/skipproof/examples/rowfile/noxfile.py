@@ -30,7 +30,7 @@ for name in ENVIRONMENTS:
 @nox.session
 def merge(session: nox.Session) -> None:
     """Show what they left, also of a red run; then refuse what is missing, merge the rest, and gate its coverage."""
-    furnish(session, "bare")
+    furnish(session, "report")
     session.run("skipproof", "report", "--expect", *ENVIRONMENTS)
     session.run("skipproof", "merge", "--expect", *ENVIRONMENTS)
 

@@ -16,6 +16,7 @@
     inventory.py    the tests that the files define, compared with those that were collected
     trace.py        the real inference that happened while a test ran
     receipts.py     what a run leaves, and the digests that tie it to its sources and lock
+    records.py      dataclasses as JSON and back, for receipts and the matrix
     exits.py        each gate's own exit status
     session_checks.py    reasons to refuse a session's receipt, or several together
     session_coverage.py  the coverage data of a session's processes, in one file that is valid in any folder

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from .assembly import Asked, Collected, collect
 from .contract import ContractError
 from .receipts import ReceiptError
 from .table import read_contract
@@ -14,6 +13,7 @@ from .table import read_contract
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .assembly import Collected
     from .contract import Contract
 
 # As pytest exits on a usage error.
@@ -79,6 +79,8 @@ def collected(name: str, description: str, arguments: Sequence[str] | None) -> t
         help="receipts of earlier runs, or folders of them, that show when an unproven test was last proved",
     )
     options = parser.parse_args(arguments)
+    from .assembly import Asked, collect  # noqa: PLC0415 - only these commands need coverage and rich
+
     try:
         contract = read_contract(Path.cwd(), options.config_file)
         return contract, collect(contract, Asked(options.expect, options.require, options.last))

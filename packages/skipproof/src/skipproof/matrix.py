@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from .receipts import Outcome, Trace
+from .receipts import Outcome, Trace  # noqa: TC001 - whoever reads a matrix resolves the types of its fields
 
 State = Literal["proved", "red", "unfinished", "stale", "damaged", "missing"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class SessionRow(_Model):
+@dataclass(slots=True, kw_only=True)
+class SessionRow:
     """One session, which is one column of the grid.
 
     Attributes:
@@ -44,8 +40,8 @@ class SessionRow(_Model):
     state: State
     python: str | None = None
     platform: str | None = None
-    machine: dict[str, str] = Field(default_factory=dict)
-    capabilities: list[str] = Field(default_factory=list)
+    machine: dict[str, str] = field(default_factory=dict)
+    capabilities: list[str] = field(default_factory=list)
     ran: int = 0
     skipped: int = 0
     failed: int = 0
@@ -54,11 +50,12 @@ class SessionRow(_Model):
     lock: str | None = None
     commit: str | None = None
     started: str | None = None
-    violations: list[str] = Field(default_factory=list)
-    problems: list[str] = Field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-class Cell(_Model):
+@dataclass(slots=True, kw_only=True)
+class Cell:
     """What became of one test in one session.
 
     Attributes:
@@ -75,21 +72,23 @@ class Cell(_Model):
     seconds: float = 0.0
     message: str | None = None
     violation: str | None = None
-    traces: list[Trace] = Field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
 
 
-class TestRow(_Model):
+@dataclass(slots=True, kw_only=True)
+class TestRow:
     """One test, which is one row of the grid; a session that did not collect it has no cell."""
 
     # pytest would take the class for a test case by its name.
     __test__ = False
 
     id: str
-    requires: list[str] = Field(default_factory=list)
-    cells: dict[str, Cell] = Field(default_factory=dict)
+    requires: list[str] = field(default_factory=list)
+    cells: dict[str, Cell] = field(default_factory=dict)
 
 
-class FileCoverage(_Model):
+@dataclass(slots=True, kw_only=True)
+class FileCoverage:
     """The coverage of one file.
 
     Attributes:
@@ -104,12 +103,13 @@ class FileCoverage(_Model):
     path: str
     statements: int
     percent: float
-    missing: list[str] = Field(default_factory=list)
-    environments: dict[str, float] = Field(default_factory=dict)
-    only: dict[str, list[str]] = Field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    environments: dict[str, float] = field(default_factory=dict)
+    only: dict[str, list[str]] = field(default_factory=dict)
 
 
-class Proof(_Model):
+@dataclass(slots=True, kw_only=True)
+class Proof:
     """When, where and at which commit a test was last proved."""
 
     session: str
@@ -117,7 +117,8 @@ class Proof(_Model):
     commit: str | None
 
 
-class Unproven(_Model):
+@dataclass(slots=True, kw_only=True)
+class Unproven:
     """A test that ran nowhere, because no machine had what it needs; ``last`` is None when no receipt proves it."""
 
     id: str
@@ -125,7 +126,8 @@ class Unproven(_Model):
     last: Proof | None = None
 
 
-class Matrix(_Model):
+@dataclass(slots=True, kw_only=True)
+class Matrix:
     """Everything in the receipts and the coverage data of one project.
 
     Attributes:
@@ -147,13 +149,13 @@ class Matrix(_Model):
     format: Literal[1] = 1
     project: str
     generated: str
-    sessions: list[SessionRow] = Field(default_factory=list)
-    tests: list[TestRow] = Field(default_factory=list)
-    files: list[FileCoverage] = Field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+    tests: list[TestRow] = field(default_factory=list)
+    files: list[FileCoverage] = field(default_factory=list)
     coverage: float | None = None
     partial: bool = False
-    environments: dict[str, float] = Field(default_factory=dict)
+    environments: dict[str, float] = field(default_factory=dict)
     gate: float | None = None
-    unproven: list[Unproven] = Field(default_factory=list)
-    problems: list[str] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
+    unproven: list[Unproven] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from . import records
 
 if TYPE_CHECKING:
     from .matrix import Matrix
@@ -52,7 +55,7 @@ def _digest(text: str) -> str:
 
 
 def _embedded(matrix: Matrix) -> str:
-    text = matrix.model_dump_json(exclude_defaults=True)
+    text = json.dumps(records.document(matrix, brief=True), ensure_ascii=False, separators=(",", ":"))
     return re.sub("[<>&\u2028\u2029]", lambda found: _ESCAPES[found[0]], text)
 
 

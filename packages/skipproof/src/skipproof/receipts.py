@@ -2,18 +2,20 @@
 
 A receipt is written when the run starts, without a seal, and replaced atomically when it ends. A run that was
 interrupted or died leaves the first one, which cannot pass for a finished one. The seal is a digest of everything else
-in the receipt, so a later edit shows too. The models below are its schema.
+in the receipt, so a later edit shows too. The dataclasses below are its schema.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from . import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract
 
-FORMAT: Literal[5] = 5
+FORMAT: Literal[6] = 6
 _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -33,11 +35,8 @@ class ReceiptError(ValueError):
     """A receipt cannot be read, or a session's name is not valid as a file name."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Trace(_Model):
+@dataclass(slots=True, kw_only=True)
+class Trace:
     """What real inference left, as the engine reported it.
 
     Attributes:
@@ -51,7 +50,8 @@ class Trace(_Model):
     seconds: float
 
 
-class TestResult(_Model):
+@dataclass(slots=True, kw_only=True)
+class TestResult:
     """What became of one test, as the receipt keeps it.
 
     Attributes:
@@ -70,13 +70,14 @@ class TestResult(_Model):
     outcome: Outcome
     reason: str | None = None
     duration: float
-    requires: list[str] = Field(default_factory=list)
-    message: str | None = Field(default=None, max_length=500)
-    traces: list[Trace] = Field(default_factory=list)
+    requires: list[str] = field(default_factory=list)
+    message: str | None = None
+    traces: list[Trace] = field(default_factory=list)
     untraced: str | None = None
 
 
-class Gathered(_Model):
+@dataclass(slots=True, kw_only=True)
+class Gathered:
     """What a run's coverage data holds, in one file for all its processes.
 
     Attributes:
@@ -90,7 +91,8 @@ class Gathered(_Model):
     lines: dict[str, int]
 
 
-class Receipt(_Model):
+@dataclass(slots=True, kw_only=True)
+class Receipt:
     """One session's run.
 
     Attributes:
@@ -117,13 +119,13 @@ class Receipt(_Model):
         seal: a digest of all the rest; only in the receipt of a finished run.
     """
 
-    format: Literal[5] = FORMAT
+    format: Literal[6] = FORMAT
     session: str
     environment: str
     capabilities: list[str]
     python: str
     platform: str
-    machine: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
     lock: str | None
     settings: str | None = None
     sources: str
@@ -135,8 +137,8 @@ class Receipt(_Model):
     started: str
     finished: str | None = None
     exit_status: int | None = None
-    violations: list[str] = Field(default_factory=list)
-    tests: dict[str, TestResult] = Field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    tests: dict[str, TestResult] = field(default_factory=dict)
     seal: str | None = None
 
 
@@ -188,11 +190,14 @@ def write_receipt(contract: Contract, receipt: Receipt) -> Path:
         ReceiptError: the folder cannot be written.
     """
     path = receipt_path(contract, receipt.session)
-    receipt.seal = _seal(receipt) if receipt.finished is not None else None
+    receipt.seal = None
+    document = records.document(receipt)
+    if receipt.finished is not None:
+        receipt.seal = document["seal"] = _seal(document)
     draft = path.with_name(f"{receipt.session}.{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(receipt.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:
         message = f"no receipt can be written ({error}): correct what is there, or name another folder by 'state'"
@@ -208,26 +213,27 @@ def read_receipt(path: Path) -> Receipt:
     """
     again = "run its session again"
     try:
-        receipt = Receipt.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        if where == "format":
-            message = f"{path.name} has format {first['input']!r}, and this plugin reads format {FORMAT}: {again}"
-        else:
-            message = f"{path.name} is not a receipt ({where + ': ' if where else ''}{first['msg']}): {again}"
+        document = records.parsed(path.read_bytes())
+        found = document.get("format") if isinstance(document, dict) else None
+        if isinstance(found, int) and found != FORMAT:
+            message = f"{path.name} has format {found}, and this plugin reads format {FORMAT}: {again}"
+            raise ReceiptError(message)
+        receipt = records.read(Receipt, document)
+    except records.MismatchError as error:
+        message = f"{path.name} is not a receipt ({error}): {again}"
         raise ReceiptError(message) from error
     if receipt.session != path.stem:
         message = f"{path.name} is the receipt of {receipt.session!r}, under another name: {again}"
         raise ReceiptError(message)
-    if receipt.finished is not None and receipt.seal != _seal(receipt):
+    if receipt.finished is not None and receipt.seal != _seal(document):
         message = f"{path.name} was changed after its run sealed it: {again}"
         raise ReceiptError(message)
     return receipt
 
 
-def _seal(receipt: Receipt) -> str:
-    return hashlib.sha256(receipt.model_dump_json(exclude={"seal"}).encode()).hexdigest()
+def _seal(document: dict[str, Any]) -> str:
+    rest = {name: value for name, value in document.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
 
 
 def checked_out(contract: Contract) -> str | None:

@@ -8,12 +8,13 @@ on a usage error, or when there is no receipt.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import command_line, junit, markdown, page, terminal
+from . import command_line, junit, markdown, page, records, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ def _write_all(folder: Path, matrix: Matrix) -> None:
     """Replace the files of an earlier report, each atomically, and remove those of environments that are gone."""
     files = {
         "index.html": page.render(matrix),
-        "matrix.json": matrix.model_dump_json(indent=1) + "\n",
+        "matrix.json": json.dumps(records.document(matrix), ensure_ascii=False, indent=1) + "\n",
         **{f"junit-{environment}.xml": document for environment, document in junit.render(matrix).items()},
     }
     folder.mkdir(parents=True, exist_ok=True)

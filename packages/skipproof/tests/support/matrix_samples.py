@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from skipproof.matrix import Cell, FileCoverage, Matrix, Proof, SessionRow, TestRow, Unproven
 from skipproof.receipts import Trace
+
+if TYPE_CHECKING:
+    from skipproof.matrix import State
 
 DIGEST = "0123456789abcdef" * 4
 SKIP = "needs llm: pip install 'sample[llm]'"
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\"'&amp;\u2028{{data}}"
 
 
-def session(name: str, environment: str | None = "bare", **facts: object) -> SessionRow:
+def session(name: str, environment: str | None = "bare", state: State = "proved", **facts: Any) -> SessionRow:
     """Make a proved session with these facts."""
-    return SessionRow.model_validate({"name": name, "environment": environment, "state": "proved", **facts})
+    return SessionRow(name=name, environment=environment, state=state, **facts)
 
 
 def everything() -> Matrix:

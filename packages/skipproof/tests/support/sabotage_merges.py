@@ -7,6 +7,7 @@ import io
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def uncovered(project: Project) -> None:
 
 def modelled(model: str) -> TestResult:
     """Return the result of a test that used a model."""
-    return PASSED.model_copy(update={"traces": [Trace(model=model, tokens=3, seconds=0.1)]})
+    return replace(PASSED, traces=[Trace(model=model, tokens=3, seconds=0.1)])
 
 
 def mixed(project: Project) -> None:
@@ -177,7 +178,7 @@ PLANTS: dict[str, Plant] = {
     "A red run is merged": receipts(exit_status=1, tests={ID: result("failed")}),
     "A receipt is edited by hand": afterwards(edited('"passed"', '"skipped"')),
     "A receipt is cut off": afterwards(edited('"tests"', "")),
-    "A receipt of another schema version": afterwards(edited('"format": 5', '"format": 1')),
+    "A receipt of another schema version": afterwards(edited('"format": 6', '"format": 1')),
     "A receipt is copied from another session": afterwards(
         lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
     ),
