@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof.contract import ContractError, Lock
-from skipproof.table import is_configured, read_contract
+from skipproof.table import read_contract
+from skipproof.table_files import is_configured
 from support.project import PYPROJECT, Project
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_unknown_capability_says_where_it_was_asked_for(project: Project) -> Non
         (
             'probe = "cuda"',
             'trace = "x"',
-            "look for: add 'modules', 'distributions', 'programs', 'paths', 'variable' or",
+            "look for: add 'modules', 'distributions', 'programs', 'paths', 'variable', 'probe' or a condition",
         ),
         ('probe = "cuda"', 'probe = "cuda", trace = 1', "gpu trace is 1: write a string"),
         ('probe = "cuda"', f'probe = "cuda", digest = "{DIGEST}"', "gpu has a 'digest' but no 'trace': name the audit"),

@@ -118,7 +118,7 @@ def test_running_where_not_capable_is_red(project: Project) -> None:
     result = project.run("--skipproof", "bare")
     [violation] = violations(result, project, "bare")
     assert violation.startswith(
-        f"{REAL}::test_alpha: passed where it has to skip with {REASON!r}; correct its requires"
+        f"{REAL}::test_alpha: passed where it has to skip with {REASON!r}; correct its @pytest.mark.requires"
     )
 
 

@@ -109,7 +109,7 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
     assert violations(result, project, "second") == [
         (
             f"{UNIT}::test_x[b]: was collected in first, from the same sources, but not here; "
-            "collect the same tests in every environment, and mark them with requires"
+            "collect the same tests in every environment, and mark them with @pytest.mark.requires"
         )
     ]
     assert again.ret == pytest.ExitCode.OK, "its own last receipt is no other session's"

@@ -286,7 +286,7 @@ def test_without_a_table_nothing_heavy_is_imported(tmp_path: Path, monkeypatch: 
     (tmp_path / "test_a.py").write_text("def test_a(): pass\n", encoding="utf-8")
     command = [sys.executable, "-c", LOADED]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    parts = ("contract", "machine", "plugin", "table", "table_files")
+    parts = ("contract", "machine", "plugin", "table_files")
     assert ended.stdout.splitlines()[-1].split() == ["skipproof", *(f"skipproof.{part}" for part in parts)]
 
 

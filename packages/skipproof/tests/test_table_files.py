@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from skipproof.contract import ContractError, Lock
-from skipproof.table import is_configured, read_contract
+from skipproof.table import read_contract
+from skipproof.table_files import is_configured
 from support.project import PYPROJECT
 from support.runs import violations
 
@@ -88,6 +90,32 @@ def test_a_project_without_pyproject_is_proved(project: Project, file: str, sect
     path.write_text(path.read_text() + "# a change\n")
     project.run("--skipproof", "bare")
     assert project.receipt("bare").sources != receipt.sources
+
+
+def test_conditions_read_the_same_in_an_ini_file(project: Project) -> None:
+    """Conditions and the name of the mark are the same in an INI file and in TOML."""
+    added = """
+        new = { python = ">=3.12,<3.14" }
+        unix = { platform = ["posix", "cygwin"] }
+        plain = { absent = "skipproof_alpha" }
+        colour = { any = ["unix", "alpha"] }
+    """
+    text = PYPROJECT.replace("[tool.skipproof.environments]", f"{added}\n[tool.skipproof.environments]")
+    project.write("pyproject.toml", text.replace('state = ".matrix"', 'state = ".matrix"\nmark = "needs"'))
+    expected = project.contract
+    (project.root / "pyproject.toml").unlink()
+    added = """
+        [skipproof:capability:new]
+        python = >=3.12,<3.14
+        [skipproof:capability:unix]
+        platform = posix, cygwin
+        [skipproof:capability:plain]
+        absent = skipproof_alpha
+        [skipproof:capability:colour]
+        any = unix, alpha
+    """
+    project.write("tox.ini", INI.replace("state = .matrix", "state = .matrix\nmark = needs") + textwrap.dedent(added))
+    assert project.contract == replace(expected, table="tox.ini", heading="tox.ini: [skipproof]")
 
 
 def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) -> None:

@@ -14,6 +14,11 @@
     answers = { modules = ["torch"], trace = "project.inference", digest = "9f86d0...", install = "..." }
     dataset = { paths = ["~/.cache/project/data-*.db"], install = "project download" }
     server = { variable = "PROJECT_SERVER", install = "PROJECT_SERVER=<address of a server>" }
+    openblas = { probe = "tests.probes:has_openblas", install = "an OpenBLAS" }
+    new = { python = ">=3.14" }
+    unix = { platform = "posix" }
+    plain = { absent = "rich" }
+    colours = { any = ["unix", "colorama"] }
 
     [tool.skipproof.environments]
     bare = []
@@ -27,12 +32,24 @@ What proves a capability: everything that is named must be here; of ``programs``
 ``programs``       the machine has at least one of them, on its PATH
 ``paths``          something matches at least one of these patterns, each below ``~`` or absolute
 ``variable``       the environment variable is set, and not empty
-``probe``          the machine answers yes to one of ``PROBES``: "cuda", or "cpu avx2" for a feature of the processor
+``probe``          the machine answers yes to one of ``PROBES``: "cuda", or "cpu avx2" for a feature of the processor;
+                   or the project's own "module:function" returns True
 
 Installing into the environment cannot provide the last four: on a machine that lacks one, tests that need it run
 nowhere. An environment may promise such a capability with "?" after its name: it has it where the machine has it;
 elsewhere its tests skip with the derived reason and are reported as unproven. What an installation provides is promised
 without "?".
+
+Conditions are not promised. Each run evaluates them, and its receipt says which held; ``install`` follows from them.
+
+``python``         a specifier of the Python that runs; a pre-release counts as its release
+``platform``       one of ``conditions.PLATFORMS``, such as "linux", "posix", "aarch64", "pypy" or "free-threaded", or a
+                   list, one of which has to fit; "not win32", or a list of those, all of which have to
+``absent``         a module, or a list of modules, that must not be here
+``all``, ``any``   names of other capabilities: all of them, or one of them, must be here
+
+With ``python`` or ``platform`` beside modules or the like, an environment promises the capability, and has it where
+the condition holds. The other conditions stand alone.
 
 ``trace``          a test that needs this capability must raise this audit event (``sys.audit``) when it really runs
 ``digest``         SHA-256 of the weights that the event must name, in hexadecimal
@@ -80,6 +97,11 @@ class Capability:
         variable: an environment variable that must be set and not empty, or None.
         trace: name of the audit event that its real use raises, or None when a test need not leave a trace.
         digest: SHA-256 of the weights that the event must name, in hexadecimal, or None when any will do.
+        python: a specifier of the Python that has to run, or None.
+        platforms: names of platforms, one of which has to fit; or each with "not", all of which have to.
+        absent: modules that must not be here.
+        all_of: capabilities that must all be here.
+        any_of: capabilities of which one is enough.
     """
 
     name: str
@@ -92,6 +114,11 @@ class Capability:
     variable: str | None = None
     trace: str | None = None
     digest: str | None = None
+    python: str | None = None
+    platforms: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
 
     @property
     def depends_on_machine(self) -> bool:
@@ -102,6 +129,21 @@ class Capability:
     def depends_on_installation(self) -> bool:
         """True when some part of it is installed into the environment."""
         return any((self.modules, self.distributions))
+
+    @property
+    def depends_on_platform(self) -> bool:
+        """True when the Python that runs, or its platform, decides whether it is here."""
+        return any((self.python, self.platforms))
+
+    @property
+    def has_condition(self) -> bool:
+        """True when a run evaluates some part of it, whatever its environment promises."""
+        return any((self.depends_on_platform, self.absent, self.all_of, self.any_of))
+
+    @property
+    def is_condition(self) -> bool:
+        """True when there is nothing in it that an environment could promise."""
+        return self.has_condition and not (self.depends_on_machine or self.depends_on_installation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +182,7 @@ class Contract:
         sources: files, and folders of ``*.py`` files, that a receipt's digest covers.
         locks: the lock of each environment.
         state: folder of receipts and coverage data.
+        mark: name of the mark by which a test says what it needs.
         optional: the names of those that each environment has only where the machine has them.
         table: the file with the table, which the digest covers too.
         heading: the file and the heading of the table, as messages name it.
@@ -151,6 +194,7 @@ class Contract:
     sources: tuple[str, ...]
     locks: Mapping[str, Lock]
     state: str
+    mark: str = "requires"
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     table: str = "pyproject.toml"
     heading: str = "pyproject.toml: [tool.skipproof]"
@@ -164,6 +208,11 @@ class Contract:
     def hoped_for(self, environment: str) -> tuple[str, ...]:
         """Return the capabilities that an environment, which is in the table, has where the machine has them."""
         return self.optional.get(environment, ())
+
+    def may_vary(self, environment: str) -> set[str]:
+        """Return the capabilities that an environment has on some machines only: by a "?" or by a condition."""
+        conditional = {name for name, capability in self.capabilities.items() if capability.has_condition}
+        return conditional.union(self.hoped_for(environment))
 
     def covers(self, path: str) -> bool:
         """Say whether the digest of a receipt covers the Python files of a folder, given relative to the root."""

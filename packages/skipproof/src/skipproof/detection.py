@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import sys
@@ -17,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import machine, search_path
+from . import conditions, machine, search_path
+from .contract import PROBES
 from .drift import drift, recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
     from .contract import Capability, Contract
@@ -76,10 +76,17 @@ def has_distribution(name: str) -> bool:
 def missing_parts(capability: Capability) -> list[str]:
     """Return what a capability lacks here, such as ``["module torch"]``; empty when nothing is missing.
 
+    Where a condition does not hold, nothing else is looked for: it may be here for another capability.
+
     Raises:
         BrokenInstallError: a part of it is installed but does not work.
     """
-    return _not_installed(capability) + _missing_of_machine(capability)
+    return conditions.unmet(capability) or _not_installed(capability) + _missing_of_machine(capability)
+
+
+def lacking(contract: Contract, name: str) -> list[str]:
+    """Return what a capability lacks here, as ``missing_parts`` does, even if it is a combination of others."""
+    return conditions.missing(contract.capabilities, name, missing_parts)
 
 
 def _not_installed(capability: Capability) -> list[str]:
@@ -96,7 +103,7 @@ def _missing_of_machine(capability: Capability) -> list[str]:
     if capability.variable is not None and not os.environ.get(capability.variable):
         parts.append(f"variable {capability.variable}")
     if capability.probe is not None and not _answers(capability.probe):
-        parts.append(f"hardware {capability.probe}")
+        parts.append(f"{'hardware' if capability.probe in PROBES else 'probe'} {capability.probe}")
     return parts
 
 
@@ -106,6 +113,8 @@ def _matches(pattern: str) -> bool:
 
 
 def _answers(probe: str) -> bool:
+    if probe not in PROBES:
+        return _own_answer(probe)
     try:
         return _has_cuda() if probe == "cuda" else machine.has_feature(probe.removeprefix("cpu "))
     except BrokenInstallError:
@@ -114,29 +123,62 @@ def _answers(probe: str) -> bool:
         raise BrokenInstallError(_broken(f"what the probe {probe} asks", error)) from error
 
 
+def _own_answer(probe: str) -> bool:
+    """Ask a probe of the project's own, "module:function"."""
+    name, _, function = probe.partition(":")
+    try:
+        answer = getattr(importlib.import_module(name), function)()
+    except KeyboardInterrupt:
+        raise
+    except ModuleNotFoundError as error:
+        fact = f"probe {probe} cannot be asked, because there is no module {error.name}"
+        message = f"{fact}: correct the table, or put the module's folder on pytest's pythonpath"
+        raise BrokenInstallError(message) from error
+    except BaseException as error:  # of pytest.skip too, which is no Exception
+        fact = f"probe {probe} raised {type(error).__name__} ({error})"
+        message = f"{fact}: let it return False where something is missing"
+        raise BrokenInstallError(message) from error
+    if not isinstance(answer, bool):
+        message = f"probe {probe} returned {answer!r}: let it return True or False"
+        raise BrokenInstallError(message)
+    return answer
+
+
 def leftover_parts(capability: Capability) -> list[str]:
     """Return the parts of a capability that are here and should not be, without importing anything.
 
     Programs, paths and variables are not looked for: a machine may have them, and alone they provide nothing.
     """
-    parts = [f"module {name}" for name in capability.modules if _can_find(name)]
+    parts = [f"module {name}" for name in capability.modules if conditions.can_find(name)]
     parts += [f"distribution {name}" for name in capability.distributions if _is_registered(name)]
     # A probe needs its library, and a library that should not be here is named above.
-    if capability.probe is not None and "torch" in sys.modules and _answers(capability.probe):
+    if capability.probe in PROBES and "torch" in sys.modules and _answers(capability.probe):
         parts.append(f"hardware {capability.probe}")
     return parts
 
 
 def settled(contract: Contract, environment: str) -> Contract:
-    """Return the table as it holds on this machine: the environment also promises what it has here by a "?".
+    """Return the table as it holds on this machine: with what the environment has by a "?" or by conditions.
+
+    It also promises what it has here by a "?" and each condition that holds; it does not promise what has a condition
+    that does not hold.
 
     Raises:
         ContractError: the environment is not in the table.
         BrokenInstallError: what a probe asks does not work.
     """
-    promised = contract.promised(environment)
-    kept = tuple(name for name in contract.hoped_for(environment) if not missing_parts(contract.capabilities[name]))
-    return replace(contract, environments={**contract.environments, environment: (*promised, *kept)})
+    promised, hopes = contract.promised(environment), contract.hoped_for(environment)
+
+    def lacks(capability: Capability) -> list[str]:
+        if capability.name in promised:
+            return conditions.unmet(capability)  # whether the rest is here is for the preflight to say
+        known = capability.name in hopes or capability.is_condition
+        return missing_parts(capability) if known else [f"capability {capability.name}"]
+
+    conditional = (name for name, capability in contract.capabilities.items() if capability.is_condition)
+    names = (*promised, *hopes, *conditional)
+    kept = tuple(name for name in names if not conditions.missing(contract.capabilities, name, lacks))
+    return replace(contract, environments={**contract.environments, environment: kept})
 
 
 def disagreements(contract: Contract, environment: str, suites: Iterable[str] = ()) -> list[str]:
@@ -147,13 +189,19 @@ def disagreements(contract: Contract, environment: str, suites: Iterable[str] = 
     promised = contract.promised(environment)
     found = [*_blunt_tools(contract, suites), *search_path.leaks(contract), *drift(contract, environment)]
     # What is promised comes first: only then does a probe of what is not find its library imported.
-    for name in sorted(contract.capabilities, key=lambda name: name not in promised):
+    subjects = [name for name in contract.capabilities if name in promised or not _is_ruled_out(contract, name)]
+    for name in sorted(subjects, key=lambda name: name not in promised):
         judge = _broken_promises if name in promised else _contaminations
         try:
             found += judge(contract, environment, contract.capabilities[name])
         except BrokenInstallError as error:
             found.append(f"{environment} {'promises' if name in promised else 'does not promise'} {name}, but {error}")
     return found
+
+
+def _is_ruled_out(contract: Contract, name: str) -> bool:
+    """Return whether a condition rules a capability out here: its parts may then be here for another one."""
+    return bool(conditions.unmet(contract.capabilities[name]))
 
 
 def _blunt_tools(contract: Contract, suites: Iterable[str]) -> list[str]:
@@ -168,9 +216,26 @@ def _blunt_tools(contract: Contract, suites: Iterable[str]) -> list[str]:
         for suite in suites
         if not contract.covers(suite)
     ]
+    found += [
+        f"probe {probe} is in {file}, which {contract.heading} sources does not cover: add it, or a receipt survives "
+        "a change to what its conditions mean"
+        for probe, file in _uncovered_probes(contract)
+    ]
     if sys.flags.optimize:
         found.append("Python was started with -O or PYTHONOPTIMIZE, which removes assertions: start it without")
     return found
+
+
+def _uncovered_probes(contract: Contract) -> Iterator[tuple[str, str]]:
+    root = contract.root.resolve()
+    for probe in filter(None, (capability.probe for capability in contract.capabilities.values())):
+        file = getattr(sys.modules.get(probe.partition(":")[0]), "__file__", None)
+        path = Path(file or root.anchor).resolve()
+        # What is installed is in the lock.
+        if path.is_relative_to(root) and not any(map(path.is_relative_to, search_path.libraries())):
+            name = path.relative_to(root).as_posix()
+            if not contract.covers(name):
+                yield probe, name
 
 
 def _broken_promises(contract: Contract, environment: str, capability: Capability) -> list[str]:
@@ -216,17 +281,6 @@ def _recorded_version(name: str) -> str | None:
         return importlib.metadata.version(name.replace("_", "-"))
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _can_find(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        # The parent of a dotted name does not exist, so neither does the module.
-        return False
-    except ValueError:
-        # Something without a spec, such as a stub, was put into sys.modules under this name.
-        return True
 
 
 def _is_registered(name: str) -> bool:

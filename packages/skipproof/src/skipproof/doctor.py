@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import search_path
 from .command_line import make_parser
 from .contract import ContractError
-from .detection import BrokenInstallError, disagreements, missing_parts, settled, versions
+from .detection import BrokenInstallError, disagreements, lacking, settled, versions
 from .drift import without_lock
 from .table import read_contract
 
@@ -57,7 +57,7 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
             yield _PROBLEM + absent
     for capability in contract.capabilities.values():
         try:
-            yield _capability(capability)
+            yield _capability(contract, capability)
         except BrokenInstallError as error:
             yield f"{'capability ' if environment else _PROBLEM}{capability.name}: {error}"
     if environment is None:
@@ -75,8 +75,8 @@ def _environment(contract: Contract, name: str) -> str:
     return f"environment {name}: has {has or 'no extra capability'}; its lock is {contract.locks[name].file}"
 
 
-def _capability(capability: Capability) -> str:
-    missing = missing_parts(capability)
+def _capability(contract: Contract, capability: Capability) -> str:
+    missing = lacking(contract, capability.name)
     if missing:
         return f"capability {capability.name}: not here, lacks {', '.join(missing)}; {capability.install}"
     return f"capability {capability.name}: here" + "".join(f", {each}" for each in versions([capability]))

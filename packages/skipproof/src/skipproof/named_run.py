@@ -230,7 +230,8 @@ class NamedRun:
             for name in receipt.tests:
                 if in_suites(name, self._suites) and name not in self._records:
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
-                    yield name, f"{fact}; collect the same tests in every environment, and mark them with requires"
+                    step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
+                    yield name, f"{fact}; {step}"
 
     def _comparable(self) -> Iterator[Receipt]:
         for path in sorted(receipts_folder(self._contract).glob("*.json")):
@@ -254,6 +255,8 @@ class NamedRun:
                 self._blame(name, complaint)
 
     def _blame(self, name: str, complaint: str) -> None:
+        if self._contract.mark != "requires":
+            complaint = complaint.replace("@pytest.mark.requires", f"@pytest.mark.{self._contract.mark}")
         self._violations.append(f"{name}: {complaint}")
 
     def _claim_coverage_data(self) -> str | None:

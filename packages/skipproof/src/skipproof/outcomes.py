@@ -138,9 +138,8 @@ class TestRecord:
             if self.reason == expected:
                 return None
             return f"skipped with {self.reason!r} where the contract derives {expected!r}; leave the skip to the mark"
-        return (
-            f"{self.outcome} where it has to skip with {expected!r}; correct its requires mark, or what undid the skip"
-        )
+        step = "correct its @pytest.mark.requires, or what undid the skip"
+        return f"{self.outcome} where it has to skip with {expected!r}; {step}"
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:

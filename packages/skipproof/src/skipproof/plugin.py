@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from .table import is_configured
+from .table_files import is_configured
 
 
 class Hooks:
@@ -58,7 +58,6 @@ def pytest_configure(config: pytest.Config) -> None:
     also = config.getoption("skipproof_also_requires")
     if not is_configured(config.rootpath, config.inipath) and environment is None and session is None and not also:
         return
-    config.addinivalue_line("markers", "requires(*capabilities): run only where the environment has these capabilities")
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
     if session is not None and environment is None:
         message = f"--skipproof-session {session} needs an environment: add --skipproof ENVIRONMENT"

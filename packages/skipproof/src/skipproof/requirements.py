@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .contract import Contract, ContractError
-from .detection import BrokenInstallError, missing_parts, settled, versions
+from .detection import BrokenInstallError, lacking, settled, versions
 from .machine import run_facts, told
 from .named_run import NamedRun
 from .outcomes import Needs
@@ -32,6 +32,8 @@ def register(config: pytest.Config, environment: str | None, session: str | None
     """
     with _usage_errors():
         contract = read_contract(config.rootpath, config.inipath)
+        mark = f"{contract.mark}(*capabilities): run only where the environment has these capabilities"
+        config.addinivalue_line("markers", mark)
         if environment is not None:
             contract = settled(contract, environment)
         contract.check_capabilities(also, "--skipproof-also-requires")
@@ -129,9 +131,9 @@ class Requirements:
 
     def _read_needs(self, item: pytest.Item) -> Needs:
         asked = set(self._also)
-        for mark in item.iter_markers("requires"):
+        for mark in item.iter_markers(self._contract.mark):
             if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
-                fact = f"{item.nodeid}: @pytest.mark.requires takes capabilities, not {mark.args} {mark.kwargs}"
+                fact = f"{item.nodeid}: @pytest.mark.{mark.name} takes capabilities, not {mark.args} {mark.kwargs}"
                 message = f"{fact}; there are: {', '.join(self._contract.capabilities)}"
                 raise ContractError(message)
             self._contract.check_capabilities(mark.args, item.nodeid)
@@ -147,5 +149,5 @@ class Requirements:
     def _missing(self, requires: Collection[str]) -> list[str]:
         for name in requires:
             if name not in self._has:
-                self._has[name] = not missing_parts(self._contract.capabilities[name])
+                self._has[name] = not lacking(self._contract, name)
         return [name for name in requires if not self._has[name]]

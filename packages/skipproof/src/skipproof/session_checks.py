@@ -105,8 +105,19 @@ def failed_tests(receipt: Receipt) -> list[str]:
 
 def absent_from_machines(contract: Contract, receipts: Iterable[Receipt]) -> set[str]:
     """Return the capabilities of machines that no session here had."""
+    receipts = list(receipts)
     had = {name for receipt in receipts for name in receipt.capabilities}
-    return {name for name, capability in contract.capabilities.items() if capability.depends_on_machine} - had
+    # Where an environment that promises it ran without it, a condition on Python or the platform did not hold.
+    promised = {name for receipt in receipts for name in contract.environments.get(receipt.environment, ())}
+
+    def absent(name: str) -> bool:
+        capability = contract.capabilities[name]
+        if capability.any_of:
+            return all(map(absent, capability.any_of))
+        foreign = capability.depends_on_platform and (capability.is_condition or name in promised)
+        return name not in had and (capability.depends_on_machine or foreign or any(map(absent, capability.all_of)))
+
+    return set(filter(absent, contract.capabilities))
 
 
 def unprovable_files(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
@@ -167,8 +178,9 @@ def _staleness(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
             contract.check_capabilities(test.requires, name)
     except ContractError as error:
         return [*problems, f"ran with a table that differs from the one in {contract.table} now ({error}): {_AGAIN}"]
-    # Whether an optional promise held depends on the machine, and may differ from one run to the next.
-    if set(receipt.capabilities) - set(contract.hoped_for(receipt.environment)) != set(promised):
+    # What depends on the machine may differ from one run to the next.
+    may_vary = contract.may_vary(receipt.environment)
+    if set(receipt.capabilities) - may_vary != set(promised) - may_vary:
         had, has = (", ".join(names) or "nothing" for names in (receipt.capabilities, promised))
         fact = f"ran when {receipt.environment} had {had}, but the table now promises {has}"
         problems.append(f"{fact}: {_AGAIN}")

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from .contract import PROBES, Capability, Contract, ContractError, Lock, unknown
+from .capability_table import read_capabilities
+from .contract import Contract, ContractError, Lock, unknown
 from .table_files import find_table
+from .table_values import refuse_unknown_keys, string, strings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from .table_files import Table
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_LISTS = ("modules", "distributions", "programs", "paths")
-_PROOFS = (*_LISTS, "variable", "probe")
-_TEXTS = ("variable", "probe", "trace", "digest")
-_CAPABILITY_KEYS = ("digest", "install", "trace", *_PROOFS)
+_OPTIONAL_KEYS = ("mark",)
 _LOCK_KEYS = ("path", "extras", "groups")
+# pytest's own marks, and the plugin's other one.
+_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "untraced", "usefixtures", "xfail")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOCK = re.compile(r".+\.txt|pylock(\.[^.]+)?\.toml|uv\.lock")
-
-
-def is_configured(root: Path, settings: Path | None = None) -> bool:
-    """Return whether a project has a table, right or wrong; ``settings`` is the file that pytest was given."""
-    try:
-        return find_table(root, settings) is not None
-    except ContractError:
-        return True
 
 
 def read_contract(root: Path, settings: Path | None = None) -> Contract:
@@ -50,18 +41,15 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         if key not in table.content:
             message = f"{table.where()} has no {key!r}: add it, an unset expectation proves nothing"
             raise ContractError(message)
-    _refuse_unknown_keys(table.where(), table.content, _TOP_KEYS)
+    refuse_unknown_keys(table.where(), table.content, (*_TOP_KEYS, *_OPTIONAL_KEYS))
     promises = {
-        name: _strings(table.where("environments", name), promised)
+        name: strings(table.where("environments", name), promised)
         for name, promised in _entries(table, "environments").items()
     }
     sources = _sources(f"{table.where()} sources", table.content["sources"])
     contract = Contract(
         root=root,
-        capabilities={
-            name: _capability(name, entry, table.where("capabilities", name))
-            for name, entry in _entries(table, "capabilities").items()
-        },
+        capabilities=read_capabilities(_entries(table, "capabilities"), partial(table.where, "capabilities")),
         environments={
             name: tuple(each for each in promised if not each.endswith("?")) for name, promised in promises.items()
         },
@@ -72,6 +60,7 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         sources=sources,
         locks=_locks(root, table, promises),
         state=_state(f"{table.where()} state", table.content["state"], sources),
+        mark=_mark(f"{table.where()} mark", table.content.get("mark", "requires")),
         table=table.file,
         heading=table.where(),
     )
@@ -85,9 +74,13 @@ def _check_promises(contract: Contract, table: Table) -> None:
         where, hopes = table.where("environments", name), contract.optional[name]
         contract.check_capabilities([*promises, *hopes], where)
         _check_hopes(contract, where, promises, hopes)
+        for each in (*promises, *hopes):
+            if contract.capabilities[each].is_condition:
+                message = f"{where} promises {each!r}, a condition that each run evaluates: remove it there"
+                raise ContractError(message)
         promised.update(promises, hopes)
-    for name in contract.capabilities:
-        if name not in promised:
+    for name, capability in contract.capabilities.items():
+        if name not in promised and not capability.is_condition:
             where = table.where("capabilities", name)
             message = f"{where} is promised by no environment: a test that needs it would run nowhere"
             raise ContractError(message)
@@ -103,55 +96,12 @@ def _check_hopes(contract: Contract, where: str, promises: Collection[str], hope
             raise ContractError(message)
 
 
-def _capability(name: str, entry: object, where: str) -> Capability:
-    if not isinstance(entry, dict):
-        message = f"{where} is {entry!r}: write a table with 'install' and what to look for"
+def _mark(where: str, value: object) -> str:
+    mark = string(where, value)
+    if not mark.isidentifier() or mark in _MARKS:
+        message = f"{where} is {mark!r}: write a name that pytest.mark can have, and does not have already"
         raise ContractError(message)
-    _refuse_unknown_keys(where, entry, _CAPABILITY_KEYS)
-    if "install" not in entry:
-        message = f"{where} has no 'install': say how to get it, the skip reason prints it"
-        raise ContractError(message)
-    texts = {key: _string(f"{where} {key}", entry[key]) for key in _TEXTS if key in entry}
-    lists = {key: _strings(f"{where} {key}", entry[key]) for key in _LISTS if key in entry}
-    if not any((*lists.values(), *map(texts.get, _PROOFS))):
-        message = f"{where} has nothing to look for: add {', '.join(map(repr, _PROOFS[:-1]))} or {_PROOFS[-1]!r}"
-        raise ContractError(message)
-    _check_texts(where, texts)
-    for module in lists.get("modules", ()):
-        if _MODULE.fullmatch(module) is None:
-            message = f"{where} modules is {module!r}: write a module's name as it is imported, such as 'torch.nn'"
-            raise ContractError(message)
-    for path in lists.get("paths", ()):
-        # Not Path.expanduser, which raises where there is no such user.
-        if not Path(os.path.expanduser(path)).is_absolute():  # noqa: PTH111
-            message = f"{where} paths is {path!r}: begin it with '~/', or write an absolute path"
-            raise ContractError(message)
-    return Capability(
-        name=name,
-        install=_string(f"{where} install", entry["install"]),
-        modules=lists.get("modules", ()),
-        distributions=lists.get("distributions", ()),
-        programs=lists.get("programs", ()),
-        paths=lists.get("paths", ()),
-        variable=texts.get("variable"),
-        probe=texts.get("probe"),
-        trace=texts.get("trace"),
-        digest=texts.get("digest"),
-    )
-
-
-def _check_texts(where: str, texts: Mapping[str, str]) -> None:
-    probe, digest = texts.get("probe"), texts.get("digest")
-    if probe is not None and probe not in PROBES:
-        raise ContractError(f"{where}: " + unknown("probe", probe, PROBES))
-    if digest is None:
-        return
-    if _SHA256.fullmatch(digest) is None:
-        message = f"{where} digest is {digest!r}: write the SHA-256 of the weights, 64 digits of 0-9 and a-f"
-        raise ContractError(message)
-    if "trace" not in texts:
-        message = f"{where} has a 'digest' but no 'trace': name the audit event that must carry the digest"
-        raise ContractError(message)
+    return mark
 
 
 def _locks(root: Path, table: Table, environments: Collection[str]) -> dict[str, Lock]:
@@ -185,12 +135,12 @@ def _lock(where: str, entry: object) -> Lock:
     if not isinstance(entry, dict) or "path" not in entry:
         message = f"{where} is {entry!r}: write the path of a lock, or a table with 'path', 'extras' and 'groups'"
         raise ContractError(message)
-    _refuse_unknown_keys(where, entry, _LOCK_KEYS)
+    refuse_unknown_keys(where, entry, _LOCK_KEYS)
     file = PurePosixPath(_path(where, entry["path"]))
     if _LOCK.fullmatch(file.name) is None:
         message = f"{where} is {file.name!r}: a lock is a *.txt of pins, pylock.toml, pylock.NAME.toml or uv.lock"
         raise ContractError(message)
-    extras, groups = (_strings(f"{where} {key}", entry.get(key, [])) for key in ("extras", "groups"))
+    extras, groups = (strings(f"{where} {key}", entry.get(key, [])) for key in ("extras", "groups"))
     if file.suffix == ".txt" and (extras or groups):
         message = f"{where} asks {file} for extras or groups, but its lines are for one environment: remove them"
         raise ContractError(message)
@@ -201,7 +151,7 @@ def _lock(where: str, entry: object) -> Lock:
 
 
 def _sources(where: str, value: object) -> tuple[str, ...]:
-    sources = tuple(_path(where, source) for source in _strings(where, value))
+    sources = tuple(_path(where, source) for source in strings(where, value))
     if not sources:
         message = f"{where} is []: name the folders of the project's code and tests, which receipts are tied to"
         raise ContractError(message)
@@ -235,14 +185,8 @@ def _entries(table: Table, key: str) -> dict[str, Any]:
     return value
 
 
-def _refuse_unknown_keys(where: str, entry: Mapping[str, Any], allowed: Collection[str]) -> None:
-    for key in entry:
-        if key not in allowed:
-            raise ContractError(f"{where}: " + unknown("key", key, allowed))
-
-
 def _path(where: str, value: object) -> str:
-    text = _string(where, value)
+    text = string(where, value)
     path = PurePosixPath(text)
     # Nobody puts "~" for the home folder here, and a folder of that name would be made.
     strange = path.is_absolute() or PureWindowsPath(text).drive or ".." in path.parts or path.parts[:1] == ("~",)
@@ -250,22 +194,3 @@ def _path(where: str, value: object) -> str:
         message = f"{where} is {text!r}: write a path below the project's folder, without '..'"
         raise ContractError(message)
     return path.as_posix()
-
-
-def _string(where: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        message = f"{where} is {value!r}: write a string that is not empty"
-        raise ContractError(message)
-    return value
-
-
-def _strings(where: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        message = f"{where} is {value!r}: write a list of strings"
-        raise ContractError(message)
-    texts = tuple(_string(where, item) for item in value)
-    for text in texts:
-        if texts.count(text) > 1:
-            message = f"{where} names {text!r} more than once: name it once"
-            raise ContractError(message)
-    return texts

@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 
 # As in pytest's own list, in _pytest/config/findpaths.py.
 _NAMES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
-_LISTS = ("sources", "modules", "distributions", "programs", "paths", "extras", "groups")
 _COMMENT = re.compile(r"(^|\s)[#;]")
+_LISTS = (
+    *("sources", "modules", "distributions", "programs", "paths", "extras", "groups"),
+    *("platform", "absent", "all", "any"),
+)
 _GROUPS = {"capability": "capabilities", "lock": "locks"}
 # What our headings look like, including those that are not read.
 _HEADING = re.compile(rb"^\s*\[\s*(tool[.:])?skipproof\b|^\s*(tool\.)?skipproof\.", re.MULTILINE)
@@ -89,6 +92,14 @@ def find_table(root: Path, settings: Path | None = None) -> Table | None:
         message = f"{first.where()} and {second.where()} are two tables: keep one of them"
         raise ContractError(message)
     return tables[0] if tables else None
+
+
+def is_configured(root: Path, settings: Path | None = None) -> bool:
+    """Return whether a project has a table, right or wrong; ``settings`` is the file that pytest was given."""
+    try:
+        return find_table(root, settings) is not None
+    except ContractError:
+        return True
 
 
 def _read(path: Path, root: Path) -> Table | None:

@@ -1,0 +1,69 @@
+"""Deceits by what a table may say besides capabilities: conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .sabotage_merges import leave, merged
+from .sabotage_runs import ID, PASSES, UNIT, run
+from .samples import PASSED, result
+
+if TYPE_CHECKING:
+    from .project import Project
+    from .sabotage_runs import Ending, Plant
+
+PROBES = "import pytest\n\ndef skips(): pytest.skip('none here')\n\ndef holds(): return True\n"
+
+
+def say(project: Project, entry: str, promise: str = "", also: str = "") -> None:
+    """Add a capability "new" to the table, and promise it in "full"."""
+    text = (project.root / "pyproject.toml").read_text(encoding="utf-8")
+    added = f"new = {{ {entry} }}\n{also}\n[tool.skipproof.environments]"
+    text = text.replace("[tool.skipproof.environments]", added)
+    project.write("pyproject.toml", text.replace('full = ["alpha"', f'full = [{promise}"alpha"'))
+
+
+def condition(entry: str, promise: str = "", also: str = "") -> Plant:
+    """Add a capability to the table, then run; a module with probes lies beside the table."""
+
+    def plant(project: Project) -> Ending:
+        project.write("skipproof_probe.py", PROBES)
+        say(project, entry, promise, also)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(project.root)
+            return run(project)
+
+    return plant
+
+
+def nowhere(entry: str, *options: str) -> Plant:
+    """Let a test need what no session had, then merge."""
+
+    def plant(project: Project) -> Ending:
+        say(project, entry)
+        project.write(UNIT, f"{PASSES}\nimport pytest\n\n@pytest.mark.requires('new')\ndef test_b(): pass\n")
+        tests = {ID: PASSED, f"{UNIT}::test_b": result("skipped", "new")}
+        leave(project, "unit", tests=tests)
+        leave(project, "other", "full", capabilities=["alpha", "beta"], tests=tests)
+        return merged("unit", "other", options=options)
+
+    return plant
+
+
+PLANTS: dict[str, Plant] = {
+    "An environment promises a condition": condition('python = ">=3.12"', '"new", '),
+    "A condition that no Python meets": condition('python = ">=3.14,<3.12"'),
+    "A condition that excludes itself": condition(
+        'all = ["alpha", "other"]', also='other = { absent = "skipproof_alpha" }'
+    ),
+    "Conditions that need each other": condition('any = ["other"]', also='other = { all = ["new"] }'),
+    "A probe of the project's own is not there": condition('probe = "skipproof_none:has", install = "x"', '"new?", '),
+    "A probe of the project's own skips": condition('probe = "skipproof_probe:skips", install = "x"', '"new?", '),
+    "A probe of the project's own is in no receipt": condition(
+        'probe = "skipproof_probe:holds", install = "x"', '"new?", '
+    ),
+    "A condition that no environment meets": nowhere('absent = "skipproof_beta"'),
+    "A Python is required that no session ran on": nowhere('python = ">=3.99"', "--require", "new"),
+}
