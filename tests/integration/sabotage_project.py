@@ -17,16 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
-FILES = (
-    "LICENSE",
-    "README.md",
-    "hatch_build.py",
-    "noxfile.py",
-    "pyproject.toml",
-    "tests/__init__.py",
-    "tests/conftest.py",
-)
-FOLDERS = ("backend", "environments", "matrix", "packages/skipproof")
+# Besides the sources; of these, one test in one suite is enough.
+FILES = ("LICENSE", "tests/__init__.py", "tests/conftest.py")
+FOLDERS = ("environments",)
 SUITE = (
     "tests/integration/__init__.py",
     "tests/integration/conftest.py",
@@ -93,10 +86,10 @@ class Copy:
 
     def create(self) -> None:
         """Copy what the sessions need of this project, and add one test."""
-        for name in FOLDERS:
+        sources = [name for name in read_contract(ROOT).sources if name != "tests"]
+        for name in (*FOLDERS, *(name for name in sources if (ROOT / name).is_dir())):
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__", ".nox", ".tox"))
-        sources = [name for name in read_contract(ROOT).sources if (ROOT / name).is_file()]
-        for name in (*FILES, *SUITE, *sources):
+        for name in (*FILES, *SUITE, *(name for name in sources if (ROOT / name).is_file())):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         self.write(REAL, TEST)

@@ -103,15 +103,13 @@ def test_promise_is_no_hope(hoping: Project) -> None:
 @pytest.mark.parametrize("had", [[], ["server"], ["data", "server"]], ids=str)
 def test_receipt_may_have_what_is_hoped_for(hoping: Project, had: list[str]) -> None:
     """A receipt is not stale because machines differ in what is promised with "?"."""
-    assert session_checks._staleness(hoping.contract, current(hoping, "unit", capabilities=had), "") == [  # noqa: SLF001
-        "ran on sources that differ from those here now: run this session again"
-    ]
+    assert session_checks._staleness(hoping.contract, current(hoping, "unit", capabilities=had), {}) == []  # noqa: SLF001
 
 
 def test_receipt_may_not_have_what_nobody_promised(hoping: Project) -> None:
     """A receipt with a capability that its environment no longer promises is stale."""
     had = current(hoping, "unit", capabilities=["server", "gpu"])
-    *_, problem = session_checks._staleness(hoping.contract, had, "")  # noqa: SLF001
+    *_, problem = session_checks._staleness(hoping.contract, had, {})  # noqa: SLF001
     assert problem.startswith("ran when bare had server, gpu, but the table now promises nothing")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +20,6 @@ from skipproof.receipts import (
     lock_digest,
     read_receipt,
     shown_violations,
-    sources_digest,
     write_receipt,
 )
 from support.project import PYPROJECT
@@ -117,39 +116,6 @@ def test_session_name_has_to_be_a_file_name(name: str) -> None:
     """A session's name must be valid as a file name."""
     with pytest.raises(ReceiptError, match=r"a session cannot be called .*: use letters, digits"):
         check_session_name(name)
-
-
-@pytest.mark.parametrize("changed", ["tests/unit/test_a.py", "tests/new.py", "pyproject.toml", "setup.py"])
-def test_sources_digest_follows_every_source(project: Project, changed: str) -> None:
-    """The digest changes with every source."""
-    project.write("tests/unit/test_a.py", "A = 1\n")
-    before = sources_digest(project.contract, None)
-    path = project.root / changed
-    path.write_text(path.read_text() + "\n" if path.exists() else "")
-    assert sources_digest(project.contract, None) != before
-
-
-def test_sources_digest_ignores_what_is_no_source(project: Project) -> None:
-    """The digest does not change with files that are not sources."""
-    before = sources_digest(project.contract, None)
-    project.write("tests/unit/notes.txt", "x")
-    project.write("other.py", "x")
-    assert sources_digest(project.contract, None) == before
-
-
-def test_a_source_that_is_not_there_counts_for_nothing(project: Project) -> None:
-    """A source that does not exist does not change the digest until it does."""
-    contract = project.contract
-    named = replace(contract, sources=("gone", *contract.sources))
-    assert sources_digest(named, None) == sources_digest(contract, None)
-
-
-def test_renaming_a_source_changes_the_digest(project: Project) -> None:
-    """The digest changes when a source is renamed."""
-    path = project.write("tests/unit/test_a.py", "A = 1\n")
-    before = sources_digest(project.contract, None)
-    path.rename(path.with_name("test_b.py"))
-    assert sources_digest(project.contract, None) != before
 
 
 def test_lock_digest_follows_the_lock(project: Project) -> None:

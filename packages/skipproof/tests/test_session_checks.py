@@ -108,7 +108,11 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
             "red",
             "is red (exit status 0, 0 failed tests, 1 violations): fix what it shows, and run this session again",
         ),
-        ({"sources": "other"}, "stale", "ran on sources that differ from those here now: run this session again"),
+        (
+            {"sources": {"pyproject.toml": "other"}},
+            "stale",
+            f"ran on sources that differ from those here now (pyproject.toml changed, setup.py appeared): {AGAIN}",
+        ),
         (
             {"lock": "other"},
             "stale",

@@ -86,7 +86,7 @@ def test_a_project_without_pyproject_is_proved(project: Project, file: str, sect
     project.write("tests/unit/test_a.py", "def test_a(): pass\n")
     assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
     receipt = project.receipt("bare")
-    assert receipt.settings == file
+    assert file in receipt.sources
     path.write_text(path.read_text() + "# a change\n")
     project.run("--skipproof", "bare")
     assert project.receipt("bare").sources != receipt.sources
@@ -119,12 +119,12 @@ def test_conditions_read_the_same_in_an_ini_file(project: Project) -> None:
 
 
 def test_settings_that_change_while_the_run_goes_on_are_named(project: Project) -> None:
-    """A run during which its settings file was edited is red, and names that file beside its sources."""
+    """A run during which its settings file was edited is red, and names that file."""
     (project.root / "pyproject.toml").unlink()
     project.write("tox.ini", INI.replace("pyproject.toml, ", "") + SETTINGS.format(section="pytest"))
     project.write("tests/unit/test_a.py", "def test_a():\n    with open('tox.ini', 'a') as file: file.write('#')\n")
     assert violations(project.run("--skipproof", "bare"), project, "bare") == [
-        "tests, setup.py, tox.ini: changed during the run; run it again"
+        "tox.ini: changed during the run; run it again"
     ]
 
 
@@ -135,8 +135,8 @@ def test_settings_beside_the_table_are_part_of_the_proof(project: Project) -> No
 
     def digest() -> str:
         assert project.run("-c", "ci.ini", "--skipproof", "bare").ret == pytest.ExitCode.OK
-        assert project.receipt("bare").settings == "ci.ini"
-        return project.receipt("bare").sources
+        assert "ci.ini" in project.receipt("bare").sources
+        return str(project.receipt("bare").sources)
 
     digests = {digest()}
     settings.write_text(settings.read_text() + "# a change\n")

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from skipproof import page
+from skipproof.sources import digests
 from skipproof.table import read_contract
 
 from .sessions import ROOT
 
 
-def test_a_changed_part_of_the_page_makes_receipts_stale() -> None:
-    """A change to the page's script or style makes receipts stale."""
-    assets = Path(page.__file__).parent / "page_assets"  # of an installed package, where the wheels are tested
-    parts = {f"packages/skipproof/src/skipproof/page_assets/{path.name}" for path in assets.iterdir()}
-    assert "packages/skipproof/src/skipproof/page_assets/page.js" in parts
-    assert parts - {*read_contract(ROOT).sources} == set()
-
-
-def test_a_changed_part_of_the_example_makes_receipts_stale() -> None:
-    """All that a run of the plugin's example depends on is what a receipt is a proof of."""
-    folder = "packages/skipproof/examples/rowfile"
-    parts = {f"{folder}/environments/{path.name}" for path in (ROOT / folder / "environments").iterdir()}
-    parts |= {f"{folder}/{name}" for name in ("noxfile.py", "pyproject.toml", "src", "tests", "tox.ini")}
-    assert f"{folder}/environments/bare.txt" in parts
-    assert parts - {*read_contract(ROOT).sources} == set()
+def test_a_receipt_is_tied_to_all_that_its_tests_prove() -> None:
+    """A receipt follows the documents' pages, a template, the report's script, the workflows and the example."""
+    found = digests(read_contract(ROOT), ["tests/unit"]).keys()
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    example = "packages/skipproof/examples/rowfile"
+    locks = {f"{example}/environments/{path.name}" for path in (ROOT / example / "environments").iterdir()}
+    assert "docs/testing.md" in pages
+    assert f"{example}/environments/bare.txt" in locks
+    assert pages | locks <= found
+    assert found >= {
+        "README.md",
+        ".github/workflows/ci.yml",
+        "packages/skipproof/README.md",
+        "packages/skipproof/src/skipproof/page_assets/page.js",
+        f"{example}/tox.ini",
+        "tests/integration/hermes.jinja",
+    }

@@ -3,7 +3,7 @@
 ::
 
     [tool.skipproof]
-    sources = ["src", "tests"]                       # what a receipt's digest covers (of folders: every *.py)
+    sources = ["src", "tests"]                       # what a receipt is tied to: files, and all in a folder
     locks = "environments"                           # <environment>.txt or pylock.<environment>.toml lies here
     state = ".matrix"                                # receipts and coverage data go here
 
@@ -179,12 +179,12 @@ class Contract:
         root: folder of the project; every other path is relative to it.
         capabilities: by name, in the order of the table.
         environments: the names of the capabilities that each environment promises on any machine.
-        sources: files, and folders of ``*.py`` files, that a receipt's digest covers.
+        sources: files and folders that a receipt is tied to.
         locks: the lock of each environment.
         state: folder of receipts and coverage data.
         mark: name of the mark by which a test says what it needs.
         optional: the names of those that each environment has only where the machine has them.
-        table: the file with the table, which the digest covers too.
+        table: the file with the table, which a receipt is tied to as well.
         heading: the file and the heading of the table, as messages name it.
     """
 
@@ -215,7 +215,7 @@ class Contract:
         return conditional.union(self.hoped_for(environment))
 
     def covers(self, path: str) -> bool:
-        """Say whether the digest of a receipt covers the Python files of a folder, given relative to the root."""
+        """Say whether a receipt is tied to what lies in a folder, given relative to the root."""
         return any(PurePosixPath(path).is_relative_to(source) for source in self.sources)
 
     def check_capabilities(self, names: Collection[str], where: str) -> None:

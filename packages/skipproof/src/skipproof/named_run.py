@@ -32,9 +32,9 @@ from .receipts import (
     read_receipt,
     receipts_folder,
     shown_violations,
-    sources_digest,
     write_receipt,
 )
+from .sources import changes, digests
 from .suites import chosen_suites, in_suites
 from .trace import Listener
 
@@ -82,8 +82,7 @@ class NamedRun:
             platform=platform.platform(),
             machine=run_facts(config),
             lock=lock_digest(contract, environment),
-            settings=_settings(config),
-            sources=sources_digest(contract, _settings(config)),
+            sources=digests(contract, self._suites, _settings(config)),
             commit=checked_out(contract),
             suites=self._suites,
             coverage=None,
@@ -185,10 +184,14 @@ class NamedRun:
         elif exitstatus in _ENDS:
             fact = f"pytest.exit stopped the run with exit status {int(exitstatus)}, as if it had finished"
             self._blame(", ".join(self._suites), f"{fact}; remove it, or give it another returncode")
-        if sources_digest(self._contract, self._receipt.settings) != self._receipt.sources:
-            files = (*self._contract.sources, self._contract.table, self._receipt.settings)
-            changeable = ", ".join(dict.fromkeys(filter(None, files)))
-            self._blame(changeable, "changed during the run; run it again")
+        now = digests(self._contract, self._suites, _settings(self._config))
+        for name, fate in changes(self._contract, self._receipt.sources, now).items():
+            step = (
+                "write it elsewhere, such as into tmp_path, or have git ignore it"
+                if fate == "appeared"
+                else "run it again"
+            )
+            self._blame(name, f"{fate} during the run; {step}")
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
         # At the start of the run nothing was imported yet, so the project could tell less.
@@ -241,7 +244,7 @@ class NamedRun:
                 if (
                     receipt.session != self._receipt.session
                     and receipt.finished is not None
-                    and receipt.sources == self._receipt.sources
+                    and not changes(self._contract, receipt.sources, self._receipt.sources)
                 ):
                     yield receipt
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .contract import Contract
@@ -104,8 +103,7 @@ class Receipt:
         platform: operating system and machine.
         machine: its processor, the features that matter, and how the project's libraries use it; by fact.
         lock: digest of the environment's lock file when the run started, None when there was none.
-        settings: the file that pytest took its settings from, relative to the root; None without one.
-        sources: digest of the sources, of the table's file and of that file, when the run started.
+        sources: SHA-256 of each file that the run is tied to, when it started; by its path relative to the root.
         commit: the commit that was checked out, with "+" when files differed from it; None outside a repository.
         suites: the folders it ran, relative to the root.
         coverage: where its coverage data is, relative to the root; None when nothing was measured.
@@ -127,8 +125,7 @@ class Receipt:
     platform: str
     machine: dict[str, str] = field(default_factory=dict)
     lock: str | None
-    settings: str | None = None
-    sources: str
+    sources: dict[str, str]
     commit: str | None = None
     suites: list[str]
     coverage: str | None
@@ -253,28 +250,7 @@ def _git(contract: Contract, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def sources_digest(contract: Contract, settings: str | None) -> str:
-    """Return the SHA-256 of the names and contents of all sources and both files of settings, in hexadecimal.
-
-    Those two are the file with the table, and ``settings``, the one with pytest's settings, relative to the root.
-    """
-    files = dict(_source_files(contract))
-    files |= {name: contract.root / name for name in (contract.table, settings) if name is not None}
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        digest.update(f"{name}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
 def lock_digest(contract: Contract, environment: str) -> str | None:
     """Return the SHA-256 of the environment's lock file in hexadecimal, or None when there is no such file."""
     path = contract.root / contract.locks[environment].file
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _source_files(contract: Contract) -> Iterator[tuple[str, Path]]:
-    for name in contract.sources:
-        path = contract.root / name
-        for file in path.rglob("*.py") if path.is_dir() else [path] if path.is_file() else []:
-            yield file.relative_to(contract.root).as_posix(), file

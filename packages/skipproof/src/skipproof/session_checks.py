@@ -17,19 +17,19 @@ from .receipts import (
     read_receipt,
     receipt_path,
     receipts_folder,
-    sources_digest,
 )
+from .sources import changes, digests, told
 from .suites import in_suites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .contract import Contract
     from .matrix import State
 
-    # The digest of the current sources, given the file that pytest takes its settings from.
-    _Digest = Callable[[str | None], str]
+    # The digests of the current sources, given the suites of a run.
+    _Digests = Callable[[tuple[str, ...]], dict[str, str]]
 
 _SHOWN = 5
 _AGAIN = "run this session again"
@@ -67,7 +67,7 @@ def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
         raise ReceiptError(message)
     for name in expected:
         check_session_name(name)
-    sources = cache(partial(sources_digest, contract))
+    sources = cache(partial(digests, contract))
     others = [name for name in present if name not in expected]
     return [_session(contract, name, sources, others) for name in dict.fromkeys(expected or present)]
 
@@ -138,7 +138,7 @@ def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
     return {name: test.requires for name, test in tests.items() if name not in ran}
 
 
-def _session(contract: Contract, name: str, sources: _Digest, others: Sequence[str]) -> Session:
+def _session(contract: Contract, name: str, sources: _Digests, others: Sequence[str]) -> Session:
     path = receipt_path(contract, name)
     if not path.is_file():
         # A session that died before it wrote a receipt and a misspelt name look the same from here.
@@ -148,13 +148,13 @@ def _session(contract: Contract, name: str, sources: _Digest, others: Sequence[s
     return _judged(contract, path, sources)
 
 
-def _judged(contract: Contract, path: Path, sources: _Digest) -> Session:
+def _judged(contract: Contract, path: Path, sources: _Digests) -> Session:
     try:
         receipt = read_receipt(path)
     except ReceiptError as error:
         return Session(path.stem, "damaged", None, [str(error)])
     unfinished = [] if receipt.finished is not None else [f"its run did not finish: {_AGAIN}"]
-    stale = _staleness(contract, receipt, sources(receipt.settings))
+    stale = _staleness(contract, receipt, sources(tuple(receipt.suites)))
     red = [] if unfinished else _redness(receipt)
     state: State = "unfinished" if unfinished else "stale" if stale else "red" if red else "proved"
     return Session(path.stem, state, receipt, [*unfinished, *red, *stale])
@@ -167,11 +167,12 @@ def _redness(receipt: Receipt) -> list[str]:
     return [f"is red (exit status {receipt.exit_status}, {counts}): fix what it shows, and {_AGAIN}"]
 
 
-def _staleness(contract: Contract, receipt: Receipt, sources: str) -> list[str]:
+def _staleness(contract: Contract, receipt: Receipt, sources: Mapping[str, str]) -> list[str]:
     """Return how the run differs from what is here now."""
     problems = []
-    if receipt.sources != sources:
-        problems.append(f"ran on sources that differ from those here now: {_AGAIN}")
+    changed = changes(contract, receipt.sources, sources)
+    if changed:
+        problems.append(f"ran on sources that differ from those here now ({told(changed)}): {_AGAIN}")
     try:
         promised = contract.promised(receipt.environment)
         for name, test in receipt.tests.items():

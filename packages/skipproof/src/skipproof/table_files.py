@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # As in pytest's own list, in _pytest/config/findpaths.py.
-_NAMES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
+SETTINGS_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _COMMENT = re.compile(r"(^|\s)[#;]")
 _LISTS = (
     *("sources", "modules", "distributions", "programs", "paths", "extras", "groups"),
@@ -83,7 +83,7 @@ def find_table(root: Path, settings: Path | None = None) -> Table | None:
     Raises:
         ContractError: two files have one, it is where it is not read, or a file that names it cannot be read.
     """
-    paths = [root / name for name in _NAMES]
+    paths = [root / name for name in SETTINGS_FILES]
     if settings is not None and (root / settings).resolve() not in [path.resolve() for path in paths]:
         paths.append(root / settings)
     tables = [table for path in paths if (table := _read(path, root)) is not None]

@@ -93,6 +93,16 @@ def other_settings(project: Project) -> Ending:
     return merged("unit", "other")
 
 
+def followed(file: str) -> Plant:
+    """Change a file that is no Python of a suite after two sound runs, then merge."""
+
+    def plant(project: Project) -> Ending:
+        project.write(file, "# one\n")
+        return afterwards(lambda project: project.write(file, "# two\n"))(project)
+
+    return plant
+
+
 def edited(old: str, new: str) -> Callable[[Project], object]:
     """Edit the receipt by hand."""
 
@@ -183,6 +193,12 @@ PLANTS: dict[str, Plant] = {
         lambda project: receipt_path(project.contract, "other").replace(receipt_path(project.contract, "unit"))
     ),
     "A receipt of yesterday's sources": afterwards(lambda project: project.write(UNIT, "def test_a(): assert 1\n")),
+    "A page whose examples are tests is changed after the run": followed("tests/guide.md"),
+    "Data of the tests is changed after the run": followed("tests/data/answers.json"),
+    "The conftest.py of the root is changed after the run": followed("conftest.py"),
+    "A `pytest.ini` appears after the run, and takes over from pyproject.toml": afterwards(
+        lambda project: project.write("pytest.ini", "[pytest]\naddopts = -k nothing\n")
+    ),
     "A receipt of other settings of pytest": other_settings,
     "A receipt of another lock": afterwards(lambda project: project.write("locks/bare.txt", "pytest==9\n")),
     "An environment without a lock": afterwards(lambda project: (project.root / "locks/bare.txt").unlink()),

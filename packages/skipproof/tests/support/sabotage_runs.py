@@ -61,6 +61,13 @@ def commented(project: Project) -> Ending:
     return run(project)
 
 
+def data_changed(project: Project) -> Ending:
+    """Let a test change the data that another one reads."""
+    project.write("tests/data/answers.json", "{}")
+    project.write(UNIT, "def test_a(): open('tests/data/answers.json', 'w').write('[]')\n")
+    return run(project)
+
+
 def options(*options: str) -> Plant:
     """Run with options."""
     return lambda project: run(project, *options)
@@ -285,6 +292,7 @@ PLANTS: dict[str, Plant] = {
         "def pytest_sessionfinish(session): session.exitstatus = 0\n\n"
         "@pytest.fixture(autouse=True)\ndef later(): pytest.skip('later')",
     ),
+    "A file of data is changed while the run goes on": data_changed,
     "A file is changed while the run goes on": file(UNIT, TEST + "open(__file__, 'a').write('# changed')"),
     "A fake engine stands in for real inference": table(*traced()),
     "A model file is replaced by another": weighed("0" * 64),

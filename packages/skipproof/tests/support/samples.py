@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from coverage import CoverageData
 
-from skipproof.receipts import Outcome, Receipt, TestResult, coverage_base, lock_digest, sources_digest
+from skipproof.receipts import Outcome, Receipt, TestResult, coverage_base, lock_digest
 from skipproof.session_coverage import described
+from skipproof.sources import digests
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +35,7 @@ def receipt(session: str, **changes: Any) -> Receipt:
         "python": "3.11.7",
         "platform": "Linux",
         "lock": "lock",
-        "sources": "sources",
+        "sources": {"tests/unit/test_a.py": "digest"},
         "suites": ["tests/unit"],
         "coverage": f".matrix/coverage/.coverage.{session}",
         "process": 7,
@@ -46,14 +47,16 @@ def receipt(session: str, **changes: Any) -> Receipt:
     return Receipt(session=session, **(values | changes))
 
 
-def current(project: Project, session: str, environment: str = "bare", **changes: Any) -> Receipt:
+def current(
+    project: Project, session: str, environment: str = "bare", settings: str | None = None, **changes: Any
+) -> Receipt:
     """Make a receipt that belongs to the project's sources, lock, table and data as they are, with these changes."""
     contract = project.contract
     data = coverage_base(contract, session)
     values = {
         "environment": environment,
         "capabilities": list(contract.promised(environment)),
-        "sources": sources_digest(contract, changes.get("settings")),
+        "sources": digests(contract, ["tests/unit"], settings),
         "lock": lock_digest(contract, environment),
         "gathered": described(data) if data.exists() else None,
     }
