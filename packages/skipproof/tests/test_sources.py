@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from skipproof import sources
 from skipproof.sources import changes, digests, told
 from support.runs import NEEDS_ALPHA, PASSES, REAL, UNIT, violations
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.project import Project
 
 SUITES = ["tests/unit", "tests/real"]
@@ -149,20 +150,20 @@ def test_what_is_no_file_counts_for_nothing(project: Project) -> None:
 
 def test_a_file_that_cannot_be_read_is_kept_as_that(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that this user may not read counts with the reason, and no folder that may not be listed stops a run."""
-    path = project.write("tests/secret.json", "{}")
-    opened, listed = type(path).open, os.scandir
+    project.write("tests/secret.json", "{}")
+    listed = os.scandir
 
-    def refuse(self: Path, *arguments: object, **options: object) -> object:
-        if self.name == "secret.json":
+    def refuse(path: str, *_arguments: object, **_options: object) -> IO[bytes]:
+        if path.endswith("secret.json"):
             raise PermissionError(13, "Permission denied")
-        return opened(self, *arguments, **options)  # type: ignore[call-overload]
+        return Path(path).open("rb")
 
     def refuse_folder(folder: str) -> object:
         if folder.endswith("real"):
             raise PermissionError(13, "Permission denied")
         return listed(folder)
 
-    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(sources, "open", refuse, raising=False)
     monkeypatch.setattr(os, "scandir", refuse_folder)
     project.write("tests/real/a.json", "{}")
     found = digests(project.contract, SUITES)
@@ -270,6 +271,13 @@ def test_what_tests_write_and_git_ignores_is_no_alarm(repository: Project) -> No
         assert result.ret == pytest.ExitCode.OK
     first, second = (repository.receipt(session).sources for session in ("first", "second"))
     assert changes(repository.contract, first, second) == {}
+
+
+def test_a_large_file_is_read_in_parts(project: Project) -> None:
+    """The weights of a model beside the tests have the digest of their content, and are not held in memory whole."""
+    content = bytes(sources._WHOLE + 1)  # noqa: SLF001
+    (project.root / "tests" / "weights.bin").write_bytes(content)
+    assert digests(project.contract, SUITES)["tests/weights.bin"] == hashlib.sha256(content).hexdigest()
 
 
 def test_a_few_differences_are_told() -> None:
