@@ -167,17 +167,6 @@ def test_wrong_option_is_a_usage_error(project: Project, arguments: list[str], f
     assert not (project.root / ".matrix").exists()
 
 
-def test_run_in_several_processes_is_a_usage_error(project: Project) -> None:
-    """A named run under pytest-xdist is a usage error."""
-    project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--dist', default='no')\n")
-    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
-    result = project.run("--skipproof", "bare", "--dist", "load")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --skipproof bare checks all tests in one process: drop -n and --dist"])
-    assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
-    assert project.run("--dist", "load").ret == pytest.ExitCode.OK
-
-
 @pytest.mark.parametrize("text", ["", "[tool]\nother = 1\n", None])
 @pytest.mark.parametrize("options", [["--skipproof", "bare"], ["--skipproof-also-requires", "alpha"]])
 def test_a_contract_that_is_asked_for_has_to_be_there(project: Project, text: str | None, options: list[str]) -> None:

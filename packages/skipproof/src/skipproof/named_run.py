@@ -16,9 +16,8 @@ import pytest
 from .canary import blind_spots
 from .detection import disagreements
 from .exits import ExitStatus
-from .inventory import Inventory
 from .machine import run_facts
-from .outcomes import Needs, TestRecord, duplicates, skip_reason
+from .observation import gathered, worst
 from .receipts import (
     RAN,
     Receipt,
@@ -36,44 +35,34 @@ from .receipts import (
 )
 from .sources import changes, digests
 from .suites import chosen_suites, in_suites
-from .trace import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .contract import Contract
+    from .observation import Observer
+    from .outcomes import TestRecord
+    from .workers import Workers
 
 # What pytest exits with when a run has finished; after any other status the receipt stays unfinished.
 _ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class NamedRun:
-    """Gates one run, from the state of its environment to the outcome of its last test."""
+    """Gates one run, from the state of its environment to the outcome of its last test.
+
+    What happens to the tests is seen by an observer in this process or, under pytest-xdist, in each worker.
+    """
 
     def __init__(
-        self,
-        config: pytest.Config,
-        contract: Contract,
-        environment: str,
-        session: str,
-        needs: Callable[[pytest.Item], Needs],
+        self, config: pytest.Config, contract: Contract, environment: str, session: str, seen: Observer | Workers
     ) -> None:
         self._config = config
         self._contract = contract
-        self._needs = needs
+        self._seen = seen
         self._suites = chosen_suites(config)
-        self._records: dict[str, TestRecord] = {}
-        self._collected: list[str] = []
-        self._called: set[str] = set()
-        self._deselected: set[str] = set()
-        self._inventory = Inventory(config, self._suites)
-        self._listener = Listener(
-            capability.trace
-            for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
-            if capability.trace is not None
-        )
-        self._broken_off = False
-        self._violations: list[str] = []
+        self._broken_off = self._stopped_at_failures = False
+        self._violations: dict[str, None] = {}  # each once, in order: workers find the same
         self._receipt = Receipt(
             session=session,
             environment=environment,
@@ -100,77 +89,17 @@ class NamedRun:
             raise pytest.UsageError(str(error)) from error
         _stop_for(ExitStatus.CANARY, blind_spots(session))
         _stop_for(ExitStatus.PREFLIGHT, disagreements(self._contract, self._receipt.environment, self._suites))
-        self._listener.listen()
+        self._seen.begin(measured=self._receipt.coverage is not None)
 
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Note every test before anything can remove it."""
-        self._inventory.add(item)
-        self._records.setdefault(item.nodeid, TestRecord(Needs()))
-
-    def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Record every deselection as a violation."""
-        for item in items:
-            self._deselected.add(item.nodeid)
-            self._blame(item.nodeid, "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof")
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Record a violation when a file or class fails or skips during collection: its tests have no ids."""
-        if report.passed:
-            return
-        # One complaint is enough: it implies that none of the file's tests was collected.
-        self._inventory.excuse(self._contract.root / report.nodeid.partition("::")[0])
-        if report.failed:
-            self._blame(report.nodeid, "could not be collected; fix the error that pytest shows")
-        else:
-            fact = f"was skipped as a whole during collection ({skip_reason(report)!r})"
-            self._blame(report.nodeid, f"{fact}; import inside the tests and mark them with @pytest.mark.requires")
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note what each test must do, and what should have been collected but was not."""
-        self._collected = [item.nodeid for item in session.items]
-        for item in session.items:
-            self._records[item.nodeid] = TestRecord(self._needs(item))
-        for name in duplicates(self._collected):
-            self._blame(name, "was collected more than once; give each test a name of its own")
-        for name in self._collected:
-            if not in_suites(name, self._suites):
-                self._blame(
-                    name, f"lies in none of the suites ({', '.join(self._suites)}); name its folder in testpaths"
-                )
-        if not self._collected:
-            self._blame(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
-        for name, complaint in (*self._inventory.complaints(), *self._absent()):
-            self._blame(name, complaint)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Assign what is heard from now on to this test."""
-        self._listener.begin(nodeid)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note that a test's body ran, and that a phase raised, before another hook can change the report."""
-        report = yield
-        if call.when == "call":
-            self._called.add(item.nodeid)
-        if call.excinfo is not None and item.nodeid in self._records and not hasattr(report, "wasxfail"):
-            self._records[item.nodeid].raised = call.excinfo.typename
-        return report
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note one phase of one test."""
-        self._records[report.nodeid].add(report)
-
-    def pytest_keyboard_interrupt(self) -> None:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that the run was stopped: pytest.exit can do so with the exit status of a finished run."""
-        self._broken_off = True
+        self._stopped_at_failures = self._seen.is_full(excinfo)
+        self._broken_off = not self._stopped_at_failures
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         """Give the verdict, close the receipt, and make sure that no other hook overrides the verdict."""
-        self._listener.stop()
+        self._seen.end()
         self._close(session, exitstatus)
         with suppress(pytest.exit.Exception) if session.exitstatus else nullcontext():
             yield
@@ -178,9 +107,13 @@ class NamedRun:
 
     def _close(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge every test, make a run with violations red, and close the receipt of a finished run."""
+        if self._stopped_at_failures:  # -x and --maxfail: in one process, pytest ends so
+            exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
         ended = exitstatus in _ENDS and not self._broken_off
+        records = gathered(self._seen.observations())
+        self._complain(records)
         if ended:
-            self._judge()
+            self._judge(records)
         elif exitstatus in _ENDS:
             fact = f"pytest.exit stopped the run with exit status {int(exitstatus)}, as if it had finished"
             self._blame(", ".join(self._suites), f"{fact}; remove it, or give it another returncode")
@@ -195,9 +128,9 @@ class NamedRun:
         if self._violations and exitstatus in _ENDS:
             session.exitstatus = ExitStatus.RUN
         # At the start of the run nothing was imported yet, so the project could tell less.
-        self._receipt.machine = run_facts(self._config)
-        self._receipt.violations = self._violations
-        self._receipt.tests = {name: _result(record) for name, record in self._records.items()}
+        self._receipt.machine = self._seen.machine()
+        self._receipt.violations = list(self._violations)
+        self._receipt.tests = {name: _result(worst(found)) for name, found in records.items()}
         self._receipt.exit_status = int(session.exitstatus)
         self._receipt.finished = _now() if ended else None
         write_receipt(self._contract, self._receipt)
@@ -207,8 +140,8 @@ class NamedRun:
         """Print the verdict below everything else that pytest prints."""
         yield
         receipt = self._receipt
-        if self._violations:
-            count = f"{len(self._violations)} violation{'s' if len(self._violations) > 1 else ''}"
+        if receipt.violations:
+            count = f"{len(receipt.violations)} violation{'s' if len(receipt.violations) > 1 else ''}"
             terminalreporter.section(f"skipproof: {count} in {receipt.environment}", red=True)
             for line in shown_violations(self._contract, receipt):
                 terminalreporter.line(line)
@@ -217,21 +150,21 @@ class NamedRun:
             terminalreporter.line(f"{receipt.environment}: the run did not finish and proves nothing")
         elif receipt.exit_status == pytest.ExitCode.OK:
             terminalreporter.section("skipproof", green=True)
-            terminalreporter.line(self._proof())
+            terminalreporter.line(_proof(receipt))
 
-    def _proof(self) -> str:
-        ran = sum(record.outcome in RAN for record in self._records.values())
-        skipped = sum(record.outcome == "skipped" for record in self._records.values())
-        return (
-            f"{self._receipt.environment}: {ran} tests ran, {skipped} skipped with exactly the derived reason, "
-            "none is missing; every canary was found"
-        )
+    def _complain(self, records: Mapping[str, list[TestRecord]]) -> None:
+        """Blame what went wrong with the collection, and with the processes."""
+        for seen in self._seen.observations():
+            for name, complaint in seen.complaints:
+                self._blame(name, complaint)
+        for name, complaint in (*self._absent(records), *self._seen.losses()):
+            self._blame(name, complaint)
 
-    def _absent(self) -> Iterator[tuple[str, str]]:
+    def _absent(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
         for receipt in self._comparable():
             for name in receipt.tests:
-                if in_suites(name, self._suites) and name not in self._records:
+                if in_suites(name, self._suites) and name not in records:
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
                     yield name, f"{fact}; {step}"
@@ -248,19 +181,17 @@ class NamedRun:
                 ):
                     yield receipt
 
-    def _judge(self) -> None:
-        heard = self._listener.by_test()
-        for name, record in self._records.items():
-            record.generations = heard.get(name, [])
-            record.forged = name not in self._called
-            complaint = record.violation()
-            if complaint is not None and name not in self._deselected:
-                self._blame(name, complaint)
+    def _judge(self, records: Mapping[str, list[TestRecord]]) -> None:
+        deselected = set().union(*(seen.deselected for seen in self._seen.observations()))
+        for name, found in records.items():
+            if name not in deselected:
+                for complaint in filter(None, (record.violation() for record in found)):
+                    self._blame(name, complaint)
 
     def _blame(self, name: str, complaint: str) -> None:
         if self._contract.mark != "requires":
             complaint = complaint.replace("@pytest.mark.requires", f"@pytest.mark.{self._contract.mark}")
-        self._violations.append(f"{name}: {complaint}")
+        self._violations[f"{name}: {complaint}"] = None
 
     def _claim_coverage_data(self) -> str | None:
         """Return the base path of the run's coverage data, and remove data that an earlier run left there."""
@@ -313,6 +244,15 @@ def _result(record: TestRecord) -> TestResult:
             Trace(model=each.model, tokens=each.tokens, seconds=round(each.seconds, 6)) for each in record.generations
         ],
         untraced=record.needs.untraced,
+    )
+
+
+def _proof(receipt: Receipt) -> str:
+    outcomes = [test.outcome for test in receipt.tests.values()]
+    ran = sum(outcome in RAN for outcome in outcomes)
+    return (
+        f"{receipt.environment}: {ran} tests ran, {outcomes.count('skipped')} skipped with exactly the derived reason, "
+        "none is missing; every canary was found"
     )
 
 

@@ -13,12 +13,12 @@ traces of real use that its capabilities demand, and must not owe its pass to a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pytest
 
@@ -42,6 +42,11 @@ class Needs:
     expected_reason: str | None = None
     traced: tuple[Capability, ...] = ()
     untraced: str | None = None
+
+
+WORST_FIRST: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed", "missing")
+# What every process can tell from a test's reports; the other fields are known only to the one that runs it.
+_FROM_REPORTS = frozenset({"reason", "duration", "message", "_seen"})
 
 
 @dataclass(slots=True)
@@ -85,11 +90,19 @@ class TestRecord:
         elif report.when == "call":
             self._seen.add("passed")
 
+    def notes(self) -> dict[str, Any]:
+        """Return what only the process that runs the test knows of it, to be sent to the one that judges."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _FROM_REPORTS}
+
+    def take(self, notes: Mapping[str, Any]) -> None:
+        """Take over the notes of the process that ran the test; the latest ones are complete."""
+        for name, value in notes.items():
+            setattr(self, name, value)
+
     @property
     def outcome(self) -> Outcome:
         """The worst outcome of any phase; "missing" when the test's body was never reached."""
-        order: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed")
-        return next((outcome for outcome in order if outcome in self._seen), "missing")
+        return next((outcome for outcome in WORST_FIRST if outcome in self._seen), "missing")
 
     def violation(self) -> str | None:
         """Return how the test broke the contract, with the next step, or None if it did not."""

@@ -49,6 +49,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Refuse --looponfail of pytest-xdist, which would run this very command in another process, again and again."""
+    environment = config.getoption("skipproof_environment")
+    if environment is not None and config.getoption("looponfail", default=False):
+        message = (
+            f"--skipproof {environment} proves whole runs, and --looponfail runs what failed last: drop one of them"
+        )
+        raise pytest.UsageError(message)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the contract and register what this run needs; a wrong table or name is a usage error.
 
@@ -61,9 +72,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
     if session is not None and environment is None:
         message = f"--skipproof-session {session} needs an environment: add --skipproof ENVIRONMENT"
-        raise pytest.UsageError(message)
-    if environment is not None and config.getoption("dist", "no") != "no":  # of pytest-xdist, where -n 2 is --dist load
-        message = f"--skipproof {environment} checks all tests in one process: drop -n and --dist"
         raise pytest.UsageError(message)
     from .requirements import register  # noqa: PLC0415 - a run without a table need not pay for it
 

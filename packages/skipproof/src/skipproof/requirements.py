@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import workers
 from .contract import Contract, ContractError
 from .detection import BrokenInstallError, lacking, settled, versions
 from .machine import run_facts, told
 from .named_run import NamedRun
+from .observation import Observer
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
+from .suites import chosen_suites
 from .table import read_contract
+from .workers import Worker, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -31,18 +35,36 @@ def register(config: pytest.Config, environment: str | None, session: str | None
         pytest.UsageError: the table is wrong, or a name that an option gives.
     """
     with _usage_errors():
-        contract = read_contract(config.rootpath, config.inipath)
+        task = workers.task(config)
+        contract = read_contract(config.rootpath, config.inipath) if task is None else task.contract
         mark = f"{contract.mark}(*capabilities): run only where the environment has these capabilities"
         config.addinivalue_line("markers", mark)
-        if environment is not None:
+        if environment is not None and task is None:
             contract = settled(contract, environment)
         contract.check_capabilities(also, "--skipproof-also-requires")
         requirements = Requirements(contract, environment, also)
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:
             check_session_name(session or environment)
-            named = NamedRun(config, contract, environment, session or environment, requirements.needs)
-            config.pluginmanager.register(named, "skipproof-named-run")
+            for name, plugin in _of_named_run(config, contract, environment, session or environment, requirements):
+                config.pluginmanager.register(plugin, f"skipproof-{name}")
+
+
+def _of_named_run(
+    config: pytest.Config, contract: Contract, environment: str, session: str, requirements: Requirements
+) -> Iterator[tuple[str, object]]:
+    """Yield what sees and what judges a named run; in a worker, what sees, and what tells the controller."""
+    task = workers.task(config)
+    if task is None and workers.are_asked_for(config):
+        hub = Workers(contract, chosen_suites(config))
+        yield from (("workers", hub), ("judge", NamedRun(config, contract, environment, session, hub)))
+        return
+    observer = Observer(config, contract, environment, chosen_suites(config), requirements.needs)
+    yield "observer", observer
+    if task is None:
+        yield "judge", NamedRun(config, contract, environment, session, observer)
+    else:
+        yield "worker", Worker(config, observer, measured=task.measured)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import hashlib
 import sys
 import time
 from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -47,7 +48,7 @@ class Listener:
         self._events = set(events)
         self._began: list[float] = []
         self._tests: list[str] = []
-        self._heard: list[tuple[float, Generation]] = []
+        self._heard: deque[tuple[float, Generation]] = deque()
 
     def listen(self) -> None:
         """Start listening; without an event to listen for, the process gets no hook."""
@@ -71,18 +72,23 @@ class Listener:
         self._heard.append((time.perf_counter() - seconds, generation))
 
     def by_test(self) -> dict[str, list[Generation]]:
-        """Return what was heard for each test, added up by event and model."""
-        sums: dict[tuple[str, str, str], tuple[int, float]] = {}
-        for began, heard in self._heard:
+        """Return what was heard for each test since the last call, added up by event and model."""
+        found: dict[str, list[Generation]] = {}
+        while self._heard:
+            began, generation = self._heard.popleft()
             # One that outlasts its test still belongs to it, and proves nothing of the next.
             place = bisect_right(self._began, began)
-            key = (self._tests[place - 1] if place else "", heard.event, heard.model)
-            tokens, seconds = sums.get(key, (0, 0.0))
-            sums[key] = (tokens + heard.tokens, seconds + heard.seconds)
-        found: dict[str, list[Generation]] = {}
-        for (test, event, model), (tokens, seconds) in sums.items():
-            found.setdefault(test, []).append(Generation(event, model, tokens, seconds))
-        return found
+            found.setdefault(self._tests[place - 1] if place else "", []).append(generation)
+        return {test: added_up(generations) for test, generations in found.items()}
+
+
+def added_up(generations: Iterable[Generation]) -> list[Generation]:
+    """Return generations added up by event and model."""
+    sums: dict[tuple[str, str], tuple[int, float]] = {}
+    for each in generations:
+        tokens, seconds = sums.get((each.event, each.model), (0, 0.0))
+        sums[each.event, each.model] = (tokens + each.tokens, seconds + each.seconds)
+    return [Generation(event, model, tokens, seconds) for (event, model), (tokens, seconds) in sums.items()]
 
 
 _listening: dict[str, list[Callable[..., None]]] = {}

@@ -1,0 +1,225 @@
+"""Sees what happens in the process that runs the tests: in a plain run the only one, under pytest-xdist each worker.
+
+Nothing here judges. What was seen is data, which a worker sends to the process that does (workers.py): with each report
+the notes of its test, and at the end all of it. A worker that dies has lost only what was seen after its last report.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .inventory import Inventory
+from .machine import run_facts
+from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
+from .suites import in_suites
+from .trace import Listener, added_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from .contract import Contract
+
+_ID = pytest.StashKey[str]()
+# Where a report carries the notes of its test to another process.
+_NOTES = "_skipproof_notes"
+
+
+@dataclass(slots=True)
+class Observation:
+    """What one process saw.
+
+    Attributes:
+        records: what became of each test, by id, in the order of collection.
+        complaints: what went wrong with the collection, each with the name that it is of.
+        deselected: the tests that were deselected.
+        aliases: ids that pytest-xdist changed (``--dist loadgroup`` appends the group), and what they were.
+    """
+
+    records: dict[str, TestRecord] = field(default_factory=dict)
+    complaints: list[tuple[str, str]] = field(default_factory=list)
+    deselected: set[str] = field(default_factory=set)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def record(self, report: pytest.TestReport, *, last: bool = True) -> TestRecord:
+        """Return the record that a report is of, with the notes that it brings; the last reader removes them."""
+        sent = report.__dict__.pop(_NOTES, None) if last else getattr(report, _NOTES, None)
+        name, notes = pickle.loads(sent) if sent else (report.nodeid, {})  # noqa: S301 - from a process of this run
+        record = self.records.setdefault(self.aliases.get(name, name), TestRecord(Needs(), forged=True))
+        record.take(notes)
+        return record
+
+    def complete(self, whole: Observation) -> None:
+        """Take over all that the process of these records saw, in its order."""
+        known = self.records
+        self.records = {name: known.pop(name, record) for name, record in whole.records.items()} | known
+        for name, record in whole.records.items():
+            self.records[name].take(record.notes())
+        self.complaints = [*whole.complaints, *self.complaints]
+        self.deselected, self.aliases = whole.deselected, whole.aliases
+
+    def complain(self, name: str, complaint: str) -> None:
+        """Note what went wrong with the collection."""
+        self.complaints.append((name, complaint))
+
+
+class Observer:
+    """The hooks of the process that runs the tests."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        contract: Contract,
+        environment: str,
+        suites: Sequence[str],
+        needs: Callable[[pytest.Item], Needs],
+    ) -> None:
+        self.seen = Observation()
+        self._config = config
+        self._contract = contract
+        self._suites = suites
+        self._needs = needs
+        self._inventory = Inventory(config, suites)
+        self._listener = Listener(
+            capability.trace
+            for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
+            if capability.trace is not None
+        )
+        self._is_worker = hasattr(config, "workerinput")
+        self._process = os.getpid()
+
+    def begin(self, *, measured: bool) -> None:
+        """Listen from now on; whether coverage is measured matters to workers only."""
+        del measured
+        self._listener.listen()
+
+    def end(self) -> None:
+        """Listen no longer, and note what was heard last."""
+        self._listener.stop()
+        self._note_traces()
+
+    def observations(self) -> list[Observation]:
+        """Return what was seen here, which is all there is."""
+        return [self.seen]
+
+    def losses(self) -> Iterator[tuple[str, str]]:
+        """Yield nothing: this process is the run."""
+        yield from ()
+
+    def machine(self) -> dict[str, str]:
+        """Return how the project's libraries used the machine, by fact."""
+        return run_facts(self._config)
+
+    def is_full(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+        """Return False: where no worker runs, pytest does not stop at so many failures by an interrupt."""
+        del excinfo
+        return False
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Note every test before anything can remove it."""
+        item.stash[_ID] = item.nodeid
+        self._inventory.add(item)
+        self.seen.records.setdefault(item.nodeid, TestRecord(Needs(), forged=True))
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Record every deselection as a violation."""
+        for item in items:
+            self.seen.deselected.add(_id(item))
+            self.seen.complain(
+                _id(item), "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
+            )
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Record a violation when a file or class fails or skips during collection: its tests have no ids."""
+        if report.passed:
+            return
+        # One complaint is enough: it implies that none of the file's tests was collected.
+        self._inventory.excuse(self._contract.root / report.nodeid.partition("::")[0])
+        if report.failed:
+            self.seen.complain(report.nodeid, "could not be collected; fix the error that pytest shows")
+        else:
+            fact = f"was skipped as a whole during collection ({skip_reason(report)!r})"
+            step = "import inside the tests and mark them with @pytest.mark.requires"
+            self.seen.complain(report.nodeid, f"{fact}; {step}")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note what each test must do, and what should have been collected but was not."""
+        collected = [_id(item) for item in session.items]
+        for name, item in zip(collected, session.items, strict=True):
+            self.seen.records[name] = TestRecord(self._needs(item), forged=True)
+            if name != item.nodeid:
+                self.seen.aliases[item.nodeid] = name
+        for name in duplicates(collected):
+            self.seen.complain(name, "was collected more than once; give each test a name of its own")
+        for name in collected:
+            if not in_suites(name, self._suites):
+                suites = ", ".join(self._suites)
+                self.seen.complain(name, f"lies in none of the suites ({suites}); name its folder in testpaths")
+        if not collected:
+            self.seen.complain(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
+        self.seen.complaints += self._inventory.complaints()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Assign what is heard from now on to this test."""
+        self._note_traces()
+        self._listener.begin(self.seen.aliases.get(nodeid, nodeid))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note that a test's body ran, and that a phase raised, before another hook can change the report."""
+        report = yield
+        name = _id(item)
+        record = self.seen.records.get(name)
+        if record is None:  # a canary's
+            return report
+        if call.when == "call":
+            record.forged = False
+        if call.excinfo is not None and not hasattr(report, "wasxfail"):
+            record.raised = call.excinfo.typename
+        if self._is_worker or os.getpid() != self._process:  # a fork of this process, as pytest-forked makes for a test
+            self._note_traces()
+            setattr(report, _NOTES, pickle.dumps((name, record.notes())))
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
+        """Note one phase of one test, as every other hook has left it."""
+        record = self.seen.record(report, last=not self._is_worker)
+        result = yield
+        record.add(report)
+        return result
+
+    def _note_traces(self) -> None:
+        for name, generations in self._listener.by_test().items():
+            if name in self.seen.records:
+                record = self.seen.records[name]
+                record.generations = added_up([*record.generations, *generations])
+
+
+def gathered(observations: Iterable[Observation]) -> dict[str, list[TestRecord]]:
+    """Return the records of each test, in the order of collection: with ``--dist each`` every worker ran it."""
+    observations = list(observations)
+    aliases = {alias: name for seen in observations for alias, name in seen.aliases.items()}
+    found: dict[str, list[TestRecord]] = {}
+    for seen in observations:
+        for name, record in seen.records.items():
+            found.setdefault(aliases.get(name, name), []).append(record)
+    # A worker collects what others run.
+    return {name: [each for each in all_ if each.outcome != "missing"] or all_[:1] for name, all_ in found.items()}
+
+
+def worst(records: Sequence[TestRecord]) -> TestRecord:
+    """Return the record that counts: one that broke the contract, or the worst outcome."""
+    return min(records, key=lambda record: (record.violation() is None, WORST_FIRST.index(record.outcome)))
+
+
+def _id(item: pytest.Item) -> str:
+    """Return a test's id as it was collected, whatever pytest-xdist has appended since."""
+    return item.stash.get(_ID, item.nodeid)
