@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .bodies import Witness
 from .inventory import Inventory
 from .machine import run_facts
 from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
@@ -89,6 +90,8 @@ class Observer:
             for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
             if capability.trace is not None
         )
+        # Before this object, so that what it notes is there when a report takes it to another process.
+        config.pluginmanager.register(Witness(lambda item: self.seen.records[_id(item)]), "skipproof-witness")
         self._is_worker = hasattr(config, "workerinput")
         self._process = os.getpid()
 
@@ -170,20 +173,13 @@ class Observer:
         self._listener.begin(self.seen.aliases.get(nodeid, nodeid))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note that a test's body ran, and that a phase raised, before another hook can change the report."""
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Send the notes of the test along, where another process reads the report."""
         report = yield
         name = _id(item)
         record = self.seen.records.get(name)
-        if record is None:  # a canary's
-            return report
-        if call.when == "call":
-            record.forged = False
-        if call.excinfo is not None and not hasattr(report, "wasxfail"):
-            record.raised = call.excinfo.typename
-        if self._is_worker or os.getpid() != self._process:  # a fork of this process, as pytest-forked makes for a test
+        # A fork of this process is one that pytest-forked makes for a test; without a record, it is a canary.
+        if record is not None and (self._is_worker or os.getpid() != self._process):
             self._note_traces()
             setattr(report, _NOTES, pickle.dumps((name, record.notes())))
         return report

@@ -58,8 +58,9 @@ class TestRecord:
         reason: why it was skipped or xfailed, or None.
         duration: seconds of setup, call and teardown together.
         message: where it first failed, and the first line of the failure; or None.
-        raised: name of the first exception in any phase that was neither a skip nor an xfail, or None.
+        raised: name of an exception that its body raised, or that any phase reported other than as an xfail; or None.
         forged: True when it was reported although its body never ran.
+        hollow: why a pass of it proves nothing, as bodies.py saw it, or None.
         generations: the traces it left.
     """
 
@@ -72,6 +73,7 @@ class TestRecord:
     message: str | None = None
     raised: str | None = None
     forged: bool = False
+    hollow: str | None = None
     generations: list[Generation] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
@@ -128,6 +130,8 @@ class TestRecord:
     def _passed_for_nothing(self) -> str | None:
         if self.raised is not None:
             return f"raised {self.raised} and was reported as passed; remove the hook or plugin that swaps outcomes"
+        if self.hollow is not None:
+            return self.hollow
         if self.forged:
             return "was reported as passed but never ran; remove the hook or plugin that reports for it"
         return next(filter(None, map(self._missing_trace, self.needs.traced)), None)

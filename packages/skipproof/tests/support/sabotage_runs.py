@@ -68,6 +68,16 @@ def data_changed(project: Project) -> Ending:
     return run(project)
 
 
+def failing(hooks: str) -> Plant:
+    """Let a test fail under these hooks, then run."""
+
+    def plant(project: Project) -> Ending:
+        project.write(UNIT, "def test_a():\n    1 / 0\n")
+        return file(CONFTEST, hooks)(project)
+
+    return plant
+
+
 def options(*options: str) -> Plant:
     """Run with options."""
     return lambda project: run(project, *options)
@@ -171,6 +181,7 @@ def traced(digest: str = "") -> tuple[str, str]:
 
 TEST = "def test_a(): "
 XFAIL = "@pytest.mark.xfail(reason='bug 7')\ndef test_a(): assert "
+UNITTEST = "import unittest\n\nclass TestIt(unittest.TestCase):\n"
 ALPHA = "@pytest.mark.requires('alpha')\n"
 PLANTS: dict[str, Plant] = {
     # Usage.
@@ -286,6 +297,44 @@ PLANTS: dict[str, Plant] = {
         "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
         "    report = yield\n    report.outcome = 'passed'\n    return report\n\n"
         "@pytest.fixture(autouse=True)\ndef broken(): raise ValueError",
+    ),
+    "A hook swallows what a test raises": failing(
+        "@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_call():\n    (yield).force_result(None)"
+    ),
+    "A hook calls a test, and swallows what it raises": failing(
+        "@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(pyfuncitem):\n"
+        "    try: pyfuncitem.obj()\n    except Exception: pass\n    return True"
+    ),
+    "A hook says that it has called a test": failing(
+        "@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(): return True"
+    ),
+    "A fixture replaces what runs a test": failing(
+        "@pytest.fixture(autouse=True)\ndef quiet(request): request.node.runtest = lambda: None"
+    ),
+    "A test is async, and no plugin runs it": file(UNIT, "async " + TEST + "assert False"),
+    "A test of unittest is async, and nobody awaits it": file(
+        UNIT, UNITTEST + "    async def test_a(self): self.fail()", "-W", "ignore"
+    ),
+    "A test of unittest is a generator": file(UNIT, UNITTEST + "    def test_a(self): yield self.fail()"),
+    "A decorator turns a test into a generator": file(
+        UNIT,
+        "def each(test): return lambda: (test() for _ in 'ab')\n\n@each\n" + TEST + "assert False",
+        "-W",
+        "ignore",
+    ),
+    "A test does not await what it calls": file(
+        UNIT, "async def check(): assert False\n\n" + TEST + "check()", "-W", "default"
+    ),
+    "A test returns what it should assert": file(UNIT, TEST + "return 1 == 2", "-W", "ignore"),
+    "An assertion fails in a thread": file(
+        UNIT,
+        "import threading\n\ndef check(): assert False\n\ndef test_a():\n"
+        "    thread = threading.Thread(target=check, name='worker')\n    thread.start()\n    thread.join()",
+        "-W",
+        "ignore",
+    ),
+    "An assertion fails in a finalizer": file(
+        UNIT, "class Late:\n    def __del__(self): assert False\n\n" + TEST + "Late()", "-W", "ignore"
     ),
     "A hook turns the exit status of a red run to 0": file(
         CONFTEST,
