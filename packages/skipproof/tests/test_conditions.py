@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 import sysconfig
 import tomllib
@@ -19,6 +18,7 @@ from skipproof.detection import BrokenInstallError, disagreements, lacking, miss
 from skipproof.exits import ExitStatus
 from skipproof.session_checks import Session
 from support.project import PYPROJECT
+from support.readme import block
 from support.runs import REAL, UNIT, violations
 from support.samples import current, result
 
@@ -244,8 +244,7 @@ def test_a_wrong_condition_is_named(project: Project, line: str, fact: str) -> N
 
 def test_the_conditions_of_the_readme_are_read(project: Project) -> None:
     """The README's conditions are valid, and its promises with a condition can be promised."""
-    [block] = re.findall("# in .*?```", Path(__file__).parents[1].joinpath("README.md").read_text("utf-8"), re.DOTALL)
-    with_capability(project, block.removesuffix("```"), '"uvloop", "openblas", ')
+    with_capability(project, block("capabilities"), '"uvloop", "openblas", ')
     colorama = (
         'colorama = { modules = ["colorama"], install = "x" }\n[tool.skipproof.environments]\nplain = ["colorama"]'
     )

@@ -56,6 +56,7 @@ def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         "tox.ini",
         "setup.cfg",
         ".coveragerc",
+        ".coveragerc.toml",
     ],
 )
 def test_every_file_of_the_sources_and_of_the_settings_counts(project: Project, name: str) -> None:

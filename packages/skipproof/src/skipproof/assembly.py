@@ -12,7 +12,7 @@ from coverage.exceptions import CoverageException
 
 from . import merged_coverage, session_checks, session_coverage
 from .contract import ContractError
-from .matrix import Cell, Matrix, Proof, SessionRow, TestRow, Unproven
+from .matrix import Cell, Known, Matrix, Proof, SessionRow, TestRow, Unproven
 from .receipts import RAN, Receipt, ReceiptError, read_receipt
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def collect(contract: Contract, asked: Asked) -> Collected:
         tests=_tests(receipts),
         partial=len(measured) < len(sessions),
         unproven=_unproven(contract, receipts, proofs),
+        known_failures=_known_failures(receipts),
         notes=[
             *notes,
             *_tried(contract),
@@ -171,6 +172,16 @@ def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[s
         for name, requires in session_checks.never_ran(receipts).items()
         if not absent.isdisjoint(requires)
     ]
+
+
+def _known_failures(receipts: Iterable[Receipt]) -> list[Known]:
+    found: dict[tuple[str, str], Known] = {}
+    for receipt in receipts:
+        for name, test in receipt.tests.items():
+            if test.outcome == "xfailed" and test.known_failure is not None:
+                known = Known(id=name, reason=test.known_failure, sessions=[])
+                found.setdefault((name, test.known_failure), known).sessions.append(receipt.session)
+    return list(found.values())
 
 
 def _tried(contract: Contract) -> list[str]:

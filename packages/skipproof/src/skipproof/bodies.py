@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .outcomes import Needs, TestRecord
+from .outcomes import Needs, TestRecord, class_names
 
 if TYPE_CHECKING:
     import warnings
@@ -38,14 +38,16 @@ class _Watch:
         entered: True when that function began to run.
         is_async: True when calling it only makes a coroutine.
         raised: name of the exception it raised, or None.
+        failure: names of that exception's classes.
         result: what it returned.
     """
 
-    __slots__ = ("entered", "installed", "is_async", "raised", "result")
+    __slots__ = ("entered", "failure", "installed", "is_async", "raised", "result")
 
     def __init__(self) -> None:
         self.installed = self.entered = self.is_async = False
         self.raised: str | None = None
+        self.failure: list[str] = []
         self.result: object = None
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +64,7 @@ class _Watch:
                 try:
                     return await function(*args, **kwargs)
                 except BaseException as error:
-                    self.raised = type(error).__name__
+                    self.note(error)
                     raise
         else:
 
@@ -73,7 +75,7 @@ class _Watch:
                 try:
                     self.result = function(*args, **kwargs)
                 except BaseException as error:
-                    self.raised = type(error).__name__
+                    self.note(error)
                     raise
                 return self.result
 
@@ -81,7 +83,11 @@ class _Watch:
 
     def _enter(self) -> None:
         self.entered = True
-        self.raised = None  # what a decorator or another runner tries again counts by its last try
+        self.raised, self.failure = None, []  # what a decorator or another runner tries again counts by its last try
+
+    def note(self, error: BaseException) -> None:
+        """Note what it raised."""
+        self.raised, self.failure = type(error).__name__, class_names(error)
 
     def hollow(self) -> str | None:
         """Return why a pass of this test proves nothing, with the next step, or None."""
@@ -138,6 +144,7 @@ class Witness:
         """Forget what an earlier try left: only the last one counts."""
         self._tries += 1
         self._record.raised, self._record.hollow, self._record.forged = None, None, True
+        self._record.failure = []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -177,10 +184,10 @@ class Witness:
             with self._method(item) if _is_unittest(item) else nullcontext():
                 runtest()
         except BaseException as error:
-            watch.raised = type(error).__name__
+            watch.note(error)
             raise
         finally:
-            record.raised = watch.raised or record.raised
+            record.raised, record.failure = watch.raised or record.raised, watch.failure
             record.hollow = record.hollow or watch.hollow()
             record.forged = (must_enter or watch.installed) and not watch.entered
             self._watch = _Watch()

@@ -60,11 +60,20 @@ Instead of a folder, ``locks`` may be a table that gives each environment its ow
     bare = "requirements/bare.txt"
     web = "pylock.web.toml"
     full = { path = "uv.lock", extras = ["llm"], groups = ["test"] }
+
+What else a table may say::
+
+    [tool.skipproof]
+    mark = "needs"                                   # the name of the mark, if not "requires"
+
+    [tool.skipproof.known_failures]                  # they must fail; "*" is anything after the file
+    "tests/test_a.py::test_b[*-x]" = { reason = "...", issue = "#7", raises = "ValueError", where = ["new"] }
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -172,6 +181,52 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFailure:
+    """Tests that are known to fail, and must: one that passes is no longer known to fail.
+
+    Attributes:
+        tests: the id of a test, or of several, with "*" for anything after the file.
+        reason: why they fail.
+        issue: where that is tracked.
+        raises: names of exceptions, one of which they raise; any will do when empty.
+        where: capabilities that must all be here for them to fail; elsewhere they have to pass.
+    """
+
+    tests: str
+    reason: str
+    issue: str
+    raises: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+
+    def names(self, test: str) -> bool:
+        """Say whether it is about the test with this id."""
+        return re.fullmatch(re.escape(self.tests).replace(r"\*", ".*"), test, re.DOTALL) is not None
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.issue})"
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """A part of the suites that some sessions run, by pytest's own options.
+
+    Attributes:
+        name: its name.
+        marks: the expression of ``-m``, or "".
+        keywords: the expression of ``-k``, or "".
+    """
+
+    name: str
+    marks: str = ""
+    keywords: str = ""
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """Its expressions, of ``-m`` and of ``-k``."""
+        return self.marks, self.keywords
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """The whole table, checked.
 
@@ -183,6 +238,7 @@ class Contract:
         locks: the lock of each environment.
         state: folder of receipts and coverage data.
         mark: name of the mark by which a test says what it needs.
+        known_failures: in the order of the table; the first that names a test, and whose conditions hold, is about it.
         optional: the names of those that each environment has only where the machine has them.
         table: the file with the table, which a receipt is tied to as well.
         heading: the file and the heading of the table, as messages name it.
@@ -195,6 +251,7 @@ class Contract:
     locks: Mapping[str, Lock]
     state: str
     mark: str = "requires"
+    known_failures: tuple[KnownFailure, ...] = ()
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     table: str = "pyproject.toml"
     heading: str = "pyproject.toml: [tool.skipproof]"

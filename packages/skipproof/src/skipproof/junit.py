@@ -68,6 +68,8 @@ def _case(name: str, cell: Cell) -> ET.Element:
         _add(case, "failure", "failed", cell.message or "failed")
     elif cell.outcome == "skipped":
         _add(case, "skipped", "pytest.skip", cell.reason or "skipped")
+    elif cell.outcome == "xfailed":
+        _add(case, "skipped", "pytest.xfail", cell.reason or "xfailed")
     elif cell.outcome != "passed":
         _add(case, "error", cell.outcome, cell.reason or f"{cell.outcome}: the run has no other outcome for it")
     return case

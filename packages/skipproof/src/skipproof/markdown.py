@@ -6,7 +6,18 @@ import re
 from typing import TYPE_CHECKING
 
 from .merged_coverage import percent
-from .summary import UNKNOWN, coverage_line, duration, failures, last_proof, machines, missing_lines, reach, verdict
+from .summary import (
+    UNKNOWN,
+    coverage_line,
+    duration,
+    failures,
+    known_failures,
+    last_proof,
+    machines,
+    missing_lines,
+    reach,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +39,7 @@ def render(matrix: Matrix) -> str:
         *_listed("Machines", machines(matrix)),
         *_listed("Failed", failures(matrix)),
         *_unproven(matrix),
+        *_listed("Known failures", known_failures(matrix)),
         *_files(matrix),
         *_listed("Notes", matrix.notes),
     ]

@@ -127,6 +127,15 @@ class Unproven:
 
 
 @dataclass(slots=True, kw_only=True)
+class Known:
+    """A test that failed as the table says, why that is so, and in which sessions; there it proves nothing."""
+
+    id: str
+    reason: str
+    sessions: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
 class Matrix:
     """Everything in the receipts and the coverage data of one project.
 
@@ -142,6 +151,7 @@ class Matrix:
         environments: lines and branches that each environment covers alone, in percent.
         gate: the percentage required, or None.
         unproven: tests that no machine could run this time.
+        known_failures: tests that failed as the table says.
         problems: every reason why the matrix is not proved, each with its next step; empty when it is proved.
         notes: what was left out or ignored without affecting the proof.
     """
@@ -157,5 +167,6 @@ class Matrix:
     environments: dict[str, float] = field(default_factory=dict)
     gate: float | None = None
     unproven: list[Unproven] = field(default_factory=list)
+    known_failures: list[Known] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -34,7 +34,7 @@ from .receipts import (
     write_receipt,
 )
 from .sources import changes, digests
-from .suites import chosen_suites, in_suites
+from .suites import all_suites, chosen_suites, in_suites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,7 +157,7 @@ class NamedRun:
         for seen in self._seen.observations():
             for name, complaint in seen.complaints:
                 self._blame(name, complaint)
-        for name, complaint in (*self._absent(records), *self._seen.losses()):
+        for name, complaint in (*self._absent(records), *self._needless(records), *self._seen.losses()):
             self._blame(name, complaint)
 
     def _absent(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
@@ -168,6 +168,13 @@ class NamedRun:
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
                     yield name, f"{fact}; {step}"
+
+    def _needless(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
+        """Yield the known failures that name no test of the suites that run, and those outside every suite."""
+        others = set(all_suites(self._config)) - set(self._suites)
+        for known in self._contract.known_failures:
+            if not in_suites(known.tests, others) and not any(map(known.names, records)):
+                yield known.tests, "is listed in known_failures, but names no test; correct it, or remove it"
 
     def _comparable(self) -> Iterator[Receipt]:
         for path in sorted(receipts_folder(self._contract).glob("*.json")):
@@ -244,15 +251,17 @@ def _result(record: TestRecord) -> TestResult:
             Trace(model=each.model, tokens=each.tokens, seconds=round(each.seconds, 6)) for each in record.generations
         ],
         untraced=record.needs.untraced,
+        known_failure=str(record.needs.known_failure) if record.needs.known_failure else None,
     )
 
 
 def _proof(receipt: Receipt) -> str:
     outcomes = [test.outcome for test in receipt.tests.values()]
     ran = sum(outcome in RAN for outcome in outcomes)
+    known = f"{outcomes.count('xfailed')} failed as listed, " if "xfailed" in outcomes else ""
     return (
         f"{receipt.environment}: {ran} tests ran, {outcomes.count('skipped')} skipped with exactly the derived reason, "
-        "none is missing; every canary was found"
+        f"{known}none is missing; every canary was found"
     )
 
 

@@ -91,7 +91,7 @@ class Observer:
             if capability.trace is not None
         )
         # Before this object, so that what it notes is there when a report takes it to another process.
-        config.pluginmanager.register(Witness(lambda item: self.seen.records[_id(item)]), "skipproof-witness")
+        config.pluginmanager.register(Witness(lambda item: self.seen.records[collected_id(item)]), "skipproof-witness")
         self._is_worker = hasattr(config, "workerinput")
         self._process = os.getpid()
 
@@ -131,9 +131,9 @@ class Observer:
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Record every deselection as a violation."""
         for item in items:
-            self.seen.deselected.add(_id(item))
+            self.seen.deselected.add(collected_id(item))
             self.seen.complain(
-                _id(item), "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
+                collected_id(item), "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
             )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -151,7 +151,7 @@ class Observer:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what each test must do, and what should have been collected but was not."""
-        collected = [_id(item) for item in session.items]
+        collected = [collected_id(item) for item in session.items]
         for name, item in zip(collected, session.items, strict=True):
             self.seen.records[name] = TestRecord(self._needs(item), forged=True)
             if name != item.nodeid:
@@ -176,7 +176,7 @@ class Observer:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Send the notes of the test along, where another process reads the report."""
         report = yield
-        name = _id(item)
+        name = collected_id(item)
         record = self.seen.records.get(name)
         # A fork of this process is one that pytest-forked makes for a test; without a record, it is a canary.
         if record is not None and (self._is_worker or os.getpid() != self._process):
@@ -216,6 +216,6 @@ def worst(records: Sequence[TestRecord]) -> TestRecord:
     return min(records, key=lambda record: (record.violation() is None, WORST_FIRST.index(record.outcome)))
 
 
-def _id(item: pytest.Item) -> str:
+def collected_id(item: pytest.Item) -> str:
     """Return a test's id as it was collected, whatever pytest-xdist has appended since."""
     return item.stash.get(_ID, item.nodeid)

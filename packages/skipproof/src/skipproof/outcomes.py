@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from .contract import Capability
+    from .contract import Capability, KnownFailure
     from .receipts import Outcome
     from .trace import Generation
 
@@ -36,12 +36,14 @@ class Needs:
         expected_reason: the reason it must skip with here, or None when it must run.
         traced: capabilities that demand a trace when it runs.
         untraced: why it need not leave a trace although a capability demands one, or None.
+        known_failure: the failure that it is listed with here, or None.
     """
 
     requires: tuple[str, ...] = ()
     expected_reason: str | None = None
     traced: tuple[Capability, ...] = ()
     untraced: str | None = None
+    known_failure: KnownFailure | None = None
 
 
 WORST_FIRST: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed", "missing")
@@ -62,6 +64,7 @@ class TestRecord:
         forged: True when it was reported although its body never ran.
         hollow: why a pass of it proves nothing, as bodies.py saw it, or None.
         generations: the traces it left.
+        failure: names of the classes of the exception that its body raised.
     """
 
     # pytest would take the class for a test case by its name.
@@ -75,6 +78,7 @@ class TestRecord:
     forged: bool = False
     hollow: str | None = None
     generations: list[Generation] = field(default_factory=list)
+    failure: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def add(self, report: pytest.TestReport) -> None:
@@ -112,6 +116,8 @@ class TestRecord:
         return self._breach_where_capable() if expected is None else self._breach_where_not(expected)
 
     def _breach_where_capable(self) -> str | None:
+        if self.needs.known_failure is not None and self.outcome not in ("skipped", "missing"):
+            return self._breach_where_known_to_fail(self.needs.known_failure)
         match self.outcome:
             case "passed":
                 return self._passed_for_nothing()
@@ -125,7 +131,24 @@ class TestRecord:
                     "make it run, or say what it needs with @pytest.mark.requires"
                 )
             case outcome:
-                return f"{outcome} ({self.reason!r}) where it has to pass; fix it and remove the xfail"
+                step = "fix it and remove the xfail, or list it in known_failures"
+                return f"{outcome} ({self.reason!r}) where it has to pass; {step}"
+
+    def _breach_where_known_to_fail(self, known: KnownFailure) -> str | None:
+        """Judge a test that ran: only its body may fail, by itself, and as the table says."""
+        listed = f"although it is listed as a known failure, {known}"
+        if self.outcome != "xfailed":
+            # A strict xfail that passed failed without an exception.
+            passed = self.outcome != "failed" or self.raised is None
+            return f"passed {listed}; remove it from known_failures" if passed else None
+        if self.forged or not self.failure:
+            return f"failed before its body ran, {listed}; correct its setup"
+        if "_pytest.outcomes.XFailed" in self.failure:
+            return f"did not fail by itself, {listed}; call pytest.xfail by its whole name, which then does nothing"
+        if known.raises and not set(known.raises) & set(self.failure):
+            raised, expected = self.failure[1], " or ".join(known.raises)
+            return f"raised {raised}, where the known failure raises {expected}; fix it, or correct known_failures"
+        return None
 
     def _passed_for_nothing(self) -> str | None:
         if self.raised is not None:
@@ -171,6 +194,12 @@ def crash_line(report: pytest.TestReport) -> str:
     text = report.longreprtext if crash is None else f"{PurePath(crash.path).name}:{crash.lineno}: {crash.message}"
     line = next(iter(text.strip().splitlines()), "failed")
     return line.encode("utf-8", "backslashreplace").decode("utf-8")[:500]
+
+
+def class_names(error: BaseException) -> list[str]:
+    """Return the names of an exception's classes, its own first, each alone and with its module."""
+    classes = [each for each in type(error).__mro__ if each not in (BaseException, object)]
+    return [name for each in classes for name in (f"{each.__module__}.{each.__qualname__}", each.__name__)]
 
 
 def duplicates(ids: Iterable[str]) -> list[str]:

@@ -27,7 +27,8 @@ _SHOWN = 20
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing"]
-RAN: tuple[Outcome, ...] = ("passed", "failed", "xfailed", "xpassed")
+RAN: tuple[Outcome, ...] = ("passed", "failed", "xpassed")
+"""What a test may have ended with that counts as run; one that is known to fail proves nothing by failing."""
 
 
 class ReceiptError(ValueError):
@@ -61,6 +62,7 @@ class TestResult:
         message: where it failed and its first line, as in pytest's summary, cut to 500 characters; or None.
         traces: the inference that happened while it ran, added up by model.
         untraced: why it need not leave a trace although a capability demands one, or None.
+        known_failure: why it has to fail here, as the table says, or None.
     """
 
     # pytest would take the class for a test case by its name.
@@ -73,6 +75,7 @@ class TestResult:
     message: str | None = None
     traces: list[Trace] = field(default_factory=list)
     untraced: str | None = None
+    known_failure: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from .contract import Contract, ContractError
 from .detection import BrokenInstallError, lacking, settled, versions
 from .machine import run_facts, told
 from .named_run import NamedRun
-from .observation import Observer
+from .observation import Observer, collected_id
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
 from .suites import chosen_suites
@@ -23,7 +23,7 @@ from .workers import Worker, Workers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from .contract import Capability
+    from .contract import Capability, KnownFailure
 
 _NEEDS = pytest.StashKey[Needs]()
 
@@ -96,6 +96,10 @@ def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
     raise ContractError(message)
 
 
+def _no_xfail(*_: object, **__: object) -> None:
+    """Stand in for ``pytest.xfail`` where a failure is known."""
+
+
 class Requirements:
     """Knows what each test needs and what is here, and skips each test that needs more.
 
@@ -135,10 +139,22 @@ class Requirements:
             return
         with _usage_errors():
             for item in session.items:
-                reason = self.needs(item).expected_reason
-                if reason is not None:
+                needs = self.needs(item)
+                if needs.expected_reason is not None:
                     # Last in the list of marks, so that another skip mark shows and becomes a violation.
-                    item.add_marker(pytest.mark.skip(reason=reason))
+                    item.add_marker(pytest.mark.skip(reason=needs.expected_reason))
+                elif needs.known_failure is not None:
+                    # First, so that a lenient mark of the test's own does not decide.
+                    reason = f"known failure: {needs.known_failure}"
+                    item.add_marker(pytest.mark.xfail(reason=reason, strict=True), append=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Let ``pytest.xfail(...)`` in a known failure do nothing, as --runxfail does: it has to fail by itself."""
+        with pytest.MonkeyPatch.context() as patch:
+            if self.needs(item).known_failure is not None:
+                patch.setattr(pytest, "xfail", _no_xfail)
+            return (yield)
 
     def needs(self, item: pytest.Item) -> Needs:
         """Return what a test needs and what it must do here.
@@ -166,7 +182,11 @@ class Requirements:
         traced = tuple(capability for capability in capabilities if capability.trace is not None)
         untraced = _untraced(item, traced)
         reason = self._contract.reason(missing) if missing else None
-        return Needs(requires, reason, () if untraced else traced, untraced)
+        return Needs(requires, reason, () if untraced else traced, untraced, self._known_failure(collected_id(item)))
+
+    def _known_failure(self, test: str) -> KnownFailure | None:
+        known = (each for each in self._contract.known_failures if each.names(test) and not self._missing(each.where))
+        return next(known, None)
 
     def _missing(self, requires: Collection[str]) -> list[str]:
         for name in requires:

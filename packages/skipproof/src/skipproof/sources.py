@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .contract import Contract
 
 # What a run reads of the root, whether or not the table names it.
-_OF_THE_ROOT = (*SETTINGS_FILES, "conftest.py", ".coveragerc")
+_OF_THE_ROOT = (*SETTINGS_FILES, "conftest.py", ".coveragerc", ".coveragerc.toml")
 _TOOLS_FOLDERS = re.compile(r"\..*|__pycache__|node_modules|.*\.(egg|dist)-info")
 _TOOLS_FILES = re.compile(r".*\.py[co]|.*~|.*\.sw[opx]|\.#.*|#.*#|\.DS_Store|Thumbs\.db|\.coverage(\..*)?")
 # In an environment, and in a cache by the convention that tools for backups follow.

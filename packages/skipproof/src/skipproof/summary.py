@@ -46,6 +46,11 @@ def failures(matrix: Matrix) -> list[str]:
     return lines
 
 
+def known_failures(matrix: Matrix) -> list[str]:
+    """Return every test that failed as known, with the reason and its sessions."""
+    return [f"{known.id}: {known.reason}, in {', '.join(known.sessions)}" for known in matrix.known_failures]
+
+
 def last_proof(entry: Unproven) -> str:
     """Return when, where and at which commit a test was last proved."""
     if entry.last is None:
@@ -96,7 +101,9 @@ def verdict(matrix: Matrix) -> str:
     if not matrix.problems:
         agree = _counted(len(matrix.sessions), "session agrees", "sessions agree")
         unproven = _counted(len(matrix.unproven), "test is unproven", "tests are unproven")
+        known = _counted(len(matrix.known_failures), "test is known to fail", "tests are known to fail")
         rest = f"; {unproven}" if matrix.unproven else ""
+        rest += f"; {known}" if matrix.known_failures else ""
         return f"Proved: {agree}, and the gate of {matrix.gate:g} % is reached{rest}."
     wrong = _counted(len(matrix.problems), "thing is wrong", "things are wrong")
     if matrix.coverage is None or not matrix.partial:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from .capability_table import read_capabilities
 from .contract import Contract, ContractError, Lock, unknown
+from .listings import read_known_failures
 from .table_files import find_table
 from .table_values import refuse_unknown_keys, string, strings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .contract import KnownFailure
     from .table_files import Table
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_OPTIONAL_KEYS = ("mark",)
+_OPTIONAL_KEYS = ("known_failures", "mark")
 _LOCK_KEYS = ("path", "extras", "groups")
 # pytest's own marks, and the plugin's other one.
 _MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "untraced", "usefixtures", "xfail")
@@ -59,6 +61,7 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         },
         sources=sources,
         locks=_locks(root, table, promises),
+        known_failures=_known_failures(table),
         state=_state(f"{table.where()} state", table.content["state"], sources),
         mark=_mark(f"{table.where()} mark", table.content.get("mark", "requires")),
         table=table.file,
@@ -66,6 +69,11 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
     )
     _check_promises(contract, table)
     return contract
+
+
+def _known_failures(table: Table) -> tuple[KnownFailure, ...]:
+    key = "known_failures"
+    return read_known_failures(table.where(key), table.content[key]) if key in table.content else ()
 
 
 def _check_promises(contract: Contract, table: Table) -> None:
@@ -79,6 +87,8 @@ def _check_promises(contract: Contract, table: Table) -> None:
                 message = f"{where} promises {each!r}, a condition that each run evaluates: remove it there"
                 raise ContractError(message)
         promised.update(promises, hopes)
+    for known in contract.known_failures:
+        contract.check_capabilities(known.where, f"{table.where('known_failures', known.tests)} where")
     for name, capability in contract.capabilities.items():
         if name not in promised and not capability.is_condition:
             where = table.where("capabilities", name)

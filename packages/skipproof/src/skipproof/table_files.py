@@ -42,9 +42,9 @@ SETTINGS_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "p
 _COMMENT = re.compile(r"(^|\s)[#;]")
 _LISTS = (
     *("sources", "modules", "distributions", "programs", "paths", "extras", "groups"),
-    *("platform", "absent", "all", "any"),
+    *("platform", "absent", "all", "any", "raises", "where"),
 )
-_GROUPS = {"capability": "capabilities", "lock": "locks"}
+_GROUPS = {"capability": "capabilities", "known_failure": "known_failures", "lock": "locks"}
 # What our headings look like, including those that are not read.
 _HEADING = re.compile(rb"^\s*\[\s*(tool[.:])?skipproof\b|^\s*(tool\.)?skipproof\.", re.MULTILINE)
 
@@ -168,7 +168,7 @@ def _of_ini(file: str, text: str) -> Table | None:
 def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping[str, str]) -> None:
     for key, text in section.items():
         # What is installed, or run, may have a ";" in its command.
-        if _COMMENT.search(text) and key != "install":
+        if _COMMENT.search(text) and key not in ("install", "issue", "reason"):
             message = f"{file}: [{name}] {key} is {text!r}, with a comment that an INI file has as part of the value"
             message = f"{message}: write it on a line of its own"
             raise ContractError(message)
@@ -184,7 +184,9 @@ def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping
             entries = content.setdefault(_GROUPS[kind], {})
             entries[of] = {key: _value(key, text) for key, text in section.items()}
         case _:
-            known = "[skipproof], [skipproof:capability:NAME], [skipproof:environments], [skipproof:lock:NAME]"
+            known = "[skipproof], [skipproof:environments], " + ", ".join(
+                f"[skipproof:{kind}:NAME]" for kind in _GROUPS
+            )
             message = f"{file} has [{name}], which is not part of the table; there are: {known}"
             raise ContractError(message)
 

@@ -16,6 +16,7 @@ from .summary import (
     duration,
     failures,
     incomplete_files,
+    known_failures,
     last_proof,
     machines,
     reach,
@@ -65,6 +66,7 @@ def _print_details(console: Console, matrix: Matrix) -> None:
         groups.setdefault(f"needs {', '.join(entry.needs)}; {last_proof(entry)}", []).append(entry.id)
     for heading, ids in groups.items():
         _section(console, f"Unproven ({heading})", "bold yellow", ids)
+    _section(console, "Known failures", "bold yellow", known_failures(matrix))
     _section(console, "Lines that one environment alone reaches", "bold", reach(matrix))
     _section(console, "Notes", "bold", matrix.notes)
 

@@ -1,4 +1,4 @@
-"""Deceits by what a table may say besides capabilities: conditions."""
+"""Deceits by what a table may say besides capabilities: conditions and known failures."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ def nowhere(entry: str, *options: str) -> Plant:
     return plant
 
 
+def listed(code: str, more: str = "", name: str = ID) -> Plant:
+    """List a test as a known failure, then run."""
+
+    def plant(project: Project) -> Ending:
+        text = (project.root / "pyproject.toml").read_text(encoding="utf-8")
+        entry = f'"{name}" = {{ reason = "no lists", issue = "#7"{more} }}'
+        added = f"[tool.skipproof.known_failures]\n{entry}\n\n[tool.skipproof.environments]"
+        project.write("pyproject.toml", text.replace("[tool.skipproof.environments]", added))
+        project.write(UNIT, f"import pytest\n\n{code}\n")
+        return run(project)
+
+    return plant
+
+
 PLANTS: dict[str, Plant] = {
     "An environment promises a condition": condition('python = ">=3.12"', '"new", '),
     "A condition that no Python meets": condition('python = ">=3.14,<3.12"'),
@@ -66,4 +80,12 @@ PLANTS: dict[str, Plant] = {
     ),
     "A condition that no environment meets": nowhere('absent = "skipproof_beta"'),
     "A Python is required that no session ran on": nowhere('python = ">=3.99"', "--require", "new"),
+    "A known failure passes": listed("@pytest.mark.xfail(strict=False)\ndef test_a(): pass"),
+    "A known failure says that it fails, and does not": listed("def test_a(): pytest.xfail('bug 7')"),
+    "A known failure never reaches its body": listed(
+        "@pytest.fixture\ndef x(): raise OSError\n\ndef test_a(x): assert False"
+    ),
+    "A known failure hides another one": listed("def test_a(): {}['x']", ', raises = "AssertionError"'),
+    "A known failure is listed for a test that is gone": listed("def test_b(): pass"),
+    "A known failure without an issue": listed("def test_a(): assert False", "", f'{ID}" = {{ reason = "x" }}\n"x'),
 }

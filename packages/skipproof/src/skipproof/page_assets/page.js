@@ -140,6 +140,7 @@ const start = () => {
   buildFilters();
   showCoverage();
   showUnproven();
+  showKnownFailures();
   const state = readState();
   writeControls(state);
   apply(state);

@@ -11,6 +11,8 @@ const showVerdict = () => {
   const merged = matrix.coverage === undefined ? "no merged coverage" : `${asPercent(matrix.coverage)} covered${matrix.partial ? ", as far as known" : ""}`;
   const facts = [count(sessions.length, "session"), count((matrix.tests ?? []).length, "test"), merged];
   if (unproven > 0) facts.push(`${count(unproven, "test")} unproven: no machine had what they need`);
+  const known = (matrix.known_failures ?? []).length;
+  if (known > 0) facts.push(count(known, "known failure"));
   const verdict = problems.length === 0 ? "✓ Proved" : `✗ Not proved: ${count(problems.length, "problem")}`;
   section.append(make("strong", {}, verdict), make("p", { class: "muted" }, facts.join(" · ")));
   if (problems.length > 0) {
@@ -116,4 +118,12 @@ const showUnproven = () => {
       : ["never", "", ""]),
   ]);
   byId("unproven").append(makeTable([["Test"], ["Needs"], ["Last proved, UTC"], ["Commit"], ["Session"]], rows));
+};
+
+/** The tests that failed as the table says: none of them proves anything by it. */
+const showKnownFailures = () => {
+  const tests = matrix.known_failures ?? [];
+  byId("known").hidden = tests.length === 0;
+  const rows = tests.map((test) => [rowName(test.id), test.reason, test.sessions.join(", ")]);
+  byId("known-failures").append(makeTable([["Test"], ["Reason"], ["Sessions"]], rows));
 };
