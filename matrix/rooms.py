@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ __all__ = [
     "torch_build",
     "torch_trouble",
     "unfinished",
+    "unpack_without_packages",
 ]
 
 # uv's settings for where packages come from; if one is set, uv needs nothing from us.
@@ -307,3 +309,13 @@ def pytest_arguments(suites: Iterable[str], chosen: Sequence[str]) -> list[str]:
     """Add the session's suites to the arguments after ``--``, unless these name a file or folder."""
     typed_a_path = any(Path(argument.partition("::")[0]).exists() for argument in chosen)
     return [*chosen] if typed_a_path else [*suites, *chosen]
+
+
+def unpack_without_packages(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist and remove the packages from it, so that its tests can only find the installed ones."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    [project] = folder.iterdir()
+    for package in ("backend", "packages/skipproof/src"):
+        shutil.rmtree(project / package)
+    return project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest_plugins = ["pytester"]
+# What rich, coverage, git, Python and pytest read. Coverage's own variable for processes that tests start has to stay.
+FOREIGN = (
+    *("CLICOLOR", "COLUMNS", "COV_CORE_", "COVERAGE_CORE", "COVERAGE_FILE", "COVERAGE_RCFILE", "FORCE_COLOR", "GIT_"),
+    *("GITHUB_", "LINES", "NO_COLOR", "PY_COLORS", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONOPTIMIZE"),
+    *("PYTHONWARNINGS", "TERM", "TTY_"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start without what whoever runs the tests has set for other programs."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -25,8 +39,6 @@ def project(pytester: pytest.Pytester, site: Path, monkeypatch: pytest.MonkeyPat
     """A project on a machine without a GPU, whatever this machine has."""
     # Other plugins in the environment are not needed here, and would slow down each run.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    for name in ("PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(detection, "_has_cuda", lambda: False)
     return Project(pytester, site)
 

@@ -96,7 +96,7 @@ def test_unfinished_receipt_has_no_closing_mark(project: Project) -> None:
     assert read_receipt(path).seal is not None
 
 
-def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
+def test_commit_is_the_one_that_is_checked_out(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit is the one checked out, with "+" if files differ from it."""
     assert checked_out(project.contract) is None
     git = ["git", "-C", str(project.root), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -107,6 +107,9 @@ def test_commit_is_the_one_that_is_checked_out(project: Project) -> None:
     clean = checked_out(project.contract)
     assert clean is not None
     assert len(clean) == 40
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, str(project.root / "another"))
+    assert checked_out(project.contract) == clean
     project.write("pyproject.toml", "changed = 1\n" + PYPROJECT)
     assert checked_out(Contract(project.root, {}, {}, (), {}, "")) == f"{clean}+"
 

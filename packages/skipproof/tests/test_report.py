@@ -45,7 +45,7 @@ def test_red_matrix_is_shown_whole(
     matrix = records.read(Matrix, records.parsed((folder / "matrix.json").read_bytes()))
     assert [row.state for row in matrix.sessions] == ["red", "missing"]
     assert (matrix.coverage, matrix.partial, matrix.files[0].path) == (100, True, "code.py")
-    assert "test_a.py::test_a" in (folder / "index.html").read_text()
+    assert "test_a.py::test_a" in (folder / "index.html").read_text(encoding="utf-8")
     assert (measured.root / "summary.md").read_text().startswith("before\n## Not proved: ")
     assert "earlier" not in (folder / "junit-bare.xml").read_text()
     # Partial data is not merged data.

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import sys
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from matrix.rooms import (
     torch_build,
     torch_trouble,
     unfinished,
+    unpack_without_packages,
 )
 
 if TYPE_CHECKING:
@@ -328,3 +330,16 @@ def test_pip_is_told_what_uv_was_told(tmp_path: Path) -> None:
         "PIP_FIND_LINKS": "/wheels /more",
     }
     assert pip_environment(machine(tmp_path, PIP_FIND_LINKS="/mine", **told)) == {}
+
+
+def test_an_unpacked_sdist_has_tests_but_no_package(tmp_path: Path) -> None:
+    """What is left of an sdist are its tests, so that they find the installed packages."""
+    names = ("backend/llm_backend/__init__.py", "packages/skipproof/src/skipproof/__init__.py", "tests/test_it.py")
+    for name in names:
+        write(tmp_path / "whole" / name, "")
+    with tarfile.open(tmp_path / "sdist.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "whole", "llm_backend-1.0")
+    (tmp_path / "far").mkdir()
+    project = unpack_without_packages(tmp_path / "sdist.tar.gz", tmp_path / "far")
+    files = {path.relative_to(project).as_posix() for path in project.rglob("*.py")}
+    assert (project.name, files) == ("llm_backend-1.0", {"tests/test_it.py"})

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT: Literal[6] = 6
 _SHOWN = 20
+_OTHER_REPOSITORY = {"GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing"]
@@ -250,7 +251,9 @@ def checked_out(contract: Contract) -> str | None:
 
 def _git(contract: Contract, *arguments: str) -> str:
     command = ["git", "-C", str(contract.root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # These win over -C; git sets them for its hooks.
+    environ = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def lock_digest(contract: Contract, environment: str) -> str | None:
