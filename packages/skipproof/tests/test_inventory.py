@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skipproof.inventory import Definition, definitions, sources
+from skipproof.definitions import Definition, definitions
+from skipproof.origins import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

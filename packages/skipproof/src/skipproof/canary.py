@@ -16,6 +16,9 @@ from .outcomes import Needs, TestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+OWN = ("runner", "skipping", "unittest")
+"""The plugins of pytest's own that say what became of a test; a run without one cannot be trusted."""
+
 _REASON = "needs canary: a canary"
 
 
@@ -70,5 +73,13 @@ def _judge(item: pytest.Item, needs: Needs, body: Callable[[], object]) -> str |
     """Return what the gate says about a test with this body."""
     call = pytest.CallInfo.from_call(body, when="call")
     record = TestRecord(needs)
-    record.add(item.ihook.pytest_runtest_makereport(item=item, call=call))
+    record.add(_makereport(item.config)(item=item, call=call))
     return record.violation()
+
+
+def _makereport(config: pytest.Config) -> Callable[..., pytest.TestReport]:
+    """Return pytest's own hook, without what other plugins expect of a real test."""
+    manager = config.pluginmanager
+    own = [manager.get_plugin(name) for name in OWN]
+    others = [plugin for plugin in manager.get_plugins() if plugin not in own]
+    return manager.subset_hook_caller("pytest_runtest_makereport", others)

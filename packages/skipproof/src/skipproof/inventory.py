@@ -1,41 +1,36 @@
 """Checks every test that the files define against what was collected.
 
 pytest does not report what it does not collect: a file with another name, a test hidden by a second one of the same
-name, a class with an ``__init__``, a definition in an ``if`` that was false, a file that ``collect_ignore`` names. So
-the files are parsed here without importing them, and each definition must be the source of a collected test.
+name, a class with an ``__init__``, a definition in an ``if`` that was false, a file that ``collect_ignore`` names, a
+doctest. So the files are parsed here without importing them, and each definition must be the source of a collected
+test. A function that only looks like a test is not one: pytest takes a fixture or a property for what it is, and what
+other code calls is a helper.
 """
 
 from __future__ import annotations
 
 import ast
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+import re
+import sys
 from fnmatch import fnmatch
-from functools import cache, partial
+from functools import cached_property
 from pathlib import Path
-from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .definitions import Uses, definitions, doctests, loader
+from .origins import real, sources
 from .suites import all_suites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
     import pytest
 
+    from .definitions import Definition
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A test defined in a file.
-
-    Attributes:
-        name: its name, preceded by those of its classes, as in "TestIt::test_a".
-        line: its first line, decorators included, as in Python's code objects.
-    """
-
-    name: str
-    line: int
+_TEST_FOLDER = re.compile(r"(.*[_-])?tests?([_-].*)?")
 
 
 class Inventory:
@@ -46,14 +41,26 @@ class Inventory:
         self._names = all_suites(config)
         self._all_suites = [config.rootpath / suite for suite in self._names]
         self._suites = [config.rootpath / suite for suite in suites]
+        self._functions: dict[int, object] = {}  # keeps them, so that no id is given twice
         self._sources: set[tuple[str, int]] = set()
         self._files: set[Path] = set()
+        self._documented: set[Path] = set()  # of doctests, and of what else has no function
         self._excused: set[Path] = set()
+        self._unread: set[str] = set()
 
     def add(self, item: pytest.Item) -> None:
         """Note the source of a collected test: its file, and the functions behind its decorators."""
         self._files.add(item.path)
-        self._sources.update(sources(getattr(item, "function", None)))
+        function = getattr(item, "function", None)
+        if function is None:
+            self._documented.add(item.path)
+        elif id(function) not in self._functions:
+            self._functions[id(function)] = function
+            self._sources.update(sources(function))
+            # What a subclass overrides is not lost.
+            name = getattr(item, "originalname", None)
+            for owner in getattr(getattr(item, "cls", None), "__mro__", ())[1:]:
+                self._sources.update(sources(vars(owner).get(name)))
 
     def excuse(self, path: Path) -> None:
         """Note a file that is already reported for a reason that explains why nothing was collected from it."""
@@ -61,43 +68,120 @@ class Inventory:
 
     def complaints(self) -> Iterator[tuple[str, str]]:
         """Yield what was not collected (a file, or a test in it), with why and the next step."""
-        for path in self._paths():
+        files = {path: path.read_bytes() for path in sorted(self._found(".py") - self._excused)}
+        uses = Uses(files)
+        for path, text in files.items():
             where = path.relative_to(self._config.rootpath).as_posix()
             try:
-                defined = definitions(path.read_bytes(), self._is_test)
-            except (SyntaxError, ValueError) as error:
-                yield (
-                    where,
-                    f"a file under {self._top(path).name}/ that cannot be read ({error}); fix it, or delete it",
-                )
+                tree = ast.parse(text)
+            except (SyntaxError, ValueError):
+                # pytest would have said so, had it collected the file; what is named otherwise is data.
+                if self._has_test_name(path) and self._in_suite(path):
+                    self._unread.add(where)
                 continue
-            absent = [test for test in defined if (_real(path), test.line) not in self._sources]
-            if len(absent) == len(defined) and path not in self._files:
-                yield from self._whole_file(path, where, len(defined))
-            else:
-                yield from ((f"{where}::{test.name}", _why(test, defined)) for test in absent)
+            defined = definitions(tree, self._is_test)
+            absent = [test for test in defined if (real(path), test.line) not in self._sources]
+            lost = [
+                test
+                for test in absent
+                if _doubles(test, defined) or not (uses.of(test.own_name, path) or self._is_other(path, test.name))
+            ]
+            if len(absent) < len(defined) or path in self._files:
+                yield from ((f"{where}::{test.name}", _why(test, defined)) for test in lost)
+            elif lost or not uses.of_module(path):
+                yield from self._whole_file(path, where, len(lost))
+            yield from self._other_tests(path, where, tree)
+        yield from self._documents()
+
+    def unread(self) -> list[str]:
+        """Return the test files that this Python cannot read: they were left out, and another Python has to run them."""
+        return sorted(self._unread)
+
+    def _is_other(self, path: Path, name: str) -> bool:
+        """Return whether the module that was imported from a file has a fixture or a property under a test's name."""
+        found: object = self._modules.get(real(path))
+        for part in name.split("::"):
+            found = getattr(found, part, None)
+        # A property is found where its class is, and cannot be called.
+        described = hasattr(type(found), "__get__") and not callable(found)
+        return described or type(found).__name__ == "FixtureFunctionDefinition"
+
+    @cached_property
+    def _modules(self) -> dict[str, ModuleType]:
+        modules = [module for module in [*sys.modules.values()] if getattr(module, "__file__", None)]
+        return {real(module.__file__ or ""): module for module in modules}
 
     def _whole_file(self, path: Path, where: str, count: int) -> Iterator[tuple[str, str]]:
-        suites = ", ".join(self._names)
-        patterns = self._config.getini("python_files")
         fact = f"a test file under {self._top(path).name}/ that was not collected ({count} defined in it)"
-        if not any(path.is_relative_to(suite) for suite in self._all_suites):
-            if count:
-                yield where, f"{fact}: it lies in no suite; move it into one of {suites}, or name its folder there"
-        elif any(fnmatch(path.name, pattern) for pattern in patterns):
+        if self._has_test_name(path) and self._in_suite(path):
             step = "remove --ignore or collect_ignore, add a test to it, or delete it"
             yield where, f"no test of it was collected; {step}"
-        elif count:
-            step = "rename it, or have a test file inherit its classes"
-            yield where, f"{fact}: its name matches none of {', '.join(patterns)}; {step}"
+        elif count and (self._has_test_name(path) or self._is_among_tests(path)):
+            if self._in_suite(path):
+                patterns = ", ".join(self._config.getini("python_files"))
+                step = f"its name matches none of {patterns}; rename it, or have a test file inherit its classes"
+            else:
+                step = f"it lies in no suite; move it into one of {', '.join(self._names)}, or name its folder there"
+            yield where, f"{fact}: {step}"
 
-    def _paths(self) -> list[Path]:
+    def _other_tests(self, path: Path, where: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
+        """Yield the doctests of a test file that were not collected, and those that only unittest would load."""
+        if not self._in_suite(path):
+            return
+        kind = loader(tree) if self._has_test_name(path) or path.name == "__init__.py" else None
+        if kind == "doctests" and not self._documented:
+            step = "collect them with --doctest-modules or --doctest-glob in addopts"
+            yield where, f"the doctests that its load_tests adds never run, because pytest does not call it; {step}"
+        elif kind == "tests":
+            step = "use parametrize, or a test file of pytest's kind"
+            yield where, f"the tests that its load_tests makes never run, because pytest does not call it; {step}"
+        if self._has_test_name(path) and path not in self._documented:
+            for name in doctests(tree, self._is_test):
+                step = "add --doctest-modules to addopts, or make a test of it"
+                yield "::".join(filter(None, (where, name))), f"its docstring's examples never ran; {step}"
+
+    def _documents(self) -> Iterator[tuple[str, str]]:
+        """Yield the documents of examples, by their name test files, that were not collected."""
+        for suffix in (".md", ".rst", ".txt"):
+            for path in sorted(self._found(suffix)):
+                named = self._has_test_name(path.with_suffix(".py")) and self._in_suite(path)
+                if named and path not in self._documented and b">>> " in path.read_bytes():
+                    where = path.relative_to(self._config.rootpath).as_posix()
+                    yield where, f"its examples never ran; add --doctest-glob='*{suffix}' to addopts, or rename it"
+
+    def _has_test_name(self, path: Path) -> bool:
+        return any(fnmatch(path.name, pattern) for pattern in self._config.getini("python_files"))
+
+    def _in_suite(self, path: Path) -> bool:
+        return any(path.is_relative_to(suite) for suite in self._all_suites)
+
+    def _is_among_tests(self, path: Path) -> bool:
+        """Return whether tests are what lies here; a project's own module may have functions with such names too."""
+        folders = path.relative_to(self._config.rootpath).parts[:-1]
+        return any(map(_TEST_FOLDER.fullmatch, folders)) or any(file.parent == path.parent for file in self._files)
+
+    def _found(self, suffix: str) -> set[Path]:
         """Return the files in this run's suites, and those under the suites' common folders that are in no suite."""
         others = [suite for suite in self._all_suites if suite not in self._suites]
         # Nothing lies beside a suite that is the whole project.
-        folders = {self._top(suite) for suite in self._all_suites}
-        found = {path for folder in folders for path in (folder.rglob("*.py") if folder.is_dir() else [folder])}
-        return sorted(path for path in found - self._excused if not any(path.is_relative_to(suite) for suite in others))
+        found = {path for top in map(self._top, self._all_suites) for path in self._files_below(top)}
+        return {
+            path for path in found if path.suffix == suffix and not any(path.is_relative_to(suite) for suite in others)
+        }
+
+    def _files_below(self, top: Path) -> Iterator[Path]:
+        """Yield the files below a folder, or the file itself; not those of environments, tools and built packages."""
+        if top.is_file():
+            yield top
+        for folder, folders, files in os.walk(top):
+            here = Path(folder)
+            folders[:] = [name for name in folders if not self._is_foreign(here / name)]
+            yield from (here / name for name in files)
+
+    def _is_foreign(self, folder: Path) -> bool:
+        built = folder.parent == self._config.rootpath and folder.name in {"build", "dist"}
+        foreign = folder.name.startswith(".") or folder.name in {"__pycache__", "node_modules"}
+        return (built or foreign or (folder / "pyvenv.cfg").exists()) and folder not in self._all_suites
 
     def _top(self, path: Path) -> Path:
         """Return the common folder of the suites in the same part of the project as ``path``."""
@@ -112,51 +196,13 @@ class Inventory:
         return any(name.startswith(pattern) or fnmatch(name, pattern) for pattern in patterns)
 
 
-def definitions(source: bytes, is_test: Callable[[str], bool]) -> list[Definition]:
-    """Return the tests that a file defines in the module and its classes, even under a condition, but not in functions.
-
-    Raises:
-        SyntaxError, ValueError: the file is not Python.
-    """
-    return list(_definitions(ast.parse(source), "", is_test))
-
-
-def _definitions(owner: ast.AST, prefix: str, is_test: Callable[[str], bool]) -> Iterator[Definition]:
-    for node in ast.iter_child_nodes(owner):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if is_test(node.name):
-                yield Definition(prefix + node.name, min(part.lineno for part in (node, *node.decorator_list)))
-        elif isinstance(node, ast.ClassDef):
-            yield from _definitions(node, f"{prefix}{node.name}::", is_test)
-        elif not isinstance(node, ast.expr):
-            yield from _definitions(node, prefix, is_test)
-
-
-def sources(function: object) -> Iterator[tuple[str, int]]:
-    """Yield file and first line of a function, and of the functions that its decorators wrap."""
-    waiting, seen = [function], set()
-    while waiting:
-        each: Any = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if isinstance(each, (MethodType, partial)):
-            waiting.append(each.__func__ if isinstance(each, MethodType) else each.func)
-        elif isinstance(each, FunctionType):
-            # Not the code object's own file name: compiled code that was copied still names the old place.
-            yield _real(each.__globals__.get("__file__", "")), each.__code__.co_firstlineno
-            waiting += [vars(each).get("__wrapped__"), *_enclosed(each)]
-
-
-def _enclosed(function: FunctionType) -> Iterator[object]:
-    """Yield what a function closes over: a decorator without ``wraps`` keeps its test there."""
-    for cell in function.__closure__ or ():
-        with suppress(ValueError):  # the cell is still empty
-            yield cell.cell_contents
+def _doubles(test: Definition, defined: Sequence[Definition]) -> list[int]:
+    """Return the lines of the other definitions of the same name."""
+    return [other.line for other in defined if other.name == test.name and other is not test]
 
 
 def _why(test: Definition, defined: Sequence[Definition]) -> str:
-    others = [other.line for other in defined if other.name == test.name and other is not test]
+    others = _doubles(test, defined)
     if others:
         return (
             f"(line {test.line}) is defined again in line {others[-1]}, and only one of them was collected; "
@@ -164,10 +210,5 @@ def _why(test: Definition, defined: Sequence[Definition]) -> str:
         )
     return (
         f"(line {test.line}) is defined but was not collected; define it without a condition, "
-        "in a class without __init__ and without __test__ = False"
+        "in a class without __init__ and without __test__ = False, under decorators that use functools.wraps"
     )
-
-
-@cache
-def _real(path: str | Path) -> str:
-    return os.path.realpath(path)
