@@ -36,7 +36,7 @@ class Definition:
 
 
 def definitions(tree: ast.Module, is_test: Callable[[str], bool]) -> list[Definition]:
-    """Return the tests that a file defines in the module and its classes, even under a condition, but not in functions."""
+    """Return the tests that a file defines in the module and its classes, even under a condition; not in functions."""
     return list(_definitions(tree, "", is_test))
 
 
@@ -71,13 +71,13 @@ def _doctests(owner: ast.Module | ast.ClassDef, prefix: str, is_test: Callable[[
     for node in owner.body:
         if isinstance(node, ast.ClassDef) and is_test(node.name.lower()):
             yield from _doctests(node, f"{prefix}{node.name}::", is_test)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and is_test(node.name):
-            if _EXAMPLE.search(ast.get_docstring(node) or ""):
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if is_test(node.name) and _EXAMPLE.search(ast.get_docstring(node) or ""):
                 yield prefix + node.name
 
 
 def loader(tree: ast.Module) -> str | None:
-    """Return what unittest's ``load_tests`` of a file adds to the tests in files: "doctests", "tests" or nothing (None)."""
+    """Return what the ``load_tests`` of a file, which only unittest calls, adds: "doctests", "tests", or None."""
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     names |= {each.id for node in tree.body if isinstance(node, ast.Assign) for each in _names(node.targets)}
     if "load_tests" not in names:

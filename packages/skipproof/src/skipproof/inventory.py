@@ -94,7 +94,7 @@ class Inventory:
         yield from self._documents()
 
     def unread(self) -> list[str]:
-        """Return the test files that this Python cannot read: they were left out, and another Python has to run them."""
+        """Return the test files that were left out and that this Python cannot read: another one has to run them."""
         return sorted(self._unread)
 
     def _is_other(self, path: Path, name: str) -> bool:
