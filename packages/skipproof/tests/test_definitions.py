@@ -61,7 +61,7 @@ def test_definitions_are_found_wherever_they_stand(source: str, expected: list[t
         ("'test_a'", "", False),
     ],
 )
-def test_a_function_that_code_uses_is_a_helper(here: str, there: str, holds: bool) -> None:
+def test_a_function_that_code_uses_is_a_helper(here: str, there: str, *, holds: bool) -> None:
     """A function is used where other code names it: in its own file, or in one that imports that."""
     uses = Uses({Path("lib/a.py"): here.encode(), Path("test_b.py"): there.encode()})
     assert uses.of("test_a", Path("lib/a.py")) is holds
@@ -77,7 +77,7 @@ def test_a_function_that_code_uses_is_a_helper(here: str, there: str, holds: boo
         ("lib/base_test.py", "base_test = 1", False),
     ],
 )
-def test_a_module_that_another_file_imports_is_used(file: str, there: str, holds: bool) -> None:
+def test_a_module_that_another_file_imports_is_used(file: str, there: str, *, holds: bool) -> None:
     """A module is used where another file imports it, however it does."""
     uses = Uses({Path(file): b"import base_test, lib", Path("test_b.py"): there.encode()})
     assert uses.of_module(Path(file)) is holds

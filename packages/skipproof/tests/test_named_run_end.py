@@ -301,3 +301,12 @@ def test_run_without_coverage_claims_none(project: Project, monkeypatch: pytest.
     project.write(UNIT, PASSES)
     project.run("--skipproof", "bare").assert_outcomes(passed=1)
     assert project.receipt("bare").coverage is None
+
+
+def test_data_that_cannot_be_removed_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage data of an earlier run that cannot be removed ends the run with a sentence."""
+    Running(".coverage.bare").measure(monkeypatch)
+    project.write(".matrix/coverage/.coverage.bare.1/kept", "")
+    result = project.run("--skipproof", "bare")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: coverage data of an earlier run cannot be removed (*): correct what is there"])

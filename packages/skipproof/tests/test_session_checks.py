@@ -165,6 +165,20 @@ def test_ids_that_differ_are_refused(project: Project) -> None:
     ]
 
 
+def test_a_file_that_only_some_can_read_is_compared_among_those(project: Project) -> None:
+    """Tests of a file that a session's Python cannot read are missed only where it can be read, and once it is."""
+    new, newer = "tests/unit/test_new.py::test_a", "tests/unit/test_new.py::test_b"
+    old = current(project, "old", unread=["tests/unit/test_new.py"])
+    one = current(project, "one", tests={A: PASSED, new: PASSED})
+    two = current(project, "two", "full", tests={A: PASSED, new: PASSED, newer: PASSED})
+    assert judged(project, old, one, current(project, "all", "full", tests=one.tests)) == []
+    [problem] = judged(project, old, one, two)
+    assert problem.startswith(f"one and two: ids in tests/unit differ, only two collected {newer}: ")
+    alone = current(project, "alone", "full", unread=["tests/unit/test_new.py"])
+    remedy = "fix it, or run a session with a Python that can read it"
+    assert judged(project, old, alone) == [f"tests/unit/test_new.py could be read in no session: {remedy}"]
+
+
 def test_ids_of_different_suites_may_differ(project: Project) -> None:
     """A session is not refused for tests of a suite that it does not run."""
     real: dict[str, Any] = {"suites": ["tests/real"], "tests": {R: PASSED}}

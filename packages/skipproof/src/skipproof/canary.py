@@ -16,9 +16,6 @@ from .outcomes import Needs, TestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-OWN = ("runner", "skipping", "unittest")
-"""The plugins of pytest's own that say what became of a test; a run without one cannot be trusted."""
-
 _REASON = "needs canary: a canary"
 
 
@@ -80,6 +77,6 @@ def _judge(item: pytest.Item, needs: Needs, body: Callable[[], object]) -> str |
 def _makereport(config: pytest.Config) -> Callable[..., pytest.TestReport]:
     """Return pytest's own hook, without what other plugins expect of a real test."""
     manager = config.pluginmanager
-    own = [manager.get_plugin(name) for name in OWN]
+    own = [manager.get_plugin(name) for name in ("runner", "skipping", "unittest")]
     others = [plugin for plugin in manager.get_plugins() if plugin not in own]
     return manager.subset_hook_caller("pytest_runtest_makereport", others)

@@ -69,11 +69,12 @@ def _doctests(owner: ast.Module | ast.ClassDef, prefix: str, is_test: Callable[[
     if _EXAMPLE.search(ast.get_docstring(owner) or ""):
         yield prefix.removesuffix("::")
     for node in owner.body:
-        if isinstance(node, ast.ClassDef) and is_test(node.name.lower()):
-            yield from _doctests(node, f"{prefix}{node.name}::", is_test)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if is_test(node.name) and _EXAMPLE.search(ast.get_docstring(node) or ""):
-                yield prefix + node.name
+        match node:
+            case ast.ClassDef(name=name) if is_test(name.lower()):
+                yield from _doctests(node, f"{prefix}{name}::", is_test)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if is_test(name):
+                if _EXAMPLE.search(ast.get_docstring(node) or ""):
+                    yield prefix + name
 
 
 def loader(tree: ast.Module) -> str | None:

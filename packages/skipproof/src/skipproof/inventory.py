@@ -34,9 +34,14 @@ _TEST_FOLDER = re.compile(r"(.*[_-])?tests?([_-].*)?")
 
 
 class Inventory:
-    """Compares the tests that files define with those that were collected."""
+    """Compares the tests that files define with those that were collected.
+
+    Attributes:
+        unread: test files that were left out, and that this Python cannot read: another one has to run them.
+    """
 
     def __init__(self, config: pytest.Config, suites: Sequence[str]) -> None:
+        self.unread: set[str] = set()
         self._config = config
         self._names = all_suites(config)
         self._all_suites = [config.rootpath / suite for suite in self._names]
@@ -46,7 +51,6 @@ class Inventory:
         self._files: set[Path] = set()
         self._documented: set[Path] = set()  # of doctests, and of what else has no function
         self._excused: set[Path] = set()
-        self._unread: set[str] = set()
 
     def add(self, item: pytest.Item) -> None:
         """Note the source of a collected test: its file, and the functions behind its decorators."""
@@ -77,7 +81,7 @@ class Inventory:
             except (SyntaxError, ValueError):
                 # pytest would have said so, had it collected the file; what is named otherwise is data.
                 if self._has_test_name(path) and self._in_suite(path):
-                    self._unread.add(where)
+                    self.unread.add(where)
                 continue
             defined = definitions(tree, self._is_test)
             absent = [test for test in defined if (real(path), test.line) not in self._sources]
@@ -92,10 +96,6 @@ class Inventory:
                 yield from self._whole_file(path, where, len(lost))
             yield from self._other_tests(path, where, tree)
         yield from self._documents()
-
-    def unread(self) -> list[str]:
-        """Return the test files that were left out and that this Python cannot read: another one has to run them."""
-        return sorted(self._unread)
 
     def _is_other(self, path: Path, name: str) -> bool:
         """Return whether the module that was imported from a file has a fixture or a property under a test's name."""

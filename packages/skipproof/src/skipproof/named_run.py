@@ -27,6 +27,7 @@ from .receipts import (
     checked_out,
     coverage_base,
     coverage_files,
+    left_out,
     lock_digest,
     read_receipt,
     receipts_folder,
@@ -111,6 +112,7 @@ class NamedRun:
             exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
         ended = exitstatus in _ENDS and not self._broken_off
         records = gathered(self._seen.observations())
+        self._receipt.unread = sorted(set().union(*(seen.unread for seen in self._seen.observations())))
         self._complain(records)
         if ended:
             self._judge(records)
@@ -164,7 +166,7 @@ class NamedRun:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
         for receipt in self._comparable():
             for name in receipt.tests:
-                if in_suites(name, self._suites) and name not in records:
+                if in_suites(name, self._suites) and name not in records and not left_out(name, self._receipt):
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
                     yield name, f"{fact}; {step}"
@@ -212,7 +214,11 @@ class NamedRun:
             message = f"{fact}: remove it; the receipt's data gets paths relative to the project's folder all the same"
             raise pytest.UsageError(message)
         for path in coverage_files(self._contract, self._receipt.session):
-            path.unlink()
+            try:
+                path.unlink()
+            except OSError as error:
+                message = f"coverage data of an earlier run cannot be removed ({error}): correct what is there"
+                raise pytest.UsageError(message) from error
         # By exit, pytest has ended, and so have the processes that it started.
         atexit.register(self._gather_coverage_data, running.save)
         return base.relative_to(self._contract.root).as_posix()
@@ -259,9 +265,10 @@ def _proof(receipt: Receipt) -> str:
     outcomes = [test.outcome for test in receipt.tests.values()]
     ran = sum(outcome in RAN for outcome in outcomes)
     known = f"{outcomes.count('xfailed')} failed as listed, " if "xfailed" in outcomes else ""
+    others = f"; left to a Python that can read it: {', '.join(receipt.unread)}" if receipt.unread else ""
     return (
         f"{receipt.environment}: {ran} tests ran, {outcomes.count('skipped')} skipped with exactly the derived reason, "
-        f"{known}none is missing; every canary was found"
+        f"{known}none is missing; every canary was found{others}"
     )
 
 

@@ -38,12 +38,14 @@ class Observation:
         records: what became of each test, by id, in the order of collection.
         complaints: what went wrong with the collection, each with the name that it is of.
         deselected: the tests that were deselected.
+        unread: test files that were left out, and that this Python cannot read.
         aliases: ids that pytest-xdist changed (``--dist loadgroup`` appends the group), and what they were.
     """
 
     records: dict[str, TestRecord] = field(default_factory=dict)
     complaints: list[tuple[str, str]] = field(default_factory=list)
     deselected: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
     aliases: dict[str, str] = field(default_factory=dict)
 
     def record(self, report: pytest.TestReport, *, last: bool = True) -> TestRecord:
@@ -61,7 +63,7 @@ class Observation:
         for name, record in whole.records.items():
             self.records[name].take(record.notes())
         self.complaints = [*whole.complaints, *self.complaints]
-        self.deselected, self.aliases = whole.deselected, whole.aliases
+        self.deselected, self.unread, self.aliases = whole.deselected, whole.unread, whole.aliases
 
     def complain(self, name: str, complaint: str) -> None:
         """Note what went wrong with the collection."""
@@ -165,6 +167,7 @@ class Observer:
         if not collected:
             self.seen.complain(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
         self.seen.complaints += self._inventory.complaints()
+        self.seen.unread = self._inventory.unread
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:

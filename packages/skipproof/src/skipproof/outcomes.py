@@ -93,7 +93,7 @@ class TestRecord:
         elif report.failed:
             self._seen.add("failed")
             self.message = self.message or crash_line(report)
-        elif report.when == "call":
+        elif report.passed and report.when == "call":
             self._seen.add("passed")
 
     def notes(self) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class Receipt:
         finished: the same; only in the receipt of a finished run.
         exit_status: what pytest exited with; None while it runs.
         violations: every breach of the contract.
+        unread: test files that were left out because this Python cannot read them, relative to the root.
         tests: by id, in the order of collection.
         seal: a digest of all the rest; only in the receipt of a finished run.
     """
@@ -139,6 +140,7 @@ class Receipt:
     finished: str | None = None
     exit_status: int | None = None
     violations: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     tests: dict[str, TestResult] = field(default_factory=dict)
     seal: str | None = None
 
@@ -167,6 +169,11 @@ def shown_violations(contract: Contract, receipt: Receipt) -> list[str]:
         return receipt.violations
     where = receipt_path(contract, receipt.session).relative_to(contract.root).as_posix()
     return [*receipt.violations[:_SHOWN], f"and {len(rest)} more, all of them in {where}"]
+
+
+def left_out(nodeid: str, receipt: Receipt) -> bool:
+    """Return whether a test lies in a file that the Python of a run could not read."""
+    return nodeid.partition("::")[0] in receipt.unread
 
 
 def coverage_base(contract: Contract, session: str) -> Path:

@@ -46,6 +46,9 @@ def register(config: pytest.Config, environment: str | None, session: str | None
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:
             check_session_name(session or environment)
+            if not config.pluginmanager.has_plugin("skipping"):
+                message = f"--skipproof {environment} needs pytest's own plugin for skips: drop -p no:skipping"
+                raise pytest.UsageError(message)
             for name, plugin in _of_named_run(config, contract, environment, session or environment, requirements):
                 config.pluginmanager.register(plugin, f"skipproof-{name}")
 

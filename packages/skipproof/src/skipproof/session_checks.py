@@ -13,6 +13,7 @@ from .receipts import (
     Receipt,
     ReceiptError,
     check_session_name,
+    left_out,
     lock_digest,
     read_receipt,
     receipt_path,
@@ -78,7 +79,7 @@ def refusals(contract: Contract, sessions: Sequence[Session]) -> list[str]:
     problems = [*_differing_ids(finished), *_differing_models(finished)]
     if len(finished) == len(sessions):
         # While a session is missing, tests that no other session ran or compared only follow from that.
-        problems += [*_without_comparison(finished), *_never_ran(contract, finished)]
+        problems += [*_without_comparison(finished), *_never_read(finished), *_never_ran(contract, finished)]
     return problems
 
 
@@ -212,10 +213,10 @@ def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
     """Compare each suite's ids in every session with those in the first session that ran it."""
     first: dict[str, Receipt] = {}
     problems = []
-    for receipt in receipts:
+    for receipt in sorted(receipts, key=lambda each: len(each.unread)):
         for suite in receipt.suites:
             other = first.setdefault(suite, receipt)
-            mine, theirs = _ids(receipt, suite), _ids(other, suite)
+            mine, theirs = _ids(receipt, suite, other), _ids(other, suite, receipt)
             for here, names in ((receipt, mine - theirs), (other, theirs - mine)):
                 if names:
                     pair = f"{other.session} and {receipt.session}"
@@ -224,8 +225,18 @@ def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
     return problems
 
 
-def _ids(receipt: Receipt, suite: str) -> set[str]:
-    return {name for name in receipt.tests if in_suites(name, [suite])}
+def _ids(receipt: Receipt, suite: str, other: Receipt) -> set[str]:
+    """Return the ids of a suite that the other session has to have too."""
+    return {name for name in receipt.tests if in_suites(name, [suite]) and not left_out(name, other)}
+
+
+def _never_read(receipts: Sequence[Receipt]) -> list[str]:
+    """Return the test files that the Python of no session could read, among those that ran their suite."""
+    return [
+        f"{file} could be read in no session: fix it, or run a session with a Python that can read it"
+        for file in sorted({file for receipt in receipts for file in receipt.unread})
+        if all(file in receipt.unread for receipt in receipts if in_suites(file, receipt.suites))
+    ]
 
 
 def _never_ran(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:

@@ -137,6 +137,18 @@ def grown(project: Project, suite: str = "tests/unit") -> None:
     leave(project, "other", "full", suites=[suite], tests={ID: PASSED, f"{UNIT}::test_b": PASSED})
 
 
+def unreadable(project: Project) -> None:
+    """Leave a file out in both sessions that neither could read."""
+    for session, capabilities in (("unit", []), ("other", ["alpha", "beta"])):
+        leave(
+            project,
+            session,
+            "full" if capabilities else "bare",
+            capabilities=capabilities,
+            unread=["tests/unit/test_c.py"],
+        )
+
+
 def idle(project: Project) -> None:
     """Let a test skip everywhere, each time for the right reason."""
     for session, environment in (("unit", "bare"), ("other", "full")):
@@ -206,6 +218,7 @@ PLANTS: dict[str, Plant] = {
     "A session collected fewer tests of a suite of one file": afterwards(partial(grown, suite=UNIT)),
     "A suite that one environment alone ran": receipts(suites=["tests/unit", "tests/real"]),
     "A test that ran in no environment": afterwards(idle),
+    "A test file that no session's Python can read": afterwards(unreadable),
     "A session ran without coverage": receipts(coverage=None),
     "Coverage data is deleted": afterwards(lambda project: (project.root / DATA).unlink()),
     "Coverage data is emptied": afterwards(lambda project: data_file(project, "unit", "bare", ())),

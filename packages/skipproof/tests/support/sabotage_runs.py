@@ -198,6 +198,7 @@ PLANTS: dict[str, Plant] = {
     "The table stands in two files": also("[skipproof]\n"),
     "The table stands where nobody reads it": also("[tool:skipproof]\n"),
     "One test file stands for the whole suite": options(UNIT),
+    "`-p no:skipping` leaves pytest without skips": options("-p", "no:skipping"),
     # Preflight.
     "A promised library raises on import": lambda project: run(project, alpha="raise RuntimeError('no AVX')"),
     "A promised library imports, but lacks a submodule": lambda project: run(
@@ -288,6 +289,16 @@ PLANTS: dict[str, Plant] = {
         "    items.extend(pytest.Module.from_parent(session, path=path).collect())",
     ),
     "Parameters that come from a missing library": file(UNIT, "@pytest.mark.parametrize('x', [])\ndef test_a(x): pass"),
+    "A doctest in the docstring of a test file": file(
+        SECOND, "def test_b():\n    '''Add.\n\n    >>> 1 + 1\n    3\n    '''"
+    ),
+    "A document of doctests": file("tests/unit/test_guide.md", ">>> 1 + 1\n3"),
+    "Doctests that only `load_tests` adds": file(
+        SECOND, f"import doctest\n\n{PASSES}\ndef load_tests(loader, tests, pattern): return doctest.DocFileSuite('x')"
+    ),
+    "Tests that only `load_tests` makes": file(
+        SECOND, f"{PASSES}\ndef load_tests(loader, tests, pattern): return [Case(n) for n in range(9)]"
+    ),
     "A test without a mark needs a library": file(REAL, "def test_b(): import skipproof_alpha", environment="bare"),
     "`-x` ends the run early": file(UNIT, "def test_a(): assert False\n\ndef test_b(): pass", "-x"),
     "`--setup-only` runs no test's body": options("--setup-only"),
