@@ -215,6 +215,13 @@ def report(session: nox.Session) -> None:
     session.run("skipproof", "report", *expectations(), *session.posargs)
 
 
+@uv_session(default=False, tags=["by-hand"])
+def accept(session: nox.Session) -> None:
+    """Write what the sessions proved to the accepted list, tests/accepted.txt; its diff is what there is to review."""
+    furnish(session, "no-llm")
+    session.run("skipproof", "accept", *expectations(), *session.posargs)
+
+
 @uv_session(default=False, tags=["weekly", "receipt"])
 def floors(session: nox.Session) -> None:
     """Prove the lowest versions that pyproject.toml allows: unit tests, and what each extra promises."""

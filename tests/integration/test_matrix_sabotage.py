@@ -52,7 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     folder = tmp_path_factory.mktemp("sabotage")
     copy = Copy(folder / "project", folder / "honest")
     copy.create()
-    for session in (SLIM, FULL, "coverage"):
+    for session in (SLIM, FULL, "accept", "coverage"):
         ending = copy.nox(session)
         assert ending.status == 0, ending.said
     copy.keep()

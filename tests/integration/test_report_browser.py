@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from skipproof.matrix import Cell, Matrix, TestRow
+from skipproof.matrix import Cell, FileCoverage, Matrix, TestRow
 from skipproof.page import render
 from skipproof.table import read_contract
 from support.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
@@ -364,6 +364,15 @@ async def test_coverage_says_what_a_single_environment_reaches(show: Show) -> No
         "sample/part.py 1,200 97.50 % 60.00 % 97.50 % 3-7, 9->12 full 20-31, 40 bare 10 ranges",
         "sample/whole.py 3 100.00 % 100.00 %",
     ]
+
+
+async def test_coverage_says_what_is_left_out(show: Show) -> None:
+    """Lines and branches that a pragma or a setting excludes have a column, where there are any."""
+    file = FileCoverage(path="a.py", statements=2, percent=100, excluded=["3-4"], unbranched=["7"])
+    page = await show(replace(everything(), files=[file]))
+    assert (await text(page, "#coverage-summary")).endswith(", “Left out” what a pragma or a setting excludes.")
+    assert await text(page, "#coverage thead") == "File Statements Together Missing Only Left out"
+    assert await text(page, "#coverage tbody") == "a.py 2 100.00 % 3-4, 7 (branch)"
 
 
 async def test_unproven_tests_are_named_with_their_last_proof(show: Show) -> None:

@@ -59,11 +59,11 @@ def needed(name: str) -> set[str]:
 
 def install(name: str, site: Path) -> None:
     """Copy the files of a distribution that is installed here."""
-    for file in metadata.files(name) or []:
-        source, target = Path(str(file.locate())), site / file
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+    files = {site / file: Path(str(file.locate())) for file in metadata.files(name) or []}
+    # What Python compiled is listed too, and need not be there.
+    for target, source in ((target, source) for target, source in files.items() if source.is_file()):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 def install_plugin(site: Path) -> None:

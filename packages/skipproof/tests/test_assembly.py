@@ -56,7 +56,7 @@ def test_whole_matrix_is_told(project: Project) -> None:
     found = collect(project.contract, Asked(["two", "one"]))
     matrix = found.matrix
     assert (matrix.problems, matrix.partial, matrix.coverage, matrix.gate) == ([], False, 100, 100)
-    assert (matrix.environments, matrix.files, matrix.unproven, matrix.notes) == ({"bare": 75}, [FILE], [], [])
+    assert (matrix.environments, matrix.files, matrix.unproven, matrix.notes) == ({"bare": 75}, [FILE], [], found.hints)
     two, one = matrix.sessions
     assert (two.name, two.environment, two.state, two.coverage, two.seconds) == ("two", "full", "proved", 50, 0.35)
     assert (one.ran, one.skipped, one.failed, one.lock is not None) == (1, 1, 0, True)
@@ -156,7 +156,8 @@ def test_file_that_no_machine_could_run_is_noted(project: Project) -> None:
     found = collect(project.contract, Asked())
     assert found.left_out == ["tests/unit/test_a.py"]
     assert found.matrix.notes == [
-        "tests/unit/test_a.py does not count for coverage: no machine here could run its tests"
+        "tests/unit/test_a.py does not count for coverage: no machine here could run its tests",
+        *found.hints,
     ]
 
 
@@ -204,8 +205,9 @@ def test_what_was_only_tried_is_noted(project: Project) -> None:
     """The report shows a session's notes on what may fail, and the matrix is still proved."""
     leave(project, "one", a=PASSED)
     project.write(".matrix/notes/newest.txt", "red on 2026-01-01 with torch 3.0\n")
-    matrix = collect(project.contract, Asked()).matrix
-    assert matrix.notes == ["newest: red on 2026-01-01 with torch 3.0"]
+    found = collect(project.contract, Asked())
+    matrix = found.matrix
+    assert matrix.notes == ["newest: red on 2026-01-01 with torch 3.0", *found.hints]
     assert not [problem for problem in matrix.problems if "newest" in problem]
 
 

@@ -79,3 +79,10 @@ def test_red_matrix_says_what_is_wrong() -> None:
     assert "<details><summary>Lines that one environment alone reaches (bare: 3 lines in 2 files)</summary>\n\n" in text
     assert "| `a.py` | bare | 1-2 |\n\n</details>\n" in text
     assert text.endswith("### Notes\n\n- passed over\n")
+
+
+def test_what_coverage_leaves_out_is_listed() -> None:
+    """Lines and branches that a pragma or a setting excludes are in the summary, by file."""
+    file = FileCoverage(path="a_b.py", statements=3, percent=100, excluded=["3-4"], unbranched=["7"])
+    text = markdown.render(replace(PROVED, files=[file, FileCoverage(path="b.py", statements=3, percent=100)]))
+    assert text.endswith("### Left out of coverage by a pragma or a setting\n\n- a\\_b.py 3-4, 7 (branch)\n")

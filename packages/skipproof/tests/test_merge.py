@@ -129,7 +129,7 @@ def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--help"], 0, "usage: skipproof {merge,report,doctor} [options]"),
+        (["--help"], 0, "usage: skipproof {merge,report,accept,doctor} [options]"),
         (["murge"], 4, "skipproof: error: no command is called 'murge'"),
         ([], 4, "skipproof: error: no command given"),
     ],
@@ -163,7 +163,7 @@ def test_another_library_that_is_not_there_is_a_fault(monkeypatch: pytest.Monkey
         main(["merge"])
 
 
-@pytest.mark.parametrize("name", ["merge", "report", "doctor"])
+@pytest.mark.parametrize("name", ["merge", "report", "accept", "doctor"])
 def test_a_file_that_is_not_there_is_a_usage_error(
     measured: Project, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -113,11 +113,20 @@ def test_many_files_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
     assert "and 1 more file\n" in shown(red_matrix(files=files[:21], partial=False), capsys)
 
 
+def test_what_coverage_leaves_out_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines and branches that a pragma or a setting excludes are shown by file."""
+    file = FileCoverage(path="a.py", statements=3, percent=100, excluded=["3-4"], unbranched=["7"])
+    out = shown(red_matrix(files=[file]), capsys)
+    assert "Left out of coverage by a pragma or a setting:\n- a.py  3-4, 7 (branch)\n" in out
+
+
 def test_brief_is_what_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    """With ``brief``, only the sessions and the problems are shown."""
+    """With ``brief``, only the sessions, the notes and the problems are shown."""
     terminal.show(red_matrix(partial=False), brief=True)
     _, _, rest = capsys.readouterr().out.partition("\n\n")
-    assert rest.startswith(f"Not covered:\n- a.py  66.66 %  3-7, 9->12\n\nWhat is wrong:\n- {LONG}\n")
+    assert rest.startswith(
+        f"Notes:\n- one was passed over\n\nNot covered:\n- a.py  66.66 %  3-7, 9->12\n\nWhat is wrong:\n- {LONG}\n"
+    )
 
 
 @pytest.mark.parametrize(

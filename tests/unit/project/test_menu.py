@@ -34,6 +34,7 @@ def test_the_menu_offers_what_the_project_promises() -> None:
         "portability",
         "coverage",
         "report",
+        "accept",
         "bench",
         "lock",
     }
@@ -48,6 +49,7 @@ def test_every_session_says_in_one_line_what_it_does() -> None:
 def test_what_needs_a_gpu_or_rewrites_files_is_not_in_the_default_run() -> None:
     """Plain ``nox`` rewrites no lock, needs no GPU, and runs no session of many minutes."""
     assert {session.name for session in menu() if not session.default} == {
+        "accept",
         "integration-cuda",
         "floors",
         "newest",

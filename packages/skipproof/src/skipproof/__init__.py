@@ -21,13 +21,17 @@
     session_checks.py    reasons to refuse a session's receipt, or several together
     session_coverage.py  the coverage data of a session's processes, in one file that is valid in any folder
     merged_coverage.py   the sessions' coverage data, merged
+    exclusions.py   the statements that coverage leaves out
+    accepted.py     the accepted list: where each test was proved
+    accepted_checks.py   what the list says, against what the sessions prove now
     assembly.py     builds the matrix from receipts and coverage data
     matrix.py       the matrix as data, for the report and for other programs
     command_line.py  what the subcommands share
     merge.py        the gate over all sessions: skipproof merge
     report.py       the report: skipproof report
+    accept.py       writes the accepted list: skipproof accept
     doctor.py       what a run would say, without running tests: skipproof doctor
-    __main__.py     the command skipproof, with all three
+    __main__.py     the command skipproof, with all four
     terminal.py     the matrix as a table; markdown.py, junit.py and page.py render it too, summary.py is shared
     machine.py      the processor of a run, and its features
 

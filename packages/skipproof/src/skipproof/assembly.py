@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coverage.exceptions import CoverageException
 
-from . import merged_coverage, session_checks, session_coverage
+from . import accepted_checks, merged_coverage, session_checks, session_coverage
 from .contract import ContractError
 from .matrix import Cell, Known, Matrix, Proof, SessionRow, TestRow, Unproven
 from .receipts import RAN, Receipt, ReceiptError, read_receipt
@@ -45,12 +45,18 @@ class Collected:
         matrix: everything known.
         measured: the receipts whose coverage data was used.
         left_out: test files that do not count for coverage, because no machine here could run them.
+        receipts: those of the sessions that left a readable one.
+        lost: what the accepted list says was proved and is not any more, all of it among the matrix's problems.
+        hints: what the list says nothing of, all of it among the matrix's notes.
         gate_problem: why the coverage gate fails, which is one of the matrix's problems, or None.
     """
 
     matrix: Matrix
     measured: list[Receipt] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     gate_problem: str | None = None
 
 
@@ -84,8 +90,14 @@ def collect(contract: Contract, asked: Asked) -> Collected:
     unusable, gate = _fill_coverage(contract, matrix, measured, left_out)
     alone = [f"{session.name}: {problem}" for session in sessions for problem in session.problems]
     together = session_checks.refusals(contract, sessions)
-    matrix.problems = [*alone, *together, *required, *unusable, *filter(None, [gate])]
-    return Collected(matrix, measured, left_out, gate)
+    held = accepted_checks.Held()
+    if all(session.receipt is not None and session.receipt.finished is not None for session in sessions):
+        # While a session is missing, what no other one proved only follows from that.
+        files = None if matrix.partial or unusable else matrix.files
+        held = accepted_checks.held(contract, receipts, files, left_out)
+    matrix.notes += held.hints
+    matrix.problems = [*alone, *together, *required, *held.problems, *unusable, *filter(None, [gate])]
+    return Collected(matrix, measured, left_out, receipts, held.problems, held.hints, gate)
 
 
 def _with_sound_data(contract: Contract, sessions: Iterable[Session]) -> list[Receipt]:

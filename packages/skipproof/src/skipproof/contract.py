@@ -6,6 +6,7 @@
     sources = ["src", "tests"]                       # what a receipt is tied to: files, and all in a folder
     locks = "environments"                           # <environment>.txt or pylock.<environment>.toml lies here
     state = ".matrix"                                # receipts and coverage data go here
+    accepted = "accepted.txt"                        # the accepted list, if there is to be one
 
     [tool.skipproof.capabilities]
     llm = { modules = ["torch"], distributions = ["a-model"], install = "pip install 'project[llm]'" }
@@ -241,6 +242,7 @@ class Contract:
         known_failures: in the order of the table; the first that names a test, and whose conditions hold, is about it.
         optional: the names of those that each environment has only where the machine has them.
         table: the file with the table, which a receipt is tied to as well.
+        accepted: the file with the accepted list, or None.
         heading: the file and the heading of the table, as messages name it.
     """
 
@@ -254,6 +256,7 @@ class Contract:
     known_failures: tuple[KnownFailure, ...] = ()
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     table: str = "pyproject.toml"
+    accepted: str | None = None
     heading: str = "pyproject.toml: [tool.skipproof]"
 
     def promised(self, environment: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from .summary import (
     failures,
     known_failures,
     last_proof,
+    left_out,
     machines,
     missing_lines,
     reach,
@@ -41,6 +42,7 @@ def render(matrix: Matrix) -> str:
         *_unproven(matrix),
         *_listed("Known failures", known_failures(matrix)),
         *_files(matrix),
+        *_listed("Left out of coverage by a pragma or a setting", left_out(matrix)),
         *_listed("Notes", matrix.notes),
     ]
     return "\n\n".join(parts) + "\n"

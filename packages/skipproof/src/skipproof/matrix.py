@@ -97,6 +97,8 @@ class FileCoverage:
         percent: lines and branches covered by all sessions together, in percent.
         missing: lines that nothing covers, as ranges such as "3-7", and branches never taken, such as "9->12".
         environments: the same percentage for each environment alone.
+        excluded: lines that coverage does not ask for, although they could run, as ranges.
+        unbranched: lines of which it does not ask for every branch, as ranges.
         only: for each environment, the lines that nothing else reaches, as ranges.
     """
 
@@ -104,6 +106,8 @@ class FileCoverage:
     statements: int
     percent: float
     missing: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    unbranched: list[str] = field(default_factory=list)
     environments: dict[str, float] = field(default_factory=dict)
     only: dict[str, list[str]] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ Exits with 0 when everything is proved, with 4 on a usage error or without any r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import command_line, merged_coverage, terminal
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "merge", "Merge what the sessions proved, and refuse what they did not.", arguments
     )
     matrix = found.matrix
-    terminal.show(matrix, brief=True)
+    # The other notes are the report's.
+    terminal.show(replace(matrix, notes=found.hints), brief=True)
     if matrix.problems and matrix.problems != [found.gate_problem]:
         return ExitStatus.MERGE
     merged_coverage.write_reports(contract, found.measured, found.left_out)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from coverage import Coverage, CoverageData
 
+from . import exclusions
 from .matrix import FileCoverage
 from .receipts import coverage_base
 
@@ -81,6 +82,12 @@ class _ParsedOnce(Coverage):
             self._sources[morf] = super()._get_file_reporter(morf)
         return self._sources[morf]
 
+    def left_out(self, path: str) -> tuple[list[int], list[int]]:
+        """Return the statements of a file that are excluded, and the lines of which not every branch is asked for."""
+        file = self._get_file_reporter(path)
+        excluded, unbranched = file.excluded_lines(), file.no_branch_lines()
+        return exclusions.left_out(file.source(), excluded, unbranched) if excluded or unbranched else ([], [])
+
 
 def percent(value: float) -> str:
     """Return a percentage as text, truncated, not rounded: only full coverage may read as 100."""
@@ -99,6 +106,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
         whole = _analysis(together, omit)
         names = list(dict.fromkeys(receipt.environment for receipt in receipts))
         apart = {name: _reached(together, name, whole["files"]) for name in names}
+        left = {path: together.left_out(path) for path in whole["files"]}
     environments = {name: _share(files.values()) for name, files in apart.items()}
     crowds = Counter(receipt.environment for receipt in receipts)
     return Measured(
@@ -113,7 +121,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
             for receipt in receipts
         },
         files=[
-            _file(path, entry, {name: files[path] for name, files in apart.items()})
+            _file(path, entry, {name: files[path] for name, files in apart.items()}, left[path])
             for path, entry in sorted(whole["files"].items())
         ],
     )
@@ -168,7 +176,9 @@ def _share(files: Collection[_Reached]) -> float:
     return 100 * covered / coverable if coverable else 100.0
 
 
-def _file(path: str, whole: Mapping[str, Any], apart: Mapping[str, _Reached]) -> FileCoverage:
+def _file(
+    path: str, whole: Mapping[str, Any], apart: Mapping[str, _Reached], left: tuple[list[int], list[int]]
+) -> FileCoverage:
     only = {
         name: ranges(file.lines.difference(*(other.lines for key, other in apart.items() if key != name)))
         for name, file in apart.items()
@@ -179,6 +189,8 @@ def _file(path: str, whole: Mapping[str, Any], apart: Mapping[str, _Reached]) ->
         statements=whole["summary"]["num_statements"],
         percent=whole["summary"]["percent_covered"],
         missing=[*ranges(whole["missing_lines"]), *_half_branches(whole)],
+        excluded=ranges(left[0]),
+        unbranched=ranges(left[1]),
         environments={name: _share([file]) for name, file in apart.items()},
         only={name: lines for name, lines in only.items() if lines},
     )
@@ -199,7 +211,7 @@ def _percent(contract: Contract, receipt: Receipt, sources: dict[str, FileReport
 @contextmanager
 def _combined(
     contract: Contract, receipts: Sequence[Receipt], sources: dict[str, FileReporter], file: Path | None = None
-) -> Iterator[Coverage]:
+) -> Iterator[_ParsedOnce]:
     """Merge the sessions' data into a file or in memory, without changing their own files."""
     # Its settings are where the sessions found theirs: in whichever file coverage picks in the project's folder.
     coverage = _ParsedOnce(sources, data_file=file, config_file=True)

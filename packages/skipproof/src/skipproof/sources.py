@@ -46,6 +46,7 @@ def digests(contract: Contract, suites: Iterable[str], settings: str | None = No
         folder = contract.root / source
         prefix = "" if source == "." else f"{source}/"
         names.update(_below(os.fspath(folder), prefix) if folder.is_dir() else [source])
+    names -= {contract.accepted}  # written after the run, from what it proved
     found = ((_text(name), _digest(f"{contract.root}/{name}")) for name in sorted(names))
     return {name: digest for name, digest in found if digest is not None}
 

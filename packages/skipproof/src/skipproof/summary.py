@@ -70,6 +70,16 @@ def reach(matrix: Matrix) -> list[str]:
     return lines
 
 
+def left_out(matrix: Matrix) -> list[str]:
+    """Return the files of which coverage leaves something out, each with the lines."""
+    lines = []
+    for file in matrix.files:
+        branches = [f"{each} (branch)" for each in file.unbranched]
+        if file.excluded or branches:
+            lines.append(f"{file.path}  {', '.join([*file.excluded, *branches])}")
+    return lines
+
+
 def incomplete_files(matrix: Matrix) -> list[str]:
     """Return the files that are not fully covered, with their lines, cut to a readable length.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .table_files import Table
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_OPTIONAL_KEYS = ("known_failures", "mark")
+_OPTIONAL_KEYS = ("accepted", "known_failures", "mark")
 _LOCK_KEYS = ("path", "extras", "groups")
 # pytest's own marks, and the plugin's other one.
 _MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "untraced", "usefixtures", "xfail")
@@ -64,6 +64,7 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         known_failures=_known_failures(table),
         state=_state(f"{table.where()} state", table.content["state"], sources),
         mark=_mark(f"{table.where()} mark", table.content.get("mark", "requires")),
+        accepted=_path(f"{table.where()} accepted", table.content["accepted"]) if "accepted" in table.content else None,
         table=table.file,
         heading=table.where(),
     )

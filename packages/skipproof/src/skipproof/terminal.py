@@ -18,6 +18,7 @@ from .summary import (
     incomplete_files,
     known_failures,
     last_proof,
+    left_out,
     machines,
     reach,
     sessions_by_environment,
@@ -42,13 +43,14 @@ _STYLES = {
 def show(matrix: Matrix, *, brief: bool = False) -> None:
     """Print the matrix: in colour on a terminal (NO_COLOR and FORCE_COLOR are respected), otherwise one fact per line.
 
-    With ``brief``, print only the sessions and whatever keeps the matrix from being proved.
+    With ``brief``, print only the sessions, the notes, and whatever keeps the matrix from being proved.
     """
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     with console.capture() as capture:
         console.print(_table(matrix))
         if not brief:
             _print_details(console, matrix)
+        _section(console, "Notes", "bold", matrix.notes)
         _section(console, "Not covered", "bold yellow", incomplete_files(matrix))
         _section(console, "What is wrong", "bold red", matrix.problems)
         console.print()
@@ -68,7 +70,7 @@ def _print_details(console: Console, matrix: Matrix) -> None:
         _section(console, f"Unproven ({heading})", "bold yellow", ids)
     _section(console, "Known failures", "bold yellow", known_failures(matrix))
     _section(console, "Lines that one environment alone reaches", "bold", reach(matrix))
-    _section(console, "Notes", "bold", matrix.notes)
+    _section(console, "Left out of coverage by a pragma or a setting", "bold", left_out(matrix))
 
 
 def _table(matrix: Matrix) -> Table:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from skipproof import merge
+from skipproof import accept, merge
 from skipproof.receipts import Trace, receipt_path, write_receipt
 
+from .listed import NAME, NO_BRANCH, NO_COVER, TABLE, listed
 from .sabotage_runs import ID, PASSES, SECOND, UNIT
 from .samples import PASSED, current, result, write_data
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     Arcs = tuple[tuple[int, int], ...]
 
+OTHER = "tests/unit/test_b.py::test_b"
 DATA = ".matrix/coverage/.coverage.unit"
 # What coverage sees of PASSES: the first line on import, the second on call.
 IMPORTED = ((-1, 1), (1, -1))
@@ -185,6 +187,42 @@ def homeless(project: Project) -> None:
     leave(project, "unit", data={"file": "lib/code.py"})
 
 
+def against_the_list(change: Callable[[Project], object]) -> Plant:
+    """Have a list of what two sound sessions proved, change something, and merge what the sessions left then."""
+
+    def plant(project: Project) -> Ending:
+        listed(project)
+        leave_both(project, ID, OTHER, f"{OTHER}s[1]", f"{OTHER}s[2]")
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert accept.main([]) == 0
+        change(project)
+        return merged()
+
+    return plant
+
+
+def leave_both(project: Project, *names: str, **tests: TestResult) -> None:
+    """Leave two sessions that ran these tests."""
+    for session, environment in (("unit", "bare"), ("other", "full")):
+        leave(project, session, environment, tests=dict.fromkeys(names, PASSED) | tests)
+
+
+def covered(text: str) -> Callable[[Project], object]:
+    """Change the file that the two sessions measure, without a line more of it."""
+
+    def change(project: Project) -> None:
+        project.write(UNIT, text)
+        leave_both(project, ID, OTHER, f"{OTHER}s[1]", f"{OTHER}s[2]")
+
+    return change
+
+
+def excluded(project: Project) -> None:
+    """Exclude the body of the test by coverage's settings."""
+    listed(project, TABLE.replace("fail_under = 100", 'fail_under = 100\nexclude_also = ["assert"]'))
+    covered("def test_a():\n    assert True\n")(project)
+
+
 def required(project: Project) -> Ending:
     """Require the proof of something that needs a GPU when no session had one."""
     leave(project, "unit")
@@ -236,6 +274,28 @@ PLANTS: dict[str, Plant] = {
     "Two sessions used different models": afterwards(mixed),
     "Another table of capabilities since": receipts(capabilities=["alpha"]),
     "Hardware is required that no session had": required,
+    "A test that was proved is deleted": against_the_list(
+        lambda project: leave_both(project, ID, f"{OTHER}s[1]", f"{OTHER}s[2]")
+    ),
+    "A test file that was proved is deleted": against_the_list(lambda project: leave_both(project, ID)),
+    "A parameter of a test is deleted": against_the_list(
+        lambda project: leave_both(project, ID, OTHER, f"{OTHER}s[1]")
+    ),
+    "A test that ran is marked to need what no session has": against_the_list(
+        lambda project: leave_both(project, ID, f"{OTHER}s[1]", f"{OTHER}s[2]", **{OTHER: result("skipped", "gpu")})
+    ),
+    "A session is left out of the merge": against_the_list(
+        lambda project: receipt_path(project.contract, "other").unlink()
+    ),
+    "The accepted list is deleted": against_the_list(lambda project: (project.root / NAME).unlink()),
+    "The accepted list has a merge conflict": against_the_list(
+        lambda project: project.write(NAME, f"<<<<<<< HEAD\n{(project.root / NAME).read_text(encoding='utf-8')}")
+    ),
+    "A pragma excludes lines from coverage": against_the_list(covered(f"def test_a():  {NO_COVER}\n    assert True\n")),
+    "A pragma excuses a branch from coverage": against_the_list(
+        covered(f"def test_a():\n    if ID: return  {NO_BRANCH}\n")
+    ),
+    "A setting excludes lines from coverage": against_the_list(excluded),
     # Coverage.
     "Lines that nothing covers": afterwards(uncovered),
 }

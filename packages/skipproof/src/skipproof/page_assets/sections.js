@@ -80,13 +80,16 @@ const showCoverage = () => {
     box.hidden = true;
     return;
   }
+  const leftOut = (file) => [...(file.excluded ?? []), ...(file.unbranched ?? []).map((line) => `${line} (branch)`)];
+  const leaves = files.some((file) => leftOut(file).length > 0);
   const alone = Object.entries(matrix.environments ?? {}).map(([name, value]) => `${name} ${asPercent(value)}`);
   const gate = matrix.gate === undefined ? "" : `, ${asPercent(matrix.gate)} required`;
   byId("coverage-summary").textContent =
     `Lines and branches: ${asPercent(matrix.coverage)} by all sessions together${gate}`
     + `${alone.length > 0 ? `; each environment alone: ${alone.join(", ")}` : ""}. `
     + (matrix.partial ? "Some sessions' data could not be used: the total may be higher. " : "")
-    + "“Only” lists lines that a single environment reaches.";
+    + "“Only” lists lines that a single environment reaches"
+    + (leaves ? ", “Left out” what a pragma or a setting excludes." : ".");
   const names = [...new Set(files.flatMap((file) => Object.keys(file.environments ?? {})))];
   const headings = [
     ["File"], ["Statements", "number"], ["Together", "number"], ...names.map((name) => [name, "number"]),
@@ -95,11 +98,13 @@ const showCoverage = () => {
   const only = (file) => Object.entries(file.only ?? {}).filter(([, ranges]) => ranges.length > 0).map(
     ([name, ranges]) => make("div", { class: "only" }, make("b", {}, name), " ", lineRanges(ranges)),
   );
+  if (leaves) headings.push(["Left out"]);
   const rows = files.map((file) => [
     rowName(file.path), number(file.statements.toLocaleString("en")), percentCell(file.percent, file.percent < 100 ? "short" : "whole"),
     ...names.map((name) => percentCell(file.environments?.[name], "part")),
     make("td", { class: (file.missing ?? []).length > 0 ? "narrow" : "" }, lineRanges(file.missing)),
     make("td", { class: only(file).length > 0 ? "narrow" : "" }, ...only(file)),
+    ...(leaves ? [make("td", { class: leftOut(file).length > 0 ? "narrow" : "" }, lineRanges(leftOut(file)))] : []),
   ]);
   box.append(makeTable(headings, rows));
 };
