@@ -238,6 +238,14 @@ def newest(session: nox.Session) -> None:
 
 
 @uv_session(default=False, tags=["weekly"])
+def plugins(session: nox.Session) -> None:
+    """Install popular plugins of pytest one by one beside pytest-skipproof: none may change what it proves."""
+    source = furnish(session, "sabotage")
+    told = ["--folder", session.create_tmp(), "--lock", str(locks.lock_path("plugins")), *session.posargs]
+    session.run("python", "-m", "matrix.plugins", *told, env=INSTALLING_TEST_ENV | source.variables)
+
+
+@uv_session(default=False, tags=["weekly"])
 def bench(session: nox.Session) -> None:
     """Measure the figures that the documents quote: import, load, memory, speed."""
     furnish(session, "llm-cpu")
@@ -286,9 +294,9 @@ def sound_room(session: nox.Session) -> Path:
     if session.venv_backend != "uv":
         session.error(f"These rooms are uv's, not {session.venv_backend}'s: drop --no-venv and --force-venv-backend")
     session.env.update(inherited.by_tools(os.environ))
-    room, python = Path(session.virtualenv.location), Path(session.virtualenv.bin, "python")
+    room = Path(session.virtualenv.location)
     version = session.python if isinstance(session.python, str) else "{}.{}".format(*sys.version_info)
-    fact = health.defect(room, python, version)
+    fact = health.defect(room, Path(session.virtualenv.bin, "python"), version)
     if fact is None:
         return room
     if session.run_install("uv", "--version", silent=True, log=False) is None:
