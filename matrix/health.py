@@ -8,12 +8,18 @@ links into uv's cache. Uses only the standard library: the noxfile is read befor
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["defect", "drop", "drop_strays", "uv_trouble"]
 
@@ -41,8 +47,30 @@ def defect(room: Path, program: Path, python: str) -> str | None:
         return f"has a Python that takes {prefix} for its home"
     if version != python:
         return f"has Python {version}, where {python} should be"
+    return _made_elsewhere(room, program.parent) or _unreadable(folders)
+
+
+def _made_elsewhere(room: Path, programs: Path) -> str | None:
+    home = next(filter(None, (_other_home(path, room) for path in sorted(programs.iterdir()))), None)
+    return None if home is None else f"was made as {home}, whose Python its programs start"
+
+
+def _unreadable(folders: Iterable[str]) -> str | None:
     damaged = [info.name for folder in folders for info in Path(folder).glob("*.dist-info") if not _is_readable(info)]
     return f"has no readable METADATA and RECORD in {', '.join(sorted(damaged))}" if damaged else None
+
+
+def _other_home(script: Path, room: Path) -> Path | None:
+    """Return the room of the same name that a script was made for, if that is another one; folders move, or are copied.
+
+    A long path, or one with a space, does not fit into a script's first line; the second one then has it.
+    """
+    with script.open("rb") if script.is_file() else BytesIO() as file:
+        start = file.read(1024)
+    found = re.match(rb"#!(?:/bin/sh\n'''exec' )?['\"]?(/[^\n]+?)/bin/python", start)
+    home = Path(os.fsdecode(found[1])) if found else room
+    is_other = home.name == room.name and not (home.exists() and home.samefile(room))
+    return home if is_other else None
 
 
 def _is_readable(info: Path) -> bool:

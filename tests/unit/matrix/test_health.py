@@ -121,6 +121,22 @@ def test_a_python_of_elsewhere_is_named(room: Path, tmp_path: Path) -> None:
     assert defect(room) == f"has a Python that takes {other} for its home"
 
 
+@pytest.mark.parametrize("form", ["#!{}/bin/python\n", "#!/bin/sh\n'''exec' '{}/bin/python' \"$0\" \"$@\"\n"])
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_room_of_another_folder_is_named(room: Path, tmp_path: Path, form: str, copied: bool) -> None:  # noqa: FBT001
+    """A room whose programs start the Python of the folder that it was copied or moved from is found."""
+    script = room / "bin" / "tool"
+    script.write_text(form.format(room), encoding="utf-8")
+    assert defect(room) is None
+    moved = tmp_path / "moved" / room.name
+    shutil.copytree(room, moved, symlinks=True)
+    if not copied:
+        shutil.rmtree(room)
+    assert defect(moved) == f"was made as {room}, whose Python its programs start"
+    (moved / "bin" / "tool").write_text("#!/usr/bin/python3\n", encoding="utf-8")
+    assert defect(moved) is None
+
+
 def test_a_room_is_removed_and_a_link_only_itself(room: Path, tmp_path: Path) -> None:
     """A room is removed; where a link stands for it, what the link leads to stays."""
     link = tmp_path / "link"
