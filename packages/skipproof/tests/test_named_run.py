@@ -130,9 +130,8 @@ def test_deselection_is_red(project: Project, option: list[str]) -> None:
     project.write(UNIT, PASSES)
     result = project.run("--skipproof", "bare", *option)
     result.assert_outcomes(passed=1, deselected=1)
-    assert violations(result, project, "bare") == [
-        f"{UNIT}::test_a: was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
-    ]
+    [violation] = violations(result, project, "bare")
+    assert violation.startswith(f"{UNIT}::test_a: was deselected; leave -k, -m, --deselect and --lf to runs without")
     assert project.receipt("bare").tests[f"{UNIT}::test_a"].outcome == "missing"
 
 

@@ -141,6 +141,7 @@ def _row(session: Session) -> SessionRow:
         return row
     outcomes = [test.outcome for test in receipt.tests.values()]
     row.environment, row.capabilities = receipt.environment, receipt.capabilities
+    row.subset = receipt.subset
     row.python, row.platform, row.machine = receipt.python, receipt.platform, receipt.machine
     row.lock, row.commit, row.started = receipt.lock, receipt.commit, receipt.started
     row.ran = sum(outcome in RAN for outcome in outcomes)

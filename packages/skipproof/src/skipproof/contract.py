@@ -69,6 +69,10 @@ What else a table may say::
 
     [tool.skipproof.known_failures]                  # they must fail; "*" is anything after the file
     "tests/test_a.py::test_b[*-x]" = { reason = "...", issue = "#7", raises = "ValueError", where = ["new"] }
+
+    [tool.skipproof.subsets]                         # what some sessions run of each suite, by options of pytest
+    quick = "-m 'not slow'"
+    slow = "-m slow"
 """
 
 from __future__ import annotations
@@ -240,6 +244,7 @@ class Contract:
         state: folder of receipts and coverage data.
         mark: name of the mark by which a test says what it needs.
         known_failures: in the order of the table; the first that names a test, and whose conditions hold, is about it.
+        subsets: parts of the suites that a run may be of, by name.
         optional: the names of those that each environment has only where the machine has them.
         table: the file with the table, which a receipt is tied to as well.
         accepted: the file with the accepted list, or None.
@@ -254,6 +259,7 @@ class Contract:
     state: str
     mark: str = "requires"
     known_failures: tuple[KnownFailure, ...] = ()
+    subsets: Mapping[str, Subset] = field(default_factory=dict)
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     table: str = "pyproject.toml"
     accepted: str | None = None

@@ -55,7 +55,8 @@ def _session(row: SessionRow) -> tuple[str, ...]:
     if row.environment is None:
         return (row.name, UNKNOWN, "-", "-", "-", "-", covered, lock, state)
     counts = (str(row.ran), str(row.skipped), str(row.failed), duration(row.seconds))
-    return (row.name, row.environment, *counts, covered, lock, state)
+    environment = row.environment + (f" ({row.subset})" if row.subset else "")
+    return (row.name, environment, *counts, covered, lock, state)
 
 
 def _by_environment(matrix: Matrix) -> str:

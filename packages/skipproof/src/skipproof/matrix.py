@@ -17,6 +17,7 @@ class SessionRow:
     Attributes:
         name: the session's name.
         environment: the environment it ran in; None when its receipt is missing or cannot be read.
+        subset: the subset of the suites that it ran; None for all.
         state: "stale" when sources, lock or table have changed since its run; "damaged" when its receipt cannot be
             read or was edited; "missing" when there is no receipt.
         python: version of the interpreter.
@@ -37,6 +38,7 @@ class SessionRow:
 
     name: str
     environment: str | None = None
+    subset: str | None = None
     state: State
     python: str | None = None
     platform: str | None = None

@@ -35,6 +35,7 @@ from .receipts import (
     write_receipt,
 )
 from .sources import changes, digests
+from .subsets import subset_of
 from .suites import all_suites, chosen_suites, in_suites
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class NamedRun:
         self._suites = chosen_suites(config)
         self._broken_off = self._stopped_at_failures = False
         self._violations: dict[str, None] = {}  # each once, in order: workers find the same
+        subset = subset_of(config, contract)
         self._receipt = Receipt(
             session=session,
             environment=environment,
@@ -75,6 +77,7 @@ class NamedRun:
             sources=digests(contract, self._suites, _settings(config)),
             commit=checked_out(contract),
             suites=self._suites,
+            subset=None if subset is None else subset.name,
             coverage=None,
             process=os.getpid(),
             started=_now(),
@@ -266,6 +269,7 @@ def _proof(receipt: Receipt) -> str:
     ran = sum(outcome in RAN for outcome in outcomes)
     known = f"{outcomes.count('xfailed')} failed as listed, " if "xfailed" in outcomes else ""
     others = f"; left to a Python that can read it: {', '.join(receipt.unread)}" if receipt.unread else ""
+    known += f"{outcomes.count('deselected')} left to other subsets, " if "deselected" in outcomes else ""
     return (
         f"{receipt.environment}: {ran} tests ran, {outcomes.count('skipped')} skipped with exactly the derived reason, "
         f"{known}none is missing; every canary was found{others}"

@@ -17,6 +17,7 @@ from .bodies import Witness
 from .inventory import Inventory
 from .machine import run_facts
 from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
+from .subsets import subset_of, takes
 from .suites import in_suites
 from .trace import Listener, added_up
 
@@ -86,6 +87,7 @@ class Observer:
         self._contract = contract
         self._suites = suites
         self._needs = needs
+        self._subset = subset_of(config, contract)
         self._inventory = Inventory(config, suites)
         self._listener = Listener(
             capability.trace
@@ -131,11 +133,17 @@ class Observer:
         self.seen.records.setdefault(item.nodeid, TestRecord(Needs(), forged=True))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Record every deselection as a violation."""
+        """Record every deselection as a violation, but for what is not in the run's subset."""
         for item in items:
+            if self._subset is not None and not takes(self._config, self._subset, item):
+                record = TestRecord(self._needs(item), deselected=True)
+                self.seen.records[collected_id(item)] = record
+                continue
             self.seen.deselected.add(collected_id(item))
             self.seen.complain(
-                collected_id(item), "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof"
+                collected_id(item),
+                "was deselected; leave -k, -m, --deselect and --lf to runs without --skipproof, "
+                "or list -k or -m in subsets",
             )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -46,7 +46,7 @@ class Needs:
     known_failure: KnownFailure | None = None
 
 
-WORST_FIRST: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed", "missing")
+WORST_FIRST: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed", "missing", "deselected")
 # What every process can tell from a test's reports; the other fields are known only to the one that runs it.
 _FROM_REPORTS = frozenset({"reason", "duration", "message", "_seen"})
 
@@ -64,6 +64,7 @@ class TestRecord:
         forged: True when it was reported although its body never ran.
         hollow: why a pass of it proves nothing, as bodies.py saw it, or None.
         generations: the traces it left.
+        deselected: True when the run is of a subset that it is not in.
         failure: names of the classes of the exception that its body raised.
     """
 
@@ -79,6 +80,7 @@ class TestRecord:
     hollow: str | None = None
     generations: list[Generation] = field(default_factory=list)
     failure: list[str] = field(default_factory=list)
+    deselected: bool = False
     _seen: set[str] = field(default_factory=set)
 
     def add(self, report: pytest.TestReport) -> None:
@@ -108,10 +110,14 @@ class TestRecord:
     @property
     def outcome(self) -> Outcome:
         """The worst outcome of any phase; "missing" when the test's body was never reached."""
+        if self.deselected:
+            return "deselected"
         return next((outcome for outcome in WORST_FIRST if outcome in self._seen), "missing")
 
     def violation(self) -> str | None:
         """Return how the test broke the contract, with the next step, or None if it did not."""
+        if self.outcome == "deselected":
+            return None
         expected = self.needs.expected_reason
         return self._breach_where_capable() if expected is None else self._breach_where_not(expected)
 

@@ -27,7 +27,7 @@ _SHOWN = 20
 _OTHER_REPOSITORY = {"GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing"]
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "missing", "deselected"]
 RAN: tuple[Outcome, ...] = ("passed", "failed", "xpassed")
 """What a test may have ended with that counts as run; one that is known to fail proves nothing by failing."""
 
@@ -110,6 +110,7 @@ class Receipt:
         sources: SHA-256 of each file that the run is tied to, when it started; by its path relative to the root.
         commit: the commit that was checked out, with "+" when files differed from it; None outside a repository.
         suites: the folders it ran, relative to the root.
+        subset: the subset of their tests that it ran, whose others are "deselected"; None when it ran all.
         coverage: where its coverage data is, relative to the root; None when nothing was measured.
         gathered: what that data holds; None until the process ends, which is after the run.
         process: process id.
@@ -133,6 +134,7 @@ class Receipt:
     sources: dict[str, str]
     commit: str | None = None
     suites: list[str]
+    subset: str | None = None
     coverage: str | None
     gathered: Gathered | None = None
     process: int

@@ -140,16 +140,15 @@ class Requirements:
         """Mark every test that needs more than is here, so that pytest skips it before it sets up any fixture."""
         if self._environment is None and session.config.option.collectonly:
             return
-        with _usage_errors():
-            for item in session.items:
-                needs = self.needs(item)
-                if needs.expected_reason is not None:
-                    # Last in the list of marks, so that another skip mark shows and becomes a violation.
-                    item.add_marker(pytest.mark.skip(reason=needs.expected_reason))
-                elif needs.known_failure is not None:
-                    # First, so that a lenient mark of the test's own does not decide.
-                    reason = f"known failure: {needs.known_failure}"
-                    item.add_marker(pytest.mark.xfail(reason=reason, strict=True), append=False)
+        for item in session.items:
+            needs = self.needs(item)
+            if needs.expected_reason is not None:
+                # Last in the list of marks, so that another skip mark shows and becomes a violation.
+                item.add_marker(pytest.mark.skip(reason=needs.expected_reason))
+            elif needs.known_failure is not None:
+                # First, so that a lenient mark of the test's own does not decide.
+                reason = f"known failure: {needs.known_failure}"
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True), append=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -163,11 +162,12 @@ class Requirements:
         """Return what a test needs and what it must do here.
 
         Raises:
-            ContractError: a mark names nothing, or something that is not in the table.
-            BrokenInstallError: a capability it asks for is installed but broken.
+            pytest.UsageError: a mark names nothing, or something that is not in the table; or a capability it asks for
+                is installed but broken.
         """
         if _NEEDS not in item.stash:
-            item.stash[_NEEDS] = self._read_needs(item)
+            with _usage_errors():
+                item.stash[_NEEDS] = self._read_needs(item)
         return item.stash[_NEEDS]
 
     def _read_needs(self, item: pytest.Item) -> Needs:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract
     from .matrix import State
+    from .receipts import TestResult
 
     # The digests of the current sources, given the suites of a run.
     _Digests = Callable[[tuple[str, ...]], dict[str, str]]
@@ -79,7 +80,8 @@ def refusals(contract: Contract, sessions: Sequence[Session]) -> list[str]:
     problems = [*_differing_ids(finished), *_differing_models(finished)]
     if len(finished) == len(sessions):
         # While a session is missing, tests that no other session ran or compared only follow from that.
-        problems += [*_without_comparison(finished), *_never_read(finished), *_never_ran(contract, finished)]
+        problems += [*_left_out(contract, finished), *_without_comparison(finished), *_never_read(finished)]
+        problems += _never_ran(contract, finished)
     return problems
 
 
@@ -134,9 +136,18 @@ def unprovable_files(contract: Contract, receipts: Sequence[Receipt]) -> list[st
 
 def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
     """Return the tests that ran in no session, not even to fail as known, each with what they need."""
-    tests = {name: test for receipt in receipts for name, test in receipt.tests.items()}
+    receipts = list(receipts)
+    tests = _taken(receipts)
     ran = {name for receipt in receipts for name, test in receipt.tests.items() if test.outcome in (*RAN, "xfailed")}
     return {name: test.requires for name, test in tests.items() if name not in ran}
+
+
+def _taken(receipts: Iterable[Receipt]) -> dict[str, TestResult]:
+    """Return the tests that some session took into its subset, with what one of those says of them."""
+    found = {}
+    for receipt in receipts:
+        found.update({name: test for name, test in receipt.tests.items() if test.outcome != "deselected"})
+    return found
 
 
 def _session(contract: Contract, name: str, sources: _Digests, others: Sequence[str]) -> Session:
@@ -193,6 +204,18 @@ def _staleness(contract: Contract, receipt: Receipt, sources: Mapping[str, str])
     elif receipt.lock != lock:
         problems.append(f"ran with a lock that differs from {where} as it is now: {_AGAIN}")
     return problems
+
+
+def _left_out(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
+    """Return the tests that every session left to another subset."""
+    tests = list(dict.fromkeys(name for receipt in receipts for name in receipt.tests))
+    taken = _taken(receipts)
+    left = [name for name in tests if name not in taken]
+    if not left:
+        return []
+    others = sorted(set(contract.subsets) - {receipt.subset for receipt in receipts})
+    step = f"run a session of {' or '.join(others) or 'all of them'} too"
+    return [f"{len(left)} tests are in no session's subset ({_listed(left)}): {step}"]
 
 
 def _without_comparison(receipts: Sequence[Receipt]) -> list[str]:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from .capability_table import read_capabilities
 from .contract import Contract, ContractError, Lock, unknown
-from .listings import read_known_failures
+from .listings import read_known_failures, read_subsets
 from .table_files import find_table
 from .table_values import refuse_unknown_keys, string, strings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .contract import KnownFailure
+    from .contract import KnownFailure, Subset
     from .table_files import Table
 
 _TOP_KEYS = ("capabilities", "environments", "locks", "sources", "state")
-_OPTIONAL_KEYS = ("accepted", "known_failures", "mark")
+_OPTIONAL_KEYS = ("accepted", "known_failures", "mark", "subsets")
 _LOCK_KEYS = ("path", "extras", "groups")
 # pytest's own marks, and the plugin's other one.
 _MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "untraced", "usefixtures", "xfail")
@@ -62,6 +62,7 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
         sources=sources,
         locks=_locks(root, table, promises),
         known_failures=_known_failures(table),
+        subsets=_subsets(table),
         state=_state(f"{table.where()} state", table.content["state"], sources),
         mark=_mark(f"{table.where()} mark", table.content.get("mark", "requires")),
         accepted=_path(f"{table.where()} accepted", table.content["accepted"]) if "accepted" in table.content else None,
@@ -75,6 +76,11 @@ def read_contract(root: Path, settings: Path | None = None) -> Contract:
 def _known_failures(table: Table) -> tuple[KnownFailure, ...]:
     key = "known_failures"
     return read_known_failures(table.where(key), table.content[key]) if key in table.content else ()
+
+
+def _subsets(table: Table) -> dict[str, Subset]:
+    key = "subsets"
+    return read_subsets(table.where(key), table.content[key]) if key in table.content else {}
 
 
 def _check_promises(contract: Contract, table: Table) -> None:

@@ -177,6 +177,8 @@ def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping
             content.update({key: _value(key, text) for key, text in section.items()})
         case ["environments"]:
             content["environments"] = {key: _split(text) for key, text in section.items()}
+        case ["subsets"]:
+            content["subsets"] = dict(section)
         case ["lock", _] if "locks" in content and not isinstance(content["locks"], dict):
             message = f"{file} has 'locks' in [skipproof], and [{name}]: keep the folder, or one section for each lock"
             raise ContractError(message)
@@ -184,7 +186,7 @@ def _add_section(content: dict[str, Any], file: str, name: str, section: Mapping
             entries = content.setdefault(_GROUPS[kind], {})
             entries[of] = {key: _value(key, text) for key, text in section.items()}
         case _:
-            known = "[skipproof], [skipproof:environments], " + ", ".join(
+            known = "[skipproof], [skipproof:environments], [skipproof:subsets], " + ", ".join(
                 f"[skipproof:{kind}:NAME]" for kind in _GROUPS
             )
             message = f"{file} has [{name}], which is not part of the table; there are: {known}"

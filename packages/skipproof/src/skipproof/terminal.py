@@ -97,7 +97,7 @@ def _cells(row: SessionRow) -> list[Text]:
     failed = "bold red" if row.failed else ""
     covered = "-" if row.coverage is None else percent(row.coverage)
     return [
-        Text(f"  {row.name}"),
+        Text(f"  {row.name}" + (f" ({row.subset})" if row.subset else "")),
         Text(known[0]),
         Text(known[1]),
         Text(known[2], style=failed),

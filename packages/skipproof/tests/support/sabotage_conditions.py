@@ -1,4 +1,4 @@
-"""Deceits by what a table may say besides capabilities: conditions and known failures."""
+"""Deceits by what a table may say besides capabilities: conditions, known failures and subsets."""
 
 from __future__ import annotations
 
@@ -66,6 +66,28 @@ def listed(code: str, more: str = "", name: str = ID) -> Plant:
     return plant
 
 
+def divided(project: Project, *subsets: str) -> None:
+    """Give the table these subsets."""
+    text = (project.root / "pyproject.toml").read_text(encoding="utf-8")
+    added = "\n".join(("[tool.skipproof.subsets]", *subsets, "[tool.skipproof.environments]"))
+    project.write("pyproject.toml", text.replace("[tool.skipproof.environments]", added))
+
+
+def hidden(project: Project) -> Ending:
+    """Deselect a test of the subset that the run is of."""
+    divided(project, "quick = \"-m 'not slow'\"")
+    return run(project, "-m", "not slow", "--deselect", ID)
+
+
+def left_to_nobody(project: Project) -> Ending:
+    """Let two sessions leave a test to a subset that no session runs, then merge."""
+    divided(project, "quick = \"-m 'not slow'\"", 'slow = "-m slow"')
+    tests = {ID: PASSED, f"{UNIT}::test_b": result("deselected")}
+    for session, environment, had in (("unit", "bare", []), ("other", "full", ["alpha", "beta"])):
+        leave(project, session, environment, capabilities=had, subset="quick", tests=tests)
+    return merged("unit", "other")
+
+
 PLANTS: dict[str, Plant] = {
     "An environment promises a condition": condition('python = ">=3.12"', '"new", '),
     "A condition that no Python meets": condition('python = ">=3.14,<3.12"'),
@@ -88,4 +110,6 @@ PLANTS: dict[str, Plant] = {
     "A known failure hides another one": listed("def test_a(): {}['x']", ', raises = "AssertionError"'),
     "A known failure is listed for a test that is gone": listed("def test_b(): pass"),
     "A known failure without an issue": listed("def test_a(): assert False", "", f'{ID}" = {{ reason = "x" }}\n"x'),
+    "A test is deselected behind a subset": hidden,
+    "A test is in no session's subset": left_to_nobody,
 }

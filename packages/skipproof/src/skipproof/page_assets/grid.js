@@ -39,7 +39,7 @@ const makeFileCell = (rows, session) => {
     const outcome = test.cells?.[session.name]?.outcome;
     if (outcome) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
   }
-  const order = ["failed", "missing", "xpassed", "xfailed", "passed", "skipped"].filter((outcome) => counts.has(outcome));
+  const order = ["failed", "missing", "xpassed", "xfailed", "passed", "skipped", "deselected"].filter((outcome) => counts.has(outcome));
   const text = order.map((outcome) => `${SIGNS[outcome]}${counts.get(outcome)}`).join("\u2002");
   const label = order.map((outcome) => `${counts.get(outcome)} ${outcome}`).join(", ") || "not collected";
   return make("td", { role: "gridcell", tabindex: -1, "data-worst": order[0], "aria-label": label }, text);

@@ -2,7 +2,7 @@
 
 const matrix = JSON.parse(document.getElementById("data").textContent);
 
-const SIGNS = { passed: "✓", failed: "✗", skipped: "–", xfailed: "x", xpassed: "X", missing: "?" };
+const SIGNS = { passed: "✓", failed: "✗", skipped: "–", xfailed: "x", xpassed: "X", missing: "?", deselected: "·" };
 const STATES = { proved: "✓", red: "✗", unfinished: "…", stale: "≠", damaged: "!", missing: "?" };
 const NOWHERE = "(no environment)";
 

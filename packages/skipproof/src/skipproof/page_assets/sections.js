@@ -29,7 +29,7 @@ const showSessions = () => {
     ["Seconds", "number"], ["Coverage", "number"], ["Lock"], ["Commit"], ["Python"], ["Started, UTC"],
   ];
   const rows = sessions.map((session) => [
-    rowName(session.name), make("td", { class: "name" }, session.environment ?? ""),
+    rowName(session.name), make("td", { class: "name" }, `${session.environment ?? ""}${session.subset ? ` (${session.subset})` : ""}`),
     make("td", { class: `state ${session.state}` }, `${STATES[session.state]} ${session.state}`),
     ...[session.ran, session.skipped, session.failed].map((value) => number((value ?? 0).toLocaleString("en"))),
     number(asSeconds(session.seconds)), number(asPercent(session.coverage)),
