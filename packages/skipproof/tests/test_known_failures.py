@@ -89,6 +89,10 @@ def test_a_known_failure_whose_mark_is_removed_is_red(project: Project) -> None:
     ("code", "fact"),
     [
         ("@pytest.fixture\ndef x(): 1 / 0\n\ndef test_a(x): assert 0", "failed before its body ran, although it is"),
+        (
+            "@pytest.fixture\ndef x():\n    yield\n    1 / 0\n\ndef test_a(x): assert 0",
+            "failed in its teardown, although",
+        ),
         ("from pytest import xfail\n\ndef test_a(): xfail('no')", "did not fail by itself, although it is listed as a"),
         ("def test_a(): pytest.skip('no')", "skipped ('no') although the environment has all it needs; make it run"),
     ],

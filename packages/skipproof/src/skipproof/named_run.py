@@ -208,6 +208,13 @@ class NamedRun:
     def _claim_coverage_data(self) -> str | None:
         """Return the base path of the run's coverage data, and remove data that an earlier run left there."""
         base = coverage_base(self._contract, self._receipt.session)
+        where = base.relative_to(self._contract.root).as_posix()
+        if getattr(self._config.pluginmanager.get_plugin("_cov"), "cov_controller", None) is not None:
+            command = f"coverage run --data-file={where} --context={self._receipt.environment} -m pytest"
+            message = (
+                f"pytest-cov measures this run, and its data names no context: add --no-cov, and start it by {command}"
+            )
+            raise pytest.UsageError(message)
         coverage = sys.modules.get("coverage")
         running = coverage.Coverage.current() if coverage is not None else None
         if running is None or Path(str(running.get_option("run:data_file"))).absolute() != base:
@@ -224,7 +231,7 @@ class NamedRun:
                 raise pytest.UsageError(message) from error
         # By exit, pytest has ended, and so have the processes that it started.
         atexit.register(self._gather_coverage_data, running.save)
-        return base.relative_to(self._contract.root).as_posix()
+        return where
 
     def _gather_coverage_data(self, save: Callable[[], object]) -> None:
         """Combine the coverage data of all processes, and describe it in the receipt."""

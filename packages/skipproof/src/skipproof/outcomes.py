@@ -48,7 +48,7 @@ class Needs:
 
 WORST_FIRST: tuple[Outcome, ...] = ("failed", "skipped", "xfailed", "xpassed", "passed", "missing", "deselected")
 # What every process can tell from a test's reports; the other fields are known only to the one that runs it.
-_FROM_REPORTS = frozenset({"reason", "duration", "message", "_seen"})
+_FROM_REPORTS = frozenset({"reason", "duration", "message", "late", "_seen"})
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ class TestRecord:
         hollow: why a pass of it proves nothing, as bodies.py saw it, or None.
         generations: the traces it left.
         deselected: True when the run is of a subset that it is not in.
+        late: True when it failed in its teardown, which pytest takes for expected where any failure is.
         failure: names of the classes of the exception that its body raised.
     """
 
@@ -81,6 +82,7 @@ class TestRecord:
     generations: list[Generation] = field(default_factory=list)
     failure: list[str] = field(default_factory=list)
     deselected: bool = False
+    late: bool = False
     _seen: set[str] = field(default_factory=set)
 
     def add(self, report: pytest.TestReport) -> None:
@@ -88,6 +90,7 @@ class TestRecord:
         self.duration += report.duration
         if hasattr(report, "wasxfail"):
             self._seen.add("xpassed" if report.passed else "xfailed")
+            self.late = self.late or (report.skipped and report.when == "teardown")
             self.reason = report.wasxfail
         elif report.skipped:
             self._seen.add("skipped")
@@ -149,6 +152,8 @@ class TestRecord:
             return f"passed {listed}; remove it from known_failures" if passed else None
         if self.forged or not self.failure:
             return f"failed before its body ran, {listed}; correct its setup"
+        if self.late:
+            return f"failed in its teardown, {listed}; correct its fixtures"
         if "_pytest.outcomes.XFailed" in self.failure:
             return f"did not fail by itself, {listed}; call pytest.xfail by its whole name, which then does nothing"
         if known.raises and not set(known.raises) & set(self.failure):

@@ -107,6 +107,9 @@ PLANTS: dict[str, Plant] = {
     "A known failure never reaches its body": listed(
         "@pytest.fixture\ndef x(): raise OSError\n\ndef test_a(x): assert False"
     ),
+    "A known failure hides a fixture that fails": listed(
+        "@pytest.fixture\ndef x():\n    yield\n    raise OSError\n\ndef test_a(x): assert False"
+    ),
     "A known failure hides another one": listed("def test_a(): {}['x']", ', raises = "AssertionError"'),
     "A known failure is listed for a test that is gone": listed("def test_b(): pass"),
     "A known failure without an issue": listed("def test_a(): assert False", "", f'{ID}" = {{ reason = "x" }}\n"x'),
