@@ -116,6 +116,18 @@ def test_a_skip_is_caught(example: Example) -> None:
     assert "::test_the_fast_reader_is_taken: skipped ('later') although the environment has all it needs" in ending.said
 
 
+def test_a_deleted_test_is_caught(example: Example) -> None:
+    """A test that is deleted, and so runs in no session any more, makes the merge red by its name."""
+    path = example.root / "tests" / "test_rowfile.py"
+    honest = path.read_text(encoding="utf-8")
+    path.write_text(honest.replace("def test_a_missing_extra_is_named", "def named"), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != honest
+    ending = example.all_sessions()
+    path.write_text(honest, encoding="utf-8")
+    assert ending.gate_status == ExitStatus.MERGE, ending.said
+    assert "tests/test_rowfile.py::test_a_missing_extra_is_named is gone: bring back what was lost" in ending.said
+
+
 def test_a_leak_is_caught(example: Example) -> None:
     """An extra's real library that can be imported in the bare environment stops its session before the first test."""
     leak = example.site("bare") / "elsewhere.pth"

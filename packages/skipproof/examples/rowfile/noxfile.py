@@ -36,6 +36,13 @@ def merge(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def accept(session: nox.Session) -> None:
+    """Write down what they proved, in the list that the merge holds the next sessions against."""
+    furnish(session, "report")
+    session.run("skipproof", "accept", "--expect", *ENVIRONMENTS)
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Compile the lock of each environment; ``nox -s lock -- --upgrade`` takes newer versions."""
     for path in sorted(Path("environments").glob("*.in")):
