@@ -102,6 +102,7 @@ class Copy:
         )
         self.edit("noxfile.py", r'"llm-cpu", \*UNIT, INTEGRATION', '"llm-cpu", INTEGRATION')
         self.edit("pyproject.toml", r"(?m)^fail_under = 100$", "fail_under = 1")
+        self.edit("pyproject.toml", r"(?m)^testpaths = .*$", 'testpaths = ["tests/integration"]')
 
     def keep(self) -> None:
         """Remember the files, receipts and coverage data as they are now."""

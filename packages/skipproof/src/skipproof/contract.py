@@ -33,8 +33,7 @@ What proves a capability: everything that is named must be here; of ``programs``
 ``programs``       the machine has at least one of them, on its PATH
 ``paths``          something matches at least one of these patterns, each below ``~`` or absolute
 ``variable``       the environment variable is set, and not empty
-``probe``          the machine answers yes to one of ``PROBES``: "cuda", or "cpu avx2" for a feature of the processor;
-                   or the project's own "module:function" returns True
+``probe``          one of ``PROBES``, "cuda" or "cpu avx2", says yes; or the project's own "module:function" does
 
 Installing into the environment cannot provide the last four: on a machine that lacks one, tests that need it run
 nowhere. An environment may promise such a capability with "?" after its name: it has it where the machine has it;
@@ -44,8 +43,7 @@ without "?".
 Conditions are not promised. Each run evaluates them, and its receipt says which held; ``install`` follows from them.
 
 ``python``         a specifier of the Python that runs; a pre-release counts as its release
-``platform``       one of ``conditions.PLATFORMS``, such as "linux", "posix", "aarch64", "pypy" or "free-threaded", or a
-                   list, one of which has to fit; "not win32", or a list of those, all of which have to
+``platform``       of ``conditions.PLATFORMS`` ("linux", "pypy"), one or a list with one that fits; or each with "not"
 ``absent``         a module, or a list of modules, that must not be here
 ``all``, ``any``   names of other capabilities: all of them, or one of them, must be here
 
