@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,12 +86,11 @@ def test_half_a_matrix_is_told(project: Project) -> None:
 @pytest.mark.usefixtures("_sound_data")
 def test_violations_stand_at_their_tests(project: Project) -> None:
     """A violation is shown in the cell of its test."""
-    odd = "tests/unit/test_a.py::test[x: y]"
-    breaches = [f"{odd}: was deselected; keep: it", "tests: were changed"]
-    each = current(project, "one", tests={odd: PASSED, A: PASSED}, violations=breaches, exit_status=12)
+    odd = replace(PASSED, violation="was deselected")
+    each = current(project, "one", tests={f"{A}[1]": odd, A: PASSED}, violations=["a"], exit_status=12)
     write_receipt(project.contract, each)
     [first, second] = collect(project.contract, Asked()).matrix.tests
-    assert (first.cells["one"].violation, second.cells["one"].violation) == ("was deselected; keep: it", None)
+    assert (first.cells["one"].violation, second.cells["one"].violation) == ("was deselected", None)
 
 
 @pytest.mark.usefixtures("_sound_data")
@@ -162,11 +162,14 @@ def test_file_that_no_machine_could_run_is_noted(project: Project) -> None:
 
 
 def old_receipt(
-    folder: Path, session: str, finished: str | None, violations: Sequence[str] = (), **tests: Outcome
+    folder: Path, session: str, finished: str | None, violation: str | None = None, **tests: Outcome
 ) -> Path:
     """Write a receipt of an earlier day into a folder of its own."""
-    results = {f"tests/unit/test_a.py::test_{name}": result(outcome) for name, outcome in tests.items()}
-    each = receipt(session, finished=finished, commit="abc+", tests=results, violations=list(violations))
+    results = {
+        f"tests/unit/test_a.py::test_{name}": replace(result(outcome), violation=violation)
+        for name, outcome in tests.items()
+    }
+    each = receipt(session, finished=finished, commit="abc+", tests=results)
     return write_into(folder, each)
 
 
@@ -188,7 +191,7 @@ def test_last_proof_is_the_latest_pass(project: Project, monkeypatch: pytest.Mon
     old_receipt(old / "1", "cuda", "2025-01-02T00:00:00+00:00", a="passed", g="passed", b="failed")
     old_receipt(old / "2", "cuda", "2025-01-03T00:00:00+00:00", g="failed")
     old_receipt(old / "3", "cuda", None, g="passed")
-    old_receipt(old / "4", "cuda", "2025-01-04T00:00:00+00:00", [f"{G}: left no trace"], g="passed")
+    old_receipt(old / "4", "cuda", "2025-01-04T00:00:00+00:00", "left no trace", g="passed")
     old_receipt(old / "5", "cuda", "2025-01-01T00:00:00+00:00", g="passed")
     document = json.loads((old / "1" / "cuda.json").read_text()) | {"format": 1}
     (old / "older.json").write_text(json.dumps(document))

@@ -154,7 +154,6 @@ def _row(session: Session) -> SessionRow:
 def _tests(receipts: Iterable[Receipt]) -> list[TestRow]:
     rows: dict[str, TestRow] = {}
     for receipt in receipts:
-        breaches = _breaches(receipt)
         for name, test in receipt.tests.items():
             row = rows.setdefault(name, TestRow(id=name, requires=test.requires))
             row.cells[receipt.session] = Cell(
@@ -162,20 +161,10 @@ def _tests(receipts: Iterable[Receipt]) -> list[TestRow]:
                 reason=test.reason,
                 seconds=test.duration,
                 message=test.message,
-                violation=breaches.get(name),
+                violation=test.violation,
                 traces=test.traces,
             )
     return list(rows.values())
-
-
-def _breaches(receipt: Receipt) -> dict[str, str]:
-    """Return violations by the id of the test they name; an id may itself contain the colon that ends it."""
-    found: dict[str, str] = {}
-    for violation in receipt.violations:
-        for place in (at for at in range(len(violation)) if violation.startswith(": ", at)):
-            if violation[:place] in receipt.tests:
-                found[violation[:place]] = violation[place + 2 :]
-    return found
 
 
 def _unproven(contract: Contract, receipts: Sequence[Receipt], proofs: Mapping[str, Proof]) -> list[Unproven]:
@@ -234,8 +223,7 @@ def _proofs_in(receipt: Receipt) -> list[tuple[str, Proof]]:
     if receipt.finished is None:
         return []
     proof = Proof(session=receipt.session, finished=receipt.finished, commit=receipt.commit)
-    breaches = _breaches(receipt)
-    return [(name, proof) for name, test in receipt.tests.items() if test.outcome == "passed" and name not in breaches]
+    return [(name, proof) for name, test in receipt.tests.items() if (test.outcome, test.violation) == ("passed", None)]
 
 
 def _project(contract: Contract) -> str:

@@ -37,6 +37,7 @@ from .receipts import (
 from .sources import changes, digests
 from .subsets import subset_of
 from .suites import all_suites, chosen_suites, in_suites
+from .violations import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ class NamedRun:
         self._seen = seen
         self._suites = chosen_suites(config)
         self._broken_off = self._stopped_at_failures = False
-        self._violations: dict[str, None] = {}  # each once, in order: workers find the same
+        self._violations: dict[tuple[str, str], None] = {}  # each once, in order: workers find the same
         subset = subset_of(config, contract)
         self._receipt = Receipt(
             session=session,
@@ -117,6 +118,7 @@ class NamedRun:
         records = gathered(self._seen.observations())
         self._receipt.unread = sorted(set().union(*(seen.unread for seen in self._seen.observations())))
         self._complain(records)
+        of_collection = len(self._violations)
         if ended:
             self._judge(records)
         elif exitstatus in _ENDS:
@@ -134,8 +136,10 @@ class NamedRun:
             session.exitstatus = ExitStatus.RUN
         # At the start of the run nothing was imported yet, so the project could tell less.
         self._receipt.machine = self._seen.machine()
-        self._receipt.violations = list(self._violations)
-        self._receipt.tests = {name: _result(worst(found)) for name, found in records.items()}
+        found = list(self._violations)
+        self._receipt.violations = listed(found[:of_collection], records) + listed(found[of_collection:], records)
+        breaches = dict(found)
+        self._receipt.tests = {name: _result(worst(seen), breaches.get(name)) for name, seen in records.items()}
         self._receipt.exit_status = int(session.exitstatus)
         self._receipt.finished = _now() if ended else None
         write_receipt(self._contract, self._receipt)
@@ -203,7 +207,7 @@ class NamedRun:
     def _blame(self, name: str, complaint: str) -> None:
         if self._contract.mark != "requires":
             complaint = complaint.replace("@pytest.mark.requires", f"@pytest.mark.{self._contract.mark}")
-        self._violations[f"{name}: {complaint}"] = None
+        self._violations[name, complaint] = None
 
     def _claim_coverage_data(self) -> str | None:
         """Return the base path of the run's coverage data, and remove data that an earlier run left there."""
@@ -256,7 +260,7 @@ def _settings(config: pytest.Config) -> str | None:
     return None if path is None else Path(os.path.relpath(path, config.rootpath)).as_posix()
 
 
-def _result(record: TestRecord) -> TestResult:
+def _result(record: TestRecord, violation: str | None) -> TestResult:
     return TestResult(
         outcome=record.outcome,
         reason=record.reason,
@@ -268,6 +272,7 @@ def _result(record: TestRecord) -> TestResult:
         ],
         untraced=record.needs.untraced,
         known_failure=str(record.needs.known_failure) if record.needs.known_failure else None,
+        violation=violation,
     )
 
 

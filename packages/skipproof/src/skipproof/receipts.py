@@ -64,6 +64,7 @@ class TestResult:
         traces: the inference that happened while it ran, added up by model.
         untraced: why it need not leave a trace although a capability demands one, or None.
         known_failure: why it has to fail here, as the table says, or None.
+        violation: how it broke the contract, or None.
     """
 
     # pytest would take the class for a test case by its name.
@@ -77,6 +78,7 @@ class TestResult:
     traces: list[Trace] = field(default_factory=list)
     untraced: str | None = None
     known_failure: str | None = None
+    violation: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,7 +119,7 @@ class Receipt:
         started: time in ISO 8601, UTC.
         finished: the same; only in the receipt of a finished run.
         exit_status: what pytest exited with; None while it runs.
-        violations: every breach of the contract.
+        violations: every breach of the contract, that of several parameters of a test once.
         unread: test files that were left out because this Python cannot read them, relative to the root.
         tests: by id, in the order of collection.
         seal: a digest of all the rest; only in the receipt of a finished run.
