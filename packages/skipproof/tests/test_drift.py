@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,9 @@ def test_environment_without_a_lock_is_refused(full: Project) -> None:
 def test_what_uv_leaves_is_uninstalled_by_name(full: Project, name: str) -> None:
     """For a package that ``uv pip sync`` leaves in place, the remedy names the command that removes it."""
     full.install(name, "65.5.0", {f"{name}.py": ""})
-    assert facts(full) == [f"{name} 65.5.0 is installed, but the lock does not pin it, and uv pip uninstall {name}"]
+    [fact] = facts(full)
+    remedy = f"and uv pip uninstall --python {sys.executable} {name}"
+    assert fact == f"{name} 65.5.0 is installed, but the lock does not pin it, {remedy}"
 
 
 def test_every_difference_is_named_with_both_versions(full: Project) -> None:

@@ -101,6 +101,7 @@ def test_constructs_of_real_projects_are_no_alarm(project: Project, construct: s
         ("tests/unit/base_test.py", "class Base:\n    pass\n", "from base_test import Base"),
         ("tests/unit/helpers.py", "def test_connection(): return 1\n", "import helpers\nhelpers.test_connection()"),
         ("tests/unit/fixtures.py", "import pytest\n\n@pytest.fixture\ndef test_client(): return 1\n", ""),
+        ("tests/typing/api.py", "from typing import assert_type\n\ndef test_it(): assert_type(1, int)\n", ""),
         ("lib/testing.py", "def test_roundtrip(x): return x\n", ""),
         ("lib/.venv/lib/test_b.py", PASSES, ""),
         ("lib/env/lib/test_b.py", PASSES, ""),

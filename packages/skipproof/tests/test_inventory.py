@@ -114,7 +114,7 @@ def test_file_that_is_left_out_of_collection_is_red(project: Project, place: str
         settings.write_text(settings.read_text().replace("addopts = [", 'addopts = ["--ignore=tests/unit/test_b.py", '))
     project.run("--skipproof", "bare")
     [violation] = project.receipt("bare").violations
-    assert violation.startswith("tests/unit/test_b.py: no test of it was collected; remove --ignore or collect_ignore")
+    assert violation.startswith("tests/unit/test_b.py: no test of it was collected; correct --ignore, ")
 
 
 def test_inherited_and_decorated_tests_are_found(project: Project) -> None:

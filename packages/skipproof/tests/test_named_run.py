@@ -150,7 +150,7 @@ def test_file_without_a_collected_test_is_red(project: Project, name: str, code:
     project.write(f"tests/unit/{name}", code)
     assert violations(project.run("--skipproof", "bare", *option), project, "bare") == [
         (
-            f"tests/unit/{name}: no test of it was collected; remove --ignore or collect_ignore, "
+            f"tests/unit/{name}: no test of it was collected; correct --ignore, collect_ignore or norecursedirs, "
             "add a test to it, or delete it"
         )
     ]

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +155,9 @@ def differences(lock: Pins, packages: Sequence[Package]) -> list[tuple[str, str]
     foreign = [package for name, packages in here.items() if name not in _INSTALLERS for package in packages]
     for one in foreign:
         fact = f"{one.name} {one.version}".rstrip() + " is installed, but the lock does not pin it"
-        found.append((fact, f", and uv pip uninstall {one.name}" if one.name in _KEPT_BY_UV else ""))
+        found.append(
+            (fact, f", and uv pip uninstall --python {sys.executable} {one.name}" if one.name in _KEPT_BY_UV else "")
+        )
     return found
 
 

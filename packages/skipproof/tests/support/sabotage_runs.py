@@ -266,6 +266,10 @@ PLANTS: dict[str, Plant] = {
         SECOND, "def test_b(: pass", "--continue-on-collection-errors"
     ),
     "A test file holds no test any more": file(SECOND, "def check_b(): pass"),
+    "A folder whose name pytest passes over by default": file("tests/unit/build/test_b.py", TEST + "pass"),
+    "A decorator makes a function of a test class": file(
+        SECOND, f"{PASSES}\n@lambda owner: print\nclass TestB:\n    def test_b(self): pass"
+    ),
     "A test file is renamed": renamed,
     "A test file lies beside the suites": file("tests/more/test_c.py", TEST + "pass"),
     "A test is defined twice": file(UNIT, TEST + "pass\n\n" + TEST + "pass"),
