@@ -50,6 +50,8 @@ def needing(project: Project, *names: str, body: str = "pass") -> None:
         ((3, 15, 0, "beta", 1), ">=3.15", True),
         ((3, 15, 0, "beta", 1), "<3.15", False),
         ((3, 15, 0, "candidate", 2), "!=3.15.0", False),
+        ((3, 15, 1, "final", 0), "!=3.15.*", False),
+        ((3, 15, 1, "final", 0), "<=3.15.1,>3.14.0", True),
     ],
 )
 def test_python_is_compared_as_its_release(
@@ -215,6 +217,15 @@ def test_combinations_say_what_they_lack(project: Project) -> None:
         ('c = { python = "3.12" }', "c python is '3.12': write a version specifier, such as '>=3.12'"),
         ('c = { python = ">=3.15b1" }', "c python is '>=3.15b1': a pre-release counts as its release, so name that"),
         ('c = { python = ">=3.14,<3.12" }', "c python is '>=3.14,<3.12', which no Python meets that the plugin runs"),
+        (
+            'c = { python = "==3.12" }',
+            "c python is '==3.12', where 3.12 is 3.12.0 and not every 3.12: compare with >= and",
+        ),
+        ('c = { python = ">=3.11,<=3.13" }', "where 3.13 is 3.13.0 and not every 3.13: compare with >= and <, or with"),
+        (
+            'c = { python = ">3.12" }',
+            "where 3.12 is 3.12.0 and not every 3.12: compare with >= and <, or with '==3.12.*'",
+        ),
         ('c = { python = "<3.10" }', "c python is '<3.10', which no Python meets that the plugin runs on (>=3.11)"),
         ("c = { python = 3.12 }", "c python is 3.12: write a string that is not empty"),
         ('c = { platform = "win64" }', "c platform: no platform is called 'win64' (did you mean 'win32'?); there are"),

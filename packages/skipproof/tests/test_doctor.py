@@ -40,6 +40,25 @@ def test_everything_is_said(here: Project, capsys: pytest.CaptureFixture[str]) -
     assert not (here.root / ".matrix").exists()
 
 
+def test_conditions_and_own_probes_are_told(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Doctor says whether each condition holds, and asks a probe that lies in the project."""
+    here.write("skipproof_probe.py", "def yes(): return True\n")
+    table = (here.root / "pyproject.toml").read_text()
+    added = """
+        new = { python = ">=3.99" }
+        any = { any = ["new", "alpha"] }
+        own = { probe = "skipproof_probe:yes", install = "x" }
+        [tool.skipproof.environments]
+    """
+    text = table.replace("[tool.skipproof.environments]", added).replace("bare = []", 'bare = ["own?"]')
+    here.write("pyproject.toml", text)
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "condition new: does not hold here, Python >=3.99" in said
+    assert "condition any: holds here, Python >=3.99 or pip install alpha" in said
+    assert "capability own: here" in said
+
+
 def test_an_environment_is_held_against_its_lock(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """For a named environment, doctor exits with 1 and says what its run would refuse, or with 0 if it matches."""
     assert doctor.main(["--environment", "full"]) == 1

@@ -37,11 +37,12 @@ def test_leaving_early_with_status_zero_is_red(project: Project) -> None:
     assert project.receipt("bare").finished is None
 
 
-@pytest.mark.parametrize(("controller", "status"), [("object()", 4), ("None", 0)])
+@pytest.mark.parametrize(("controller", "status"), [("Controller()", 4), ("None", 0)])
 def test_pytest_cov_does_not_measure_a_named_run(project: Project, controller: str, status: int) -> None:
     """A run under pytest-cov is refused, with the command that measures it; with --no-cov, pytest-cov does nothing."""
     project.write(
         "conftest.py",
+        "class Controller:\n    def pause(self): print('paused')\n\n"
         f"class Cov: cov_controller = {controller}\n\n"
         "def pytest_configure(config): config.pluginmanager.register(Cov(), '_cov')\n",
     )
@@ -50,6 +51,7 @@ def test_pytest_cov_does_not_measure_a_named_run(project: Project, controller: s
     assert ran.ret == status
     step = "add --no-cov, and start it by coverage run --data-file=.matrix/coverage/.coverage.unit --context=bare -m"
     assert (step in ran.stderr.str()) == bool(status)
+    assert ("paused" in ran.stdout.str()) == bool(status)
 
 
 @pytest.mark.parametrize("step", ["session.exitstatus = 0", "pytest.exit('bye', returncode=0)"], ids=["set", "exit"])

@@ -68,6 +68,7 @@ def test_a_run_is_of_the_subset_whose_options_it_has(
     assert ran.ret == pytest.ExitCode.OK, ran.stdout.str()
     receipt = project.receipt("bare")
     assert receipt.subset == subset
+    assert (f"skipproof: environment bare, subset {subset}, has no extra" in ran.stdout.str()) == (subset is not None)
     assert {name for name, test in receipt.tests.items() if test.outcome == "deselected"} == left
     assert list(receipt.tests) == [A, S, L]
     assert receipt.tests[L].requires == ["alpha"]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PYTHONS = ">=3.11"
 """The Pythons that the plugin runs on."""
+# These compare with one release, where a reader thinks of all patches of a version.
+_EXACT = ("==", "===", "!=", "<=", ">")
+_MINOR = 2
 # What else a machine calls itself.
 _SAME = {"amd64": "x86_64", "arm64": "aarch64"}
 PLATFORMS = (
@@ -48,6 +51,11 @@ def check_python(where: str, specifier: str) -> None:
     except InvalidSpecifier as error:
         message = f"{where} is {specifier!r}: write a version specifier, such as '>=3.12' or '>=3.12,<3.14'"
         raise ContractError(message) from error
+    for each in wanted:
+        if each.operator in _EXACT and each.version.count(".") < _MINOR and not each.version.endswith(".*"):
+            fact = f"{where} is {specifier!r}, where {each.version} is {each.version}.0 and not every {each.version}"
+            message = f"{fact}: compare with >= and <, or with '=={each.version}.*'"
+            raise ContractError(message)
     if wanted.prereleases:
         message = f"{where} is {specifier!r}: a pre-release counts as its release, so name that"
         raise ContractError(message)

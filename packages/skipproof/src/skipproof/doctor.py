@@ -8,6 +8,7 @@ when there is, and with 4 on a usage error or a wrong table.
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,18 +34,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--environment", metavar="NAME", help="check this Python against the table and the lock of that environment"
     )
     options = parser.parse_args(arguments)
-    try:
-        contract = read_contract(Path.cwd(), options.config_file)
-        if options.environment is not None:
-            contract = settled(contract, options.environment)
-    except (BrokenInstallError, ContractError) as error:
-        parser.error(str(error))
     problems = 0
-    for line in _findings(contract, options.environment):
-        problems += line.startswith(_PROBLEM)
-        sys.stdout.write(f"{line}\n")
+    with _project_on_path(Path.cwd()):
+        try:
+            contract = read_contract(Path.cwd(), options.config_file)
+            if options.environment is not None:
+                contract = settled(contract, options.environment)
+        except (BrokenInstallError, ContractError) as error:
+            parser.error(str(error))
+        for line in _findings(contract, options.environment):
+            problems += line.startswith(_PROBLEM)
+            sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{problems or 'nothing'} to correct\n")
     return 1 if problems else 0
+
+
+@contextmanager
+def _project_on_path(folder: Path) -> Iterator[None]:
+    """Let probes of the project's own be imported, as python -m pytest does."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
@@ -77,6 +89,8 @@ def _environment(contract: Contract, name: str) -> str:
 
 def _capability(contract: Contract, capability: Capability) -> str:
     missing = lacking(contract, capability.name)
+    if capability.is_condition:
+        return f"condition {capability.name}: {'does not hold' if missing else 'holds'} here, {capability.install}"
     if missing:
         return f"capability {capability.name}: not here, lacks {', '.join(missing)}; {capability.install}"
     return f"capability {capability.name}: here" + "".join(f", {each}" for each in versions([capability]))

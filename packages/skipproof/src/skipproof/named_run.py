@@ -213,7 +213,9 @@ class NamedRun:
         """Return the base path of the run's coverage data, and remove data that an earlier run left there."""
         base = coverage_base(self._contract, self._receipt.session)
         where = base.relative_to(self._contract.root).as_posix()
-        if getattr(self._config.pluginmanager.get_plugin("_cov"), "cov_controller", None) is not None:
+        measures = getattr(self._config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+        if measures is not None:
+            measures.pause()  # or coverage's own complaints at exit would bury ours
             command = f"coverage run --data-file={where} --context={self._receipt.environment} -m pytest"
             message = (
                 f"pytest-cov measures this run, and its data names no context: add --no-cov, and start it by {command}"

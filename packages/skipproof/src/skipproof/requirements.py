@@ -16,6 +16,7 @@ from .named_run import NamedRun
 from .observation import Observer, collected_id
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
+from .subsets import subset_of
 from .suites import chosen_suites
 from .table import read_contract
 from .workers import Worker, Workers
@@ -23,7 +24,7 @@ from .workers import Worker, Workers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from .contract import Capability, KnownFailure
+    from .contract import Capability, KnownFailure, Subset
 
 _NEEDS = pytest.StashKey[Needs]()
 
@@ -125,15 +126,16 @@ class Requirements:
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
         """Return the environment, what it has, in which versions, and the machine."""
-        return [*self._where(), f"skipproof: {told(run_facts(config))}"]
+        return [*self._where(subset_of(config, self._contract)), f"skipproof: {told(run_facts(config))}"]
 
-    def _where(self) -> list[str]:
+    def _where(self, subset: Subset | None) -> list[str]:
         python = f"skipproof: python {platform.python_version()} ({platform.platform()})"
         if self._environment is None:
             return ["skipproof: no environment named, capabilities are detected for the tests that ask", python]
         promised = self._contract.promised(self._environment)
+        part = "" if subset is None else f", subset {subset.name}"
         lines = [
-            f"skipproof: environment {self._environment}, has {', '.join(promised) or 'no extra capability'}",
+            f"skipproof: environment {self._environment}{part}, has {', '.join(promised) or 'no extra capability'}",
             python,
         ]
         found = versions(self._contract.capabilities[name] for name in promised)

@@ -91,6 +91,7 @@ def left_to_nobody(project: Project) -> Ending:
 PLANTS: dict[str, Plant] = {
     "An environment promises a condition": condition('python = ">=3.12"', '"new", '),
     "A condition that no Python meets": condition('python = ">=3.14,<3.12"'),
+    "A condition is of one release only": condition('python = "==3.12"'),
     "A condition that excludes itself": condition(
         'all = ["alpha", "other"]', also='other = { absent = "skipproof_alpha" }'
     ),
