@@ -177,6 +177,23 @@ def test_a_listing_without_a_test_is_red(project: Project, name: str) -> None:
     )
 
 
+def test_a_listing_in_a_file_that_is_broken_is_no_second_fault(project: Project) -> None:
+    """A listing says nothing about a file that could not be collected."""
+    listing(project, f'"{A}" = {{ {KNOWN} }}')
+    project.write(UNIT, "import skipproof_none\n")
+    project.run("--skipproof", "bare", "--continue-on-collection-errors")
+    assert [violation.partition(":")[0] for violation in project.receipt("bare").violations] == [UNIT]
+
+
+def test_a_listing_in_a_file_of_another_python_is_left_to_it(project: Project) -> None:
+    """A run says nothing about a listing in a file that its Python cannot read."""
+    listing(project, f'"{A}" = {{ {KNOWN} }}')
+    project.write(UNIT, "def test_a(: assert 0\n")
+    project.write("conftest.py", f"collect_ignore = [{UNIT!r}]\n")
+    ran = project.run("--skipproof", "bare")
+    assert (ran.ret, project.receipt("bare").unread) == (pytest.ExitCode.OK, [UNIT])
+
+
 def test_a_listing_of_another_suite_is_left_to_its_run(project: Project) -> None:
     """A run of one suite says nothing about the listings of the others."""
     listing(project, f'"{UNIT}::test_gone" = {{ {KNOWN} }}')

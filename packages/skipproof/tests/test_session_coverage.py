@@ -174,15 +174,22 @@ def test_paths_of_windows_are_understood(measured: Project) -> None:
     assert problems(measured) == []
 
 
-@pytest.mark.parametrize("file", ["setup.cfg", ".coveragerc"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("setup.cfg", "[coverage:paths]\nsource =\n    lib\n    */site-packages\n"),
+        ("tox.ini", "[coverage:paths]\nsource =\n    lib\n    */site-packages\n"),
+        (".coveragerc", "[paths]\nsource =\n    lib\n    */site-packages\n"),
+        (".coveragerc.toml", "[tool.coverage.paths]\nsource = ['lib', '*/site-packages']\n"),
+    ],
+)
 def test_a_project_without_pyproject_has_its_coverage(
-    measured: Project, monkeypatch: pytest.MonkeyPatch, file: str
+    measured: Project, monkeypatch: pytest.MonkeyPatch, file: str, text: str
 ) -> None:
     """Coverage's settings are found where coverage finds them, whatever folder the last test left."""
     contract = measured.contract
     (measured.root / "pyproject.toml").unlink()
-    heading = "paths" if file == ".coveragerc" else "coverage:paths"
-    measured.write(file, f"[{heading}]\nsource =\n    lib\n    */site-packages\n")
+    measured.write(file, text)
     measured.write("lib/code.py", CODE)
     write_data(measured, "unit.host.pid7.X", file="/somewhere/site-packages/code.py")
     monkeypatch.chdir("lib")

@@ -181,8 +181,12 @@ class NamedRun:
     def _needless(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
         """Yield the known failures that name no test of the suites that run, and those outside every suite."""
         others = set(all_suites(self._config)) - set(self._suites)
+        # What could not be collected is a complaint of its own.
+        broken = {name for seen in self._seen.observations() for name, _ in seen.complaints}
         for known in self._contract.known_failures:
-            if not in_suites(known.tests, others) and not any(map(known.names, records)):
+            file = known.tests.partition("::")[0]
+            elsewhere = in_suites(file, others) or left_out(file, self._receipt) or file in broken
+            if not elsewhere and not any(map(known.names, records)):
                 yield known.tests, "is listed in known_failures, but names no test; correct it, or remove it"
 
     def _comparable(self) -> Iterator[Receipt]:
