@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import sabotage_conditions, sabotage_merges, sabotage_runs
+from support import sabotage_conditions, sabotage_merges, sabotage_origins, sabotage_runs
 from support.sabotage_merges import leave, merged
 from support.sabotage_runs import NEEDS_ALPHA, PASSES, REAL, UNIT, run
 from support.sabotage_table import STATUS, Row, rows
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from support.project import Project
 
 TABLE = rows("plugin")
-PLANTS = sabotage_runs.PLANTS | sabotage_merges.PLANTS | sabotage_conditions.PLANTS
+PLANTS = sabotage_runs.PLANTS | sabotage_origins.PLANTS | sabotage_merges.PLANTS | sabotage_conditions.PLANTS
 
 
 @pytest.fixture

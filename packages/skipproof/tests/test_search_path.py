@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import site
 import sys
 import sysconfig
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof import search_path
-from skipproof.search_path import folders, leaks, libraries, stray
+from skipproof.search_path import folders, leaks, libraries
 
 if TYPE_CHECKING:
     from support.project import Project
@@ -81,11 +80,3 @@ def test_system_packages_are_named(project: Project, leak: Path, monkeypatch: py
     assert leaks(project.contract)[0].endswith(
         ": pyvenv.cfg lets it in; recreate the environment without --system-site-packages"
     )
-
-
-@pytest.mark.parametrize("module", [sys, json, search_path])
-def test_modules_of_python_and_of_the_sources_are_sound(module: object, project: Project) -> None:
-    """Modules of the standard library and of the project's sources are not strays."""
-    contract = project.contract
-    object.__setattr__(contract, "sources", (str(Path(search_path.__file__).parent),))
-    assert stray(contract, module) is None  # type: ignore[arg-type]

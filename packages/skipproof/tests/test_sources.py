@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,17 +20,12 @@ if TYPE_CHECKING:
 SUITES = ["tests/unit", "tests/real"]
 
 
-def git(project: Project, *arguments: str) -> None:
-    """Run git in a project."""
-    subprocess.run(["git", "-C", project.root, *arguments], check=True)  # noqa: S607 - as the user's path has it
-
-
 @pytest.fixture
 def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project that git knows, with a rule for what it ignores."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    git(project, "init", "-q")
+    project.git("init", "-q")
     project.write(".gitignore", "*.log\n/tests/data/made/\n_version.py\n")
     return project
 
@@ -200,7 +194,7 @@ def test_what_git_ignores_may_differ(repository: Project) -> None:
 def test_what_git_has_counts_even_where_a_rule_ignores_it(repository: Project) -> None:
     """A file that was added against the rule is a source like any other."""
     repository.write("tests/kept.log", "1")
-    git(repository, "add", "-f", "tests/kept.log")
+    repository.git("add", "-f", "tests/kept.log")
     before = digests(repository.contract, SUITES)
     repository.write("tests/kept.log", "2")
     assert changes(repository.contract, before, digests(repository.contract, SUITES)) == {"tests/kept.log": "changed"}

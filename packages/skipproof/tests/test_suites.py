@@ -90,6 +90,7 @@ def test_what_is_no_suite_is_refused(project: Project, suite: str, fact: str) ->
 
 def test_a_test_that_no_suite_names_is_a_violation(project: Project) -> None:
     """A test that a plugin collects from elsewhere would be compared with nothing."""
+    named(project, "tests/unit", "tests/real")
     project.write(UNIT, PASSES)
     project.write("other/test_o.py", PASSES)
     project.write(

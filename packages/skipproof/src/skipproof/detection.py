@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING
 from . import conditions, machine, search_path
 from .contract import PROBES
 from .drift import drift, recorded
+from .own_modules import own_modules
+from .provenance import stray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from types import ModuleType
 
     from .contract import Capability, Contract
+    from .own_modules import OwnModules
 
 
 class BrokenInstallError(Exception):
@@ -181,19 +184,23 @@ def settled(contract: Contract, environment: str) -> Contract:
     return replace(contract, environments={**contract.environments, environment: kept})
 
 
-def disagreements(contract: Contract, environment: str, suites: Iterable[str] = ()) -> list[str]:
+def disagreements(
+    contract: Contract, environment: str, suites: Collection[str] = (), own: OwnModules | None = None
+) -> list[str]:
     """Return every way in which this interpreter is not the named environment; empty when it is exactly that.
 
-    A receipt has to cover the ``suites`` that are to run, folders relative to the root.
+    A receipt has to cover the ``suites`` that are to run, folders relative to the root; ``own`` are the modules of the
+    project, where they are known already.
     """
+    own = own_modules(contract, suites, search_path.linked()) if own is None else own
     promised = contract.promised(environment)
-    found = [*_blunt_tools(contract, suites), *search_path.leaks(contract), *drift(contract, environment)]
+    found = [*_blunt_tools(contract, suites), *search_path.leaks(contract), *drift(contract, environment, own=own)]
     # What is promised comes first: only then does a probe of what is not find its library imported.
     subjects = [name for name in contract.capabilities if name in promised or not _is_ruled_out(contract, name)]
     for name in sorted(subjects, key=lambda name: name not in promised):
         judge = _broken_promises if name in promised else _contaminations
         try:
-            found += judge(contract, environment, contract.capabilities[name])
+            found += judge(contract, environment, contract.capabilities[name], own)
         except BrokenInstallError as error:
             found.append(f"{environment} {'promises' if name in promised else 'does not promise'} {name}, but {error}")
     return found
@@ -238,7 +245,7 @@ def _uncovered_probes(contract: Contract) -> Iterator[tuple[str, str]]:
                 yield probe, name
 
 
-def _broken_promises(contract: Contract, environment: str, capability: Capability) -> list[str]:
+def _broken_promises(contract: Contract, environment: str, capability: Capability, own: OwnModules) -> list[str]:
     lacks = f"{environment} promises {capability.name}, but"
     remedy = _remedy(contract, environment)
     found = [f"{lacks} {part} is missing; {remedy}" for part in _not_installed(capability)]
@@ -247,13 +254,13 @@ def _broken_promises(contract: Contract, environment: str, capability: Capabilit
     ]
     for name in capability.modules:
         module = import_module(name)
-        where = None if module is None else search_path.stray(contract, module)
+        where = None if module is None else stray(own, name, module)
         if where is not None:
             found.append(f"{lacks} module {name} comes from {where}, not from what is installed; remove what hides it")
     return found
 
 
-def _contaminations(contract: Contract, environment: str, capability: Capability) -> list[str]:
+def _contaminations(contract: Contract, environment: str, capability: Capability, _own: OwnModules) -> list[str]:
     return [
         f"contaminated: {environment} does not promise {capability.name}, but {part} is here; "
         f"{_remedy(contract, environment)}, and remove what that leaves"

@@ -21,11 +21,14 @@ from packaging.utils import canonicalize_name
 
 from . import search_path
 from .locks import LockError, Pins, folder_of, pins
+from .own_modules import module_of
+from .sources import ignored, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from .contract import Contract
+    from .own_modules import OwnModules
 
 _SHOWN = 10
 # Python itself may put it into an environment, and uv leaves it there.
@@ -55,10 +58,12 @@ class Package:
     editable: Path | None = None
 
 
-def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None = None) -> list[str]:
+def drift(
+    contract: Contract, environment: str, libraries: Sequence[Path] | None = None, own: OwnModules | None = None
+) -> list[str]:
     """Return every difference between what is installed and the environment's lock, with the remedy.
 
-    Looks in ``libraries``, by default those of this interpreter.
+    Looks in ``libraries``, by default those of this interpreter. A copy of the project's ``own`` modules must be equal.
     """
     libraries = search_path.libraries() if libraries is None else libraries
     lock = contract.locks[environment]
@@ -78,7 +83,40 @@ def drift(contract: Contract, environment: str, libraries: Sequence[Path] | None
     found += strangers(libraries, packages)
     remedy = f"sync it with its lock: {lock.command}"
     lines = [f"{environment} does not match its lock: {fact}; {remedy}{option}" for fact, option in found[:_SHOWN]]
-    return [*lines, f"and {len(found) - _SHOWN} more; {remedy}"] if len(found) > _SHOWN else lines
+    if len(found) > _SHOWN:
+        lines.append(f"and {len(found) - _SHOWN} more; {remedy}")
+    return lines if own is None else [*lines, *_copies(own, packages)]
+
+
+def _copies(own: OwnModules, packages: Iterable[Package]) -> Iterator[str]:
+    """Yield each copy of the project that is installed, as a wheel of it, and is not what its sources are."""
+    step = "lock the project as editable (-e .), or install a wheel of these sources"
+    for package in packages:
+        if package.name not in own.distributions or package.editable is not None:
+            continue
+        files = [file for file, *_ in package.files or () if not file.startswith("..")]
+        changed: dict[str, str] = {}
+        for file in files:
+            changed |= own.difference(f"{package.folder}/{file}", file)
+        for name in ignored(own.root, changed):
+            del changed[name]
+        copy = f"{package.name} {package.version} is installed as a copy of the project"
+        if changed:
+            yield f"{copy}, which differs from its sources ({told(changed)}); {step}"
+        elif any(file.endswith(".py") for file in files) and not any(map(own.owner, map(module_of, files))):
+            yield f"{copy}, whose modules no source covers; add their folder to sources, or no receipt is tied to them"
+
+
+def made_for(root: Path, libraries: Iterable[Path]) -> set[str]:
+    """Return the real paths of what was installed for the project as editable: its build may have made modules."""
+    found: set[str] = set()
+    for library in libraries:
+        for url in library.glob("*.dist-info/direct_url.json"):
+            folder = _editable(_read(url))
+            if folder is not None and folder.is_relative_to(root.resolve()):
+                files = recorded(_read(url.with_name("RECORD")) or "")
+                found |= {os.path.realpath(library / file) for file, *_ in files}
+    return found
 
 
 def without_lock(contract: Contract, environment: str) -> str | None:

@@ -17,6 +17,7 @@ from .bodies import Witness
 from .inventory import Inventory
 from .machine import run_facts
 from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
+from .provenance import Provenance
 from .subsets import subset_of, takes
 from .suites import in_suites
 from .trace import Listener, added_up
@@ -96,18 +97,23 @@ class Observer:
         )
         # Before this object, so that what it notes is there when a report takes it to another process.
         config.pluginmanager.register(Witness(lambda item: self.seen.records[collected_id(item)]), "skipproof-witness")
+        self._promised = contract.promised(environment)
+        self._provenance: Provenance | None = None
         self._is_worker = hasattr(config, "workerinput")
         self._process = os.getpid()
 
     def begin(self, *, measured: bool) -> None:
         """Listen from now on; whether coverage is measured matters to workers only."""
         del measured
+        self._provenance = Provenance(self._contract, self._suites, self._config)
         self._listener.listen()
 
     def end(self) -> None:
         """Listen no longer, and note what was heard last."""
         self._listener.stop()
         self._note_traces()
+        if self._provenance is not None:  # the run was not refused
+            self.seen.complaints += self._provenance.complaints(self._promised)
 
     def observations(self) -> list[Observation]:
         """Return what was seen here, which is all there is."""
@@ -184,11 +190,16 @@ class Observer:
         self._listener.begin(self.seen.aliases.get(nodeid, nodeid))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Send the notes of the test along, where another process reads the report."""
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note a stub that stands for a library, and send the test's notes along, where another process reads them."""
         report = yield
         name = collected_id(item)
         record = self.seen.records.get(name)
+        # Before fixtures are torn down, and with them what they put among the modules.
+        if record is not None and call.when == "call" and self._provenance is not None:
+            record.hollow = record.hollow or next(self._provenance.strays(record.needs.requires), None)
         # A fork of this process is one that pytest-forked makes for a test; without a record, it is a canary.
         if record is not None and (self._is_worker or os.getpid() != self._process):
             self._note_traces()

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from .contract import Contract
 
 
@@ -44,24 +42,34 @@ def is_foreign(contract: Contract, folder: Path) -> bool:
     return folder not in {*_standard(), *libraries()} and not _is_own(contract, folder)
 
 
-def stray(contract: Contract, module: ModuleType) -> str | None:
-    """Return where a module was loaded from, or None if from the environment, the sources or Python itself."""
-    if module.__name__ in sys.builtin_module_names:
-        return None
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str):
-        return "no file at all"
-    path = Path(file).resolve()
-    sound = {*_standard(), *libraries(), *(contract.root.resolve() / source for source in contract.sources)}
-    return None if any(path.is_relative_to(folder) for folder in sound) else os.fspath(path)
+def is_installed(path: str) -> bool:
+    """Return whether a file, given by its real path, lies where the environment's packages or Python's own are."""
+    return any(Path(path).is_relative_to(folder) for folder in (*libraries(), *_own_libraries()))
+
+
+def linked() -> list[Path]:
+    """Return the folders that path files in the environment name, as an installation as editable leaves them."""
+    return [folder for file in _path_files() for folder in _named_in(file)]
+
+
+def _path_files() -> list[Path]:
+    return [path for library in libraries() for path in sorted(library.glob("*.pth"))]
+
+
+def _named_in(file: Path) -> set[Path]:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {(file.parent / line).resolve() for line in lines if line and not line.startswith("import")}
+
+
+def _own_libraries() -> list[Path]:
+    """Return the folders of Python's own modules."""
+    libs = [_scheme("stdlib"), _scheme("platstdlib")]
+    return [*libs, Path(sys.base_prefix).resolve() / "DLLs", *(folder / "lib-dynload" for folder in libs)]
 
 
 def _standard() -> set[Path]:
     """Return Python's own folders, and the scripts folder, which ``bin/pytest`` puts on the path."""
-    libs = [_scheme("stdlib"), _scheme("platstdlib")]
-    base = Path(sys.base_prefix).resolve()
-    dynamic = [base / "DLLs", *(folder / "lib-dynload" for folder in libs)]
-    return {*libs, *dynamic, base, _scheme("scripts")}
+    return {*_own_libraries(), Path(sys.base_prefix).resolve(), _scheme("scripts")}
 
 
 @cache
@@ -83,9 +91,8 @@ def _origin(folder: Path) -> str:
         return "PYTHONPATH names it; unset PYTHONPATH"
     if folder == Path(site.getusersitepackages()).resolve():
         return "it is the user site; set PYTHONNOUSERSITE=1"
-    for file in (path for library in libraries() for path in sorted(library.glob("*.pth"))):
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if folder in {(file.parent / line).resolve() for line in lines if line and not line.startswith("import")}:
+    for file in _path_files():
+        if folder in _named_in(file):
             # What lies outside the project is in no receipt's digest.
             return f"{file} names it; remove that file, and install from a wheel what was installed editable from there"
     if folder.is_relative_to(Path(sys.base_prefix).resolve()):

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import subprocess
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -33,22 +34,26 @@ _WHOLE = 1 << 20
 _SHOWN = 5
 
 
-def digests(contract: Contract, suites: Iterable[str], settings: str | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file in hexadecimal, by its path relative to the root, with "/".
+def names(contract: Contract, suites: Iterable[str], settings: str | None = None) -> set[str]:
+    """Return the files that a receipt is tied to, where they exist, relative to the root and with "/".
 
-    A file that cannot be read has why instead. Of the folders above the ``suites``, pytest loads each conftest.py.
-    ``settings`` is the file that pytest was given, relative to the root.
+    Of the folders above the ``suites``, pytest loads each conftest.py. ``settings`` is the file that pytest was given.
     """
     above = {parent for suite in suites for parent in PurePosixPath(suite).parents}
-    names = {contract.table, *_OF_THE_ROOT, *((folder / "conftest.py").as_posix() for folder in above)}
-    names |= {settings} if settings else set()
+    found = {contract.table, *_OF_THE_ROOT, *((folder / "conftest.py").as_posix() for folder in above)}
+    found |= {settings} if settings else set()
     for source in contract.sources:
         folder = contract.root / source
         prefix = "" if source == "." else f"{source}/"
-        names.update(_below(os.fspath(folder), prefix) if folder.is_dir() else [source])
-    names -= {contract.accepted}  # written after the run, from what it proved
-    found = ((_text(name), _digest(f"{contract.root}/{name}")) for name in sorted(names))
-    return {name: digest for name, digest in found if digest is not None}
+        found.update(_below(os.fspath(folder), prefix) if folder.is_dir() else [source])
+    return found - {contract.accepted}  # written after the run, from what it proved
+
+
+def digests(contract: Contract, suites: Iterable[str], settings: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file that a receipt is tied to, in hexadecimal; of one that cannot be read, why."""
+    there = sorted(names(contract, suites, settings))
+    found = ((_text(name), digest(f"{contract.root}/{name}")) for name in there)
+    return {name: content for name, content in found if content is not None}
 
 
 def changes(contract: Contract, then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
@@ -57,18 +62,25 @@ def changes(contract: Contract, then: Mapping[str, str], now: Mapping[str, str])
     ``now`` need not have the files that only the receipt names, such as one of settings that its run was given.
     """
     found = {name: "appeared" for name in now if name not in then}
-    for name, digest in then.items():
-        here = now[name] if name in now else _digest(f"{contract.root}/{name}")
-        if here != digest:
+    for name, content in then.items():
+        here = now[name] if name in now else digest(f"{contract.root}/{name}")
+        if here != content:
             found[name] = "vanished" if here is None else "changed"
-    ignored = _ignored(contract.root, found) if found else set()
-    return {name: found[name] for name in sorted(found) if name not in ignored}
+    passed_over = ignored(contract.root, found)
+    return {name: found[name] for name in sorted(found) if name not in passed_over}
 
 
 def told(found: Mapping[str, str]) -> str:
     """Return what happened to these files in a few words, as ``tests/a.py changed``."""
     lines = [f"{name} {fate}" for name, fate in found.items()]
     return ", ".join(lines[:_SHOWN]) + (f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
+
+
+def is_left_by_tools(name: str) -> bool:
+    """Return whether a file, relative to the root, lies where tools leave what is no source, or is named like that."""
+    *folders, file = name.split("/")
+    built = any(pair[0] == "build" and _BUILT.fullmatch(pair[1]) for pair in pairwise(folders))
+    return built or any(map(_TOOLS_FOLDERS.fullmatch, folders)) or _TOOLS_FILES.fullmatch(file) is not None
 
 
 def _below(folder: str, prefix: str, above: tuple[str, ...] = ()) -> Iterator[str]:
@@ -97,7 +109,7 @@ def _is_left_by_tools(folder: str, entries: Collection[os.DirEntry[str]]) -> boo
     )
 
 
-def _digest(path: str) -> str | None:
+def digest(path: str) -> str | None:
     """Return a file's SHA-256, why it cannot be read, or None when there is no such file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - called for every file, and Path takes twice as long
@@ -118,12 +130,14 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _ignored(root: Path, names: Iterable[str]) -> set[str]:
+def ignored(root: Path, files: Iterable[str]) -> set[str]:
     """Return which of these files git ignores by the project's own rules; nothing where git cannot say."""
     command = ["git", "-C", str(root), "-c", f"core.excludesFile={os.devnull}", "check-ignore", "--stdin", "-z"]
-    inside = "\0".join(name for name in names if not name.startswith("../"))  # git stops at any other
+    inside = [name for name in files if not name.startswith("../")]  # git stops at any other
+    if not inside:
+        return set()
     try:
-        said = subprocess.run(command, input=inside, capture_output=True, text=True, check=False)
+        said = subprocess.run(command, input="\0".join(inside), capture_output=True, text=True, check=False)
     except OSError:
         return set()
     return set(filter(None, said.stdout.split("\0")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import subprocess
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,10 @@ class Project:
         (metadata / "RECORD").write_text("".join(lines), encoding="utf-8")
         importlib.invalidate_caches()
         return metadata
+
+    def git(self, *arguments: str) -> None:
+        """Run git in the project's folder."""
+        subprocess.run(["git", "-C", self.root, *arguments], check=True)  # noqa: S607 - as the user's path has it
 
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest with the plugin in this process."""
