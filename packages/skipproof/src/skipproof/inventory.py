@@ -92,7 +92,7 @@ class Inventory:
             ]
             if len(absent) < len(defined) or path in self._files:
                 yield from ((f"{where}::{test.name}", _why(test, defined)) for test in lost)
-            elif lost or not uses.of_module(path):
+            elif lost or (self._has_test_name(path) and not uses.of_module(path)):
                 # What a type checker is to read is never run.
                 is_typing = b"assert_type" in text or b"reveal_type" in text
                 yield from self._whole_file(path, where, 0 if is_typing else len(lost))
