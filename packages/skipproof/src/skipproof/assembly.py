@@ -84,6 +84,7 @@ def collect(contract: Contract, asked: Asked) -> Collected:
         notes=[
             *notes,
             *_tried(contract),
+            *session_checks.without_assertions(receipts),
             *(f"{name} does not count for coverage: no machine here could run its tests" for name in left_out),
         ],
     )

@@ -117,10 +117,12 @@ class Witness:
 
     Arguments:
         record_of: returns the record of a test by its item.
+        asserts: says whether a test can assert something.
     """
 
-    def __init__(self, record_of: Callable[[pytest.Item], TestRecord]) -> None:
+    def __init__(self, record_of: Callable[[pytest.Item], TestRecord], asserts: Callable[[pytest.Item], bool]) -> None:
         self._record_of = record_of
+        self._asserts = asserts
         self._item: pytest.Item | None = None
         self._record = TestRecord(Needs())  # of no test, until the first one begins
         self._watch = _Watch()
@@ -186,6 +188,8 @@ class Witness:
         except BaseException as error:
             watch.note(error)
             raise
+        else:
+            record.unasserted = watch.installed and not self._asserts(item)
         finally:
             record.raised, record.failure = watch.raised or record.raised, watch.failure
             record.hollow = record.hollow or watch.hollow()

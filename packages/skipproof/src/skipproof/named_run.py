@@ -279,6 +279,7 @@ def _result(record: TestRecord, violation: str | None) -> TestResult:
         untraced=record.needs.untraced,
         known_failure=str(record.needs.known_failure) if record.needs.known_failure else None,
         violation=violation,
+        unasserted=record.unasserted,
     )
 
 

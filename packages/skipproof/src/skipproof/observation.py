@@ -18,6 +18,7 @@ from .inventory import Inventory
 from .machine import run_facts
 from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
 from .provenance import Provenance
+from .reading import Reader
 from .subsets import subset_of, takes
 from .suites import in_suites
 from .trace import Listener, added_up
@@ -95,10 +96,12 @@ class Observer:
             for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
             if capability.trace is not None
         )
-        # Before this object, so that what it notes is there when a report takes it to another process.
-        config.pluginmanager.register(Witness(lambda item: self.seen.records[collected_id(item)]), "skipproof-witness")
         self._promised = contract.promised(environment)
         self._provenance: Provenance | None = None
+        # Before this object, so that what it notes is there when a report takes it to another process.
+        reader = Reader(config.rootpath, suites)
+        witness = Witness(lambda item: self.seen.records[collected_id(item)], reader.asserts)
+        config.pluginmanager.register(witness, "skipproof-witness")
         self._is_worker = hasattr(config, "workerinput")
         self._process = os.getpid()
 

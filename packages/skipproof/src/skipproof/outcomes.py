@@ -62,6 +62,7 @@ class TestRecord:
         message: where it first failed, and the first line of the failure; or None.
         raised: name of an exception that its body raised, or that any phase reported other than as an xfail; or None.
         forged: True when it was reported although its body never ran.
+        unasserted: True when it passed and contains no assertion.
         hollow: why a pass of it proves nothing, as bodies.py saw it, or None.
         generations: the traces it left.
         deselected: True when the run is of a subset that it is not in.
@@ -79,6 +80,7 @@ class TestRecord:
     raised: str | None = None
     forged: bool = False
     hollow: str | None = None
+    unasserted: bool = False
     generations: list[Generation] = field(default_factory=list)
     failure: list[str] = field(default_factory=list)
     deselected: bool = False

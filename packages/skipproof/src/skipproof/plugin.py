@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="CAPABILITY",
         help="a capability that every test in this run requires besides its own",
     )
+    group.addoption(
+        "--skipproof-try",
+        action="store_true",
+        help="run each test that would skip, and list those that pass without what they require",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,12 +71,16 @@ def pytest_configure(config: pytest.Config) -> None:
     Does nothing in a project without a table, unless an option asks for it.
     """
     environment, session = config.getoption("skipproof_environment"), config.getoption("skipproof_session")
-    also = config.getoption("skipproof_also_requires")
-    if not is_configured(config.rootpath, config.inipath) and environment is None and session is None and not also:
+    also, tries = config.getoption("skipproof_also_requires"), config.getoption("skipproof_try")
+    asked = environment is not None or session is not None or also or tries
+    if not asked and not is_configured(config.rootpath, config.inipath):
         return
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
     if session is not None and environment is None:
         message = f"--skipproof-session {session} needs an environment: add --skipproof ENVIRONMENT"
+        raise pytest.UsageError(message)
+    if tries and environment is not None:
+        message = f"--skipproof {environment} proves, and --skipproof-try runs what has to skip: drop one of them"
         raise pytest.UsageError(message)
     from .requirements import register  # noqa: PLC0415 - a run without a table need not pay for it
 

@@ -65,6 +65,7 @@ class TestResult:
         untraced: why it need not leave a trace although a capability demands one, or None.
         known_failure: why it has to fail here, as the table says, or None.
         violation: how it broke the contract, or None.
+        unasserted: True when it ran and contains no assertion, so that it passes as long as nothing raises.
     """
 
     # pytest would take the class for a test case by its name.
@@ -79,6 +80,7 @@ class TestResult:
     untraced: str | None = None
     known_failure: str | None = None
     violation: str | None = None
+    unasserted: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

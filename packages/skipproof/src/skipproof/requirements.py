@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .contract import Capability, KnownFailure, Subset
 
+_TRIED = "tried although it "
 _NEEDS = pytest.StashKey[Needs]()
 
 
@@ -43,7 +44,7 @@ def register(config: pytest.Config, environment: str | None, session: str | None
         if environment is not None and task is None:
             contract = settled(contract, environment)
         contract.check_capabilities(also, "--skipproof-also-requires")
-        requirements = Requirements(contract, environment, also)
+        requirements = Requirements(contract, environment, also, tries=config.getoption("skipproof_try"))
         config.pluginmanager.register(requirements, "skipproof-requirements")
         if environment is not None:
             check_session_name(session or environment)
@@ -115,10 +116,13 @@ class Requirements:
     detected, and only for capabilities that a selected test asks for.
     """
 
-    def __init__(self, contract: Contract, environment: str | None, also: Sequence[str]) -> None:
+    def __init__(
+        self, contract: Contract, environment: str | None, also: Sequence[str], *, tries: bool = False
+    ) -> None:
         self._contract = contract
         self._also = also
         self._environment = environment
+        self._tries = tries
         self._has: dict[str, bool] = {}
         if environment is not None:
             promised = contract.promised(environment)
@@ -148,13 +152,29 @@ class Requirements:
             return
         for item in session.items:
             needs = self.needs(item)
-            if needs.expected_reason is not None:
+            if needs.expected_reason is not None and self._tries:
+                item.add_marker(pytest.mark.xfail(reason=_TRIED + needs.expected_reason, strict=False), append=False)
+            elif needs.expected_reason is not None:
                 # Last in the list of marks, so that another skip mark shows and becomes a violation.
                 item.add_marker(pytest.mark.skip(reason=needs.expected_reason))
             elif needs.known_failure is not None:
                 # First, so that a lenient mark of the test's own does not decide.
                 reason = f"known failure: {needs.known_failure}"
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True), append=False)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """List the tests that passed without what they require, where they were tried, and note them for the report."""
+        if not self._tries:
+            return
+        passed = [each for each in terminalreporter.getreports("xpassed") if each.wasxfail.startswith(_TRIED)]
+        lines = [f"{each.nodeid} {each.wasxfail.removeprefix(_TRIED)}" for each in passed]
+        fact = f"{len(lines)} tests pass without what they require: their marks ask for too much"
+        terminalreporter.section("skipproof")
+        for line in [fact, *lines]:
+            terminalreporter.line(line)
+        note = self._contract.root / self._contract.state / "notes" / "try.txt"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text("\n".join([fact, *lines]) + "\n", encoding="utf-8")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

@@ -134,6 +134,14 @@ def unprovable_files(contract: Contract, receipts: Sequence[Receipt]) -> list[st
     return sorted(file for file, can_run in runnable.items() if not can_run)
 
 
+def without_assertions(receipts: Iterable[Receipt]) -> list[str]:
+    """Return one note on the tests that contain no assertion, or none."""
+    found = {name for receipt in receipts for name, test in receipt.tests.items() if test.unasserted}
+    if not found:
+        return []
+    return [f"{len(found)} tests contain no assertion, so they pass as long as nothing raises: {_listed(found)}"]
+
+
 def never_ran(receipts: Iterable[Receipt]) -> dict[str, list[str]]:
     """Return the tests that ran in no session, not even to fail as known, each with what they need."""
     receipts = list(receipts)
