@@ -92,16 +92,16 @@ def test_what_is_installed_as_editable_is_found_by_its_path_file(project: Projec
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[project]\nname = 'My.Project'\n", {"mine", "my-project", "setup"}),
+        ("[project]\nname = 'My.Project'\n", {"my-project"}),
         ("[project]\ndynamic = ['name']\n", {"mine", "setup"}),
         ("project = 1\n", {"mine", "setup"}),
         ("[project\n", {"mine", "setup"}),
     ],
 )
-def test_distributions_are_called_like_the_project_or_its_modules(
+def test_distributions_are_called_like_the_project_or_else_its_modules(
     project: Project, text: str, expected: set[str]
 ) -> None:
-    """The name in pyproject.toml is one that a copy of the project may have, and so is that of its package."""
+    """A copy of the project has the name in pyproject.toml or, where there is none, that of a package."""
     contract = replace(project.contract, sources=("src", "setup.py"))
     project.write("src/mine/__init__.py", "")
     project.write("pyproject.toml", text)

@@ -303,6 +303,16 @@ def test_what_git_ignores_need_not_be_covered(mine: Project, monkeypatch: pytest
     assert run(mine, environment="bare")[0] == 0
 
 
+def test_an_empty_folder_of_that_name_is_found(mine: Project) -> None:
+    """A folder without modules, first on the path, becomes a namespace that hides an editable installation."""
+    packaged(mine, ".")
+    mine.write("skipproof_mine/data.txt", "")
+    mine.write(UNIT, "def test_a(): import skipproof_mine\n")
+    [found] = violations(mine.run("--skipproof", "bare"), mine, "bare")
+    fact = "skipproof_mine: came from no file at all, not from src/skipproof_mine"
+    assert found == f"{fact}; remove what puts it among the modules"
+
+
 def test_a_copy_in_an_archive_is_found(mine: Project) -> None:
     """A package that comes out of a zip file is not the project's."""
     archive = mine.root / "old.zip"

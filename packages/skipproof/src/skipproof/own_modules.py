@@ -108,7 +108,8 @@ def own_modules(contract: Contract, suites: Collection[str], linked: Iterable[Pa
             special = name.rpartition(".")[2] in ("__init__", "conftest") or (place == file and top not in whole)
             if not special and not in_suites(place, suites) and all(map(str.isidentifier, name.split("."))):
                 found.setdefault(name, set()).add(place)
-    called = {*found, *filter(None, (_project(contract.root / folder) for folder in projects))}
+    # A project of setup.py alone is mostly called like its package.
+    called = list(filter(None, (_project(contract.root / folder) for folder in projects))) or found
     return OwnModules(contract.root, found, frozenset(map(canonicalize_name, called)))
 
 

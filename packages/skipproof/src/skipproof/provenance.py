@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .own_modules import OwnModules
 
+_UNCHECKED = (1).to_bytes(4, "little")
 # What a compiled module is made from, in the same folder and of the same name.
 _COMPILED_FROM = (".py", ".pyx", ".c", ".cc", ".cpp", ".cxx", ".rs")
 
@@ -145,6 +147,8 @@ class Provenance:
             return self._of_compiled(path)
         if path.endswith(".pyc"):
             return f"came from {self._relative(path)}, byte code whose source is gone; delete it"
+        if _is_never_compared(path):
+            return f"came from byte code that is never compared with {self._relative(path)}; delete its __pycache__"
         if self._is_covered(file) or ignored(self._contract.root, [self._relative(path)]):
             return None
         return f"came from {self._relative(path)}, to which no receipt is tied; add it to sources, or delete it"
@@ -188,6 +192,15 @@ class Provenance:
 
     def _relative(self, path: str) -> str:
         return Path(os.path.relpath(path, self._root)).as_posix()
+
+
+def _is_never_compared(path: str) -> bool:
+    """Return whether Python loads byte code for this source that says not to look at the source (PEP 552)."""
+    try:
+        with open(cache_from_source(path), "rb") as file:  # noqa: PTH123
+            return file.read(8)[4:] == _UNCHECKED
+    except OSError:
+        return False  # nothing is cached
 
 
 def _starts(name: str) -> Iterator[str]:

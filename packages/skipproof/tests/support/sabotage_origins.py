@@ -94,6 +94,15 @@ def without_source(project: Project) -> Ending:
     return run(project, environment="bare")
 
 
+def never_compared(project: Project) -> Ending:
+    """Change a module whose byte code says that nobody has to look at it."""
+    packaged(project)
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(project.write(MINE, "VALUE = 1\n")), invalidation_mode=unchecked)
+    project.write(MINE, "VALUE = 0\n")
+    return run(project, environment="bare")
+
+
 def not_built_again(project: Project) -> Ending:
     """Change the source of a compiled module after it was built: the old one is imported."""
     packaged(project)
@@ -159,6 +168,7 @@ PLANTS: dict[str, Callable[[Project], Ending]] = {
     "A copy of the project that a build left is imported": hidden("build/lib/skipproof_mine/__init__.py", sources="."),
     "An import hook finds another checkout of the project": found_by_hook,
     "The byte code of a deleted module of the project is imported": without_source,
+    "Byte code that hides its source is imported": never_compared,
     "A compiled module of the project is older than its source": not_built_again,
     "A stub stands for the project's package": stubbed,
     "A module that no source covers is imported": beside,
