@@ -51,9 +51,12 @@ def stray(own: OwnModules, name: str, module: object) -> str | None:
     file = file_of(module)
     if file is None:
         return "no file at all"
-    path, owner = os.path.realpath(file), own.owner(name)
+    path = file if search_path.is_installed(file) else os.path.realpath(file)
+    if search_path.is_installed(path):
+        return None
+    owner = own.owner(name)
     is_own = owner is not None and own.holds(owner, path) and not _is_installed(name.partition(".")[0])
-    return None if is_own or search_path.is_installed(path) else path
+    return None if is_own else path
 
 
 def _is_installed(top: str) -> bool:
@@ -121,11 +124,11 @@ class Provenance:
             yield from self._modules((*capability.all_of, *capability.any_of))
 
     def _of_library(self, library: str, name: str, module: object, file: str | None) -> str | None:
-        # Libraries make modules as they go, some with a file that is only a name.
-        if name != library and (file is None or not Path(file).is_file()):
-            return None
         where = stray(self._own, name, module)
-        return None if where is None else f"came from {where}, not from what is installed; remove what hides it"
+        # Libraries make modules as they go, some with a file that is only a name.
+        if where is None or (name != library and (file is None or not Path(file).is_file())):
+            return None
+        return f"came from {where}, not from what is installed; remove what hides it"
 
     def _of_project(self, owner: str, name: str, file: str | None) -> str | None:
         expected = " or ".join(sorted(self._own.places[owner]))

@@ -44,7 +44,8 @@ def is_foreign(contract: Contract, folder: Path) -> bool:
 
 def is_installed(path: str) -> bool:
     """Return whether a file, given by its real path, lies where the environment's packages or Python's own are."""
-    return any(Path(path).is_relative_to(folder) for folder in (*libraries(), *_own_libraries()))
+    # Not Path.is_relative_to: every module of a large library is asked for.
+    return path.startswith(tuple(f"{folder}{os.sep}" for folder in (*libraries(), *_own_libraries())))
 
 
 def linked() -> list[Path]:
@@ -61,6 +62,7 @@ def _named_in(file: Path) -> set[Path]:
     return {(file.parent / line).resolve() for line in lines if line and not line.startswith("import")}
 
 
+@cache
 def _own_libraries() -> list[Path]:
     """Return the folders of Python's own modules."""
     libs = [_scheme("stdlib"), _scheme("platstdlib")]
