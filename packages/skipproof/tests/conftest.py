@@ -60,6 +60,15 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
+def empty(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project without files, whose folder is the working folder."""
+    for path in [path for path in project.root.rglob("*") if path.is_file()]:
+        path.unlink()
+    monkeypatch.chdir(project.root)
+    return project
+
+
+@pytest.fixture
 def measured(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with one source file, ``code.py``, whose coverage data can be written; run in its folder."""
     project.write("code.py", CODE)

@@ -178,6 +178,14 @@ def test_empty_table_is_refused(project: Project) -> None:
         read_contract(project.root)
 
 
+def test_a_project_may_have_no_capability(project: Project) -> None:
+    """A project in which nothing is optional has an empty list of capabilities."""
+    head, _, tail = PYPROJECT.partition("alpha = {")
+    rest = tail[tail.index("\n[tool.skipproof.environments]") :].partition("full = ")[0]
+    project.write("pyproject.toml", head + rest)
+    assert not read_contract(project.root).capabilities
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     """A folder without any settings file is not a project, and the message says where the table would be."""
     with pytest.raises(ContractError, match=r"has no table .*, or run in the project's folder$"):

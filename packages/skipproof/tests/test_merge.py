@@ -129,7 +129,7 @@ def test_command_outside_of_a_project_is_a_usage_error(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--help"], 0, "usage: skipproof {merge,report,accept,doctor} [options]"),
+        (["--help"], 0, "usage: skipproof {merge,report,accept,doctor,init} [options]"),
         (["murge"], 4, "skipproof: error: no command is called 'murge'"),
         ([], 4, "skipproof: error: no command given"),
     ],

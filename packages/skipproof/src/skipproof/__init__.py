@@ -31,7 +31,8 @@
     report.py       the report: skipproof report
     accept.py       writes the accepted list: skipproof accept
     doctor.py       what a run would say, without running tests: skipproof doctor
-    __main__.py     the command skipproof, with all four
+    init/           how a project adopts the plugin: skipproof init
+    __main__.py     the command skipproof, with all five
     terminal.py     the matrix as a table; markdown.py, junit.py and page.py render it too, summary.py is shared
     machine.py      the processor of a run, and its features
 

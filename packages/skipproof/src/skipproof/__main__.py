@@ -1,4 +1,4 @@
-"""The command ``skipproof``, also ``python -m skipproof``: ``merge``, ``report``, ``accept`` and ``doctor``."""
+"""The command ``skipproof``, also ``python -m skipproof``: its subcommands are in ``COMMANDS``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each is a module of that name.
-COMMANDS = ("merge", "report", "accept", "doctor")
+COMMANDS = ("merge", "report", "accept", "doctor", "init")
 # What only some commands need: a test environment must not have to hold it.
 _EXTRA = {"coverage", "rich"}
 

@@ -192,7 +192,7 @@ def _state(where: str, value: object, sources: Collection[str]) -> str:
 
 def _entries(table: Table, key: str) -> dict[str, Any]:
     where, value = table.where(key), table.content[key]
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or not (value or key == "capabilities"):
         message = f"{where} is {value!r}: write a table with at least one entry"
         raise ContractError(message)
     for name in value:
