@@ -12,6 +12,7 @@
     canary.py       faults planted in every run, which the gate must find in pytest's own reports
     plugin.py       the pytest hooks: marks, header, skips
     named_run.py    the pytest hooks of a run in a named environment: gates, receipt, summary
+    rehearsal.py    a named run that ends with its collection, for doctor
     outcomes.py     what one test did, checked against the contract
     inventory.py    the tests that the files define, compared with those that were collected
     trace.py        the real inference that happened while a test ran

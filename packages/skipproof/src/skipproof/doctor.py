@@ -1,12 +1,14 @@
 """Report what a run would say, without running it: ``skipproof doctor [--environment NAME]``, in the project's root.
 
 Shows the table, each environment's lock, what is here of each capability, and what is on the path; with an environment
-named, also everything that its run checks before the first test. Exits with 0 when there is nothing to correct, with 1
-when there is, and with 4 on a usage error or a wrong table.
+named, also everything that its run checks before the first test, collection included, and what each test would do.
+Exits with 0 when there is nothing to correct, with 1 when there is, and with 4 on a usage error or a wrong table.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from .command_line import make_parser
 from .contract import ContractError
 from .detection import BrokenInstallError, disagreements, lacking, settled, versions
 from .drift import without_lock
+from .rehearsal import HEADING
 from .table import read_contract
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 contract = settled(contract, options.environment)
         except (BrokenInstallError, ContractError) as error:
             parser.error(str(error))
-        for line in _findings(contract, options.environment):
+        collection = () if options.environment is None else _collection(options.environment, options.config_file)
+        for line in (*_findings(contract, options.environment), *collection):
             problems += line.startswith(_PROBLEM)
             sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{problems or 'nothing'} to correct\n")
@@ -79,6 +83,22 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
         problems = disagreements(contract, environment)
         sound = f"{environment}: matches its name, its table and its lock"
     yield from [_PROBLEM + problem for problem in problems] or [sound]
+
+
+def _collection(environment: str, settings: Path | None) -> Iterator[str]:
+    """Yield what a run would say before its first test, by a collection in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--color=no", f"--skipproof={environment}"]
+    command += ["-c", str(settings)] if settings is not None else []
+    command += ["-p", "skipproof.plugin"] if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") else []
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = run.stdout.splitlines()
+    start = next((number for number, line in enumerate(lines) if HEADING in line), None)
+    if start is not None:
+        yield from (line for line in lines[start:] if line.startswith((_PROBLEM, "tests: ")))
+        return
+    errors = [line.removeprefix("ERROR: ") for line in (*run.stderr.splitlines(), *lines) if line.startswith("ERROR: ")]
+    said = errors[0] if errors else "see pytest --collect-only"
+    yield f"{_PROBLEM}pytest ends before it has collected (exit status {run.returncode}): {said}"
 
 
 def _environment(contract: Contract, name: str) -> str:

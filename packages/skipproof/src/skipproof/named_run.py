@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .workers import Workers
 
 # What pytest exits with when a run has finished; after any other status the receipt stays unfinished.
-_ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class NamedRun:
@@ -114,14 +114,14 @@ class NamedRun:
         """Judge every test, make a run with violations red, and close the receipt of a finished run."""
         if self._stopped_at_failures:  # -x and --maxfail: in one process, pytest ends so
             exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        ended = exitstatus in _ENDS and not self._broken_off
+        ended = exitstatus in ENDS and not self._broken_off
         records = gathered(self._seen.observations())
         self._receipt.unread = sorted(set().union(*(seen.unread for seen in self._seen.observations())))
         self._complain(records)
         of_collection = len(self._violations)
         if ended:
             self._judge(records)
-        elif exitstatus in _ENDS:
+        elif exitstatus in ENDS:
             fact = f"pytest.exit stopped the run with exit status {int(exitstatus)}, as if it had finished"
             self._blame(", ".join(self._suites), f"{fact}; remove it, or give it another returncode")
         now = digests(self._contract, self._suites, _settings(self._config))
@@ -132,7 +132,7 @@ class NamedRun:
                 else "run it again"
             )
             self._blame(name, f"{fate} during the run; {step}")
-        if self._violations and exitstatus in _ENDS:
+        if self._violations and exitstatus in ENDS:
             session.exitstatus = ExitStatus.RUN
         # At the start of the run nothing was imported yet, so the project could tell less.
         self._receipt.machine = self._seen.machine()

@@ -16,6 +16,7 @@ from .named_run import NamedRun
 from .observation import Observer, collected_id
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
+from .rehearsal import Rehearsal
 from .subsets import subset_of
 from .suites import chosen_suites
 from .table import read_contract
@@ -67,7 +68,8 @@ def _of_named_run(
     observer = Observer(config, contract, environment, chosen_suites(config), requirements.needs)
     yield "observer", observer
     if task is None:
-        yield "judge", NamedRun(config, contract, environment, session, observer)
+        judge = Rehearsal if config.option.collectonly else NamedRun
+        yield "judge", judge(config, contract, environment, session, observer)
     else:
         yield "worker", Worker(config, observer, measured=task.measured)
 
