@@ -160,7 +160,7 @@ def test_nothing_that_exists_is_overwritten_unasked(empty: Project, capsys: pyte
     noxfile = (empty.root / "noxfile.py").read_text()
     assert noxfile.startswith("import nox\n")
     compile(noxfile, "noxfile.py", "exec")
-    assert 'name=f"skipproof-{environment}", python=PYTHONS.get(environment)' in noxfile
+    assert 'name=f"skipproof-{name}", python=PYTHONS.get(environment)' in noxfile
     assert "nothing to propose" in adopt(capsys, "--write")
 
 
@@ -195,7 +195,7 @@ def test_without_a_runner_every_command_is_printed(empty: Project, capsys: pytes
     lay_out(empty)
     said = adopt(capsys, "--runner", "none")
     assert "  uv pip sync environments/oldest.txt && skipproof doctor --environment oldest" in said
-    assert "-m pytest --skipproof newest" in said
+    assert "-m pytest --skipproof newest --skipproof-session newest\n" in said
     assert said.endswith("  uv pip sync environments/report.txt && skipproof merge --expect oldest newest\n")
 
 
@@ -322,3 +322,37 @@ def test_the_projects_code_is_found(
         empty.write(name, "import other.missing\nfrom other import missing\n")
     adopt(capsys, "--write")
     assert empty.contract.sources == (*code, "test")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("-m 'not stress' -q", "stress", "stress", "'not stress'"),
+        ("-m slow", "rest", "not (slow)", "slow"),
+        ("-q", None, "", ""),
+    ],
+)
+@pytest.mark.parametrize("runner", ["nox", "tox", "none"])
+def test_what_addopts_leave_out_gets_a_session(
+    empty: Project, capsys: pytest.CaptureFixture[str], case: tuple[str, str | None, str, str], runner: str
+) -> None:
+    """``-m`` in addopts becomes a subset, and one session runs the rest: otherwise no session would prove it."""
+    addopts, name, others, kept = case
+    lay_out(empty)
+    empty.write("pyproject.toml", f'{MINIMAL}[tool.pytest.ini_options]\naddopts = "{addopts}"\n')
+    said = adopt(capsys, "--write", "--runner", runner)
+    table = tomllib.loads((empty.root / "pyproject.toml").read_text())["tool"]["skipproof"]
+    text = {"nox": "noxfile.py", "tox": "tox.ini"}.get(runner)
+    written = said if text is None else (empty.root / text).read_text()
+    if name is None:
+        assert "subsets" not in table
+        assert "rest" not in written.replace("the rest", "")
+        return
+    quoted = f"'{others}'" if " " in others else others
+    assert table["subsets"] == {"usual": f"-m {kept}", name: f"-m {quoted}"}
+    assert empty.contract.subsets
+    if runner == "nox":
+        assert f' | {{"newest-{name}": ["newest", ["-m", "{others}"]]}}' in written
+    else:
+        assert f"--skipproof newest --skipproof-session newest-{name} -m {quoted}\n" in written
+        assert f"skipproof merge --expect oldest newest newest-{name}\n" in written

@@ -346,7 +346,7 @@ CLICK = Replica(
         "pyproject.toml": f"""
             [project]
             name = "skipproof-own"
-            {_SETTINGS}
+            {_SETTINGS.replace('lib"]', 'lib", "-m", "not stress"]')}
             markers = ["stress: takes long"]
             [tool.coverage.report]
             exclude_also = ["if t.TYPE_CHECKING"]
@@ -369,6 +369,9 @@ CLICK = Replica(
             @pytest.mark.skipif(WIN, reason="No sed on Windows.")
             def test_edit(): pass
 
+            @pytest.mark.stress
+            def test_stress(): raise RuntimeError("left to another session")
+
             @pytest.mark.skipif(shutil.which("skipproof-cat") is None, reason="cat not available")
             def test_pager(): pass
         """,
@@ -379,7 +382,7 @@ CLICK = Replica(
         "tests/test_termui.py:7 not-win32",
         "tests/test_termui.py:9 win32",
         "tests/test_termui.py:13 not-win32",
-        "tests/test_termui.py:16 skipproof-cat",
+        "tests/test_termui.py:19 skipproof-cat",
     ),
 )
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from skipproof.command_line import make_parser
@@ -128,9 +129,9 @@ def _runner(project: Project, found: Proposal, runner: str) -> Iterator[File]:
         return
     beside = file.old is not None
     if runner == "nox":
-        append(file, noxfile(found.pythons, "3.11", beside=beside))
+        append(file, noxfile(found.pythons, found.rest, beside=beside))
     else:
-        append(file, tox_ini(found.environments, found.pythons, beside=beside))
+        append(file, tox_ini(found.environments, found.pythons, found.rest, beside=beside))
     file.asked = _OVERWRITE if beside else None
     yield file
 
@@ -181,9 +182,11 @@ def _steps(root: Path, files: list[File], written: list[File], found: Proposal, 
         return
     for name in environments:
         yield f"  uv pip sync environments/{name}.txt && skipproof doctor --environment {name}"
-        run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={name}"
-        yield f"  {run} -m pytest --skipproof {name}"
-    yield f"  uv pip sync environments/report.txt && skipproof merge --expect {' '.join(environments)}"
+    for name, (environment, options) in ({name: (name, list[str]()) for name in environments} | found.rest).items():
+        run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={environment} -m pytest"
+        yield f"  {' '.join([run, '--skipproof', environment, '--skipproof-session', name, *map(quote, options)])}"
+    sessions = " ".join([*environments, *found.rest])
+    yield f"  uv pip sync environments/report.txt && skipproof merge --expect {sessions}"
 
 
 def _report(root: Path, files: list[File], written: list[File], found: Proposal, runner: str) -> Iterator[str]:

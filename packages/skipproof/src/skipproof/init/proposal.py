@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,8 @@ class Proposal:
         environments: by name, what each promises.
         inputs: by environment, the lines of its ``.in`` file.
         pythons: the Python of each environment, where that is what distinguishes them.
+        subsets: by name, the options of pytest that choose the tests of ``addopts``, and the rest of them.
+        rest: by name, the environment and the options of a session that runs that rest.
         marks: the changes to test files, with the names of the capabilities that each needs.
         imports: for files that do not import pytest yet, the edit that does.
         notes: what a person has to know or decide: file, line, text.
@@ -45,6 +49,8 @@ class Proposal:
     environments: dict[str, list[str]] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
     pythons: dict[str, str] = field(default_factory=dict)
+    subsets: dict[str, str] = field(default_factory=dict)
+    rest: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     marks: list[tuple[Change, list[str]]] = field(default_factory=list)
     imports: dict[Path, Edit] = field(default_factory=dict)
     notes: list[tuple[Path, int, str]] = field(default_factory=list)
@@ -80,10 +86,12 @@ def propose(project: Project, there: dict[str, Any] | None = None) -> Proposal:
     if there is None:
         _arrange(found, names, project, always)
         found.inputs["report"] = ["pytest-skipproof[report]"]
+        found.rest = _rest(project, found)
     else:
         found.environments = there["environments"]
         if [*found.environments] == [*_BY_PYTHON]:
             found.pythons = dict(zip(_BY_PYTHON, _pythons(project), strict=True))
+        found.rest = _rest(project, found)
         used = {name for _, marked in found.marks for name in marked} - {*existing}
         for name in sorted(used):
             text = f"[tool.skipproof.capabilities] lacks {name} = {_toml(found.capabilities[name])}: add it"
@@ -240,6 +248,19 @@ def _arrange(found: Proposal, names: _Names, project: Project, always: Collectio
         found.notes.append((project.root / "pyproject.toml", 1, fact))
 
 
+def _rest(project: Project, found: Proposal) -> dict[str, tuple[str, list[str]]]:
+    """Return the session of the tests that ``-m`` in addopts leaves out, and name both parts of the suite."""
+    options = project.pytest.values.get("addopts", [])
+    chosen = [after for option, after in itertools.pairwise(options) if option == "-m"]
+    if not chosen:
+        return {}
+    mark = chosen[-1].removeprefix("not ")
+    name, others = (mark, mark) if mark.isidentifier() and mark != chosen[-1] else ("rest", f"not ({chosen[-1]})")
+    found.subsets = {"usual": f"-m {shlex.quote(chosen[-1])}", name: f"-m {shlex.quote(others)}"}
+    last = [*found.environments][-1]
+    return {f"{last}-{name}": (last, ["-m", others])}
+
+
 def _editable(extras: Collection[str]) -> str:
     return f"-e .[{','.join(extras)}]" if extras else "-e ."
 
@@ -264,6 +285,9 @@ def table(project: Project, found: Proposal) -> str:
     lines += [f"{_key(name)} = {_toml(entry)}" for name, entry in found.capabilities.items()]
     lines += ["", "[tool.skipproof.environments]"]
     lines += [f"{_key(name)} = {_toml(promised)}" for name, promised in found.environments.items()]
+    if found.subsets:
+        lines += ["", "[tool.skipproof.subsets]"]
+        lines += [f"{_key(name)} = {_toml(options)}" for name, options in found.subsets.items()]
     return "\n".join(lines) + "\n"
 
 

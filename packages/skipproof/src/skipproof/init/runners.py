@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    Rest = Mapping[str, tuple[str, list[str]]]
 
 _NOXFILE = '''"""Prove the environments: ``nox -s lock`` writes locks, ``nox`` runs the tests in each and merges."""
 
@@ -20,6 +23,8 @@ nox.options.reuse_venv = "yes"
 
 _SESSIONS = '''
 ENVIRONMENTS = list(nox.project.load_toml("pyproject.toml")["tool"]["skipproof"]["environments"])
+# Sessions, each with its environment and options of pytest.
+SESSIONS = {{name: (name, []) for name in ENVIRONMENTS}}{rest}
 {pythons}
 
 def furnish(session: nox.Session, environment: str) -> None:
@@ -28,14 +33,16 @@ def furnish(session: nox.Session, environment: str) -> None:
 
 
 def prove(session: nox.Session) -> None:
-    """Run the tests in the environment of this name, under its contract."""
+    """Run the tests in an environment, under its contract."""
     name = {name}
-    furnish(session, name)
-    measured = ("coverage", "run", f"--data-file=.matrix/coverage/.coverage.{{name}}", f"--context={{name}}")
-    session.run("python", "-m", *measured, "-m", "pytest", "--skipproof", name)
+    environment, options = SESSIONS[name]
+    furnish(session, environment)
+    measured = ("coverage", "run", f"--data-file=.matrix/coverage/.coverage.{{name}}", f"--context={{environment}}")
+    chosen = ("--skipproof", environment, "--skipproof-session", name)
+    session.run("python", "-m", *measured, "-m", "pytest", *chosen, *options)
 
 
-for environment in ENVIRONMENTS:
+for name, (environment, _) in SESSIONS.items():
     nox.session(prove, name={named})
 
 
@@ -43,8 +50,8 @@ for environment in ENVIRONMENTS:
 def merge(session: nox.Session) -> None:
     """Show what they left; then refuse what is missing or red, merge the rest, and gate its coverage."""
     furnish(session, "report")
-    session.run("skipproof", "report", "--expect", *ENVIRONMENTS)
-    session.run("skipproof", "merge", "--expect", *ENVIRONMENTS)
+    session.run("skipproof", "report", "--expect", *SESSIONS)
+    session.run("skipproof", "merge", "--expect", *SESSIONS)
 
 
 @nox.session(name="{prefix}lock", default=False)
@@ -58,10 +65,10 @@ def lock(session: nox.Session) -> None:
 '''
 
 
-def noxfile(pythons: Mapping[str, str], lowest: str, *, beside: bool) -> str:
+def noxfile(pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
     """Return a noxfile, or what one needs besides what it has (``beside``), with names that are its own."""
     prefix = "skipproof-" if beside else ""
-    named = f'f"{prefix}{{environment}}"' if prefix else "environment"
+    named = f'f"{prefix}{{name}}"' if prefix else "name"
     text = _SESSIONS.format(
         pythons=f"PYTHONS = {json.dumps(dict(pythons))}\n" if pythons else "",
         name=f'session.name.removeprefix("{prefix}").partition("-3.")[0]'
@@ -69,29 +76,32 @@ def noxfile(pythons: Mapping[str, str], lowest: str, *, beside: bool) -> str:
         else 'session.name.partition("-3.")[0]',
         named=f"{named}, python=PYTHONS.get(environment)" if pythons else named,
         prefix=prefix,
-        version=f'PYTHONS.get(name, "{lowest}")' if pythons else f'"{lowest}"',
+        rest=f" | {json.dumps(rest)}" if rest else "",
+        version='PYTHONS.get(name, "3.11")' if pythons else '"3.11"',
     )
     if not pythons:
         text = text.replace('.partition("-3.")[0]', "")
     return f"from pathlib import Path\n\nimport nox\n{text}" if beside else _NOXFILE + text
 
 
-def tox_ini(environments: Collection[str], pythons: Mapping[str, str], *, beside: bool) -> str:
+def tox_ini(environments: Collection[str], pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
     """Return a tox.ini, or what one needs besides what it has."""
-    prefix, names = "skipproof-" if beside else "", list(environments)
-    own = [f"{prefix}{name}" for name in names]
+    prefix = "skipproof-" if beside else ""
+    sessions: dict[str, tuple[str, list[str]]] = {name: (name, []) for name in environments} | dict(rest)
+    own = [f"{prefix}{name}" for name in sessions]
     head = [] if beside else ["[tox]", "requires = tox-uv", f"env_list = {', '.join([*own, 'merge'])}", ""]
     sections = []
-    for name in names:
-        run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={name} -m pytest"
+    for name, (environment, options) in sessions.items():
+        run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={environment} -m pytest"
+        chosen = " ".join(["--skipproof", environment, "--skipproof-session", name, *map(shlex.quote, options)])
         sections += [
             f"[testenv:{prefix}{name}]",
-            f"description = run the tests in the environment {name}, under its contract",
-            *([f"base_python = {pythons[name]}"] if pythons else []),
+            f"description = run the tests in the environment {environment}, under its contract",
+            *([f"base_python = {pythons[environment]}"] if pythons else []),
             "skip_install = true",
             "package = skip",
-            f"deps = -r environments/{name}.txt",
-            f"commands = {run} --skipproof {name}",
+            f"deps = -r environments/{environment}.txt",
+            f"commands = {run} {chosen}",
             "",
         ]
     sections += [
@@ -102,7 +112,7 @@ def tox_ini(environments: Collection[str], pythons: Mapping[str, str], *, beside
         "package = skip",
         "deps = -r environments/report.txt",
         "commands =",
-        f"    skipproof report --expect {' '.join(names)}",
-        f"    skipproof merge --expect {' '.join(names)}",
+        f"    skipproof report --expect {' '.join(sessions)}",
+        f"    skipproof merge --expect {' '.join(sessions)}",
     ]
     return "\n".join([*head, *sections]) + "\n"
