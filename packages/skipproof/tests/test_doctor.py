@@ -167,9 +167,9 @@ def test_a_wrong_collection_is_told_before_a_run(here: Project, capsys: pytest.C
     )
     told = [line.removeprefix("to correct: ")[:60] for line in said(capsys, "full")]
     assert told == [
-        "tests/unit/test_b.py: could not be collected; fix the error ",
-        "tests/unit/test_a.py::test_a: was deselected; leave -k, -m, ",
         "tests/unit/other.py: a test file under tests/ that was not c",
+        "tests/unit/test_a.py::test_a: was deselected; leave -k, -m, ",
+        "tests/unit/test_b.py: could not be collected; fix the error ",
         "tests/unit/test_c.py::test_c: (line 1) is defined again in l",
         "tests: 2 would run",
     ]

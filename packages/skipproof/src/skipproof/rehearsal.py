@@ -14,6 +14,7 @@ import pytest
 from .exits import ExitStatus
 from .named_run import ENDS, NamedRun
 from .observation import gathered
+from .violations import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +46,12 @@ class Rehearsal(NamedRun):
         if not self._is_whole:
             return
         terminalreporter.section(HEADING)
-        for line in self._violations:
+        records = gathered(self._seen.observations())
+        for line in listed(list(self._violations), records):
             terminalreporter.line(f"to correct: {line}")
         fates: Counter[str] = Counter()
         deselected = set().union(*(seen.deselected for seen in self._seen.observations()))
-        for name, [record, *_] in gathered(self._seen.observations()).items():
+        for name, [record, *_] in records.items():
             if name in deselected:
                 continue
             if record.outcome == "deselected":
