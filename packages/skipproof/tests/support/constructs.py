@@ -350,6 +350,20 @@ UNDERSTOOD = {
 """The construct, and the marks that say the same: line and capabilities."""
 
 LEFT = {
+    "used after a skip": (
+        """
+        try:
+            from skipproof_alpha import mock
+        except ImportError:
+            mock = None
+        if not mock:
+            pytest.skip(allow_module_level=True)
+        class TestA:
+            @mock
+            def test_a(self): pass
+        """,
+        ":5: skips as a whole on not mock, and uses what is then missing when it is imported, in line 9",
+    ),
     "unknown": (
         """
         import os

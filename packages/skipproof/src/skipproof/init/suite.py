@@ -139,10 +139,18 @@ class _File:
             if when == TRUE:
                 continue
             self.understood |= set(ast.walk(node))
-            used = sorted(_used_at_import(self.module.tree, set(_bound(node)) if replaced else set()))
+            # Without the skip, these names are None where a library is missing.
+            guards = [each for each in self.module.tree.body if isinstance(each, ast.Try)] if skips else []
+            bound = {name for each in (node, *guards) for name in _bound(each)}
+            used = sorted(_used_at_import(self.module.tree, bound, broken=skips))
             if when == FALSE:
                 self._note(
                     node, f"{ast.unparse(node).splitlines()[0]} lets no test of the file run: delete it, or the file"
+                )
+            elif used and skips:
+                step = "give them a stand-in where the import fails, and mark the file"
+                self._note(
+                    node, f"{text}, and uses what is then missing when it is imported, in line {used[0]}: {step}"
                 )
             elif used:
                 why = f"{text}, and uses it when it is imported itself, first in line {used[0]}"
@@ -360,23 +368,31 @@ def _bound(node: ast.AST) -> list[str]:
     )
 
 
-def _used_at_import(tree: ast.Module, names: set[str]) -> Iterator[int]:
-    """Yield the lines that use one of these names when the module is imported."""
+def _used_at_import(tree: ast.Module, names: set[str], *, broken: bool) -> Iterator[int]:
+    """Yield the lines that use one of these names when the module is imported; with ``broken``, where None breaks."""
+    for node in _executed(tree):
+        parts: list[ast.AST] = [node] if isinstance(node, ast.Name) and not broken else []
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            parts = [*node.decorator_list, *(node.bases if isinstance(node, ast.ClassDef) else [])]
+        elif isinstance(node, (ast.Attribute, ast.Call)):
+            parts = [node.func if isinstance(node, ast.Call) else node.value]
+        yield from (part.lineno for part in parts if isinstance(part, ast.Name) and part.id in names)
+
+
+def _executed(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes that run when the module is imported: no body of a function, and no annotation that is lazy."""
     lazy = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
+        yield node
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 waiting += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
                 if not lazy:
-                    waiting += [
-                        each.annotation for each in ast.walk(node.args) if isinstance(each, ast.arg) and each.annotation
-                    ]
-                    waiting += [node.returns] if node.returns else []
+                    annotated = (each for each in ast.walk(node.args) if isinstance(each, ast.arg))
+                    waiting += filter(None, (node.returns, *(each.annotation for each in annotated)))
             case ast.Lambda():
                 continue
-            case ast.Name(id=name, ctx=ast.Load()) if name in names:
-                yield node.lineno
             case _:
                 waiting += ast.iter_child_nodes(node)
