@@ -37,7 +37,7 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     "pytest-dependency": (),
     "pytest-django": (),
     "pytest-env": (),
-    "pytest-forked": ("--forked",),
+    "pytest-forked": (),  # with --forked it fails alone, too: 1.7.5 cannot send the reports of pytest 9.2
     "pytest-freezer": (),
     "pytest-html": ("--html=report.html",),
     "pytest-httpx": (),
@@ -56,7 +56,7 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     "pytest-subtests": (),
     "pytest-sugar": (),
     "pytest-timeout": ("--timeout=60",),
-    "pytest-xdist": (),
+    "pytest-xdist": ("-n", "2"),
 }
 LIBRARY = "tomli-w"
 PROJECT = {
