@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -54,30 +54,32 @@ class _Watch:
         """Return a function that does the same, and is of the same kind, under watch."""
         self.installed = True
         self.is_async = inspect.iscoroutinefunction(function)
+        watched = self._awaiting(function) if self.is_async else self._calling(function)
+        # Only what other plugins ask for: the rest takes longer than many a test.
+        return functools.update_wrapper(watched, function, assigned=("__name__", "__module__"))
 
-        if self.is_async:
+    def _awaiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def watched(*args: object, **kwargs: object) -> object:
+            __tracebackhide__ = True
+            self._enter()
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:
+                self.note(error)
+                raise
 
-            @functools.wraps(function)
-            async def watched(*args: object, **kwargs: object) -> object:
-                __tracebackhide__ = True
-                self._enter()
-                try:
-                    return await function(*args, **kwargs)
-                except BaseException as error:
-                    self.note(error)
-                    raise
-        else:
+        return watched
 
-            @functools.wraps(function)
-            def watched(*args: object, **kwargs: object) -> object:
-                __tracebackhide__ = True
-                self._enter()
-                try:
-                    self.result = function(*args, **kwargs)
-                except BaseException as error:
-                    self.note(error)
-                    raise
-                return self.result
+    def _calling(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: object, **kwargs: object) -> object:
+            __tracebackhide__ = True
+            self._enter()
+            try:
+                self.result = function(*args, **kwargs)
+            except BaseException as error:
+                self.note(error)
+                raise
+            return self.result
 
         return watched
 
@@ -183,7 +185,10 @@ class Witness:
         watch = self._watch = _Watch()
         must_enter = _calls_function(item)
         try:
-            with self._method(item) if _is_unittest(item) else nullcontext():
+            if _is_unittest(item):
+                with self._method(item):
+                    runtest()
+            else:
                 runtest()
         except BaseException as error:
             watch.note(error)
@@ -235,8 +240,12 @@ def _is_unittest(item: pytest.Item) -> bool:
 
 def _calls_function(item: pytest.Item) -> bool:
     """Say whether running this item means to call its function: another class of item may run anything."""
-    owner = next(each for each in type(item).__mro__ if "runtest" in vars(each))
-    return owner is pytest.Function or _is_unittest(item)
+    return _runs_function(type(item)) or _is_unittest(item)
+
+
+@functools.cache
+def _runs_function(kind: type[pytest.Item]) -> bool:
+    return next(each for each in kind.__mro__ if "runtest" in vars(each)) is pytest.Function
 
 
 def _expects(item: pytest.Item, warning: str) -> bool:
@@ -251,19 +260,24 @@ def _told(args: Any) -> str:
     return f"{args.exc_type.__name__}: {text}"[:200]
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+class _replaced:  # noqa: N801 - used as a function; written as one, it would take longer than many a test
     """Set an attribute of the object itself for a while."""
-    attributes = vars(owner)
-    before = attributes.get(name, attributes)
-    attributes[name] = value
-    try:
-        yield
-    finally:
-        if before is not attributes:
-            attributes[name] = before
+
+    __slots__ = ("_attributes", "_before", "_name", "_value")
+
+    def __init__(self, owner: Any, name: str, value: object) -> None:
+        self._attributes = vars(owner)
+        self._name, self._value = name, value
+        self._before = self._attributes.get(name, self._attributes)
+
+    def __enter__(self) -> None:
+        self._attributes[self._name] = self._value
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not self._attributes:
+            self._attributes[self._name] = self._before
         else:
-            attributes.pop(name, None)
+            self._attributes.pop(self._name, None)
 
 
 @contextmanager

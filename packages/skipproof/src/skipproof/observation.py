@@ -238,6 +238,8 @@ def gathered(observations: Iterable[Observation]) -> dict[str, list[TestRecord]]
 
 def worst(records: Sequence[TestRecord]) -> TestRecord:
     """Return the record that counts: one that broke the contract, or the worst outcome."""
+    if len(records) == 1:
+        return records[0]
     return min(records, key=lambda record: (record.violation() is None, WORST_FIRST.index(record.outcome)))
 
 

@@ -211,7 +211,9 @@ def write_receipt(contract: Contract, receipt: Receipt) -> Path:
     draft = path.with_name(f"{receipt.session}.{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        # Python's encoder in C cannot indent, and the one in Python takes as long as many a test.
+        text = json.dumps(document, ensure_ascii=False, separators=(",\n", ": "))
+        draft.write_text(f"{text}\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:
         message = f"no receipt can be written ({error}): correct what is there, or name another folder by 'state'"

@@ -47,16 +47,24 @@ def document(value: object, *, brief: bool = False) -> Any:
 
     A surrogate, which UTF-8 has no bytes for, is spelt out.
     """
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if is_dataclass(value):
-        each = ((field, getattr(value, field.name)) for field in fields(value))
-        return {field.name: document(own, brief=brief) for field, own in each if not (brief and own == _default(field))}
+        each = ((name, getattr(value, name), default) for name, default in _defaults(cast("Any", type(value))))
+        return {name: document(own, brief=brief) for name, own, default in each if not (brief and own == default)}
     if isinstance(value, dict):
         return {document(key): document(own, brief=brief) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [document(own, brief=brief) for own in value]
     return value
+
+
+@cache
+def _defaults(kind: Any) -> list[tuple[str, object]]:
+    """Return the name and the default value of each field of a dataclass."""
+    return [(field.name, _default(field)) for field in fields(kind)]
 
 
 def parsed(content: bytes) -> Any:

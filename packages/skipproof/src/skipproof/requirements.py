@@ -181,9 +181,10 @@ class Requirements:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Let ``pytest.xfail(...)`` in a known failure do nothing, as --runxfail does: it has to fail by itself."""
+        if self.needs(item).known_failure is None:
+            return (yield)
         with pytest.MonkeyPatch.context() as patch:
-            if self.needs(item).known_failure is not None:
-                patch.setattr(pytest, "xfail", _no_xfail)
+            patch.setattr(pytest, "xfail", _no_xfail)
             return (yield)
 
     def needs(self, item: pytest.Item) -> Needs:
