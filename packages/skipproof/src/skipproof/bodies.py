@@ -233,6 +233,8 @@ class Witness:
 
 
 def _is_unittest(item: pytest.Item) -> bool:
+    if not isinstance(item.parent, pytest.Class):
+        return False
     unittest = sys.modules.get("unittest")
     owner = getattr(item, "cls", None)
     return unittest is not None and isinstance(owner, type) and issubclass(owner, unittest.TestCase)

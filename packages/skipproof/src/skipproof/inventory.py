@@ -18,6 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .definitions import Uses, definitions, doctests, loader
 from .origins import real, sources
 from .suites import all_suites
@@ -25,8 +27,6 @@ from .suites import all_suites
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
-
-    import pytest
 
     from .definitions import Definition
 
@@ -61,10 +61,11 @@ class Inventory:
         elif id(function) not in self._functions:
             self._functions[id(function)] = function
             self._sources.update(sources(function))
-            # What a subclass overrides is not lost.
-            name = getattr(item, "originalname", None)
-            for owner in getattr(getattr(item, "cls", None), "__mro__", ())[1:]:
-                self._sources.update(sources(vars(owner).get(name)))
+            if isinstance(item.parent, pytest.Class):
+                # What a subclass overrides is not lost.
+                name = getattr(item, "originalname", None)
+                for owner in getattr(getattr(item, "cls", None), "__mro__", ())[1:]:
+                    self._sources.update(sources(vars(owner).get(name)))
 
     def excuse(self, path: Path) -> None:
         """Note a file that is already reported for a reason that explains why nothing was collected from it."""

@@ -245,4 +245,5 @@ def worst(records: Sequence[TestRecord]) -> TestRecord:
 
 def collected_id(item: pytest.Item) -> str:
     """Return a test's id as it was collected, whatever pytest-xdist has appended since."""
-    return item.stash.get(_ID, item.nodeid)
+    found = item.stash.get(_ID, None)
+    return item.nodeid if found is None else found  # pytest makes a new text of it each time

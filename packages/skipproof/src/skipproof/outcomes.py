@@ -117,7 +117,10 @@ class TestRecord:
         """The worst outcome of any phase; "missing" when the test's body was never reached."""
         if self.deselected:
             return "deselected"
-        return next((outcome for outcome in WORST_FIRST if outcome in self._seen), "missing")
+        for outcome in WORST_FIRST:
+            if outcome in self._seen:
+                return outcome
+        return "missing"
 
     def violation(self) -> str | None:
         """Return how the test broke the contract, with the next step, or None if it did not."""

@@ -52,8 +52,12 @@ def document(value: object, *, brief: bool = False) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if is_dataclass(value):
-        each = ((name, getattr(value, name), default) for name, default in _defaults(cast("Any", type(value))))
-        return {name: document(own, brief=brief) for name, own, default in each if not (brief and own == default)}
+        found = {}
+        for name, default in _defaults(cast("Any", type(value))):
+            own = getattr(value, name)
+            if not (brief and own == default):
+                found[name] = own if own is None or own == [] else document(own, brief=brief)
+        return found
     if isinstance(value, dict):
         return {document(key): document(own, brief=brief) for key, own in value.items()}
     if isinstance(value, list | tuple):

@@ -82,13 +82,12 @@ def _usage_errors() -> Iterator[None]:
         raise pytest.UsageError(str(error)) from error
 
 
-def _untraced(item: pytest.Item, traced: Collection[Capability]) -> str | None:
-    """Return why a test need leave no trace, or None when its marks do not say.
+def _untraced(item: pytest.Item, mark: pytest.Mark | None, traced: Collection[Capability]) -> str | None:
+    """Return why a test need leave no trace, or None when its mark does not say.
 
     Raises:
         ContractError: no reason is given, or nothing that the test needs leaves traces.
     """
-    mark = item.get_closest_marker("untraced")
     if mark is None:
         return None
     match mark.args:
@@ -194,14 +193,16 @@ class Requirements:
             pytest.UsageError: a mark names nothing, or something that is not in the table; or a capability it asks for
                 is installed but broken.
         """
-        if _NEEDS not in item.stash:
+        needs = item.stash.get(_NEEDS, None)
+        if needs is None:
             with _usage_errors():
-                item.stash[_NEEDS] = self._read_needs(item)
-        return item.stash[_NEEDS]
+                needs = item.stash[_NEEDS] = self._read_needs(item)
+        return needs
 
     def _read_needs(self, item: pytest.Item) -> Needs:
         asked = set(self._also)
-        for mark in item.iter_markers(self._contract.mark):
+        marks = list(item.iter_markers())  # once: it asks every node above the test
+        for mark in (mark for mark in marks if mark.name == self._contract.mark):
             if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
                 fact = f"{item.nodeid}: @pytest.mark.{mark.name} takes capabilities, not {mark.args} {mark.kwargs}"
                 message = f"{fact}; there are: {', '.join(self._contract.capabilities)}"
@@ -212,7 +213,7 @@ class Requirements:
         missing = self._missing(requires)
         capabilities = (self._contract.capabilities[name] for name in requires)
         traced = tuple(capability for capability in capabilities if capability.trace is not None)
-        untraced = _untraced(item, traced)
+        untraced = _untraced(item, next((mark for mark in marks if mark.name == "untraced"), None), traced)
         reason = self._contract.reason(missing) if missing else None
         return Needs(requires, reason, () if untraced else traced, untraced, self._known_failure(collected_id(item)))
 
