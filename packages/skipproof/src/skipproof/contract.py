@@ -203,6 +203,8 @@ class KnownFailure:
 
     def names(self, test: str) -> bool:
         """Say whether it is about the test with this id."""
+        if not test.startswith(self.tests.partition("*")[0]):  # of most tests, and much cheaper
+            return False
         return re.fullmatch(re.escape(self.tests).replace(r"\*", ".*"), test, re.DOTALL) is not None
 
     def __str__(self) -> str:
