@@ -2,9 +2,9 @@
 
 The names in a test's function, its class, its fixtures and its parameters are followed through the code of the tests.
 Of the 2,230 test functions of structlog 26.1, cattrs 26.2, click 8.5 and pydantic-settings 2.16, 11 contain no
-assertion by this reading, and by reading them: each passes as long as nothing raises. That may be all that a test is
-for, so it is a note and no violation. An assertion that is there and never reached, as in a loop over nothing, is not
-seen here: it is a line without coverage.
+assertion by this reading: each passes as long as nothing raises. That may be all that a test is for, so it is a note
+and no violation. An assertion that is there and never reached, as in a loop over nothing, is not seen here: it is a
+line without coverage.
 """
 
 from __future__ import annotations
