@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import platform
-import sys
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from .canary import blind_spots
 from .detection import disagreements
 from .exits import ExitStatus
 from .machine import run_facts
-from .observation import gathered, worst
+from .observation import gathered, running_coverage, worst
 from .receipts import (
     RAN,
     Receipt,
@@ -119,9 +118,9 @@ class NamedRun:
         self._receipt.unread = sorted(set().union(*(seen.unread for seen in self._seen.observations())))
         self._complain(records)
         of_collection = len(self._violations)
-        if ended:
+        if ended and self._seen.ran():
             self._judge(records)
-        elif exitstatus in ENDS:
+        elif not ended and exitstatus in ENDS:
             fact = f"pytest.exit stopped the run with exit status {int(exitstatus)}, as if it had finished"
             self._blame(", ".join(self._suites), f"{fact}; remove it, or give it another returncode")
         now = digests(self._contract, self._suites, _settings(self._config))
@@ -225,8 +224,7 @@ class NamedRun:
                 f"pytest-cov measures this run, and its data names no context: add --no-cov, and start it by {command}"
             )
             raise pytest.UsageError(message)
-        coverage = sys.modules.get("coverage")
-        running = coverage.Coverage.current() if coverage is not None else None
+        running = running_coverage()
         if running is None or Path(str(running.get_option("run:data_file"))).absolute() != base:
             return None
         if running.get_option("run:relative_files"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,10 @@ class Observer:
         """Yield nothing: this process is the run."""
         yield from ()
 
+    def ran(self) -> bool:
+        """Return True: tests that were collected here are run here."""
+        return True
+
     def machine(self) -> dict[str, str]:
         """Return how the project's libraries used the machine, by fact."""
         return run_facts(self._config)
@@ -222,6 +227,12 @@ class Observer:
             if name in self.seen.records:
                 record = self.seen.records[name]
                 record.generations = added_up([*record.generations, *generations])
+
+
+def running_coverage() -> Any:
+    """Return what measures the coverage of this process, or None."""
+    coverage = sys.modules.get("coverage")
+    return coverage.Coverage.current() if coverage is not None else None
 
 
 def gathered(observations: Iterable[Observation]) -> dict[str, list[TestRecord]]:

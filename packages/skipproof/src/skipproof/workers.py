@@ -7,14 +7,13 @@ both pickled: a field that is added to a record travels by itself. This module i
 from __future__ import annotations
 
 import pickle
-import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from .machine import run_facts
-from .observation import Observation, Observer
+from .observation import Observation, Observer, running_coverage
 from .outcomes import Needs, TestRecord
 
 if TYPE_CHECKING:
@@ -48,14 +47,12 @@ class Testimony:
     Attributes:
         seen: what it saw.
         machine: how the project's libraries used the machine in it, by fact.
-        measured: False when its coverage was not measured, although the controller's was.
         refused: the usage error that ended it, or None.
         left: True when ``pytest.exit`` or an interrupt ended it.
     """
 
     seen: Observation = field(default_factory=Observation)
     machine: dict[str, str] = field(default_factory=dict)
-    measured: bool = True
     refused: str | None = None
     left: bool = False
 
@@ -95,14 +92,20 @@ class Worker:
         """Begin to observe."""
         self._observer.begin(measured=self._measured)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """End the worker where its coverage is not measured, although the controller's is."""
+        if self._measured and running_coverage() is None:
+            fact = "coverage measures this process, but not the workers of pytest-xdist"
+            self._refuse(f'{fact}: add "subprocess" to patch in [tool.coverage.run]')
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_finish(self) -> Generator[None, Any, Any]:
         """End the worker where a mark is wrong: to pytest-xdist, an error is a crash, and a reason to try again."""
         try:
             return (yield)
         except pytest.UsageError as error:
-            self._told.refused = str(error)
-            pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
+            self._refuse(str(error))
 
     def pytest_keyboard_interrupt(self) -> None:
         """Note that the run was stopped here."""
@@ -113,19 +116,16 @@ class Worker:
         """Tell the controller what was seen, once the last fixture is torn down, and save the coverage data."""
         self._observer.end()
         self._told.machine = run_facts(self._config)
-        if self._measured:
-            self._told.measured = save_coverage()
+        running = running_coverage()
+        if running is not None:
+            running.save()  # as far as it is: pytest-xdist kills a worker that ends slowly
         workeroutput: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
         workeroutput[_KEY] = pickle.dumps(self._told)
 
-
-def save_coverage() -> bool:
-    """Save the coverage data of this process so far, as a worker that ends slowly is killed; say if it is measured."""
-    coverage = sys.modules.get("coverage")
-    running = coverage.Coverage.current() if coverage is not None else None
-    if running is not None:
-        running.save()
-    return running is not None
+    def _refuse(self, message: str) -> NoReturn:
+        """End the worker with a usage error of the whole run."""
+        self._told.refused = message
+        pytest.exit(message, pytest.ExitCode.USAGE_ERROR)
 
 
 class Workers:
@@ -141,6 +141,7 @@ class Workers:
         self.seen: dict[str, Observation] = {}
         self._task = Task(contract, suites, measured=False)
         self._died: dict[str, str] = {}
+        self._apart: list[tuple[str, str]] = []
 
     def begin(self, *, measured: bool) -> None:
         """Let the workers measure their coverage if the controller does."""
@@ -151,13 +152,17 @@ class Workers:
 
     def observations(self) -> list[Observation]:
         """Return what the workers saw, first what is in the order of collection."""
-        return [self.seen[name] for name in dict.fromkeys([*self.told, *self.seen])]
+        return [self.seen[name] for name in sorted(self.seen, key=lambda name: name not in self.told)]
+
+    def ran(self) -> bool:
+        """Say whether any test was given to a worker."""
+        return not self._apart
 
     def machine(self) -> dict[str, str]:
         """Return how the project's libraries used the machine in the workers, by fact; where they differ, each way."""
         found: dict[str, dict[str, None]] = {}
-        for told in self.told.values():
-            for name, text in told.machine.items():
+        for worker in self.seen:
+            for name, text in self.told.get(worker, Testimony()).machine.items():
                 found.setdefault(name, {})[text] = None
         return {name: " / ".join(texts) for name, texts in found.items()}
 
@@ -191,7 +196,7 @@ class Workers:
         if report.nodeid in self.seen:
             fact = "this worker did not collect the same tests in the same order as the first one, so none ran"
             step = "sort what parameters are made of, and let nothing depend on the process"
-            self.seen[report.nodeid].complain(report.nodeid, f"{fact}; {step}")
+            self._apart.append((report.nodeid, f"{fact}; {step}"))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -215,13 +220,10 @@ class Workers:
             pytest.exit(f"pytest.exit in {name}", output["exitstatus"])
 
     def losses(self) -> Iterator[tuple[str, str]]:
-        """Yield the workers that died, with the tests that each took along, and those whose coverage is missing."""
+        """Yield the workers that collected other tests, and those that died, with the tests that each took along."""
+        yield from self._apart
         for name, error in self._died.items():
             tests = [test for test, record in self.seen[name].records.items() if record.outcome != "missing"]
             shown = ", ".join(tests[-_SHOWN:]) + (f" and {len(tests) - _SHOWN} before" if len(tests) > _SHOWN else "")
-            took = f"and took along what it knew of {len(tests)} tests ({shown})" if tests else "before its first test"
+            took = f"with what it knew of {len(tests)} of the tests ({shown})" if tests else "before its first test"
             yield name, f"this worker died ({error}) {took}; find what ends its process, and run it again"
-        for name, told in self.told.items():
-            if not told.measured:
-                step = 'add "subprocess" to patch in [tool.coverage.run]'
-                yield name, f"the coverage of this worker was not measured; {step}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import os
 import subprocess
+import sys
 import textwrap
 from typing import TYPE_CHECKING
+
+import pytest
 
 from skipproof.receipts import Receipt, read_receipt
 from skipproof.table import read_contract
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from skipproof.contract import Contract
 
@@ -46,6 +48,12 @@ branch = true
 fail_under = 100
 """
 
+XDIST = ("-p", "xdist", "-p", "xdist.looponfail")
+"""The options that load pytest-xdist where pytest loads no plugin by itself."""
+
+WORKERS = "SKIPPROOF_TEST_WORKERS"
+"""An environment variable: how many workers of pytest-xdist every run of a project has."""
+
 LOCK = "skipproof-alpha==1.5\nskipproof-beta==2.5\n"
 
 CODE = "def answer(x):\n    if x:\n        return 1\n    return 2\n"
@@ -57,6 +65,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, site: Path) -> None:
         self._pytester = pytester
         self.site = site
+        self.workers = int(os.environ.get(WORKERS, "0"))
         self.root = pytester.path
         self.write("pyproject.toml", PYPROJECT)
         self.write("setup.py", "")
@@ -109,10 +118,16 @@ class Project:
         subprocess.run(["git", "-C", self.root, *arguments], check=True)  # noqa: S607 - as the user's path has it
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest with the plugin in this process."""
+        """Run pytest with the plugin in this process; with ``workers``, its tests in so many others."""
         # A KeyboardInterrupt in this run is part of a test, and must not end the outer run.
         options = ["-p", "skipproof.plugin", *arguments]
-        return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
+        if not self.workers:
+            return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
+        with pytest.MonkeyPatch.context() as patch:
+            # Where workers look for modules; frozen when pytest-xdist was imported, which may be the outer run's.
+            patch.setattr(importlib.import_module("xdist.workermanage"), "_sys_path", list(sys.path))
+            options += [*XDIST, "-n", str(self.workers)]
+            return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
 
     def receipt(self, session: str) -> Receipt:
         """Return a session's receipt."""

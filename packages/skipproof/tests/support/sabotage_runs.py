@@ -8,7 +8,7 @@ import pytest
 
 from skipproof import outcomes
 
-from .project import PYPROJECT
+from .project import PYPROJECT, XDIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +173,16 @@ def weighed(digest: str) -> Plant:
     return plant
 
 
+def distributed(count: int, plant: Plant) -> Plant:
+    """Plant something, then run in so many workers of pytest-xdist."""
+
+    def planted(project: Project) -> Ending:
+        project.workers = count
+        return plant(project)
+
+    return planted
+
+
 def traced(digest: str = "") -> tuple[str, str]:
     """Return the change to the table that makes tests that need alpha leave a trace."""
     proof = 'modules = ["skipproof_alpha"]'
@@ -183,6 +193,9 @@ TEST = "def test_a(): "
 XFAIL = "@pytest.mark.xfail(reason='bug 7')\ndef test_a(): assert "
 UNITTEST = "import unittest\n\nclass TestIt(unittest.TestCase):\n"
 ALPHA = "@pytest.mark.requires('alpha')\n"
+IN_WORKERS = "hasattr(session.config, 'workerinput')"
+NO_OTHER = ("--max-worker-restart", "0")
+EACH = ("--dist", "each")
 PLANTS: dict[str, Plant] = {
     # Usage.
     "`--skipproof` names one that is not in the table": lambda project: run(project, environment="fulll"),
@@ -304,7 +317,9 @@ PLANTS: dict[str, Plant] = {
         SECOND, f"{PASSES}\ndef load_tests(loader, tests, pattern): return [Case(n) for n in range(9)]"
     ),
     "A test without a mark needs a library": file(REAL, "def test_b(): import skipproof_alpha", environment="bare"),
-    "`-x` ends the run early": file(UNIT, "def test_a(): assert False\n\ndef test_b(): pass", "-x"),
+    "`-x` ends the run early": file(
+        UNIT, TEST + "assert False\n\n" + "".join(f"def test_{name}(): pass\n\n" for name in "bcd"), "-x"
+    ),
     "`--setup-only` runs no test's body": options("--setup-only"),
     "`pytest.exit` in a test, with exit status 0": file(UNIT, TEST + "pytest.exit('done', returncode=0)"),
     "A hook turns a failed test into a passed one": file(
@@ -360,4 +375,27 @@ PLANTS: dict[str, Plant] = {
     "A file is changed while the run goes on": file(UNIT, TEST + "open(__file__, 'a').write('# changed')"),
     "A fake engine stands in for real inference": table(*traced()),
     "A model file is replaced by another": weighed("0" * 64),
+    # Under pytest-xdist.
+    "A worker dies in a test": distributed(1, file(UNIT, f"import os\n\n{TEST}os._exit(0)")),
+    "A worker dies after its last test": distributed(
+        1, file(CONFTEST, f"import os\n\ndef pytest_sessionfinish(session): {IN_WORKERS} and os._exit(0)", *NO_OTHER)
+    ),
+    "Each worker collects other tests": distributed(
+        2, file(UNIT, "import os\n\n@pytest.mark.parametrize('x', [os.getpid()])\ndef test_a(x): pass")
+    ),
+    "A hook turns a failed test into a passed one in the workers only": distributed(
+        1,
+        file(
+            CONFTEST,
+            "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n    report = yield\n"
+            f"    if {IN_WORKERS.replace('session', 'item')}: report.outcome = 'passed'\n    return report\n\n"
+            "@pytest.fixture(autouse=True)\ndef broken(): raise ValueError",
+        ),
+    ),
+    "A test skips itself in one worker of `--dist each`": distributed(
+        2,
+        file(UNIT, f"import os\n\n{TEST}'gw1' in os.environ['PYTEST_XDIST_WORKER'] and pytest.skip('once')", *EACH),
+    ),
+    "`--tx` names another interpreter": distributed(0, options(*XDIST, "-d", "--tx", "popen//python=python3")),
+    "`--looponfail` runs what failed last": distributed(0, options(*XDIST, "--looponfail")),
 }

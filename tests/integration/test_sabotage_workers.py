@@ -1,0 +1,21 @@
+"""The plugin's sabotage table once more, with every run distributed to a worker of pytest-xdist."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.requires("nox")  # which only the environment of the session "sabotage" has
+
+
+def test_every_deceit_is_caught_in_workers_too() -> None:
+    """Each deceit is caught by the same gate, with the same words, where another process runs the tests."""
+    table = "packages/skipproof/tests/test_sabotage.py"
+    command = [sys.executable, "-m", "pytest", table, "-n", "2", "-k", "caught", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        command, env=os.environ | {"SKIPPROOF_TEST_WORKERS": "1"}, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
