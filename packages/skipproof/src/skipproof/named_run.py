@@ -21,6 +21,7 @@ from .receipts import (
     RAN,
     Receipt,
     ReceiptError,
+    Shard,
     TestResult,
     Trace,
     checked_out,
@@ -30,6 +31,7 @@ from .receipts import (
     lock_digest,
     read_receipt,
     receipts_folder,
+    shard_name,
     shown_violations,
     write_receipt,
 )
@@ -59,6 +61,7 @@ class NamedRun:
     def __init__(
         self, config: pytest.Config, contract: Contract, environment: str, session: str, seen: Observer | Workers
     ) -> None:
+        share = seen.share
         self._config = config
         self._contract = contract
         self._seen = seen
@@ -67,7 +70,8 @@ class NamedRun:
         self._violations: dict[tuple[str, str], None] = {}  # each once, in order: workers find the same
         subset = subset_of(config, contract)
         self._receipt = Receipt(
-            session=session,
+            session=session if share is None else shard_name(session, share.number, share.count),
+            shard=None if share is None else Shard(number=share.number, count=share.count),
             environment=environment,
             capabilities=list(contract.promised(environment)),
             python=platform.python_version(),
@@ -116,6 +120,9 @@ class NamedRun:
         ended = exitstatus in ENDS and not self._broken_off
         records = gathered(self._seen.observations())
         self._receipt.unread = sorted(set().union(*(seen.unread for seen in self._seen.observations())))
+        for seen in self._seen.observations():
+            if self._receipt.shard is not None and seen.split:
+                self._receipt.shard.split, self._receipt.shard.elsewhere = seen.split, seen.elsewhere
         self._complain(records)
         of_collection = len(self._violations)
         if ended and self._seen.ran():
@@ -162,22 +169,23 @@ class NamedRun:
 
     def _complain(self, records: Mapping[str, list[TestRecord]]) -> None:
         """Blame what went wrong with the collection, and with the processes."""
+        collected = {*records, *(name for seen in self._seen.observations() for name in seen.elsewhere)}
         for seen in self._seen.observations():
             for name, complaint in seen.complaints:
                 self._blame(name, complaint)
-        for name, complaint in (*self._absent(records), *self._needless(records), *self._seen.losses()):
+        for name, complaint in (*self._absent(collected), *self._needless(collected), *self._seen.losses()):
             self._blame(name, complaint)
 
-    def _absent(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
+    def _absent(self, collected: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
         for receipt in self._comparable():
-            for name in receipt.tests:
-                if in_suites(name, self._suites) and name not in records and not left_out(name, self._receipt):
+            for name in receipt.ids():
+                if in_suites(name, self._suites) and name not in collected and not left_out(name, self._receipt):
                     fact = f"was collected in {receipt.session}, from the same sources, but not here"
                     step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
                     yield name, f"{fact}; {step}"
 
-    def _needless(self, records: Mapping[str, list[TestRecord]]) -> Iterator[tuple[str, str]]:
+    def _needless(self, collected: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the known failures that name no test of the suites that run, and those outside every suite."""
         others = set(all_suites(self._config)) - set(self._suites)
         # What could not be collected is a complaint of its own.
@@ -185,7 +193,7 @@ class NamedRun:
         for known in self._contract.known_failures:
             file = known.tests.partition("::")[0]
             elsewhere = in_suites(file, others) or left_out(file, self._receipt) or file in broken
-            if not elsewhere and not any(map(known.names, records)):
+            if not elsewhere and not any(map(known.names, collected)):
                 yield known.tests, "is listed in known_failures, but names no test; correct it, or remove it"
 
     def _comparable(self) -> Iterator[Receipt]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,14 +20,16 @@ from .machine import run_facts
 from .outcomes import WORST_FIRST, Needs, TestRecord, duplicates, skip_reason
 from .provenance import Provenance
 from .reading import Reader
+from .shards import digest, file_of
 from .subsets import subset_of, takes
-from .suites import in_suites
+from .suites import chosen_suites, in_suites
 from .trace import Listener, added_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from .contract import Contract
+    from .shards import Share
 
 _ID = pytest.StashKey[str]()
 # Where a report carries the notes of its test to another process.
@@ -43,6 +45,8 @@ class Observation:
         complaints: what went wrong with the collection, each with the name that it is of.
         deselected: the tests that were deselected.
         unread: test files that were left out, and that this Python cannot read.
+        elsewhere: the tests that are left to other shards, in the order of collection.
+        split: a digest of which shard has which test file; empty when the run is whole.
         aliases: ids that pytest-xdist changed (``--dist loadgroup`` appends the group), and what they were.
     """
 
@@ -50,6 +54,8 @@ class Observation:
     complaints: list[tuple[str, str]] = field(default_factory=list)
     deselected: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
+    elsewhere: list[str] = field(default_factory=list)
+    split: str = ""
     aliases: dict[str, str] = field(default_factory=dict)
 
     def record(self, report: pytest.TestReport, *, last: bool = True) -> TestRecord:
@@ -66,8 +72,9 @@ class Observation:
         self.records = {name: known.pop(name, record) for name, record in whole.records.items()} | known
         for name, record in whole.records.items():
             self.records[name].take(record.notes())
-        self.complaints = [*whole.complaints, *self.complaints]
-        self.deselected, self.unread, self.aliases = whole.deselected, whole.unread, whole.aliases
+        for each in fields(self):
+            if each.name != "records":
+                setattr(self, each.name, getattr(whole, each.name))
 
     def complain(self, name: str, complaint: str) -> None:
         """Note what went wrong with the collection."""
@@ -82,16 +89,17 @@ class Observer:
         config: pytest.Config,
         contract: Contract,
         environment: str,
-        suites: Sequence[str],
         needs: Callable[[pytest.Item], Needs],
+        share: Share | None,
     ) -> None:
         self.seen = Observation()
+        self.share = share
         self._config = config
         self._contract = contract
-        self._suites = suites
+        self._suites = chosen_suites(config)
         self._needs = needs
         self._subset = subset_of(config, contract)
-        self._inventory = Inventory(config, suites)
+        self._inventory = Inventory(config, self._suites)
         self._listener = Listener(
             capability.trace
             for capability in map(contract.capabilities.__getitem__, contract.promised(environment))
@@ -100,7 +108,7 @@ class Observer:
         self._promised = contract.promised(environment)
         self._provenance: Provenance | None = None
         # Before this object, so that what it notes is there when a report takes it to another process.
-        reader = Reader(config.rootpath, suites)
+        reader = Reader(config.rootpath, self._suites)
         witness = Witness(lambda item: self.seen.records[collected_id(item)], reader.asserts)
         config.pluginmanager.register(witness, "skipproof-witness")
         self._is_worker = hasattr(config, "workerinput")
@@ -146,9 +154,30 @@ class Observer:
         self._inventory.add(item)
         self.seen.records.setdefault(item.nodeid, TestRecord(Needs(), forged=True))
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave the tests of other shards to them, once nothing else changes what is run."""
+        if self.share is None:
+            return
+        split = self.share.split(map(collected_id, items))
+        others = [item for item in items if split[file_of(collected_id(item))] != self.share.number]
+        self.seen.split = digest(split)
+        self.seen.elsewhere = [collected_id(item) for item in others]
+        for name in self.seen.elsewhere:
+            self.seen.records.pop(name, None)
+        items[:] = [item for item in items if split[file_of(collected_id(item))] == self.share.number]
+        if others:
+            config.hook.pytest_deselected(items=others)
+        if others and not items:
+            step = f"use at most {len(split)} shards"
+            self.seen.complain(
+                ", ".join(self._suites), f"has {len(split)} test files, none is left for this shard; {step}"
+            )
+
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Record every deselection as a violation, but for what is not in the run's subset."""
-        for item in items:
+        """Record every deselection as a violation, but for what is not in the run's subset, or in another shard."""
+        elsewhere = set(self.seen.elsewhere)
+        for item in (item for item in items if collected_id(item) not in elsewhere):
             if self._subset is not None and not takes(self._config, self._subset, item):
                 record = TestRecord(self._needs(item), deselected=True)
                 self.seen.records[collected_id(item)] = record
@@ -186,7 +215,7 @@ class Observer:
             if not in_suites(name, self._suites):
                 suites = ", ".join(self._suites)
                 self.seen.complain(name, f"lies in none of the suites ({suites}); name its folder in testpaths")
-        if not collected:
+        if not collected and not self.seen.elsewhere:
             self.seen.complain(", ".join(self._suites), "no test was collected; a run without tests proves nothing")
         self.seen.complaints += self._inventory.complaints()
         self.seen.unread = self._inventory.unread

@@ -6,6 +6,8 @@ else of the plugin is imported.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .table_files import is_configured
@@ -53,6 +55,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each test that would skip, and list those that pass without what they require",
     )
 
+    group.addoption(
+        "--skipproof-shard", metavar="N/M", help="run only the Nth of M shares of the test files; the merge wants all"
+    )
+    group.addoption(
+        "--skipproof-durations",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="earlier receipts, or a folder of them, by which shards take equally long; the same for all of them",
+    )
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
@@ -72,13 +86,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     environment, session = config.getoption("skipproof_environment"), config.getoption("skipproof_session")
     also, tries = config.getoption("skipproof_also_requires"), config.getoption("skipproof_try")
-    asked = environment is not None or session is not None or also or tries
+    shard = config.getoption("skipproof_shard")
+    asked = (environment, session, shard) != (None, None, None) or also or tries
     if not asked and not is_configured(config.rootpath, config.inipath):
         return
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
-    if session is not None and environment is None:
-        message = f"--skipproof-session {session} needs an environment: add --skipproof ENVIRONMENT"
-        raise pytest.UsageError(message)
+    for option, value in (("session", session), ("shard", shard)):
+        if value is not None and environment is None:
+            message = f"--skipproof-{option} {value} needs an environment: add --skipproof ENVIRONMENT"
+            raise pytest.UsageError(message)
     if tries and environment is not None:
         message = f"--skipproof {environment} proves, and --skipproof-try runs what has to skip: drop one of them"
         raise pytest.UsageError(message)

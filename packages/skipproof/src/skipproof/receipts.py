@@ -99,6 +99,23 @@ class Gathered:
 
 
 @dataclass(slots=True, kw_only=True)
+class Shard:
+    """Which part of a session a run was.
+
+    Attributes:
+        number: its own, from 1.
+        count: how many parts there are.
+        split: SHA-256 of which test file is in which part, in hexadecimal.
+        elsewhere: the tests that it collected and left to the others.
+    """
+
+    number: int
+    count: int
+    split: str = ""
+    elsewhere: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
 class Receipt:
     """One session's run.
 
@@ -123,6 +140,7 @@ class Receipt:
         exit_status: what pytest exited with; None while it runs.
         violations: every breach of the contract, that of several parameters of a test once.
         unread: test files that were left out because this Python cannot read them, relative to the root.
+        shard: which part of a session it was; None when it was the whole.
         tests: by id, in the order of collection.
         seal: a digest of all the rest; only in the receipt of a finished run.
     """
@@ -147,8 +165,24 @@ class Receipt:
     exit_status: int | None = None
     violations: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    shard: Shard | None = None
     tests: dict[str, TestResult] = field(default_factory=dict)
     seal: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """The session that this is, or that it is a shard of."""
+        shard = self.shard
+        return self.session.removesuffix(shard_name("", shard.number, shard.count)) if shard else self.session
+
+    def ids(self) -> list[str]:
+        """Return the ids of all tests that were collected, whichever shard they are in."""
+        return [*self.tests, *(self.shard.elsewhere if self.shard else [])]
+
+
+def shard_name(session: str, number: int, count: int) -> str:
+    """Return the name of a shard, as a session."""
+    return f"{session}-{number}of{count}"
 
 
 def check_session_name(name: str) -> None:

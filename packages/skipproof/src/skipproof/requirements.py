@@ -17,8 +17,8 @@ from .observation import Observer, collected_id
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
 from .rehearsal import Rehearsal
+from .shards import Share, asked
 from .subsets import subset_of
-from .suites import chosen_suites
 from .table import read_contract
 from .workers import Worker, Workers
 
@@ -61,17 +61,25 @@ def _of_named_run(
 ) -> Iterator[tuple[str, object]]:
     """Yield what sees and what judges a named run; in a worker, what sees, and what tells the controller."""
     task = workers.task(config)
+    share = _share(config, contract, environment, session) if task is None else task.share
     if task is None and workers.are_asked_for(config):
-        hub = Workers(contract, chosen_suites(config))
+        hub = Workers(contract, share)
         yield from (("workers", hub), ("judge", NamedRun(config, contract, environment, session, hub)))
         return
-    observer = Observer(config, contract, environment, chosen_suites(config), requirements.needs)
+    observer = Observer(config, contract, environment, requirements.needs, share)
     yield "observer", observer
     if task is None:
         judge = Rehearsal if config.option.collectonly else NamedRun
         yield "judge", judge(config, contract, environment, session, observer)
     else:
         yield "worker", Worker(config, observer, measured=task.measured)
+
+
+def _share(config: pytest.Config, contract: Contract, environment: str, session: str) -> Share | None:
+    text, places = config.getoption("skipproof_shard"), config.getoption("skipproof_durations")
+    if text is None:
+        return None
+    return asked(contract, environment, session, text, [config.invocation_params.dir / place for place in places])
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from . import shards
 from .contract import ContractError
 from .receipts import (
     RAN,
@@ -71,13 +73,21 @@ def load(contract: Contract, expected: Sequence[str]) -> list[Session]:
         check_session_name(name)
     sources = cache(partial(digests, contract))
     others = [name for name in present if name not in expected]
-    return [_session(contract, name, sources, others) for name in dict.fromkeys(expected or present)]
+    names = [part for name in expected or present for part in _parts(name, present)]
+    sessions = [_session(contract, name, sources, others) for name in dict.fromkeys(names)]
+    lost = shards.missing([session.receipt for session in sessions if session.receipt is not None])
+    known = {session.name for session in sessions}
+    return sessions + [
+        Session(name, "missing", None, [f"has no receipt, but is one of the {fact}: run this session"])
+        for name, fact in lost.items()
+        if name not in known
+    ]
 
 
 def refusals(contract: Contract, sessions: Sequence[Session]) -> list[str]:
     """Return what the sessions together fail to prove, with the next step."""
     finished = [each.receipt for each in sessions if each.receipt is not None and each.receipt.finished is not None]
-    problems = [*_differing_ids(finished), *_differing_models(finished)]
+    problems = [*shards.refusals(finished), *_differing_ids(finished), *_differing_models(finished)]
     if len(finished) == len(sessions):
         # While a session is missing, tests that no other session ran or compared only follow from that.
         problems += [*_left_out(contract, finished), *_without_comparison(finished), *_never_read(finished)]
@@ -156,6 +166,13 @@ def _taken(receipts: Iterable[Receipt]) -> dict[str, TestResult]:
     for receipt in receipts:
         found.update({name: test for name, test in receipt.tests.items() if test.outcome != "deselected"})
     return found
+
+
+def _parts(name: str, present: Sequence[str]) -> list[str]:
+    """Return the names of the receipts that a session left: its own, or those of its shards."""
+    shard = re.compile(re.escape(name) + r"-\d+of\d+")
+    found = [each for each in present if each == name or shard.fullmatch(each)]
+    return found or [name]
 
 
 def _session(contract: Contract, name: str, sources: _Digests, others: Sequence[str]) -> Session:
@@ -258,7 +275,7 @@ def _differing_ids(receipts: Sequence[Receipt]) -> list[str]:
 
 def _ids(receipt: Receipt, suite: str, other: Receipt) -> set[str]:
     """Return the ids of a suite that the other session has to have too."""
-    return {name for name in receipt.tests if in_suites(name, [suite]) and not left_out(name, other)}
+    return {name for name in receipt.ids() if in_suites(name, [suite]) and not left_out(name, other)}
 
 
 def _never_read(receipts: Sequence[Receipt]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from .contract import Contract
+    from .shards import Share
 
 _KEY = "skipproof"
 _SHOWN = 5
@@ -31,13 +32,13 @@ class Task:
 
     Attributes:
         contract: the table, settled on this machine.
-        suites: the folders that are run.
+        share: which part of the session the run is, or None.
         measured: True when the controller's coverage is measured for the receipt.
     """
 
     contract: Contract
-    suites: list[str]
-    measured: bool
+    share: Share | None = None
+    measured: bool = False
 
 
 @dataclass(slots=True)
@@ -136,10 +137,11 @@ class Workers:
         seen: what was seen, by the worker's name: of one that died, only what its reports brought.
     """
 
-    def __init__(self, contract: Contract, suites: list[str]) -> None:
+    def __init__(self, contract: Contract, share: Share | None) -> None:
         self.told: dict[str, Testimony] = {}
         self.seen: dict[str, Observation] = {}
-        self._task = Task(contract, suites, measured=False)
+        self.share = share
+        self._task = Task(contract, share)
         self._died: dict[str, str] = {}
         self._apart: list[tuple[str, str]] = []
 

@@ -12,14 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from skipproof import accept, merge
-from skipproof.receipts import Trace, receipt_path, write_receipt
+from skipproof.receipts import Shard, Trace, receipt_path, write_receipt
 
 from .listed import NAME, NO_BRANCH, NO_COVER, TABLE, listed
 from .sabotage_runs import ID, PASSES, SECOND, UNIT
 from .samples import PASSED, current, result, write_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from skipproof.receipts import TestResult
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 OTHER = "tests/unit/test_b.py::test_b"
 DATA = ".matrix/coverage/.coverage.unit"
+BOTH = [ID, f"{SECOND}::test_a"]
 # What coverage sees of PASSES: the first line on import, the second on call.
 IMPORTED = ((-1, 1), (1, -1))
 ARCS = (*IMPORTED, (-1, 2), (2, -1))
@@ -223,6 +224,23 @@ def excluded(project: Project) -> None:
     covered("def test_a():\n    assert True\n")(project)
 
 
+def sharded(name: str, ran: Sequence[str], **changes: Any) -> Plant:
+    """Merge two shards, the first with the test of one file, the other as it should not be."""
+
+    def plant(project: Project) -> Ending:
+        project.write(SECOND, PASSES)
+        first = Shard(number=1, count=2, split="split", elsewhere=BOTH[1:])
+        second = Shard(number=2, count=2, split="split", elsewhere=[each for each in BOTH if each not in ran])
+        leave(project, "unit-1of2", tests={ID: PASSED}, shard=first)
+        if name:
+            other: dict[str, Any] = {"tests": dict.fromkeys(ran, PASSED), "shard": second} | changes
+            leave(project, name, **other)
+        leave(project, "other", "full", tests=dict.fromkeys(BOTH, PASSED))
+        return merged("unit", "other")
+
+    return plant
+
+
 def required(project: Project) -> Ending:
     """Require the proof of something that needs a GPU when no session had one."""
     leave(project, "unit")
@@ -272,6 +290,14 @@ PLANTS: dict[str, Plant] = {
     "Coverage data of processes that nobody put together": receipts(gathered=None),
     "Coverage of a file that is not here": afterwards(homeless),
     "Two sessions used different models": afterwards(mixed),
+    "A shard never ran": sharded("", []),
+    "Two shards ran the same test": sharded("unit-2of2", BOTH),
+    "A test that each shard left to the others": sharded("unit-2of2", []),
+    "Shards that were split by other durations": sharded(
+        "unit-2of2", BOTH[1:], shard=Shard(number=2, count=2, elsewhere=[ID])
+    ),
+    "Shards of different Pythons": sharded("unit-2of2", BOTH[1:], python="3.12.1"),
+    "A whole run beside shards": sharded("unit", BOTH, shard=None),
     "Another table of capabilities since": receipts(capabilities=["alpha"]),
     "Hardware is required that no session had": required,
     "A test that was proved is deleted": against_the_list(
