@@ -132,6 +132,19 @@ def test_what_a_machine_lacks_is_not_lost(measured: Project) -> None:
     assert "ids in tests/unit differ" in problems(measured)[0]
 
 
+def test_what_a_condition_excuses_is_not_lost(measured: Project) -> None:
+    """A test for newer Pythons is not lost where only an older one ran; its other environments still count."""
+    new = 'new = { python = ">=3.99", install = "a newer Python" }\n'
+    listed(measured, TABLE.replace("[tool.skipproof.environments]", f"{new}\n[tool.skipproof.environments]"))
+    for environment, held in (("bare", ["new"]), ("full", ["alpha", "beta", "new"])):
+        leave(measured, environment, {A: PASSED, B: result("passed", "new")}, capabilities=held)
+    assert f"{B} = bare+new, full+new\n" in accepted(measured)
+    leave(measured, "bare", {A: PASSED, B: result("skipped", "new")}, capabilities=[])
+    assert problems(measured) == []
+    leave(measured, "full", {A: PASSED, B: result("skipped", "new")}, capabilities=["alpha", "beta", "new"])
+    assert f"{B} no longer ran in full: {REVIEW}" in problems(measured)
+
+
 @pytest.mark.parametrize("hope", ['"gpu?"', ""])
 def test_a_mark_for_hardware_hides_no_test(measured: Project, hope: str) -> None:
     """A test that ran without a GPU is lost when it is marked to need one, or when nothing hopes for one any more."""
