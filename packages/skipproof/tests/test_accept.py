@@ -224,7 +224,7 @@ def test_nothing_is_accepted_that_is_red(measured: Project, capsys: pytest.Captu
     leave(measured, "full", {A: result("failed")}, exit_status=1)
     assert accept.main([]) == ExitStatus.MERGE
     out = capsys.readouterr().out
-    assert out.startswith("- full: is red (exit status 1, 1 failed tests, 0 violations): ")
+    assert out.startswith("- full: is red (exit status 1, 1 failed test, 0 violations): ")
     assert out.endswith(f"\n{NAME} was not written: correct what is wrong first.\n")
     assert not (measured.root / NAME).exists()
 

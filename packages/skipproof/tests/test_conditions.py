@@ -355,7 +355,7 @@ def test_what_no_python_here_meets_is_unproven(project: Project, line: str, *, p
     """A test that no session's Python or platform could run is unproven; one that an environment could is red."""
     with_capability(project, line)
     problems = refused(project, [], [])
-    assert any(f"1 tests ran in no session ({R})" in problem for problem in problems) == proved
+    assert any(f"1 test ran in no session ({R})" in problem for problem in problems) == proved
     receipts = [current(project, "s", "bare")]
     assert session_checks.lacking(project.contract, receipts, ["c"]) == [
         f"c is required, but no session had it: run one that has it, on {project.contract.capabilities['c'].install}"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from support.project import Project
 
 
+REHEARSAL = ("--collect-only", "-p", "skipproof.rehearsal")
+
+
 @pytest.fixture
 def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The project, with its folder as the working folder; alpha is installed, as environment "full" has it."""
@@ -200,7 +203,7 @@ def test_a_collection_that_ends_early_is_told(here: Project, capsys: pytest.Capt
 
 
 def test_a_rehearsal_counts_by_what_each_test_would_do(here: Project) -> None:
-    """``--collect-only`` under an environment's name says what its run would, and is red if the collection is wrong."""
+    """A collection under an environment's name says what its run would, and is red if something is wrong with it."""
     text = (here.root / "pyproject.toml").read_text()
     extra = """
         [tool.skipproof.known_failures]
@@ -211,7 +214,7 @@ def test_a_rehearsal_counts_by_what_each_test_would_do(here: Project) -> None:
     """
     here.write("pyproject.toml", text + "\n".join(line.strip() for line in extra.splitlines()))
     here.write(UNIT, "def test_a(): pass\ndef test_known(): assert 0\ndef test_slow(): pass\n")
-    result = here.run("--skipproof", "bare", "--collect-only", "-k", "not slow")
+    result = here.run("--skipproof", "bare", *REHEARSAL, "-k", "not slow")
     assert [line for line in result.outlines if line.startswith("tests: ")] == [
         "tests: 1 would be left to others",
         "tests: 1 would fail, as is known",
@@ -219,5 +222,5 @@ def test_a_rehearsal_counts_by_what_each_test_would_do(here: Project) -> None:
         f"tests: 1 would skip with {REASON!r}",
     ]
     assert result.ret == 0
-    assert here.run("--skipproof", "bare", "--collect-only", "-k", "slow").ret == ExitStatus.RUN
+    assert here.run("--skipproof", "bare", *REHEARSAL, "-k", "slow").ret == ExitStatus.RUN
     assert not (here.root / ".matrix").exists()

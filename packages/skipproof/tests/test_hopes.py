@@ -125,7 +125,7 @@ def test_hope_that_failed_everywhere_is_unproven(hoping: Project) -> None:
     ]
     receipts[0].capabilities = ["server"]
     [problem] = session_checks.refusals(hoping.contract, sessions)
-    assert problem.startswith(f"1 tests ran in no session ({R})")
+    assert problem.startswith(f"1 test ran in no session ({R})")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_a_test_file_that_is_not_python_is_named_and_passed_over(
 ) -> None:
     """The other files are read all the same."""
     lay_out(empty)
+    empty.write("pyproject.toml", f'{MINIMAL}[project.optional-dependencies]\na = ["skipproof-alpha"]\n')
     empty.write("tests/test_b.py", test)
     _, notes = proposed(adopt(capsys))
     [note] = notes

@@ -61,7 +61,7 @@ def test_a_known_failure_that_fails_keeps_the_contract(project: Project, code: s
     ran = project.run("--skipproof", "bare")
     assert ran.ret == pytest.ExitCode.OK, ran.stdout.str()
     ran.assert_outcomes(passed=1, xfailed=1)
-    assert "bare: 1 tests ran, 0 skipped with exactly the derived reason, 1 failed as listed, none is missing" in (
+    assert "bare: 1 test ran, 0 skipped with exactly the derived reason, 1 failed as listed, none is missing" in (
         ran.stdout.str()
     )
     test = project.receipt("bare").tests[name]

@@ -49,7 +49,7 @@ def test_red_run_is_shown_and_refused(measured: Project, capsys: pytest.CaptureF
     leave(measured, "one", "bare", "failed")
     assert merge.main(["--expect", "one", "three"]) == ExitStatus.MERGE
     out = capsys.readouterr().out
-    assert "- one: is red (exit status 1, 1 failed tests, 0 violations)" in out
+    assert "- one: is red (exit status 1, 1 failed test, 0 violations)" in out
     assert "- three: has no receipt: run this session\n" in out
     assert not (measured.root / ".matrix" / "coverage" / "coverage.json").exists()
 

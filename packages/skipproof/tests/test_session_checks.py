@@ -101,12 +101,12 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
         (
             {"exit_status": 1, "tests": {A: result("failed")}},
             "red",
-            "is red (exit status 1, 1 failed tests, 0 violations): fix what it shows, and run this session again",
+            "is red (exit status 1, 1 failed test, 0 violations): fix what it shows, and run this session again",
         ),
         (
             {"violations": ["x: y"]},
             "red",
-            "is red (exit status 0, 0 failed tests, 1 violations): fix what it shows, and run this session again",
+            "is red (exit status 0, 0 failed tests, 1 violation): fix what it shows, and run this session again",
         ),
         (
             {"sources": {"pyproject.toml": "other"}},
@@ -214,7 +214,7 @@ def test_test_that_ran_nowhere_is_refused(project: Project) -> None:
     """A test that skipped in every session is refused."""
     tests = {A: PASSED, R: result("skipped", "alpha")}
     assert judged(project, current(project, "unit", tests=tests), current(project, "all", "full", tests=tests)) == [
-        f"1 tests ran in no session ({R}): run a session whose environment has what they need"
+        f"1 test ran in no session ({R}): run a session whose environment has what they need"
     ]
 
 
@@ -241,7 +241,7 @@ def test_absent_hardware_excuses_only_its_own_tests(project: Project) -> None:
     without = current(project, "all", "full", tests=tests)
     assert judged(project, bare, without) == []
     assert judged(project, bare, without, current(project, "gpu", "big", tests=tests)) == [
-        f"1 tests ran in no session ({G}): run a session whose environment has what they need"
+        f"1 test ran in no session ({G}): run a session whose environment has what they need"
     ]
 
 

@@ -203,11 +203,11 @@ def test_the_rest_of_a_subset_has_to_be_run_by_another_session(project: Project)
     divided(project, *LINES[:2])
     assert refused(project, ("quick", {S}), ("slow", {A})) == []
     assert refused(project, ("quick", {S}), ("quick", {S})) == [
-        f"1 tests are in no session's subset ({S}): run a session of slow too"
+        f"1 test is in no session's subset ({S}): run a session of slow too"
     ]
     divided(project, LINES[0])
     assert refused(project, ("quick", {S}), ("quick", {S})) == [
-        f"1 tests are in no session's subset ({S}): run a session of all of them too"
+        f"1 test is in no session's subset ({S}): run a session of all of them too"
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import accepted_checks, command_line
 from .accepted import Accepted, AcceptedError, Excluded, counts, places, read_list, write_list
+from .contract import counted
 from .exits import ExitStatus
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     after = accepted_checks.updated(contract, before, now, found.matrix.files, found.left_out)
     write_list(contract, name, after)
     sys.stdout.write("".join(f"{line}\n" for line in _changes(before, after)))
-    sys.stdout.write(f"{name}: {len(after.tests)} tests; review what changed in it, and commit it.\n")
+    sys.stdout.write(
+        f"{name}: {counted(len(after.tests), 'test', 'tests')}; review what changed in it, and commit it.\n"
+    )
     return 0
 
 

@@ -305,3 +305,8 @@ def unknown(kind: str, name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"no {kind} is called {name!r}{hint}; there are: {', '.join(known) or 'none'}"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with its noun, and what agrees with it."""
+    return f"{number} {one if number == 1 else many}"

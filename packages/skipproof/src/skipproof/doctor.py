@@ -19,7 +19,7 @@ from .command_line import make_parser
 from .contract import ContractError
 from .detection import BrokenInstallError, disagreements, lacking, settled, versions
 from .drift import without_lock
-from .rehearsal import HEADING
+from .rehearsal import HEADING, Rehearsal
 from .table import read_contract
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def _findings(contract: Contract, environment: str | None) -> Iterator[str]:
 
 def _collection(environment: str, settings: Path | None) -> Iterator[str]:
     """Yield what a run would say before its first test, by a collection in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--color=no", f"--skipproof={environment}"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", Rehearsal.__module__, "--quiet", "--color=no"]
+    command += [f"--skipproof={environment}"]
     command += ["-c", str(settings)] if settings is not None else []
     command += ["-p", "skipproof.plugin"] if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") else []
     run = subprocess.run(command, capture_output=True, text=True, check=False)

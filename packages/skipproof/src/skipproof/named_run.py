@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .canary import blind_spots
+from .contract import counted
 from .detection import disagreements
 from .exits import ExitStatus
 from .machine import run_facts
@@ -296,7 +297,8 @@ def _proof(receipt: Receipt) -> str:
     others = f"; left to a Python that can read it: {', '.join(receipt.unread)}" if receipt.unread else ""
     known += f"{outcomes.count('deselected')} left to other subsets, " if "deselected" in outcomes else ""
     return (
-        f"{receipt.environment}: {ran} tests ran, {outcomes.count('skipped')} skipped with exactly the derived reason, "
+        f"{receipt.environment}: {counted(ran, 'test', 'tests')} ran, "
+        f"{outcomes.count('skipped')} skipped with exactly the derived reason, "
         f"{known}none is missing; every canary was found{others}"
     )
 

@@ -1,7 +1,7 @@
-"""A named run that ends with its collection: ``pytest --skipproof NAME --collect-only``, which doctor starts.
+"""A named run that ends with its collection, which doctor starts with ``--collect-only -p skipproof.rehearsal``.
 
 It says what the run would complain of before its first test, and what each test would do. It runs nothing, leaves no
-receipt, and so replaces none.
+receipt, and so replaces none. Without ``-p``, a run that only collects is red: its tests have no outcome.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADING = "skipproof: a run would say"
+
+
+def is_asked_for(config: pytest.Config) -> bool:
+    """Say whether this run is a rehearsal."""
+    return bool(config.option.collectonly) and config.pluginmanager.has_plugin(__name__)
 
 
 class Rehearsal(NamedRun):

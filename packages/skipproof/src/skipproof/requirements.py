@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import workers
+from . import rehearsal, workers
 from .contract import Contract, ContractError
 from .detection import BrokenInstallError, lacking, settled, versions
 from .machine import run_facts, told
@@ -16,7 +16,6 @@ from .named_run import NamedRun
 from .observation import Observer, collected_id
 from .outcomes import Needs
 from .receipts import ReceiptError, check_session_name
-from .rehearsal import Rehearsal
 from .shards import Share, asked
 from .subsets import subset_of
 from .table import read_contract
@@ -69,7 +68,7 @@ def _of_named_run(
     observer = Observer(config, contract, environment, requirements.needs, share)
     yield "observer", observer
     if task is None:
-        judge = Rehearsal if config.option.collectonly else NamedRun
+        judge = rehearsal.Rehearsal if rehearsal.is_asked_for(config) else NamedRun
         yield "judge", judge(config, contract, environment, session, observer)
     else:
         yield "worker", Worker(config, observer, measured=task.measured)

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from . import shards
-from .contract import ContractError
+from .contract import ContractError, counted
 from .receipts import (
     RAN,
     Receipt,
@@ -200,7 +200,8 @@ def _judged(contract: Contract, path: Path, sources: _Digests) -> Session:
 def _redness(receipt: Receipt) -> list[str]:
     if receipt.exit_status == 0 and not receipt.violations:
         return []
-    counts = f"{len(failed_tests(receipt))} failed tests, {len(receipt.violations)} violations"
+    failed = counted(len(failed_tests(receipt)), "failed test", "failed tests")
+    counts = f"{failed}, {counted(len(receipt.violations), 'violation', 'violations')}"
     return [f"is red (exit status {receipt.exit_status}, {counts}): fix what it shows, and {_AGAIN}"]
 
 
@@ -240,7 +241,8 @@ def _left_out(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
         return []
     others = sorted(set(contract.subsets) - {receipt.subset for receipt in receipts})
     step = f"run a session of {' or '.join(others) or 'all of them'} too"
-    return [f"{len(left)} tests are in no session's subset ({_listed(left)}): {step}"]
+    fact = f"{counted(len(left), 'test is', 'tests are')} in no session's subset ({_listed(left)})"
+    return [f"{fact}: {step}"]
 
 
 def _without_comparison(receipts: Sequence[Receipt]) -> list[str]:
@@ -292,7 +294,7 @@ def _never_ran(contract: Contract, receipts: Sequence[Receipt]) -> list[str]:
     idle = [name for name, requires in never_ran(receipts).items() if absent.isdisjoint(requires)]
     if not idle:
         return []
-    fact = f"{len(idle)} tests ran in no session ({_listed(idle)})"
+    fact = f"{counted(len(idle), 'test', 'tests')} ran in no session ({_listed(idle)})"
     return [f"{fact}: run a session whose environment has what they need"]
 
 

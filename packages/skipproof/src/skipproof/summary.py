@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .contract import counted
 from .machine import told
 from .merged_coverage import percent
 
@@ -42,7 +43,7 @@ def failures(matrix: Matrix) -> list[str]:
     for row in matrix.sessions:
         rest = len(row.violations) - _SHOWN
         lines += [f"violation in {row.name}: {violation}" for violation in row.violations[:_SHOWN]]
-        lines += [f"and {_counted(rest, 'more violation', 'more violations')} in {row.name}"] if rest > 0 else []
+        lines += [f"and {counted(rest, 'more violation', 'more violations')} in {row.name}"] if rest > 0 else []
     return lines
 
 
@@ -90,7 +91,7 @@ def incomplete_files(matrix: Matrix) -> list[str]:
     files = [file for file in matrix.files if file.percent < 100]
     lines = [f"{file.path}  {percent(file.percent)}  {missing_lines(file)}" for file in files[:_SHOWN]]
     rest = len(files) - _SHOWN
-    return [*lines, f"and {_counted(rest, 'more file', 'more files')}"] if rest > 0 else lines
+    return [*lines, f"and {counted(rest, 'more file', 'more files')}"] if rest > 0 else lines
 
 
 def missing_lines(file: FileCoverage) -> str:
@@ -109,13 +110,13 @@ def coverage_line(matrix: Matrix) -> str:
 def verdict(matrix: Matrix) -> str:
     """Return the last sentence."""
     if not matrix.problems:
-        agree = _counted(len(matrix.sessions), "session agrees", "sessions agree")
-        unproven = _counted(len(matrix.unproven), "test is unproven", "tests are unproven")
-        known = _counted(len(matrix.known_failures), "test is known to fail", "tests are known to fail")
+        agree = counted(len(matrix.sessions), "session agrees", "sessions agree")
+        unproven = counted(len(matrix.unproven), "test is unproven", "tests are unproven")
+        known = counted(len(matrix.known_failures), "test is known to fail", "tests are known to fail")
         rest = f"; {unproven}" if matrix.unproven else ""
         rest += f"; {known}" if matrix.known_failures else ""
         return f"Proved: {agree}, and the gate of {matrix.gate:g} % is reached{rest}."
-    wrong = _counted(len(matrix.problems), "thing is wrong", "things are wrong")
+    wrong = counted(len(matrix.problems), "thing is wrong", "things are wrong")
     if matrix.coverage is None or not matrix.partial:
         return f"Not proved: {wrong}."
     part = f"The {percent(matrix.coverage)} in brackets is not the total: some sessions' data does not count"
@@ -127,10 +128,6 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def _length(lines: str) -> int:
