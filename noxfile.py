@@ -102,7 +102,9 @@ def extras(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the unit tests without any extra, on each Python (REQUIRE_INTERPRETERS=1: none may be missing)."""
     furnish(session, "no-llm")
-    prove(session, "no-llm", *UNIT)
+    # What was asked for after "--" may be a debugger.
+    workers = [] if session.posargs else processors.workers(parallel=session.parallel)
+    prove(session, "no-llm", *UNIT, *workers)
 
 
 @uv_session(name="skip-check", tags=["push", "receipt"], allow_parallel=True)

@@ -1,4 +1,4 @@
-"""How many threads a session may use, so that parallel sessions do not compete for the processors.
+"""How many threads and workers a session may use, so that parallel sessions do not compete for the processors.
 
 Uses only the standard library: the noxfile is read before any environment exists.
 """
@@ -9,7 +9,7 @@ import os
 
 from skipproof.machine import available
 
-__all__ = ["thread_limits"]
+__all__ = ["thread_limits", "workers"]
 
 # What OpenMP (torch) and rayon (tokenizers) read as they load.
 VARIABLES = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -26,3 +26,9 @@ def thread_limits(*, parallel: bool) -> dict[str, str]:
         return {}
     share = str(max(1, available() // HEAVY_SESSIONS))
     return {name: share for name in VARIABLES if name not in os.environ}
+
+
+def workers(*, parallel: bool) -> list[str]:
+    """Return the options of pytest-xdist that give a session's tests all processors, if it has them to itself."""
+    count = available()
+    return [] if parallel or count == 1 else ["-n", str(count), "--dist", "worksteal"]

@@ -21,3 +21,12 @@ def test_only_sessions_side_by_side_are_limited(monkeypatch: pytest.MonkeyPatch)
     assert processors.thread_limits(parallel=True) == {"RAYON_NUM_THREADS": "6"}
     monkeypatch.setattr(processors, "available", lambda: 1)
     assert processors.thread_limits(parallel=True) == {"RAYON_NUM_THREADS": "1"}
+
+
+def test_only_a_lone_session_has_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that runs alone on several processors distributes its tests, and no other one does."""
+    monkeypatch.setattr(processors, "available", lambda: 2)
+    assert processors.workers(parallel=False) == ["-n", "2", "--dist", "worksteal"]
+    assert processors.workers(parallel=True) == []
+    monkeypatch.setattr(processors, "available", lambda: 1)
+    assert processors.workers(parallel=False) == []
