@@ -16,6 +16,8 @@ import pytest
 from skipproof.receipts import Receipt, read_receipt
 from skipproof.table import read_contract
 
+from .in_worker import SITE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -126,7 +128,8 @@ class Project:
         with pytest.MonkeyPatch.context() as patch:
             # Where workers look for modules; frozen when pytest-xdist was imported, which may be the outer run's.
             patch.setattr(importlib.import_module("xdist.workermanage"), "_sys_path", list(sys.path))
-            options += [*XDIST, "-n", str(self.workers)]
+            patch.setenv(SITE, str(self.site))
+            options += [*XDIST, "-p", "support.in_worker", "-n", str(self.workers)]
             return self._pytester.runpytest_inprocess(*options, no_reraise_ctrlc=True)
 
     def receipt(self, session: str) -> Receipt:
