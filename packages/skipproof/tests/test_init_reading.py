@@ -151,3 +151,12 @@ def test_an_installed_library_says_what_its_modules_are_called(
     lay_out(empty, "def test_a(): import odd\n")
     monkeypatch.setattr(project, "_installed", lambda: {"odd": ["other", "Skipproof.Beta"]})
     assert proposed(adopt(capsys))[0] == ["tests/test_a.py:2 b"]
+
+
+def test_a_tool_whose_absence_skips_a_file_is_not_in_bare(empty: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A test tool that a file skips without is optional, also where the file itself is left to a person."""
+    skip = "try:\n    from skipproof_tool import mock\nexcept ImportError:\n    mock = None\n"
+    lay_out(empty, f"{skip}if not mock: pytest.skip(allow_module_level=True)\n@mock\ndef test_a(): pass\n")
+    adopt(capsys, "--write")
+    tools = {name: (empty.root / "environments" / f"{name}.in").read_text() for name in ("bare", "full")}
+    assert ("skipproof-tool" in tools["bare"], "skipproof-tool" in tools["full"]) == (False, True)

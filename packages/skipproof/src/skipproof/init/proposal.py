@@ -68,7 +68,7 @@ def propose(project: Project, there: dict[str, Any] | None = None) -> Proposal:
         for each in requirements:
             by_extra.setdefault(canonicalize_name(each.name), set()).add(extra)
     first = read_suite(Modules(project, by_extra))
-    candidates = {*by_extra, *_libraries(change.when for change in first.changes if change.skips)}
+    candidates = {*by_extra, *_libraries([*(each.when for each in first.changes if each.skips), *first.guarded])}
     always = _libraries(when for *_, when, _ in first.always) & candidates
     optional = sorted(candidates - always - project.dependencies)
     modules = Modules(project, optional, always)

@@ -54,6 +54,7 @@ class Suite:
         always: libraries without which a file cannot be imported, and no mark would help, with where.
         notes: what a person has to know or decide: file, line, text.
         imports: for files that do not import pytest yet, the edit that does.
+        guarded: what must hold for the files that skip themselves and are left to a person.
         failures: tests that are expected to fail: file, line, name after the file, reason, when.
     """
 
@@ -61,6 +62,7 @@ class Suite:
     always: list[tuple[Path, int, Formula, str]] = field(default_factory=list)
     notes: list[tuple[Path, int, str]] = field(default_factory=list)
     imports: dict[Path, Edit] = field(default_factory=dict)
+    guarded: list[Formula] = field(default_factory=list)
     failures: list[tuple[Path, int, str, str, Formula]] = field(default_factory=list)
 
 
@@ -148,6 +150,7 @@ class _File:
                     node, f"{ast.unparse(node).splitlines()[0]} lets no test of the file run: delete it, or the file"
                 )
             elif used and skips:
+                self.suite.guarded.append(when)
                 step = "give them a stand-in where the import fails, and mark the file"
                 self._note(
                     node, f"{text}, and uses what is then missing when it is imported, in line {used[0]}: {step}"
