@@ -172,10 +172,10 @@ def test_shards_that_do_not_fit_are_named(project: Project) -> None:
         )
     ]
     assert problems(tests={}, shard=of_two(2, IDS)) == [
-        f"unit: 1 tests are in none of its shards, such as {IDS[1]}: run all of them again"
+        f"unit: 1 test is in none of its shards, such as {IDS[1]}: run all shards again"
     ]
     assert problems(tests=dict.fromkeys(IDS, PASSED), shard=of_two(2, [])) == [
-        f"unit: 1 tests are in two of its shards, such as {IDS[0]}: run all of them again"
+        f"unit: 1 test is in two of its shards, such as {IDS[0]}: run all shards again"
     ]
     third = current(project, "unit-3of3", tests={}, shard=Shard(number=3, count=3))
     assert "different counts (2, 3: unit-1of2, unit-3of3)" in shards.refusals([first, third])[0]

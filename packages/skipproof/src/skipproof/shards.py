@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .contract import ContractError
+from .contract import ContractError, counted
 from .receipts import Receipt, ReceiptError, read_receipt, receipt_path, shard_name
 
 if TYPE_CHECKING:
@@ -167,9 +167,9 @@ def _holes(session: str, group: Sequence[Receipt]) -> list[str]:
     left = dict.fromkeys(name for receipt in group if receipt.shard for name in receipt.shard.elsewhere)
     none = [name for name in left if name not in ran]
     complete = len(group) == max(receipt.shard.count for receipt in group if receipt.shard)
-    facts = [("are in two of its shards", twice), ("are in none of its shards", none if complete else [])]
+    facts = [("in two of its shards", twice), ("in none of its shards", none if complete else [])]
     return [
-        f"{session}: {len(names)} tests {fact}, such as {names[0]}: run all of them again"
+        f"{session}: {counted(len(names), 'test is', 'tests are')} {fact}, such as {names[0]}: run all shards again"
         for fact, names in facts
         if names
     ]

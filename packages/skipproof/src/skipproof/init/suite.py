@@ -395,7 +395,5 @@ def _executed(tree: ast.Module) -> Iterator[ast.AST]:
                 if not lazy:
                     annotated = (each for each in ast.walk(node.args) if isinstance(each, ast.arg))
                     waiting += filter(None, (node.returns, *(each.annotation for each in annotated)))
-            case ast.Lambda():
-                continue
-            case _:
+            case _ if not isinstance(node, ast.Lambda):
                 waiting += ast.iter_child_nodes(node)
