@@ -143,8 +143,8 @@ def build(session: nox.Session) -> None:
     environ = FETCH_ENV | source.variables
     session.run("uv", "build", "--quiet", "--all-packages", "--build-constraints", BUILD_LOCK, env=environ)
     [sdist], *wheels = map(Path("dist").glob, ("llm_backend-*.tar.gz", "llm_backend-*.whl", "pytest_skipproof-*.whl"))
-    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--reinstall"]
-    session.run(*install, *(str(wheel) for [wheel] in wheels), env=FETCH_ENV)
+    given = [str(wheel) for [wheel] in wheels]
+    session.run("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", *given, env=FETCH_ENV)
     check = (
         "import llm_backend, skipproof; found = llm_backend.__file__, skipproof.__file__;"
         " print(*found); assert all('site-packages' in each for each in found)"
@@ -171,8 +171,7 @@ def integration_cuda(session: nox.Session) -> None:
 def sabotage(session: nox.Session) -> None:
     """Plant deceits in a copy of this project, and prove that its real sessions catch each of them."""
     furnish(session, "sabotage")
-    # The copy's rooms are links into uv's cache, which do not work across file systems, and /tmp often is another one.
-    session.create_tmp()
+    session.create_tmp()  # as in extras
     prove(session, "sabotage", INTEGRATION, environ=INSTALLING_TEST_ENV)
 
 
@@ -317,11 +316,8 @@ def sync(
 ) -> None:
     """Have uv make the room match its lock, and reinstall some packages although they seem to be there."""
     reinstall = [part for package in again for part in ("--reinstall-package", package)]
-    lock_file = str(locks.lock_path(environment))
-    session.run_install(
-        *("uv", "pip", "sync", lock_file, "--build-constraints", BUILD_LOCK, *reinstall, *options),
-        env=FETCH_ENV | source.variables,
-    )
+    wanted = [str(locks.lock_path(environment)), "--build-constraints", BUILD_LOCK, *reinstall, *options]
+    session.run_install("uv", "pip", "sync", *wanted, env=FETCH_ENV | source.variables)
 
 
 def try_versions(session: nox.Session, resolution: str) -> None:
@@ -388,20 +384,15 @@ def prove(
         session.error(trouble)
 
 
-def expected_sessions() -> list[str]:
+def expectations() -> list[str]:
     """Name the sessions that must have left a receipt: those this machine can run, was told to run, or received."""
     given = rooms.receipts(MATRIX)
     everything = os.environ.get("REQUIRE_INTERPRETERS") == "1"
     units = [f"unit-{each}" for each in PYTHONS if everything or f"unit-{each}" in given or get_interpreter(each)]
     browsers = ["browser"] if BROWSER or os.environ.get("REQUIRE_BROWSER") == "1" or "browser" in given else []
-    cuda = os.environ.get("REQUIRE_GPU") == "1" or "integration-cuda" in given
-    sessions = [*units, "skip-check", *browsers, "extras", "integration-cpu", "sabotage"]
-    return [*sessions, *(["integration-cuda"] if cuda else []), *settings.expected(given)]
-
-
-def expectations() -> list[str]:
-    """Run coverage and report for the same sessions."""
-    return [part for name in expected_sessions() for part in ("--expect", name)]
+    cuda = ["integration-cuda"] if os.environ.get("REQUIRE_GPU") == "1" or "integration-cuda" in given else []
+    sessions = [*units, "skip-check", *browsers, "extras", "integration-cpu", "sabotage", *cuda]
+    return [part for name in (*sessions, *settings.expected(given)) for part in ("--expect", name)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What a browser is asked about a report's page, in JavaScript."""
+"""What a browser is asked about a report's page, in JavaScript, and the options that it starts with."""
+
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FOCUSED = "() => document.activeElement.innerText"
+OVERFLOW = "() => document.documentElement.scrollWidth - window.innerWidth"
 
 # What the grid shows, read from the page.
 SHOWN_TESTS = """() => [...document.querySelectorAll("#grid tbody tr:not(.file)")]

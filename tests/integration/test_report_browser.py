@@ -15,7 +15,7 @@ from skipproof.page import render
 from skipproof.table import read_contract
 from support.matrix_samples import HOSTILE, SKIP, everything, hostile, session, wide
 
-from .page_measures import CELLS, HIDDEN_HEIGHT, POOR_CONTRAST, SHOWN_SESSIONS, SHOWN_TESTS
+from .page_measures import CELLS, FOCUSED, HIDDEN_HEIGHT, OVERFLOW, POOR_CONTRAST, QUIET, SHOWN_SESSIONS, SHOWN_TESTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,10 +26,6 @@ pytestmark = pytest.mark.requires("browser")
 
 Show: TypeAlias = "Callable[..., Awaitable[Page]]"
 
-ROOT = Path(__file__).parents[2]
-QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-FOCUSED = "() => document.activeElement.innerText"
-OVERFLOW = "() => document.documentElement.scrollWidth - window.innerWidth"
 DASH = "\N{EN DASH}"
 SLOW, FAILS, OTHER, LOST = "test_slow", "test_fails", "TestA::test_other[a::b]", "test_lost"
 
@@ -39,7 +35,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """This machine's browser; none is ever downloaded."""
     from playwright.async_api import async_playwright
 
-    programs = read_contract(ROOT).capabilities["browser"].programs
+    programs = read_contract(Path(__file__).parents[2]).capabilities["browser"].programs
     program = next(filter(None, map(shutil.which, programs)))
     # Chromium cannot sandbox root, and in many containers everybody is root.
     flags = [*QUIET, "--no-first-run", *(["--no-sandbox"] * (os.geteuid() == 0))]
@@ -59,12 +55,10 @@ def faults() -> list[str]:
 async def show(chromium: Browser, tmp_path: Path, faults: list[str]) -> AsyncIterator[Show]:
     """Open the page of a matrix from a file; nothing may go wrong in it, whatever a test does."""
     path = tmp_path / "report & more #1.html"
-    contexts = []
 
     async def show(matrix: Matrix, fragment: str = "", **options: Any) -> Page:
         path.write_text(render(matrix), encoding="utf-8")
         context = await chromium.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
-        contexts.append(context)
         context.set_default_timeout(5000)
         page = await context.new_page()
         page.on("console", lambda message: faults.append(message.text))
@@ -76,7 +70,7 @@ async def show(chromium: Browser, tmp_path: Path, faults: list[str]) -> AsyncIte
         return page
 
     yield show
-    for context in contexts:
+    for context in chromium.contexts:
         await context.close()
     assert faults == []
 
@@ -337,14 +331,12 @@ async def test_hostile_names_stay_text(show: Show, faults: list[str]) -> None:
 async def test_page_may_load_nothing(show: Show, faults: list[str]) -> None:
     """The page's policy blocks foreign scripts and the network, and the browser reports each try."""
     page = await show(everything())
-    await page.evaluate("() => { document.body.append(document.createElement('img')) }")
-    await page.evaluate("() => { document.querySelector('img').src = 'http://127.0.0.1:9/' }")
+    await page.evaluate("() => document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/' }))")
     await page.evaluate("() => { document.querySelector('h1').setAttribute('onclick', 'alert(1)') }")
     await page.click("h1")
     assert [fault.partition(" violates ")[0] for fault in faults] == [
         "Loading the image 'http://127.0.0.1:9/'",
-        # Requested, and refused before anything was sent.
-        "http://127.0.0.1:9/",
+        "http://127.0.0.1:9/",  # requested, and refused before anything was sent
         "Executing inline event handler",
     ]
     faults.clear()
@@ -399,9 +391,8 @@ async def test_empty_matrix_says_so(show: Show) -> None:
 
 async def test_paper_shows_the_whole_grid(show: Show) -> None:
     """A printed report shows the whole grid, and no controls."""
-    tests = [
-        TestRow(id=f"tests/test_a.py::test_{number}", cells={"unit": Cell(outcome="passed")}) for number in range(99)
-    ]
+    cells = {"unit": Cell(outcome="passed")}
+    tests = [TestRow(id=f"tests/test_a.py::test_{number}", cells=cells) for number in range(99)]
     page = await show(Matrix(project="sample", generated="", sessions=[session("unit")], tests=tests))
     assert await page.evaluate(HIDDEN_HEIGHT) > 0
     await page.emulate_media(media="print")

@@ -9,7 +9,8 @@ import pytest
 
 from skipproof.init import project
 from support.adoption import adopt, proposed, write
-from support.constructs import LEFT, UNDERSTOOD
+from support.constructs import UNDERSTOOD
+from support.unclear_constructs import LEFT
 
 if TYPE_CHECKING:
     from support.project import Project
