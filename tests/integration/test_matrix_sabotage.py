@@ -87,11 +87,6 @@ def edited(name: str, pattern: str, new: str) -> Plant:
     return plant
 
 
-def variable(name: str, value: str) -> Plant:
-    """Have skip-check run with a variable set."""
-    return lambda copy: copy.nox(SLIM, **{name: value})
-
-
 def merged(change: Callable[[Copy], object]) -> Plant:
     """Change something after green sessions, then merge."""
 
@@ -156,7 +151,7 @@ def from_user_site(copy: Copy) -> Ending:
     config = site.parents[2] / "pyvenv.cfg"
     text = config.read_text(encoding="utf-8")
     copy.swap(config, re.sub(r"(?m)^include-system-site-packages.*$", "include-system-site-packages = true", text))
-    return copy.nox(SLIM, PYTHONUSERBASE=str(base))
+    return copy.pytest(SLIM, "no-llm", PYTHONUSERBASE=str(base))
 
 
 def through_path_file(copy: Copy) -> Ending:
@@ -213,8 +208,8 @@ def by_hand(copy: Copy) -> Ending:
 
 
 PLANTS: dict[str, Plant] = {
-    "torch leaks into no-llm through PYTHONPATH": lambda copy: copy.nox(
-        SLIM, PYTHONPATH=fake_torch(copy.root / "tests" / "elsewhere")
+    "torch leaks into no-llm through PYTHONPATH": lambda copy: copy.pytest(
+        SLIM, "no-llm", PYTHONPATH=fake_torch(copy.root / "tests" / "elsewhere")
     ),
     "torch leaks into no-llm through the user site": from_user_site,
     "torch leaks into no-llm through a path file": through_path_file,
@@ -232,7 +227,7 @@ PLANTS: dict[str, Plant] = {
         "tests/integration/conftest.py", r"\Z", "\n\ncollect_ignore = ['test_small_real.py']\n"
     ),
     "The project's `addopts` ignore a test file": edited("pyproject.toml", '"-ra",', f'"-ra", "--ignore={REAL}",'),
-    "PYTEST_ADDOPTS leaves a test out": variable("PYTEST_ADDOPTS", "-k 'not capital'"),
+    "PYTEST_ADDOPTS leaves a test out": lambda copy: copy.pytest(SLIM, "no-llm", PYTEST_ADDOPTS="-k 'not capital'"),
     "`os._exit(0)` in a session": killed("import os; os._exit(0)"),
     "SIGKILL of a session": killed("import os; os.kill(os.getpid(), 9)"),
     "Coverage data of a session is deleted": merged(lambda copy: removed(copy, DATA.format(FULL))),
@@ -253,6 +248,14 @@ def test_a_deceit_is_caught(copy: Copy, deceit: str) -> None:
     ending = PLANTS[deceit](copy)
     assert ending.gate_status == STATUS[row.gate], ending.said
     assert row.is_said_in(ending.said), ending.said
+
+
+def test_what_a_shell_has_set_reaches_no_session(copy: Copy) -> None:
+    """Variables that bring torch, or leave a test out, stay out of a session, which proves what it would without."""
+    torch = fake_torch(copy.root / "tests" / "elsewhere")
+    ending = copy.nox(SLIM, PYTHONPATH=torch, PYTEST_ADDOPTS="-k 'not capital'", PYTHONWARNINGS="error")
+    assert ending.status == 0, ending.said
+    assert "0 tests ran, 1 skipped with exactly the derived reason" in ending.said
 
 
 @pytest.mark.parametrize("session", [SLIM, "build"])

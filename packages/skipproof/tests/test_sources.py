@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from skipproof import sources
 from skipproof.sources import changes, digests, told
+from skipproof.table import read_contract
 from support.runs import NEEDS_ALPHA, PASSES, REAL, UNIT, violations
 
 if TYPE_CHECKING:
@@ -189,6 +191,16 @@ def test_what_git_ignores_may_differ(repository: Project) -> None:
     assert changes(contract, before, digests(contract, SUITES)) == {}
     repository.write("tests/data/a.json", "{}")
     assert changes(contract, before, digests(contract, SUITES)) == {"tests/data/a.json": "appeared"}
+
+
+def test_a_repository_around_the_project_may_ignore_it(repository: Project) -> None:
+    """Where another repository ignores the whole project, as a folder of builds, every difference counts."""
+    inner = repository.root / "tests" / "data" / "made" / "inner"
+    shutil.copytree(repository.root, inner, ignore=shutil.ignore_patterns(".git", ".gitignore", "data"))
+    contract = read_contract(inner)
+    before = digests(contract, SUITES)
+    (inner / "tests" / "new.csv").write_text("", encoding="utf-8")
+    assert changes(contract, before, digests(contract, SUITES)) == {"tests/new.csv": "appeared"}
 
 
 def test_what_git_has_counts_even_where_a_rule_ignores_it(repository: Project) -> None:

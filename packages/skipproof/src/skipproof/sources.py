@@ -131,13 +131,17 @@ def _text(name: str) -> str:
 
 
 def ignored(root: Path, files: Iterable[str]) -> set[str]:
-    """Return which of these files git ignores by the project's own rules; nothing where git cannot say."""
+    """Return which of these files git ignores by the project's own rules; nothing where git cannot say.
+
+    A repository around the project that ignores all of it says nothing about its files.
+    """
     command = ["git", "-C", str(root), "-c", f"core.excludesFile={os.devnull}", "check-ignore", "--stdin", "-z"]
     inside = [name for name in files if not name.startswith("../")]  # git stops at any other
     if not inside:
         return set()
     try:
-        said = subprocess.run(command, input="\0".join(inside), capture_output=True, text=True, check=False)
+        said = subprocess.run(command, input="\0".join([".", *inside]), capture_output=True, text=True, check=False)
     except OSError:
         return set()
-    return set(filter(None, said.stdout.split("\0")))
+    found = set(filter(None, said.stdout.split("\0")))
+    return set() if "." in found else found
