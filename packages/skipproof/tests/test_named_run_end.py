@@ -109,14 +109,14 @@ def test_forged_report_is_red(project: Project) -> None:
 
 
 def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
-    """A run misses tests that another session collected from the same sources."""
+    """A run misses each test that other sessions collected from the same sources once, and names all of them."""
     project.write(
         UNIT,
         "import os\nimport pytest\n\n@pytest.mark.parametrize('x', os.environ.get('IDS', 'a b').split())\n"
         "def test_x(x): pass\n",
     )
     project.write(REAL, NEEDS_ALPHA)
-    for session, suite in (("first", "tests"), ("other", "tests/real")):
+    for session, suite in (("first", "tests"), ("other", "tests/real"), ("third", "tests/unit")):
         assert project.run("--skipproof", "bare", "--skipproof-session", session, suite).ret == pytest.ExitCode.OK
     project.write(".matrix/receipts/damaged.json", "{")
     with pytest.MonkeyPatch.context() as patch:
@@ -125,7 +125,7 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
         again = project.run("--skipproof", "bare", "--skipproof-session", "first")
     assert violations(result, project, "second") == [
         (
-            f"{UNIT}::test_x[b]: was collected in first, from the same sources, but not here; "
+            f"{UNIT}::test_x[b]: was collected in first and third, from the same sources, but not here; "
             "collect the same tests in every environment, and mark them with @pytest.mark.requires"
         )
     ]

@@ -179,12 +179,15 @@ class NamedRun:
 
     def _absent(self, collected: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
+        where: dict[str, list[str]] = {}
         for receipt in self._comparable():
             for name in receipt.ids():
                 if in_suites(name, self._suites) and name not in collected and not left_out(name, self._receipt):
-                    fact = f"was collected in {receipt.session}, from the same sources, but not here"
-                    step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
-                    yield name, f"{fact}; {step}"
+                    where.setdefault(name, []).append(receipt.session)
+        for name, sessions in where.items():
+            fact = f"was collected in {' and '.join(sessions)}, from the same sources, but not here"
+            step = "collect the same tests in every environment, and mark them with @pytest.mark.requires"
+            yield name, f"{fact}; {step}"
 
     def _needless(self, collected: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the known failures that name no test of the suites that run, and those outside every suite."""
