@@ -315,6 +315,32 @@ def test_an_exclusion_by_settings_counts(measured: Project, capsys: pytest.Captu
     assert "- coverage leaves out of code.py: nothing -> lines 1\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ('source_dirs = ["tests"]', True),
+        ('source_dirs = ["."]', True),
+        ('source = ["package", "tests/data"]', True),
+        ('source_dirs = ["tests/real"]', False),
+        ('source = ["package"]', False),
+    ],
+)
+def test_a_file_that_coverage_does_not_find_counts(measured: Project, settings: str, counts: bool) -> None:  # noqa: FBT001
+    """A file that nothing imports counts where it is to be measured, unless nobody could run it, until accepted."""
+    measured.write("tests/data/helper.py", '"""Help."""\n\n\ndef helped():\n    return 1\n')
+    measured.write("tests/data/old.py", "print 1\n")
+    measured.write("tests/data/nul.py", "x = '\0'\n")
+    measured.write("tests/data/empty.py", "# nothing\n")
+    (measured.root / "tests/data/coded.py").write_bytes(b"x = '\xe9'\n")
+    both(listed(measured, TABLE.replace("branch = true", settings)), A)
+    found = accepted(measured).partition("[excluded from coverage]\n")[2]
+    assert found == ("tests/data/helper.py = lines 2\n" if counts else "")
+    measured.write("tests/data/more.py", "x = 1\n")
+    both(measured, A)
+    expected = ["coverage leaves out of tests/data/more.py 1 statement (1), where 0 were accepted"] if counts else []
+    assert [each.partition(":")[0] for each in problems(measured)] == expected
+
+
 def test_exclusions_of_a_file_that_was_not_measured_stay(measured: Project) -> None:
     """A test file that no machine here could run keeps what was accepted of it."""
     gpu = {"tests/real/test_g.py::test_g": result("skipped", "gpu")}

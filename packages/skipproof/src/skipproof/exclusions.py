@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
@@ -22,11 +22,8 @@ def left_out(source: str, excluded: Collection[int], unbranched: Collection[int]
         excluded: the lines that coverage does not ask for.
         unbranched: the lines of which it does not ask for every branch.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except SyntaxError:
+    tree = _parsed(source)
+    if tree is None:
         # Not Python, such as a template that a plugin of coverage measures.
         return sorted(excluded), sorted(unbranched)
     statements = list(_statements(tree))
@@ -35,8 +32,26 @@ def left_out(source: str, excluded: Collection[int], unbranched: Collection[int]
         for each in statements
         if isinstance(each, ast.If | ast.While) and isinstance(each.test, ast.Constant)
     }
-    lines = {_first_line(each) for each in statements if not _is_idle(each)}
-    return sorted(lines.intersection(excluded)), sorted({*unbranched} - constant)
+    return sorted(_lines(statements).intersection(excluded)), sorted({*unbranched} - constant)
+
+
+def all_of(source: str) -> list[int]:
+    """Return the first lines of all statements that could run; of a file that is not this Python's, none."""
+    tree = _parsed(source)
+    return sorted(_lines(_statements(tree))) if tree else []
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _lines(statements: Iterable[ast.stmt]) -> set[int]:
+    return {_first_line(each) for each in statements if not _is_idle(each)}
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import tokenize
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +19,7 @@ from coverage import Coverage, CoverageData
 from . import exclusions
 from .matrix import FileCoverage
 from .receipts import coverage_base
+from .sources import ignored, names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -104,10 +108,16 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
     with _combined(contract, receipts, sources) as together:
         omit = _omit(together, left_out)
         whole = _analysis(together, omit)
-        names = list(dict.fromkeys(receipt.environment for receipt in receipts))
-        apart = {name: _reached(together, name, whole["files"]) for name in names}
+        each = dict.fromkeys(receipt.environment for receipt in receipts)
+        apart = {name: _reached(together, name, whole["files"]) for name in each}
         left = {path: together.left_out(path) for path in whole["files"]}
+        folders = _folders(together, contract)
     environments = {name: _share(files.values()) for name, files in apart.items()}
+    measured = [
+        _file(path, entry, {name: files[path] for name, files in apart.items()}, left[path])
+        for path, entry in whole["files"].items()
+    ]
+    passed_over = _passed_over(contract, receipts, folders, {*left_out, *(file.path for file in measured)})
     crowds = Counter(receipt.environment for receipt in receipts)
     return Measured(
         total=whole["totals"]["percent_covered"],
@@ -120,10 +130,7 @@ def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[
             else _percent(contract, receipt, sources, omit)
             for receipt in receipts
         },
-        files=[
-            _file(path, entry, {name: files[path] for name, files in apart.items()}, left[path])
-            for path, entry in sorted(whole["files"].items())
-        ],
+        files=sorted([*measured, *passed_over], key=attrgetter("path")),
     )
 
 
@@ -152,6 +159,39 @@ def ranges(lines: Iterable[int]) -> list[str]:
         else:
             found.append([line, line])
     return [str(first) if first == last else f"{first}-{last}" for first, last in found]
+
+
+def _folders(coverage: Coverage, contract: Contract) -> list[str]:
+    """Return the folders that coverage is to measure, relative to the root and with "/" at the end; "" for the root."""
+    folders, either = (
+        cast("list[str] | None", coverage.get_option(f"run:{option}")) or [] for option in ("source_dirs", "source")
+    )
+    named = [*folders, *filter(os.path.isdir, either)]  # a source may also be a package's name
+    inside = [os.path.relpath(name, contract.root) for name in named]
+    return ["" if name == os.curdir else f"{Path(name).as_posix()}/" for name in inside]
+
+
+def _passed_over(
+    contract: Contract, receipts: Sequence[Receipt], folders: Sequence[str], known: set[str]
+) -> list[FileCoverage]:
+    """Return the Python files in these folders that are not known and had no test, as if each line had a pragma.
+
+    Coverage looks for files that nothing imports only in packages, and passes over what its settings omit.
+    """
+    suites = {suite for receipt in receipts for suite in receipt.suites}
+    tests = {name.partition("::")[0] for receipt in receipts for name in receipt.tests}
+    there = {name for name in names(contract, suites) - tests - known if name.endswith(".py")}
+    below = {name for name in there if name.startswith(tuple(folders))}
+    found = []
+    for name in sorted(below - ignored(contract.root, below)):
+        try:
+            with tokenize.open(contract.root / name) as file:
+                lines = exclusions.all_of(file.read())
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            continue  # no Python of this version, such as data of the tests
+        if lines:
+            found.append(FileCoverage(path=name, statements=0, percent=100.0, excluded=ranges(lines)))
+    return found
 
 
 def _reached(coverage: Coverage, environment: str, files: Iterable[str]) -> dict[str, _Reached]:

@@ -224,6 +224,17 @@ def excluded(project: Project) -> None:
     covered("def test_a():\n    assert True\n")(project)
 
 
+def passed_over(omit: str) -> Callable[[Project], object]:
+    """Add a file that nothing imports, in a folder that is no package, with these files omitted by settings."""
+
+    def change(project: Project) -> None:
+        listed(project, TABLE.replace("branch = true", f'source_dirs = ["tests"]\nomit = [{omit}]'))
+        project.write("tests/more/rest.py", "def rest():\n    return 1 / 0\n")
+        leave_both(project, ID, OTHER, f"{OTHER}s[1]", f"{OTHER}s[2]")
+
+    return change
+
+
 def sharded(name: str, ran: Sequence[str], **changes: Any) -> Plant:
     """Merge two shards, the first with the test of one file, the other as it should not be."""
 
@@ -322,6 +333,8 @@ PLANTS: dict[str, Plant] = {
         covered(f"def test_a():\n    if ID: return  {NO_BRANCH}\n")
     ),
     "A setting excludes lines from coverage": against_the_list(excluded),
+    "A setting omits a file from coverage": against_the_list(passed_over('"tests/more/*"')),
+    "A file that coverage does not find, because nothing imports it": against_the_list(passed_over("")),
     # Coverage.
     "Lines that nothing covers": afterwards(uncovered),
 }
