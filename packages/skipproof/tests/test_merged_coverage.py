@@ -11,6 +11,7 @@ from coverage.parser import PythonParser
 
 from skipproof import merged_coverage
 from skipproof.merged_coverage import Measured
+from skipproof.session_coverage import gather
 from support.project import CODE
 from support.samples import ARCS, receipt, write_data
 
@@ -34,6 +35,17 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     assert (file.path, file.statements, file.percent, file.missing) == ("code.py", 4, 100, [])
     assert file.environments == {"bare": share, "full": share}
     assert file.only == {"bare": ["4"], "full": ["3"]}
+
+
+def test_contexts_of_tests_count_for_their_environment(measured: Project) -> None:
+    """A dynamic_context adds the test to the context: the data is the environment's all the same."""
+    for context, arcs in (("bare", {(-1, 1), (1, -1)}), ("bare|test_a.test_a", ARCS)):
+        write_data(measured, "unit", context, arcs)
+    write_data(measured, "full", "full", {(-1, 1), (1, -1)})
+    gathered = gather(measured.contract, "unit")
+    assert gathered.contexts == ["bare"]
+    [file] = merged_coverage.measure(measured.contract, [BARE, FULL], []).files
+    assert file.environments["bare"] == 100
 
 
 def test_paths_are_taken_as_they_are(measured: Project) -> None:
