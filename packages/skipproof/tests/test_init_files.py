@@ -10,22 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skipproof import init
-from support.adoption import adopt, files, proposed, write
+from support.adoption import MINIMAL, TEST, adopt, files, lay_out, proposed, write
 
 if TYPE_CHECKING:
     from support.project import Project
-
-MINIMAL = '[project]\nname = "skipproof-own"\n'
-TEST = "def test_a(): pass\n"
-
-
-def lay_out(project: Project, **contents: str) -> None:
-    """Write a project with one test; more files by name, with "__" for a dot."""
-    project.write("pyproject.toml", MINIMAL)
-    project.write("skipproof_own/__init__.py", "")
-    project.write("tests/test_a.py", TEST)
-    for name, text in contents.items():
-        project.write(name.replace("__", "."), text)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -52,6 +40,18 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "cannot take [tool.skipproof] at its end",
         ),
         ({".gitignore": b"caf\xe9\n"}, ".gitignore is not UTF-8"),
+        ({"pyproject.toml": MINIMAL.encode() + b'requires-python = "x"\n'}, "requires-python is no range of versions"),
+        ({"pyproject.toml": MINIMAL.encode() + b'[tool.coverage]\nrun = "x"\n'}, "[tool.coverage.run] is no table"),
+        (
+            {"pyproject.toml": MINIMAL.encode() + b'[dependency-groups]\nTest = [{ include-group = "test" }]\n'},
+            "[dependency-groups] test includes itself",
+        ),
+        (
+            {"pytest.ini": b"[pytest]\naddopts = -m 'not slow\n"},
+            """pytest.ini: addopts is "-m 'not slow", which cannot be split (No closing quotation)""",
+        ),
+        ({"pytest.ini": b"[pytest]\ntestpaths = tes*\n"}, "pytest.ini: testpaths has the pattern 'tes*'"),
+        ({"pytest.ini": b"[pytest]\npython_files = check_*.py\n"}, "and there is no check_*.py in tests/ or test/"),
         (
             {"pyproject.toml": b'[project]\nname = "x"\ntext = """\n[tool.coverage.report]\n"""\n'},
             "would say something else by what is added",
@@ -323,37 +323,3 @@ def test_the_projects_code_is_found(
         empty.write(name, "import other.missing\nfrom other import missing\n")
     adopt(capsys, "--write")
     assert empty.contract.sources == (*code, "test")
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        ("-m 'not stress' -q", "stress", "stress", "'not stress'"),
-        ("-m slow", "rest", "not (slow)", "slow"),
-        ("-q", None, "", ""),
-    ],
-)
-@pytest.mark.parametrize("runner", ["nox", "tox", "none"])
-def test_what_addopts_leave_out_gets_a_session(
-    empty: Project, capsys: pytest.CaptureFixture[str], case: tuple[str, str | None, str, str], runner: str
-) -> None:
-    """``-m`` in addopts becomes a subset, and one session runs the rest: otherwise no session would prove it."""
-    addopts, name, others, kept = case
-    lay_out(empty)
-    empty.write("pyproject.toml", f'{MINIMAL}[tool.pytest.ini_options]\naddopts = "{addopts}"\n')
-    said = adopt(capsys, "--write", "--runner", runner)
-    table = tomllib.loads((empty.root / "pyproject.toml").read_text())["tool"]["skipproof"]
-    text = {"nox": "noxfile.py", "tox": "tox.ini"}.get(runner)
-    written = said if text is None else (empty.root / text).read_text()
-    if name is None:
-        assert "subsets" not in table
-        assert "rest" not in written.replace("the rest", "")
-        return
-    quoted = f"'{others}'" if " " in others else others
-    assert table["subsets"] == {"usual": f"-m {kept}", name: f"-m {quoted}"}
-    assert empty.contract.subsets
-    if runner == "nox":
-        assert f' | {{"newest-{name}": ["newest", ["-m", "{others}"]]}}' in written
-    else:
-        assert f"--skipproof newest --skipproof-session newest-{name} -m {quoted}\n" in written
-        assert f"skipproof merge --expect oldest newest newest-{name}\n" in written

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from .project import Project
 
+MINIMAL = '[project]\nname = "skipproof-own"\n'
+TEST = "def test_a(): pass\n"
 MARK = ": add @pytest.mark.requires("
+
+
+def lay_out(project: Project, **contents: str) -> None:
+    """Write a project with one test; more files by name, with "__" for a dot."""
+    project.write("pyproject.toml", MINIMAL)
+    project.write("skipproof_own/__init__.py", "")
+    project.write("tests/test_a.py", TEST)
+    for name, text in contents.items():
+        project.write(name.replace("__", "."), text)
 
 
 def adopt(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -82,6 +82,8 @@ def _files(project: Project, found: Proposal, runner: str, *, adopted: bool) -> 
     if not run.values.keys() & {"source", "source_dirs", "source_pkgs", "include"}:
         folders = [part for part in (*project.code, *project.suites) if not part.endswith(".py")]
         _set(settings, found, run, "source_dirs", folders)
+    if any(each.startswith(("-n", "--numprocesses")) for each in project.pytest.values.get("addopts", ())):
+        _set(settings, found, run, "patch", ["subprocess"])
     _set(settings, found, report, "fail_under", 100)
     if not adopted:
         append(pyproject, table(project, found))
@@ -129,9 +131,9 @@ def _runner(project: Project, found: Proposal, runner: str) -> Iterator[File]:
         return
     beside = file.old is not None
     if runner == "nox":
-        append(file, noxfile(found.pythons, found.rest, beside=beside))
+        append(file, noxfile(found.pythons, found.rest, found.options, beside=beside))
     else:
-        append(file, tox_ini(found.environments, found.pythons, found.rest, beside=beside))
+        append(file, tox_ini(found.environments, found.pythons, found.rest, found.options, beside=beside))
     file.asked = _OVERWRITE if beside else None
     yield file
 
@@ -182,9 +184,10 @@ def _steps(root: Path, files: list[File], written: list[File], found: Proposal, 
         return
     for name in environments:
         yield f"  uv pip sync environments/{name}.txt && skipproof doctor --environment {name}"
-    for name, (environment, options) in ({name: (name, list[str]()) for name in environments} | found.rest).items():
+    for name, (environment, others) in ({name: (name, list[str]()) for name in environments} | found.rest).items():
         run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={environment} -m pytest"
-        yield f"  {' '.join([run, '--skipproof', environment, '--skipproof-session', name, *map(quote, options)])}"
+        chosen = ["--skipproof", environment, "--skipproof-session", name, *found.options, *map(quote, others)]
+        yield f"  {' '.join([run, *chosen])}"
     sessions = " ".join([*environments, *found.rest])
     yield f"  uv pip sync environments/report.txt && skipproof merge --expect {sessions}"
 

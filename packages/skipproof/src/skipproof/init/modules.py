@@ -120,8 +120,7 @@ class Modules:
     def of_distribution(self, distribution: str) -> list[str]:
         """Return the modules of a distribution that the project imports anywhere, each by its shortest name."""
         if not self._imported:
-            folders = (self.project.root / each for each in (*self.project.code, *self.project.suites))
-            for path in (path for each in folders for path in ([each] if each.is_file() else each.rglob("*.py"))):
+            for path in self.project.sources((*self.project.code, *self.project.suites)):
                 module = self.read(path)
                 if module is None:
                     continue

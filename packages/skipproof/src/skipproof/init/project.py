@@ -8,11 +8,13 @@ import re
 import shlex
 import tomllib
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cache
+from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
@@ -143,12 +145,17 @@ class Project:
                 return canonicalize_name(name)
         return canonicalize_name(_MODULES.get(parts[0].lower(), parts[0]))
 
+    def sources(self, places: Iterable[str]) -> Iterator[Path]:
+        """Yield the Python files of folders, and those that are named themselves."""
+        for place in (self.root / each for each in places):
+            yield from [place] if place.is_file() else place.rglob("*.py")
+
 
 def read_project(root: Path) -> Project:
     """Read the project in a folder.
 
     Raises:
-        InitError: it has no pyproject.toml, or one that cannot be read, or no tests.
+        InitError: it has no pyproject.toml, or settings that cannot be read, or no tests.
     """
     path = root / "pyproject.toml"
     if not path.is_file():
@@ -162,7 +169,9 @@ def read_project(root: Path) -> Project:
     notes: list[str] = []
     if "optional-dependencies" in project.get("dynamic", ()):
         notes.append("the extras are dynamic, so their libraries are not known: add them by hand")
-    groups = document.get("dependency-groups", {})
+    groups: dict[str, Any] = {
+        canonicalize_name(name): lines for name, lines in document.get("dependency-groups", {}).items()
+    }
     extras = {name: tuple(_requirements(lines)) for name, lines in project.get("optional-dependencies", {}).items()}
     pytest = _pytest(root, document)
     suites = _suites(root, pytest)
@@ -170,18 +179,21 @@ def read_project(root: Path) -> Project:
     tools = _tools(root, project["name"], groups, extras)
     named = [*dependencies, *(each for lines in extras.values() for each in lines)]
     named += [each for group in groups for each in _requirements(_group(groups, group))]
+    coverage = _coverage(root, document)
+    if str(coverage[0].values.get("relative_files")).lower() == "true":
+        notes.append(f"[{coverage[0].heading}] relative_files is what a named run refuses: remove it")
     return Project(
         root=root,
         name=project["name"],
-        python=SpecifierSet(project.get("requires-python", "")),
+        python=_python(project),
         dependencies=frozenset(_names(dependencies)),
         extras=_libraries(project["name"], extras),
         tools=tools,
         known=frozenset(_names([*named, *_requirements(tools)])),
         conflicts=_conflicts(document),
         pytest=pytest,
-        coverage=_coverage(root, document),
-        code=_code(root, project["name"], suites),
+        coverage=coverage,
+        code=tuple(each for each in _code(root, project["name"], suites) if each not in suites),
         suites=suites,
         notes=notes,
     )
@@ -198,6 +210,14 @@ def _toml(path: Path, name: str) -> dict[str, Any]:
         raise InitError(message) from error
 
 
+def _python(project: dict[str, Any]) -> SpecifierSet:
+    try:
+        return SpecifierSet(project.get("requires-python", ""))
+    except InvalidSpecifier as error:
+        message = f"pyproject.toml: requires-python is no range of versions ({error}): correct it"
+        raise InitError(message) from error
+
+
 def _requirements(lines: Iterable[str]) -> Iterator[Requirement]:
     for line in lines:
         # What pip alone understands, such as -e and -r, names no distribution.
@@ -211,12 +231,15 @@ def _names(requirements: Iterable[Requirement]) -> Iterator[str]:
     return (canonicalize_name(each.name) for each in requirements)
 
 
-def _group(groups: dict[str, Any], name: str) -> Iterator[str]:
+def _group(groups: dict[str, Any], name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+    if name in within:
+        message = f"pyproject.toml: [dependency-groups] {name} includes itself: remove one of these includes"
+        raise InitError(message)
     for line in groups.get(name, ()):
         if isinstance(line, str):
             yield line
         else:
-            yield from _group(groups, line.get("include-group", ""))
+            yield from _group(groups, canonicalize_name(line.get("include-group", "")), (*within, name))
 
 
 def _tools(
@@ -260,6 +283,9 @@ def _conflicts(document: dict[str, Any]) -> frozenset[str]:
 def _section(document: dict[str, Any], heading: str) -> dict[str, Any] | None:
     for part in heading.split("."):
         document = document.get(part, {})
+        if not isinstance(document, dict):
+            message = f"pyproject.toml: [{heading}] is no table: correct it"
+            raise InitError(message)
     return document or None
 
 
@@ -281,20 +307,27 @@ def _pytest(root: Path, document: dict[str, Any]) -> Settings:
             values = _section(document, heading)
             # [tool.pytest] is pytest's own since 9, and holds nothing but ini_options before.
             if values is not None and set(values) != {"ini_options"}:
-                return Settings(file, heading, _lists(values))
+                return Settings(file, heading, _lists(file, values))
         elif file.endswith(".toml"):
-            return Settings(file, heading, _lists(_toml(root / file, file).get(heading, {})))
+            return Settings(file, heading, _lists(file, _toml(root / file, file).get(heading, {})))
         else:
             parser = _ini(root / file, file)
             if heading in parser or "pytest" in file:
                 values = dict(parser[heading]) if heading in parser else {}
-                return Settings(file, heading, _lists(values))
+                return Settings(file, heading, _lists(file, values))
     return Settings(None, "tool.pytest.ini_options", {})
 
 
-def _lists(values: dict[str, Any]) -> dict[str, Any]:
-    keys = ("testpaths", "addopts", "python_files")
-    return values | {key: shlex.split(values[key]) for key in keys if isinstance(values.get(key), str)}
+def _lists(file: str, values: dict[str, Any]) -> dict[str, Any]:
+    split = {}
+    for key in ("testpaths", "addopts", "python_files"):
+        if isinstance(values.get(key), str):
+            try:
+                split[key] = shlex.split(values[key])
+            except ValueError as error:
+                message = f"{file}: {key} is {values[key]!r}, which cannot be split ({error}): correct it"
+                raise InitError(message) from error
+    return values | split
 
 
 def _coverage(root: Path, document: dict[str, Any]) -> tuple[Settings, Settings]:
@@ -314,24 +347,26 @@ def _coverage(root: Path, document: dict[str, Any]) -> tuple[Settings, Settings]
 
 
 def _suites(root: Path, pytest: Settings) -> tuple[str, ...]:
-    named = pytest.values.get("testpaths", [])
-    found = [suite for suite in named if any(_is_test(path) for path in (root / suite).rglob("*.py"))]
-    if named and not found:
-        message = f"{pytest.file}: testpaths is {', '.join(named)}, where there is no test_*.py: correct it"
-        raise InitError(message)
+    patterns = tuple(pytest.values.get("python_files", ("test_*.py", "*_test.py")))
+
+    def has_tests(place: str) -> bool:
+        return any(fnmatch(path.name, each) for path in (root / place).rglob("*.py") for each in patterns)
+
+    named = tuple(pytest.values.get("testpaths", ()))
+    for each in named:
+        if has_magic(each):
+            message = f"{pytest.file}: testpaths has the pattern {each!r}: name each suite's folder"
+            raise InitError(message)
     if not named:
-        for folder in ("tests", "test"):
-            if any(_is_test(path) for path in (root / folder).rglob("*.py")):
-                found = [folder]
-                break
-    if not found:
-        message = f"{root} has no tests: none is named by testpaths, and there is no test_*.py in tests/ or test/"
+        named = tuple(each for each in ("tests", "test") if has_tests(each))[:1]
+        if not named:
+            fact = f"none is named by testpaths, and there is no {patterns[0]} in tests/ or test/"
+            message = f"{root} has no tests: {fact}"
+            raise InitError(message)
+    elif not any((root / each).is_file() or has_tests(each) for each in named):
+        message = f"{pytest.file}: testpaths is {', '.join(named)}, where there is no {patterns[0]}: correct it"
         raise InitError(message)
-    return tuple(named or found)
-
-
-def _is_test(path: Path) -> bool:
-    return path.name.startswith("test_") or path.name.endswith("_test.py")
+    return tuple(dict.fromkeys(each.rstrip("/") for each in named))
 
 
 def _code(root: Path, name: str, suites: Collection[str]) -> tuple[str, ...]:

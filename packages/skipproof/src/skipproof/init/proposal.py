@@ -40,6 +40,7 @@ class Proposal:
         pythons: the Python of each environment, where that is what distinguishes them.
         subsets: by name, the options of pytest that choose the tests of ``addopts``, and the rest of them.
         rest: by name, the environment and the options of a session that runs that rest.
+        options: the options of pytest that every session needs.
         marks: the changes to test files, with the names of the capabilities that each needs.
         imports: for files that do not import pytest yet, the edit that does.
         notes: what a person has to know or decide: file, line, text.
@@ -51,6 +52,7 @@ class Proposal:
     pythons: dict[str, str] = field(default_factory=dict)
     subsets: dict[str, str] = field(default_factory=dict)
     rest: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    options: list[str] = field(default_factory=list)
     marks: list[tuple[Change, list[str]]] = field(default_factory=list)
     imports: dict[Path, Edit] = field(default_factory=dict)
     notes: list[tuple[Path, int, str]] = field(default_factory=list)
@@ -74,6 +76,8 @@ def propose(project: Project, there: dict[str, Any] | None = None) -> Proposal:
     modules = Modules(project, optional, always)
     suite = read_suite(modules)
     found = Proposal(notes=[(pyproject, 1, text) for text in project.notes], imports=suite.imports)
+    if any(each.partition("=")[0] == "--cov" for each in project.pytest.values.get("addopts", ())):
+        found.options = ["--no-cov"]  # coverage run measures, with a context
     names = _Names(modules, found, {name: frozenset(by_extra.get(name, ())) for name in optional}, existing)
     for path, line, when, text in first.always:
         if needed := sorted(_libraries([when]) & always):
@@ -251,7 +255,11 @@ def _arrange(found: Proposal, names: _Names, project: Project, always: Collectio
 def _rest(project: Project, found: Proposal) -> dict[str, tuple[str, list[str]]]:
     """Return the session of the tests that ``-m`` in addopts leaves out, and name both parts of the suite."""
     options = project.pytest.values.get("addopts", [])
-    chosen = [after for option, after in itertools.pairwise(options) if option == "-m"]
+    chosen = [
+        after if option == "-m" else option[2:].removeprefix("=")
+        for option, after in itertools.pairwise([*options, ""])
+        if option.startswith("-m")
+    ]
     if not chosen:
         return {}
     mark = chosen[-1].removeprefix("not ")

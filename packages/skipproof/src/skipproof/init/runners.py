@@ -38,7 +38,7 @@ def prove(session: nox.Session) -> None:
     environment, options = SESSIONS[name]
     furnish(session, environment)
     measured = ("coverage", "run", f"--data-file=.matrix/coverage/.coverage.{{name}}", f"--context={{environment}}")
-    chosen = ("--skipproof", environment, "--skipproof-session", name)
+    chosen = ("--skipproof", environment, "--skipproof-session", name{options})
     session.run("python", "-m", *measured, "-m", "pytest", *chosen, *options)
 
 
@@ -65,7 +65,7 @@ def lock(session: nox.Session) -> None:
 '''
 
 
-def noxfile(pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
+def noxfile(pythons: Mapping[str, str], rest: Rest, options: Collection[str], *, beside: bool) -> str:
     """Return a noxfile, or what one needs besides what it has (``beside``), with names that are its own."""
     prefix = "skipproof-" if beside else ""
     named = f'f"{prefix}{{name}}"' if prefix else "name"
@@ -76,6 +76,7 @@ def noxfile(pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
         else 'session.name.partition("-3.")[0]',
         named=f"{named}, python=PYTHONS.get(environment)" if pythons else named,
         prefix=prefix,
+        options="".join(f", {json.dumps(each)}" for each in options),
         rest=f" | {json.dumps(rest)}" if rest else "",
         version='PYTHONS.get(name, "3.11")' if pythons else '"3.11"',
     )
@@ -84,16 +85,18 @@ def noxfile(pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
     return f"from pathlib import Path\n\nimport nox\n{text}" if beside else _NOXFILE + text
 
 
-def tox_ini(environments: Collection[str], pythons: Mapping[str, str], rest: Rest, *, beside: bool) -> str:
+def tox_ini(
+    environments: Collection[str], pythons: Mapping[str, str], rest: Rest, options: Collection[str], *, beside: bool
+) -> str:
     """Return a tox.ini, or what one needs besides what it has."""
     prefix = "skipproof-" if beside else ""
     sessions: dict[str, tuple[str, list[str]]] = {name: (name, []) for name in environments} | dict(rest)
     own = [f"{prefix}{name}" for name in sessions]
     head = [] if beside else ["[tox]", "requires = tox-uv", f"env_list = {', '.join([*own, 'merge'])}", ""]
     sections = []
-    for name, (environment, options) in sessions.items():
+    for name, (environment, others) in sessions.items():
         run = f"python -m coverage run --data-file=.matrix/coverage/.coverage.{name} --context={environment} -m pytest"
-        chosen = " ".join(["--skipproof", environment, "--skipproof-session", name, *map(shlex.quote, options)])
+        chosen = ["--skipproof", environment, "--skipproof-session", name, *options, *map(shlex.quote, others)]
         sections += [
             f"[testenv:{prefix}{name}]",
             f"description = run the tests in the environment {environment}, under its contract",
@@ -101,7 +104,7 @@ def tox_ini(environments: Collection[str], pythons: Mapping[str, str], rest: Res
             "skip_install = true",
             "package = skip",
             f"deps = -r environments/{environment}.txt",
-            f"commands = {run} {chosen}",
+            f"commands = {run} {' '.join(chosen)}",
             "",
         ]
     sections += [

@@ -69,7 +69,7 @@ class Suite:
 def read_suite(modules: Modules) -> Suite:
     """Read the test files of the project's suites."""
     suite, root = Suite(), modules.project.root
-    paths = {path for folder in modules.project.suites for path in (root / folder).rglob("*.py")}
+    paths = {*modules.project.sources(modules.project.suites)}
     paths |= {root / "conftest.py"} & set(root.glob("conftest.py"))
     files = []
     for path in sorted(paths):
@@ -333,7 +333,8 @@ class _File:
             if when is not None and when != TRUE:
                 self._skipif(node, when)
             elif isinstance(node, ast.Call) and name in ("pytest.skip", "pytest.importorskip", "pytest.xfail"):
-                self._note(node, f"calls {name} by hand: say it by a mark on the test")
+                step = "list it in known_failures" if name == "pytest.xfail" else "say it by a mark on the test"
+                self._note(node, f"calls {name} by hand: {step}")
             elif isinstance(node, ast.Attribute) and name in ("pytest.mark.skip", "pytest.mark.xfail"):
                 self._note(node, f"has {name}: a run is red where it applies; fix the test, or remove the mark")
 
