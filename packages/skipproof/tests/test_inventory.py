@@ -48,6 +48,52 @@ def test_definition_that_is_not_collected_is_red(project: Project, code: str, na
 
 
 @pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("if 0:\n    def \\\n  test_b(): pass\n", 2),
+        ("if 0:\n    @mark.skipif(\n        False, reason='')\n    @mark.untraced('')\n    def test_b(): pass\n", 2),
+        ("if 0:\n    async  def\ttest_b(): pass\n", 2),
+        ("if 0:\n    def t\uff45st_b(): pass\n", 2),
+        ("# coding: utf-8\nif 0:\n    def test_b(): pass\n", 3),
+        ("'''class def test_a'''\nif 0: \n    \"def\";\n    def test_b(): pass\n", 4),
+    ],
+    ids=["continued", "decorated", "async", "another e", "coding", "in a text"],
+)
+def test_definition_is_missed_however_it_is_written(project: Project, code: str, line: int) -> None:
+    """A test that is defined and not collected is a violation, wherever Python allows a break or another letter."""
+    project.write(
+        UNIT, f"{code}\nfrom pytest import mark\n\n@mark.skipif(\n    False, reason='')\ndef test_a(): pass\n"
+    )
+    project.run("--skipproof", "bare")
+    assert project.receipt("bare").violations == [f"{UNIT}::test_b: (line {line}) {NOT_COLLECTED}"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_collected_definitions_are_no_violations(project: Project, end: str) -> None:
+    """A file all of whose tests were collected is green: decorated, in classes, with any ends of lines."""
+    code = """import pytest
+text = 'def test_c(): class test_d'
+
+
+@pytest.mark.skipif(
+    False,
+    reason="def",
+)
+@pytest.mark.parametrize("n", [1])
+def test_a(n): assert n
+
+
+class TestA:
+    async_ = '\u00e9'
+    def test_b(self): assert text
+"""
+    path = project.write(UNIT, "")
+    path.write_bytes(code.replace("\n", end).encode())
+    project.run("--skipproof", "bare")
+    assert project.receipt("bare").violations == []
+
+
+@pytest.mark.parametrize(
     ("setting", "code", "name"),
     [
         ('python_functions = ["test_a"]', "def test_b(): pass\n", "test_b"),

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .definitions import Definition
 
 _TEST_FOLDER = re.compile(r"(.*[_-])?tests?([_-].*)?")
+# Every definition there can be, and more: these words may also stand in a text or a comment.
+_DEFINED = re.compile(rb"\b(?:def|class)\b[\s\\]*([\w\x80-\xff]*)")
+_ENCODED = re.compile(rb"(.*\n)?.*coding[:=]")
 
 
 class Inventory:
@@ -76,6 +79,8 @@ class Inventory:
         files = {path: path.read_bytes() for path in sorted(self._found(".py") - self._excused)}
         uses = Uses(files)
         for path, text in files.items():
+            if path in self._files and self._has_all_of(path, text):
+                continue
             where = path.relative_to(self._config.rootpath).as_posix()
             try:
                 tree = ast.parse(text)
@@ -99,6 +104,26 @@ class Inventory:
                 yield from self._whole_file(path, where, 0 if is_typing else len(lost))
             yield from self._other_tests(path, where, tree)
         yield from self._documents()
+
+    def _has_all_of(self, path: Path, text: bytes) -> bool:
+        """Say whether each test that an imported file defines was collected; False, too, where only its tree can tell.
+
+        pytest has parsed the file already, and to parse it again takes longer than all the rest of a collection.
+        """
+        if b"\r" in text or b"load_tests" in text or b">>> " in text or _ENCODED.match(text):
+            return False
+        file, lines = real(path), text.split(b"\n")
+        before, line, at = 0, 1, 0
+        for found in _DEFINED.finditer(text):
+            line, at = line + text.count(b"\n", at, found.start()), found.start()
+            name = found[1].decode("utf-8", "replace")
+            # A test begins with its decorators, and no other definition lies between.
+            first = (n for n in range(line, before, -1) if n == line or lines[n - 1].lstrip().startswith(b"@"))
+            before = line
+            is_other = name.isascii() and not self._is_test(name)
+            if not is_other and not any((file, n) in self._sources for n in first):
+                return False
+        return True
 
     def _is_other(self, path: Path, name: str) -> bool:
         """Return whether the module that was imported from a file has a fixture or a property under a test's name."""
