@@ -9,7 +9,7 @@ import platform
 import sys
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -133,6 +133,13 @@ def test_fewer_tests_than_another_session_had_is_red(project: Project) -> None:
     assert again.ret == pytest.ExitCode.OK, "its own last receipt is no other session's"
 
 
+def test_file_whose_name_is_no_text_is_the_same_file(project: Project) -> None:
+    """A test file whose name is not UTF-8 is compared by the name that a receipt can hold."""
+    project.write("tests/unit/test_\udce9.py", PASSES)
+    for session in ("first", "second"):
+        assert project.run("--skipproof", "bare", "--skipproof-session", session).ret == pytest.ExitCode.OK
+
+
 def test_receipts_of_other_sources_are_not_compared(project: Project) -> None:
     """A test that only a receipt of other sources has is not missed."""
     project.write(UNIT, f"{PASSES}\ndef test_b(): pass\n")
@@ -243,8 +250,12 @@ class Running:
     """Measures a run, as far as the plugin can tell."""
 
     def __init__(self, data_file: str, *, relative: bool = False) -> None:
-        self._options = {"run:data_file": f".matrix/coverage/{data_file}", "run:relative_files": relative}
-        self.get_option = self._options.__getitem__
+        self._options: dict[str, Any] = {
+            "run:data_file": f".matrix/coverage/{data_file}",
+            "run:relative_files": relative,
+            "run:disable_warnings": [],
+        }
+        self.get_option, self.set_option = self._options.__getitem__, self._options.__setitem__
         self.last_acts: list[Callable[[], None]] = []
 
     def save(self) -> None:

@@ -99,6 +99,14 @@ def test_unreadable_receipt_is_refused(project: Project) -> None:
             "its run did not finish: run this session again",
         ),
         (
+            {"finished": None, "exit_status": 2, "violations": ["x: y"]},
+            "unfinished",
+            (
+                "its run was stopped (exit status 2, 0 failed tests, 1 violation): fix what stopped it, and run this "
+                "session again"
+            ),
+        ),
+        (
             {"exit_status": 1, "tests": {A: result("failed")}},
             "red",
             "is red (exit status 1, 1 failed test, 0 violations): fix what it shows, and run this session again",

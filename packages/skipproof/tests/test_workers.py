@@ -118,7 +118,9 @@ def test_coverage_of_workers_is_gathered(project: Project) -> None:
     data = "--data-file=.matrix/coverage/.coverage.bare"
     options = ["-p", "skipproof.plugin", *XDIST, "-n", "1", "--skipproof", "bare"]
     command = [sys.executable, "-m", "coverage", "run", data, "--context=bare", "-m", "pytest", *options]
-    subprocess.run(command, cwd=project.root, check=True, env=os.environ | {"PYTEST_ADDOPTS": ""})
+    environment = os.environ | {"PYTEST_ADDOPTS": ""}
+    run = subprocess.run(command, cwd=project.root, check=True, env=environment, capture_output=True, text=True)
+    assert "No data was collected" not in run.stdout + run.stderr, "the workers' data is the run's"
     gathered = project.receipt("bare").gathered
     assert gathered is not None
     assert (gathered.lines[UNIT], gathered.contexts) == (1, ["bare"])

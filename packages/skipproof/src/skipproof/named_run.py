@@ -36,6 +36,7 @@ from .receipts import (
     shown_violations,
     write_receipt,
 )
+from .records import spelt
 from .sources import changes, digests
 from .subsets import subset_of
 from .suites import all_suites, chosen_suites, in_suites
@@ -180,6 +181,7 @@ class NamedRun:
     def _absent(self, collected: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the tests that another session collected from the same sources and suites, and this one did not."""
         where: dict[str, list[str]] = {}
+        collected = set(map(spelt, collected))
         for receipt in self._comparable():
             for name in receipt.ids():
                 if in_suites(name, self._suites) and name not in collected and not left_out(name, self._receipt):
@@ -249,6 +251,9 @@ class NamedRun:
             except OSError as error:
                 message = f"coverage data of an earlier run cannot be removed ({error}): correct what is there"
                 raise pytest.UsageError(message) from error
+        # A controller of workers measures nothing itself; where no process did, the merge is red.
+        quiet = [*running.get_option("run:disable_warnings"), "no-data-collected"]
+        running.set_option("run:disable_warnings", quiet)
         # By exit, pytest has ended, and so have the processes that it started.
         atexit.register(self._gather_coverage_data, running.save)
         return where

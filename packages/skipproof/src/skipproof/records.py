@@ -42,15 +42,17 @@ class MismatchError(ValueError):
         return self
 
 
-def document(value: object, *, brief: bool = False) -> Any:
-    """Return what JSON holds of a dataclass, as dicts, lists and scalars; with ``brief``, without default values.
+def spelt(text: str) -> str:
+    """Return a text as JSON holds it: a surrogate, such as of a file's name that is no text, is spelt out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
-    A surrogate, which UTF-8 has no bytes for, is spelt out.
-    """
+
+def document(value: object, *, brief: bool = False) -> Any:
+    """Return what JSON holds of a dataclass, as dicts, lists and scalars; with ``brief``, without default values."""
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+        return spelt(value)
     if is_dataclass(value):
         found = {}
         for name, default in _defaults(cast("Any", type(value))):

@@ -190,19 +190,32 @@ def _judged(contract: Contract, path: Path, sources: _Digests) -> Session:
         receipt = read_receipt(path)
     except ReceiptError as error:
         return Session(path.stem, "damaged", None, [str(error)])
-    unfinished = [] if receipt.finished is not None else [f"its run did not finish: {_AGAIN}"]
+    unfinished = _unfinishedness(receipt)
     stale = _staleness(contract, receipt, sources(tuple(receipt.suites)))
     red = [] if unfinished else _redness(receipt)
     state: State = "unfinished" if unfinished else "stale" if stale else "red" if red else "proved"
     return Session(path.stem, state, receipt, [*unfinished, *red, *stale])
 
 
+def _unfinishedness(receipt: Receipt) -> list[str]:
+    if receipt.finished is not None:
+        return []
+    if receipt.exit_status is None:
+        return [f"its run did not finish: {_AGAIN}"]
+    # Such as by an error of the collection, which another run would meet again.
+    return [f"its run was stopped ({_counts(receipt)}): fix what stopped it, and {_AGAIN}"]
+
+
 def _redness(receipt: Receipt) -> list[str]:
     if receipt.exit_status == 0 and not receipt.violations:
         return []
+    return [f"is red ({_counts(receipt)}): fix what it shows, and {_AGAIN}"]
+
+
+def _counts(receipt: Receipt) -> str:
     failed = counted(len(failed_tests(receipt)), "failed test", "failed tests")
-    counts = f"{failed}, {counted(len(receipt.violations), 'violation', 'violations')}"
-    return [f"is red (exit status {receipt.exit_status}, {counts}): fix what it shows, and {_AGAIN}"]
+    violations = counted(len(receipt.violations), "violation", "violations")
+    return f"exit status {receipt.exit_status}, {failed}, {violations}"
 
 
 def _staleness(contract: Contract, receipt: Receipt, sources: Mapping[str, str]) -> list[str]:
