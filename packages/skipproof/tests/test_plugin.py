@@ -304,3 +304,25 @@ def test_a_fact_may_be_a_number(project: Project) -> None:
     project.write("conftest.py", "def pytest_skipproof_facts(): return {'threads': 8}\n")
     assert project.run("--skipproof", "bare").ret == pytest.ExitCode.OK
     assert project.receipt("bare").machine["threads"] == "8"
+
+
+def test_plugin_is_imported_as_it_is_written(project: Project) -> None:
+    """Pytest does not rewrite the plugin's modules, although it rewrites those of any plugin that is installed."""
+    project.write(
+        "conftest.py",
+        """
+        import sys
+        import pytest
+
+        pytest.register_assert_rewrite("skipproof")
+
+        def pytest_report_header():
+            own = [name for name in sys.modules if name.startswith("skipproof.")]
+            loaders = {name: type(sys.modules[name].__spec__.loader).__name__ for name in own}
+            return f"rewritten: {[name for name in own if loaders[name] == 'AssertionRewritingHook']}"
+        """,
+    )
+    project.write("tests/unit/test_a.py", "def test_a(): pass\n")
+    command = [sys.executable, "-m", "pytest", "-p", "skipproof.plugin", "-W", "ignore", "--co"]
+    shown = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False).stdout
+    assert "rewritten: ['skipproof.plugin']" in shown

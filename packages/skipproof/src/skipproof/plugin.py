@@ -6,11 +6,15 @@ else of the plugin is imported.
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from .table_files import is_configured
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Hooks:
@@ -88,6 +92,9 @@ def pytest_configure(config: pytest.Config) -> None:
     also, tries = config.getoption("skipproof_also_requires"), config.getoption("skipproof_try")
     shard = config.getoption("skipproof_shard")
     asked = (environment, session, shard) != (None, None, None) or also or tries
+    with _not_rewritten(config):
+        from .table_files import is_configured  # noqa: PLC0415 - not rewritten
+
     if not asked and not is_configured(config.rootpath, config.inipath):
         return
     config.addinivalue_line("markers", "untraced(reason): leave no trace of real inference, although one is required")
@@ -98,6 +105,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if tries and environment is not None:
         message = f"--skipproof {environment} proves, and --skipproof-try runs what has to skip: drop one of them"
         raise pytest.UsageError(message)
-    from .requirements import register  # noqa: PLC0415 - a run without a table need not pay for it
+    with _not_rewritten(config):
+        from .requirements import register  # noqa: PLC0415 - a run without a table need not pay for it
 
     register(config, environment, session, also)
+
+
+@contextmanager
+def _not_rewritten(config: pytest.Config) -> Iterator[None]:
+    """Import as Python does: pytest rewrites the assertions of plugins, and these modules have none to rewrite.
+
+    Where no byte code may be written, each run would do that again, which takes longer than all else here.
+    """
+    finders, rewrites = sys.meta_path[:], id(config.pluginmanager.rewrite_hook)
+    sys.meta_path[:] = [each for each in finders if id(each) != rewrites]
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = finders
