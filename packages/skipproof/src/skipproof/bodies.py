@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from contextlib import contextmanager
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,7 +53,7 @@ class _Watch:
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that does the same, and is of the same kind, under watch."""
         self.installed = True
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = _is_async(function)
         watched = self._awaiting(function) if self.is_async else self._calling(function)
         # Only what other plugins ask for: the rest takes longer than many a test.
         return functools.update_wrapper(watched, function, assigned=("__name__", "__module__"))
@@ -107,6 +107,12 @@ class _Watch:
         return None
 
 
+def _is_async(function: Callable[..., Any]) -> bool:
+    if type(function) is FunctionType and not vars(function):  # most are, and without attributes the flag tells
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function)
+
+
 def _never_ran(what: str) -> str:
     step = "remove its yield"
     if "generator" not in what:
@@ -120,6 +126,9 @@ class Witness:
     Arguments:
         record_of: returns the record of a test by its item.
         asserts: says whether a test can assert something.
+
+    Attributes:
+        tries: how often any test was set up.
     """
 
     def __init__(self, record_of: Callable[[pytest.Item], TestRecord], asserts: Callable[[pytest.Item], bool]) -> None:
@@ -128,7 +137,7 @@ class Witness:
         self._item: pytest.Item | None = None
         self._record = TestRecord(Needs())  # of no test, until the first one begins
         self._watch = _Watch()
-        self._tries = 0
+        self.tries = 0
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -146,22 +155,16 @@ class Witness:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         """Forget what an earlier try left: only the last one counts."""
-        self._tries += 1
+        self.tries += 1
         self._record.raised, self._record.hollow, self._record.forged = None, None, True
         self._record.failure = []
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note that a phase raised, before another hook can change its report."""
-        tries = self._tries
-        report = yield
-        # pytest-retry tries the test again in here, and reports the last try.
-        ended = item is self._item and tries == self._tries
-        if ended and call.excinfo is not None and not hasattr(report, "wasxfail"):
+    def note_phase(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, tries: int) -> None:
+        """Note that a phase raised; ``tries`` is how many there were when its report was asked for."""
+        if call.excinfo is None or item is not self._item or hasattr(report, "wasxfail"):
+            return
+        if tries == self.tries:  # pytest-retry tries the test again meanwhile, and reports the last try
             self._record.raised = call.excinfo.typename
-        return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:

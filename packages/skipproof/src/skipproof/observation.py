@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .shards import Share
 
 _ID = pytest.StashKey[str]()
+_UNKNOWN = Needs()
 # Where a report carries the notes of its test to another process.
 _NOTES = "_skipproof_notes"
 
@@ -62,8 +63,15 @@ class Observation:
         """Return the record that a report is of, with the notes that it brings; the last reader removes them."""
         sent = report.__dict__.pop(_NOTES, None) if last else getattr(report, _NOTES, None)
         name, notes = pickle.loads(sent) if sent else (report.nodeid, {})  # noqa: S301 - from a process of this run
-        record = self.records.setdefault(self.aliases.get(name, name), TestRecord(Needs(), forged=True))
+        record = self.expect(self.aliases.get(name, name))
         record.take(notes)
+        return record
+
+    def expect(self, name: str) -> TestRecord:
+        """Return the record of a test, which has not run until its body was seen to."""
+        record = self.records.get(name)
+        if record is None:
+            record = self.records[name] = TestRecord(_UNKNOWN, forged=True)
         return record
 
     def complete(self, whole: Observation) -> None:
@@ -109,8 +117,8 @@ class Observer:
         self._provenance: Provenance | None = None
         # Before this object, so that what it notes is there when a report takes it to another process.
         reader = Reader(config.rootpath, self._suites)
-        witness = Witness(lambda item: self.seen.records[collected_id(item)], reader.asserts)
-        config.pluginmanager.register(witness, "skipproof-witness")
+        self._witness = Witness(lambda item: self.seen.records[collected_id(item)], reader.asserts)
+        config.pluginmanager.register(self._witness, "skipproof-witness")
         self._is_worker = hasattr(config, "workerinput")
         self._process = os.getpid()
 
@@ -152,7 +160,7 @@ class Observer:
         """Note every test before anything can remove it."""
         item.stash[_ID] = item.nodeid
         self._inventory.add(item)
-        self.seen.records.setdefault(item.nodeid, TestRecord(Needs(), forged=True))
+        self.seen.expect(item.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -206,13 +214,16 @@ class Observer:
         """Note what each test must do, and what should have been collected but was not."""
         collected = [collected_id(item) for item in session.items]
         for name, item in zip(collected, session.items, strict=True):
-            self.seen.records[name] = TestRecord(self._needs(item), forged=True)
+            record = self.seen.expect(name)
+            record.needs, record.deselected = self._needs(item), False
             if name != item.nodeid:
                 self.seen.aliases[item.nodeid] = name
         for name in duplicates(collected):
             self.seen.complain(name, "was collected more than once; give each test a name of its own")
-        for name in collected:
-            if not in_suites(name, self._suites):
+        files = {file_of(name) for name in collected}
+        outside = {file for file in files if not in_suites(file, self._suites)}
+        for name in collected if outside else ():
+            if file_of(name) in outside:
                 suites = ", ".join(self._suites)
                 self.seen.complain(name, f"lies in none of the suites ({suites}); name its folder in testpaths")
         if not collected and not self.seen.elsewhere:
@@ -230,17 +241,22 @@ class Observer:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note a stub that stands for a library, and send the test's notes along, where another process reads them."""
+        """Note what a phase raised and a stub that stands for a library; send the notes where another process reads.
+
+        All before another hook can change the report, and in one hook: each takes time in every phase of every test.
+        """
+        tries = self._witness.tries
         report = yield
-        name = collected_id(item)
-        record = self.seen.records.get(name)
+        self._witness.note_phase(item, call, report, tries)
+        # A fork of this process is one that pytest-forked makes for a test.
+        is_read_elsewhere = self._is_worker or os.getpid() != self._process
+        record = self.seen.records.get(collected_id(item)) if call.when == "call" or is_read_elsewhere else None
         # Before fixtures are torn down, and with them what they put among the modules.
-        if record is not None and call.when == "call" and self._provenance is not None:
+        if record is not None and call.when == "call" and record.needs.requires and self._provenance is not None:
             record.hollow = record.hollow or next(self._provenance.strays(record.needs.requires), None)
-        # A fork of this process is one that pytest-forked makes for a test; without a record, it is a canary.
-        if record is not None and (self._is_worker or os.getpid() != self._process):
+        if record is not None and is_read_elsewhere:
             self._note_traces()
-            setattr(report, _NOTES, pickle.dumps((name, record.notes())))
+            setattr(report, _NOTES, pickle.dumps((collected_id(item), record.notes())))
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -273,7 +289,10 @@ def gathered(observations: Iterable[Observation]) -> dict[str, list[TestRecord]]
         for name, record in seen.records.items():
             found.setdefault(aliases.get(name, name), []).append(record)
     # A worker collects what others run.
-    return {name: [each for each in all_ if each.outcome != "missing"] or all_[:1] for name, all_ in found.items()}
+    return {
+        name: all_ if len(all_) == 1 else [each for each in all_ if each.outcome != "missing"] or all_[:1]
+        for name, all_ in found.items()
+    }
 
 
 def worst(records: Sequence[TestRecord]) -> TestRecord:
@@ -285,5 +304,7 @@ def worst(records: Sequence[TestRecord]) -> TestRecord:
 
 def collected_id(item: pytest.Item) -> str:
     """Return a test's id as it was collected, whatever pytest-xdist has appended since."""
-    found = item.stash.get(_ID, None)
-    return item.nodeid if found is None else found  # pytest makes a new text of it each time
+    try:
+        return item.stash[_ID]  # a new text each time from pytest, and Stash.get calls this
+    except KeyError:
+        return item.nodeid

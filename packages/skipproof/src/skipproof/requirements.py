@@ -22,12 +22,13 @@ from .table import read_contract
 from .workers import Worker, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from .contract import Capability, KnownFailure, Subset
 
 _TRIED = "tried although it "
 _NEEDS = pytest.StashKey[Needs]()
+_NOTHING = Needs()
 
 
 def register(config: pytest.Config, environment: str | None, session: str | None, also: Sequence[str]) -> None:
@@ -46,6 +47,8 @@ def register(config: pytest.Config, environment: str | None, session: str | None
         contract.check_capabilities(also, "--skipproof-also-requires")
         requirements = Requirements(contract, environment, also, tries=config.getoption("skipproof_try"))
         config.pluginmanager.register(requirements, "skipproof-requirements")
+        if contract.known_failures:
+            config.pluginmanager.register(KnownFailures(requirements.needs), "skipproof-known-failures")
         if environment is not None:
             check_session_name(session or environment)
             if not config.pluginmanager.has_plugin("skipping"):
@@ -117,6 +120,22 @@ def _no_xfail(*_: object, **__: object) -> None:
 _no_xfail.Exception = pytest.xfail.Exception  # type: ignore[attr-defined]
 
 
+class KnownFailures:
+    """The hook of a run whose table lists known failures."""
+
+    def __init__(self, needs: Callable[[pytest.Item], Needs]) -> None:
+        self._needs = needs
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Let ``pytest.xfail(...)`` in a known failure do nothing, as --runxfail does: it has to fail by itself."""
+        if self._needs(item).known_failure is None:
+            return (yield)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pytest, "xfail", _no_xfail)
+            return (yield)
+
+
 class Requirements:
     """Knows what each test needs and what is here, and skips each test that needs more.
 
@@ -184,15 +203,6 @@ class Requirements:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text("\n".join([fact, *lines]) + "\n", encoding="utf-8")
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Let ``pytest.xfail(...)`` in a known failure do nothing, as --runxfail does: it has to fail by itself."""
-        if self.needs(item).known_failure is None:
-            return (yield)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pytest, "xfail", _no_xfail)
-            return (yield)
-
     def needs(self, item: pytest.Item) -> Needs:
         """Return what a test needs and what it must do here.
 
@@ -200,15 +210,18 @@ class Requirements:
             pytest.UsageError: a mark names nothing, or something that is not in the table; or a capability it asks for
                 is installed but broken.
         """
-        needs = item.stash.get(_NEEDS, None)
-        if needs is None:
+        try:
+            return item.stash[_NEEDS]
+        except KeyError:
             with _usage_errors():
                 needs = item.stash[_NEEDS] = self._read_needs(item)
-        return needs
+            return needs
 
     def _read_needs(self, item: pytest.Item) -> Needs:
         asked = set(self._also)
         marks = list(item.iter_markers())  # once: it asks every node above the test
+        if not marks and not asked and not self._contract.known_failures:
+            return _NOTHING
         for mark in (mark for mark in marks if mark.name == self._contract.mark):
             if mark.kwargs or not mark.args or not all(isinstance(name, str) for name in mark.args):
                 fact = f"{item.nodeid}: @pytest.mark.{mark.name} takes capabilities, not {mark.args} {mark.kwargs}"

@@ -14,7 +14,6 @@ import pytest
 
 from .machine import run_facts
 from .observation import Observation, Observer, running_coverage
-from .outcomes import Needs, TestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -182,7 +181,7 @@ class Workers:
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         """Note what a worker collected, in case that it dies."""
         for name in ids:
-            self.seen[node.gateway.id].records.setdefault(name, TestRecord(Needs(), forged=True))
+            self.seen[node.gateway.id].expect(name)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, Any, Any]:
