@@ -37,6 +37,17 @@ def test_data_is_merged_and_told_apart(measured: Project) -> None:
     assert file.only == {"bare": ["4"], "full": ["3"]}
 
 
+@pytest.mark.parametrize(("named", "foreign"), [("pyproject.toml", 0), ("tests/rc", 0), ("rc", 1), ("", 0)])
+def test_settings_that_the_environment_names_are_sources(
+    measured: Project, monkeypatch: pytest.MonkeyPatch, named: str, foreign: int
+) -> None:
+    """COVERAGE_RCFILE may name a file that the receipts are tied to, and no other."""
+    measured.write("tests/rc", "[report]\n")
+    measured.write("rc", "[report]\n")
+    monkeypatch.setenv("COVERAGE_RCFILE", named and str(measured.root / named))
+    assert len(merged_coverage.foreign_settings(measured.contract)) == foreign
+
+
 def test_contexts_of_tests_count_for_their_environment(measured: Project) -> None:
     """A dynamic_context adds the test to the context: the data is the environment's all the same."""
     for context, arcs in (("bare", {(-1, 1), (1, -1)}), ("bare|test_a.test_a", ARCS)):

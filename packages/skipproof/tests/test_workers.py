@@ -114,7 +114,10 @@ def test_coverage_of_workers_is_gathered(project: Project) -> None:
     # A separate process sees everything that is installed here, and the project's lock names nothing.
     project.write("conftest.py", "from skipproof import search_path as s\ns.folders = s.libraries = list\n")
     text = (project.root / "pyproject.toml").read_text(encoding="utf-8")
-    project.write("pyproject.toml", text.replace("branch = true", 'branch = true\npatch = ["subprocess"]'))
+    project.write(
+        "pyproject.toml",
+        text.replace("branch = true", 'branch = true\nsource_dirs = ["tests"]\npatch = ["subprocess"]'),
+    )
     data = "--data-file=.matrix/coverage/.coverage.bare"
     options = ["-p", "skipproof.plugin", *XDIST, "-n", "1", "--skipproof", "bare"]
     command = [sys.executable, "-m", "coverage", "run", data, "--context=bare", "-m", "pytest", *options]

@@ -97,7 +97,8 @@ def collect(contract: Contract, asked: Asked) -> Collected:
         files = None if matrix.partial or unusable else matrix.files
         held = accepted_checks.held(contract, receipts, files, left_out)
     matrix.notes += held.hints
-    matrix.problems = [*alone, *together, *required, *held.problems, *unusable, *filter(None, [gate])]
+    foreign = merged_coverage.foreign_settings(contract)
+    matrix.problems = [*alone, *together, *required, *held.problems, *unusable, *foreign, *filter(None, [gate])]
     return Collected(matrix, measured, left_out, receipts, held.problems, held.hints, gate)
 
 

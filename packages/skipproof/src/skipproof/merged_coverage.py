@@ -99,6 +99,15 @@ def percent(value: float) -> str:
     return f"{int(round(value * 100, 6)) / 100:.2f} %"
 
 
+def foreign_settings(contract: Contract) -> list[str]:
+    """Return that the environment names settings of coverage that no receipt is tied to, with the next step, if so."""
+    named = os.environ.get("COVERAGE_RCFILE")
+    if not named or Path(os.path.relpath(named, contract.root)).as_posix() in names(contract, []):
+        return []
+    fact = f"COVERAGE_RCFILE has coverage take its settings from {named}, which no receipt is tied to"
+    return [f"{fact}: unset it, or name a file among the sources"]
+
+
 def measure(contract: Contract, receipts: Sequence[Receipt], left_out: Sequence[str]) -> Measured:
     """Return what the sessions cover, together and each alone.
 

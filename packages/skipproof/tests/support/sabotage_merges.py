@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from skipproof import accept, merge
 from skipproof.receipts import Shard, Trace, receipt_path, write_receipt
 
@@ -224,6 +226,14 @@ def excluded(project: Project) -> None:
     covered("def test_a():\n    assert True\n")(project)
 
 
+def other_gate(project: Project) -> Ending:
+    """Have the environment name settings of coverage's with a gate that anything reaches, then merge."""
+    project.write(".elsewhere/rc", "[report]\nfail_under = 1\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVERAGE_RCFILE", ".elsewhere/rc")
+        return afterwards(uncovered)(project)
+
+
 def passed_over(omit: str) -> Callable[[Project], object]:
     """Add a file that nothing imports, in a folder that is no package, with these files omitted by settings."""
 
@@ -335,6 +345,7 @@ PLANTS: dict[str, Plant] = {
     "A setting excludes lines from coverage": against_the_list(excluded),
     "A setting omits a file from coverage": against_the_list(passed_over('"tests/more/*"')),
     "A file that coverage does not find, because nothing imports it": against_the_list(passed_over("")),
+    "The environment names other settings of coverage": other_gate,
     # Coverage.
     "Lines that nothing covers": afterwards(uncovered),
 }
