@@ -138,7 +138,8 @@ class TestRecord:
             case "failed":
                 return None
             case "missing":
-                return "was collected but has no outcome; let the run finish, without -x, --lf or --setup-only"
+                step = "let the run finish, without -x, --lf, --setup-only or a hook that drops tests"
+                return f"was collected but has no outcome; {step}"
             case "skipped":
                 return (
                     f"skipped ({self.reason!r}) although the environment has all it needs; "
