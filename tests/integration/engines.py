@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from llm_backend.errors import EngineRefusalError, ModelNotFoundError
 from llm_backend.llms.engine_registry import import_agent_class
 from llm_backend.llms.models.store import PACKAGED_MODEL
 from llm_backend.llms.settings.agent_settings import AgentSettings
-from skipproof.trace import Listener
+from skipproof.trace import Generation, Listener, added_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -143,7 +144,13 @@ def heard_generations() -> Iterator[Callable[[], list[int]]]:
     listener = Listener([GENERATE_EVENT])
     listener.listen()
     listener.begin("")
+    heard: list[Generation] = []
+
+    def tokens() -> list[int]:
+        heard.extend(chain.from_iterable(listener.by_test().values()))
+        return [each.tokens for each in added_up(heard)]
+
     try:
-        yield lambda: [each.tokens for heard in listener.by_test().values() for each in heard]
+        yield tokens
     finally:
         listener.stop()

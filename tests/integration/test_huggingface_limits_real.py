@@ -297,7 +297,8 @@ async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, mode
         listener.begin("cancelled")
         async with aclosing(heard.stream(ask(STORY, max_new_tokens=400))) as stream:
             await anext(stream)
-        await until(lambda: "cancelled" in listener.by_test())
+        traces = listener.by_test()
+        await until(lambda: "cancelled" in traces or traces.update(listener.by_test()))
         listener.begin("failed")
         hook = heard._loaded.model.register_forward_pre_hook(_fail)  # type: ignore[attr-defined]  # noqa: SLF001
         with pytest.raises(EngineError):
@@ -305,7 +306,8 @@ async def test_every_generation_raises_an_audit_event(load: Load, ask: Ask, mode
         hook.remove()
     listener.stop()
 
-    [answered], [cancelled], [failed] = (listener.by_test()[name] for name in ("answered", "cancelled", "failed"))
+    traces |= listener.by_test()
+    [answered], [cancelled], [failed] = (traces[name] for name in ("answered", "cancelled", "failed"))
     assert {each.model for each in (answered, cancelled, failed)} == {
         file_digest(model_directory / "model.safetensors")
     }
