@@ -55,7 +55,7 @@ def with_spec(**values: object) -> ModuleType:
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        (pytest, pytest.__file__),
+        pytest.param(pytest, pytest.__file__, id="a path of this machine"),
         (sys, None),
         (Lazy("six.moves"), None),
         (Slots(), None),
