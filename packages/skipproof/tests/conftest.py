@@ -30,6 +30,7 @@ FOREIGN = (
 @pytest.fixture(autouse=True)
 def _own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without what whoever runs the tests has set for other programs."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # one at least, on every machine
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
 

@@ -34,6 +34,18 @@ def real():
         pass
     if unknown:
         return 3
+
+
+if TYPE_CHECKING :
+    import e
+else:
+    import f
+
+    def given(): return 4
+try:
+    import g
+except ImportError:
+    import h
 '''
 
 
@@ -45,7 +57,18 @@ def lines(*texts: str) -> list[int]:
 def test_only_statements_that_could_run_count() -> None:
     """Of an excluded file, comments, docstrings, stubs and imports for type checkers do not count."""
     excluded, _ = left_out(SOURCE, range(1, len(SOURCE.splitlines()) + 1), ())
-    starts = ("import typing", "from", "@decorated", "if (", "return", "while", "pass", "if unknown")
+    starts: tuple[str, ...] = (
+        "import typing",
+        "from",
+        "@decorated",
+        "if (",
+        "return",
+        "while",
+        "pass",
+        "if unknown",
+        "import f",
+    )
+    starts = (*starts, "def given", "try", "import g", "import h")
     assert excluded == lines(*starts)
 
 

@@ -121,6 +121,7 @@ def test_parameters_are_not_what_a_test_is_made_of() -> None:
     def test(x: object) -> None:
         assert hidden(lambda: x)() == 7
 
+    test(7)
     assert {line for _, line in sources(test)} == {test.__code__.co_firstlineno}
 
 

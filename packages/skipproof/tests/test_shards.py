@@ -103,6 +103,7 @@ def test_shard_without_a_file_is_red(project: Project) -> None:
     assert violations(project.run(*share(2)), project, "unit-2of2") == [
         "tests/unit, tests/real: has 1 test files, none is left for this shard; use at most 1 shards"
     ]
+    assert project.run(*share(1)).ret == pytest.ExitCode.OK, "the first one has the only file"
 
 
 def test_deselected_test_of_a_shard_is_red(project: Project) -> None:

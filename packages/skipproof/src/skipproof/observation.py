@@ -132,8 +132,8 @@ class Observer:
         """Listen no longer, and note what was heard last."""
         self._listener.stop()
         self._note_traces()
-        if self._provenance is not None:  # the run was not refused
-            self.seen.complaints += self._provenance.complaints(self._promised)
+        # Without it the run was refused.
+        self.seen.complaints += self._provenance.complaints(self._promised) if self._provenance is not None else []
 
     def observations(self) -> list[Observation]:
         """Return what was seen here, which is all there is."""
@@ -216,8 +216,7 @@ class Observer:
         for name, item in zip(collected, session.items, strict=True):
             record = self.seen.expect(name)
             record.needs, record.deselected = self._needs(item), False
-            if name != item.nodeid:
-                self.seen.aliases[item.nodeid] = name
+            self.seen.aliases |= {item.nodeid: name} if name != item.nodeid else {}
         for name in duplicates(collected):
             self.seen.complain(name, "was collected more than once; give each test a name of its own")
         files = {file_of(name) for name in collected}
@@ -268,10 +267,10 @@ class Observer:
         return result
 
     def _note_traces(self) -> None:
-        for name, generations in self._listener.by_test().items():
-            if name in self.seen.records:
-                record = self.seen.records[name]
-                record.generations = added_up([*record.generations, *generations])
+        heard = self._listener.by_test()
+        for name in heard.keys() & self.seen.records.keys():
+            record = self.seen.records[name]
+            record.generations = added_up([*record.generations, *heard[name]])
 
 
 def running_coverage() -> Any:

@@ -62,9 +62,7 @@ def document(value: object, *, brief: bool = False) -> Any:
         return found
     if isinstance(value, dict):
         return {document(key): document(own, brief=brief) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [document(own, brief=brief) for own in value]
-    return value
+    return [document(own, brief=brief) for own in value] if isinstance(value, list | tuple) else value
 
 
 @cache
