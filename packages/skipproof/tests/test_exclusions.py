@@ -77,6 +77,12 @@ def test_a_constant_condition_is_no_branch() -> None:
     assert left_out(SOURCE, (), lines("while True", "if unknown")) == ([], lines("if unknown"))
 
 
+def test_a_text_is_no_branch() -> None:
+    """A pattern of coverage in the text of a statement without a branch leaves none out."""
+    source = 'text = """\nwhile True:\n    pass\n"""\nif unknown: text = ""\n'
+    assert left_out(source, (), (1, 5)) == ([], [5])
+
+
 def test_what_is_not_python_counts_as_it_is() -> None:
     """Of a template, every line that its plugin excludes counts."""
     assert left_out("{% if x %}", (2, 1), (3,)) == ([1, 2], [3])
