@@ -98,7 +98,7 @@ class Copy:
         self.edit(
             "noxfile.py",
             r"(?m)^    sessions = \[\*units, .*\n    return .*$",
-            '    return ["skip-check", "integration-cpu"]',
+            '    return ["--expect", "skip-check", "--expect", "integration-cpu"]',
         )
         self.edit("noxfile.py", r'"llm-cpu", \*UNIT, INTEGRATION', '"llm-cpu", INTEGRATION')
         self.edit("pyproject.toml", r"(?m)^fail_under = 100$", "fail_under = 1")

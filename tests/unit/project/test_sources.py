@@ -9,7 +9,7 @@ from .sessions import ROOT
 
 
 def test_a_receipt_is_tied_to_all_that_its_tests_prove() -> None:
-    """A receipt follows the documents' pages, a template, the report's script, the workflows and the example."""
+    """A receipt follows the documents' pages, a template, a lock, the workflows and the example."""
     found = digests(read_contract(ROOT), ["tests/unit"]).keys()
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     example = "packages/skipproof/examples/rowfile"
@@ -21,7 +21,7 @@ def test_a_receipt_is_tied_to_all_that_its_tests_prove() -> None:
         "README.md",
         ".github/workflows/ci.yml",
         "packages/skipproof/README.md",
-        "packages/skipproof/src/skipproof/page_assets/page.js",
+        "packages/skipproof/tests/locks/uv.lock",
         f"{example}/tox.ini",
         "tests/integration/hermes.jinja",
     }
