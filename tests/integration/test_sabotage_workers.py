@@ -18,7 +18,7 @@ def test_every_deceit_is_caught_in_workers_too() -> None:
     """Each deceit is caught by the same gate, with the same words, where another process runs the tests."""
     table = "packages/skipproof/tests/test_sabotage.py"
     command = [sys.executable, "-m", "pytest", table, "-n", "2", "-k", "caught", "-q", "-p", "no:cacheprovider"]
-    # Not in the session's own folder, which lies in this repository: a project without settings would find ours above it.
+    # Not in the session's own folder: there, a project without settings would find this repository's above it.
     environ = {name: value for name, value in os.environ.items() if name != "TMPDIR"} | {"SKIPPROOF_TEST_WORKERS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environ, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
