@@ -212,7 +212,6 @@ PLANTS: dict[str, Plant] = {
     "The table stands where nobody reads it": also("[tool:skipproof]\n"),
     "One test file stands for the whole suite": options(UNIT),
     "`-p no:skipping` leaves pytest without skips": options("-p", "no:skipping"),
-    # Preflight.
     "A promised library raises on import": lambda project: run(project, alpha="raise RuntimeError('no AVX')"),
     "A promised library imports, but lacks a submodule": lambda project: run(
         project, alpha="import skipproof_alpha.kernels"
